@@ -1,0 +1,1 @@
+"""Runs inside a hospital; may see patients."""

@@ -1,0 +1,1 @@
+"""The site report: may show patients, stays in the hospital."""

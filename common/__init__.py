@@ -1,0 +1,1 @@
+"""What a hospital and the coordinator must agree on: data, networks, losses, metrics, messages."""

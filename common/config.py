@@ -1,0 +1,307 @@
+"""The typed schema of an experiment, and the one place where Hydra is read.
+
+Config enters at the edge: :func:`compose` turns a list of overrides into an :class:`Experiment`, :func:`from_yaml`
+does the same with what the coordinator sent. Inside, functions take typed values.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from common.errors import ConfigError
+
+ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob")
+
+
+@dataclass
+class ImageConfig:
+    """What one slice is, everywhere in the study."""
+
+    size: int = 64
+    contrasts: list[str] = field(default_factory=lambda: ["flair"])
+    min_foreground: float = 0.15
+    """Slices with a smaller share of foreground pixels (after cropping to the patient) are left out."""
+
+
+@dataclass
+class PreprocessingConfig:
+    """The steps for one organ; each is its own function in ``common/imaging/preprocessing.py``."""
+
+    bias_field: bool = False
+    window: list[float] = field(default_factory=lambda: [-2.5, 4.5])
+    """Fixed window mapped to [0, 1]: z-scores for MRI, HU for CT."""
+
+
+@dataclass
+class SplitConfig:
+    """Patients by part: fractions that sum to 1, or exact counts."""
+
+    train: float = 0.7
+    validation: float = 0.2
+    test: float = 0.1
+
+
+@dataclass
+class FederationConfig:
+    """The round loop of one federated training (``local_steps`` 0: one pass over the site's slices)."""
+
+    rounds: int = 6
+    local_steps: int = 100
+    share: str = "all"
+    """``all`` networks cross the wire, or only the ``generator``."""
+
+
+@dataclass
+class StrategyConfig:
+    name: str = "fedavg"
+    proximal_mu: float = 0.0
+    quorum: int = 2
+    """Fewest valid replies for which a round counts."""
+    deadline: float = 3600.0
+    """Seconds to wait for a round's replies."""
+    norm_bound: float = 5.0
+    """An update is refused if its norm exceeds this many times the median of the previous round's updates."""
+
+
+@dataclass
+class ClassifierConfig:
+    network: str = "small_resnet"
+    width: int = 16
+    pretrained: bool = False
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1.0e-2
+    steps: int = 200
+    federation: FederationConfig = field(default_factory=lambda: FederationConfig(rounds=4, local_steps=50))
+
+
+@dataclass
+class StudyConfig:
+    arms: list[str] = field(default_factory=lambda: list(ARMS))
+    synthetic_ratio: float = 1.0
+    """Synthetic slices for each real training slice."""
+    min_tumour_pixels: int = 12
+    bootstrap: int = 1000
+    min_cell: int = 5
+    """Fewest patients behind a figure that leaves a site; smaller cells are sent as null."""
+
+
+@dataclass
+class EvaluationConfig:
+    features: str = "efficientnet_lite0"
+    frechet_images: int = 96
+    paired_images: int = 96
+    gallery: int = 12
+
+
+@dataclass
+class WeightsConfig:
+    """Each a path, the word ``download``, or null (not needed by this study)."""
+
+    imagenet_resnet50: str | None = None
+    vgg19: str | None = None
+    fid_inception: str | None = None
+
+
+@dataclass
+class ReferenceConfig:
+    """The coordinator's public reference set: a folder with three parts of different patients."""
+
+    reader: str = "brats"
+    organ: str = "brain"
+    path: str | None = None
+    """Null in simulation means: the demo cohort's."""
+
+
+@dataclass
+class SiteConfig:
+    """One simulated site; it becomes that site's own ``site.yaml`` and is never sent."""
+
+    reader: str = "brats"
+    organ: str = "brain"
+    path: str | None = None
+    """Null means: this site's share of the demo cohort."""
+    scanner: str = "a"
+    roles: list[str] = field(default_factory=lambda: ["train", "evaluate"])
+    share_site_model: bool = True
+    declare_counts: bool = True
+    device: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+    """Reader options, e.g. ``tumour_classes`` for image_folder."""
+
+
+@dataclass
+class CohortConfig:
+    """Sizes of the demo cohort (see ``simulation/cohort``)."""
+
+    seed: int = 7
+    train: int = 8
+    validation: int = 2
+    test: int = 20
+    external: int = 20
+    reference: int = 16
+    slices: int = 24
+    tumour_share: float = 0.7
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+
+@dataclass
+class SimulationConfig:
+    engine: str = "in_process"
+    threads: int = 0
+    """Torch threads a site; 0 leaves torch's choice."""
+    cache_dir: str = "cache"
+    runs_dir: str = "runs"
+    ray_address: str | None = None
+    client_cpus: float = 1.0
+    client_gpus: float = 0.0
+
+
+@dataclass
+class PrivacyConfig:
+    mode: str = "none"
+
+
+@dataclass
+class Experiment:
+    """One study, resolved. ``model`` is checked against the ``Config`` of ``common/training/<model.name>.py``."""
+
+    name: str = "study"
+    seed: int = 1
+    image: ImageConfig = field(default_factory=ImageConfig)
+    preprocessing: dict[str, PreprocessingConfig] = field(default_factory=dict)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    model: dict[str, Any] = field(default_factory=dict)
+    federation: FederationConfig = field(default_factory=FederationConfig)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    site: dict[str, SiteConfig] = field(default_factory=dict)
+    cohort: CohortConfig = field(default_factory=CohortConfig)
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+
+
+LOCAL_SECTIONS = ("site", "cohort", "simulation", "reference", "weights")
+"""Sections that hold paths of one machine; they stay on it."""
+
+
+# The schema stands first in the defaults list, so that every key exists (and is typed) before a YAML or an override
+# touches it.
+ConfigStore.instance().store(name="schema", node=Experiment)
+
+
+def compose(overrides: list[str]) -> Experiment:
+    """The experiment that ``overrides`` describe, e.g. ``["preset=demo", "seed=2"]``.
+
+    Raises:
+        ConfigError: for an unknown key, a value of the wrong type or a group that does not exist.
+    """
+    try:
+        with initialize_config_module("configs", version_base="1.3"):
+            composed = hydra_compose("config", overrides=overrides)
+        return _typed(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_plain(error)) from error
+
+
+def from_yaml(text: str) -> Experiment:
+    """The experiment in a resolved YAML text; the same checks as :func:`compose`."""
+    try:
+        return _typed(OmegaConf.create(text))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_plain(error)) from error
+
+
+def to_yaml(experiment: Experiment, *, leaving: bool = False) -> str:
+    """YAML that :func:`from_yaml` reads back; with ``leaving`` without the sections that name local paths."""
+    tree = OmegaConf.to_container(OmegaConf.structured(experiment))
+    assert isinstance(tree, dict)
+    if leaving:
+        for section in LOCAL_SECTIONS:
+            tree.pop(section)
+    return str(OmegaConf.to_yaml(OmegaConf.create(tree)))
+
+
+def model_config(experiment: Experiment) -> Any:
+    """The model's own typed ``Config``, checked.
+
+    Raises:
+        ConfigError: if the model is unknown or a key is not one of its.
+    """
+    from common.training.trainer import trainer_module
+
+    values = {key: value for key, value in experiment.model.items() if key != "name"}
+    schema = OmegaConf.structured(trainer_module(str(experiment.model.get("name", ""))).Config)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(schema, values))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"model: {_plain(error)}") from error
+
+
+def _typed(tree: Any) -> Experiment:
+    # A plain copy first: "+key=value" opens the structured config that Hydra returns, and would slip through.
+    plain = OmegaConf.create(OmegaConf.to_container(tree))
+    experiment = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), plain))
+    assert isinstance(experiment, Experiment)
+    check(experiment)
+    return experiment
+
+
+def check(experiment: Experiment) -> None:
+    """Refuses values that would fail only after hours.
+
+    Raises:
+        ConfigError: naming the key, the value and what is allowed.
+    """
+
+    def require(holds: bool, key: str, value: object, allowed: str) -> None:
+        if not holds:
+            raise ConfigError(f"{key}={value}: {allowed}")
+
+    size = experiment.image.size
+    require(size >= 32 and size % 32 == 0, "image.size", size, "must be a multiple of 32")
+    for arm in experiment.study.arms:
+        require(arm in ARMS, "study.arms", arm, f"known arms are {', '.join(ARMS)}")
+    for section, federation in (
+        ("federation", experiment.federation),
+        ("classifier.federation", experiment.classifier.federation),
+    ):
+        require(federation.rounds >= 1, f"{section}.rounds", federation.rounds, "must be at least 1")
+        require(
+            federation.share in ("all", "generator"), f"{section}.share", federation.share, "all or generator"
+        )
+    strategy = experiment.strategy
+    require(strategy.name in ("fedavg", "fedprox"), "strategy.name", strategy.name, "fedavg or fedprox")
+    require(strategy.quorum >= 1, "strategy.quorum", strategy.quorum, "must be at least 1")
+    require(strategy.deadline > 0, "strategy.deadline", strategy.deadline, "must be positive (seconds)")
+    engine = experiment.simulation.engine
+    require(engine in ("in_process", "ray"), "simulation.engine", engine, "in_process or ray")
+    require(
+        experiment.privacy.mode == "none", "privacy.mode", experiment.privacy.mode, "only none is available"
+    )
+    parts = (experiment.split.train, experiment.split.validation, experiment.split.test)
+    require(
+        min(parts) >= 0 and (abs(sum(parts) - 1) < 1e-6 or all(p == int(p) for p in parts)),
+        "split",
+        parts,
+        "three fractions that sum to 1, or three whole numbers of patients",
+    )
+
+
+def _plain(error: Exception) -> str:
+    """The first useful line of a Hydra or OmegaConf error."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in f"{error}\n{cause}".splitlines() if line.strip()]
+    lines = [line.rstrip(".") for line in lines if not line.startswith("To append")]
+    return "; ".join(dict.fromkeys(lines[:3]))

@@ -1,0 +1,41 @@
+"""Errors a person can act on: each names the site or file, the cause and the way out, and has an exit code."""
+
+
+class OncofedError(Exception):
+    """Base of every error that is meant to be read by a user; ``exit_code`` is what a command returns."""
+
+    exit_code = 1
+
+
+class ConfigError(OncofedError):
+    """An option, a configuration key or a value is wrong. Nothing was started."""
+
+    exit_code = 2
+
+
+class DataError(OncofedError):
+    """A site's data cannot be used at all (missing folder, nothing readable)."""
+
+    exit_code = 3
+
+
+class StudyError(OncofedError):
+    """The study cannot go on (quorum missed, every reply refused); it can be resumed."""
+
+    exit_code = 4
+
+
+class WeightsError(ConfigError):
+    """A weights file is missing or does not fit the network."""
+
+
+class BadStudyError(Exception):
+    """One study cannot be used; the site goes on without it.
+
+    Args:
+        reason: a short sentence for the quarantine list, e.g. ``"mask is empty"``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

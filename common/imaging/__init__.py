@@ -1,0 +1,1 @@
+"""From a hospital's files to typed slices: readers, preprocessing, split, cache."""

@@ -1,0 +1,72 @@
+"""What every reader yields, whatever the format on disk: a typed patient."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+ORGANS = ("brain", "lung", "liver")
+CONTRASTS = ("t1", "t1ce", "t2", "flair", "ct")
+"""What one channel of an image shows. The first four are MRI, the last is CT in Hounsfield units."""
+
+LESION_LABELS = (1, 2, 4)
+"""Label values that count as tumour, with their BraTS meaning: 1 necrotic core (any other organ: the lesion),
+2 oedema, 4 enhancing tumour. Value 3 never occurs: the 2023 naming is mapped to 4 by the reader."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient's study as a stack of axial slices.
+
+    Attributes:
+        patient: the site's own name for the patient; never leaves the site.
+        organ: one of ``ORGANS``.
+        contrasts: the channels of ``images`` in order, each one of ``CONTRASTS``.
+        images: (C, Z, Y, X) float32, as stored (MRI: arbitrary units; CT: HU). Axes are LPS: z ascends to superior,
+            y ascends to posterior, x ascends to the patient's left, so that a plain plot of a slice is radiological.
+        labels: (Z, Y, X) uint8 with 0 and ``LESION_LABELS``; None where the study has no mask.
+        spacing: millimetres along (z, y, x); 2D images without a scale have 1.0 and ``spacing_known`` False.
+        source: the folder or file it was read from; never leaves the site.
+    """
+
+    patient: str
+    organ: str
+    contrasts: tuple[str, ...]
+    images: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint8] | None
+    spacing: tuple[float, float, float]
+    source: Path
+    spacing_known: bool = True
+
+    @property
+    def modality(self) -> str:
+        """``"CT"`` or ``"MR"``, as DICOM writes it."""
+        return "CT" if self.contrasts == ("ct",) else "MR"
+
+    @property
+    def has_tumour(self) -> bool:
+        """True if any lesion label is present."""
+        return self.labels is not None and bool(np.isin(self.labels, LESION_LABELS).any())
+
+
+@dataclass(frozen=True)
+class StudyLocation:
+    """Where one study lies, found without reading pixels.
+
+    Attributes:
+        patient: the site's own name for the patient.
+        path: the folder or file.
+    """
+
+    patient: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A study that was left out, and why. The list stays at the site; only its length may be declared."""
+
+    patient: str
+    path: Path
+    reason: str

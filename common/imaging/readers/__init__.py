@@ -1,0 +1,1 @@
+"""One on-disk format a file; each yields the same typed patient."""

@@ -1,0 +1,33 @@
+"""The shape of a reader: find studies cheaply, read one, refuse a bad one with a reason."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from common.imaging.patient import Patient, StudyLocation
+
+
+class Reader(Protocol):
+    """One on-disk format. Built with its options; knows nothing of splits, caches or training."""
+
+    def find(self, root: Path) -> list[StudyLocation]:
+        """Every study below ``root``, sorted by patient, without reading pixels.
+
+        Raises:
+            DataError: if ``root`` is missing, is not a folder, or holds nothing that looks like this format;
+                the text names the folder, what was looked for and what to change.
+        """
+        ...
+
+    def read(self, location: StudyLocation) -> Patient:
+        """One study.
+
+        Raises:
+            BadStudyError: truncated file, wrong shape, empty or mismatched mask, NaN, missing contrast.
+        """
+        ...
+
+
+def readable_studies(reader: Reader, root: Path) -> Iterator[StudyLocation]:
+    """The studies of ``root`` in the order in which they are prepared."""
+    yield from reader.find(root)

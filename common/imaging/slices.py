@@ -1,0 +1,135 @@
+"""A set of slices to train or test on: gathered by index from per-patient arrays, which may be memory maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from common.conditions import condition_code
+from common.imaging.patient import LESION_LABELS
+
+
+@dataclass(frozen=True)
+class PatientSlices:
+    """One patient's preprocessed slices.
+
+    Attributes:
+        patient: the site's own name for the patient.
+        images: (Z, C, H, W) float16 in [0, 1]; background exactly 0.
+        labels: (Z, H, W) uint8 with 0 and ``LESION_LABELS``.
+        foreground: (Z, H, W) uint8, 1 inside the organ or body.
+    """
+
+    patient: str
+    images: npt.NDArray[np.float16]
+    labels: npt.NDArray[np.uint8]
+    foreground: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SliceBatch:
+    """Slices as tensors, in the order asked for.
+
+    Attributes:
+        images: (B, C, H, W) float32 in [0, 1].
+        labels: (B, H, W) uint8 with 0 and ``LESION_LABELS``.
+        foreground: (B, H, W) bool.
+        patients: (B,) int64, index into ``Slices.patients``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    foreground: Tensor
+    patients: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def tumour_pixels(self) -> Tensor:
+        """(B,) int64: pixels with a lesion label."""
+        return lesion_mask(self.labels).flatten(1).sum(1)
+
+
+def lesion_mask(labels: Tensor) -> Tensor:
+    """True where a label counts as tumour; same shape as ``labels``.
+
+    >>> lesion_mask(torch.tensor([0, 1, 2, 3, 4])).tolist()
+    [False, True, True, False, True]
+    """
+    return torch.isin(labels, torch.tensor(LESION_LABELS, dtype=labels.dtype, device=labels.device))
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Slices of several patients of one site, all of one size, organ and list of contrasts.
+
+    A slice is named by its position 0..len-1: patients in order, each patient's slices from inferior to superior.
+    """
+
+    organ: str
+    contrasts: tuple[str, ...]
+    patients: Sequence[PatientSlices]
+    _owner: npt.NDArray[np.int64] = field(init=False, repr=False)
+    _offset: npt.NDArray[np.int64] = field(init=False, repr=False)
+    _tumour_pixels: npt.NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        counts = [len(p.images) for p in self.patients]
+        owner = np.repeat(np.arange(len(counts)), counts)
+        offset = np.concatenate([np.arange(n) for n in counts]) if counts else np.zeros(0)
+        pixels = [np.isin(p.labels, LESION_LABELS).sum(axis=(1, 2)) for p in self.patients]
+        object.__setattr__(self, "_owner", owner.astype(np.int64))
+        object.__setattr__(self, "_offset", offset.astype(np.int64))
+        object.__setattr__(
+            self, "_tumour_pixels", (np.concatenate(pixels) if pixels else np.zeros(0)).astype(np.int64)
+        )
+
+    def __len__(self) -> int:
+        return len(self._owner)
+
+    @property
+    def owner(self) -> npt.NDArray[np.int64]:
+        """(N,) index of the patient of each slice."""
+        return self._owner
+
+    @property
+    def tumour_pixels(self) -> npt.NDArray[np.int64]:
+        """(N,) lesion pixels of each slice."""
+        return self._tumour_pixels
+
+    def tumour_positions(self, min_pixels: int) -> npt.NDArray[np.int64]:
+        """Slices with at least ``min_pixels`` lesion pixels: the positives of the classifier."""
+        return np.flatnonzero(self._tumour_pixels >= min_pixels)
+
+    def healthy_positions(self) -> npt.NDArray[np.int64]:
+        """Slices without a single lesion pixel."""
+        return np.flatnonzero(self._tumour_pixels == 0)
+
+    def batch(self, positions: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> SliceBatch:
+        """The slices at ``positions`` (repeats allowed)."""
+        index = np.asarray(positions, dtype=np.int64)
+        pairs = list(zip(self._owner[index].tolist(), self._offset[index].tolist(), strict=True))
+        images = np.stack([self.patients[p].images[z] for p, z in pairs]).astype(np.float32)
+        labels = np.stack([self.patients[p].labels[z] for p, z in pairs])
+        foreground = np.stack([self.patients[p].foreground[z] for p, z in pairs]) > 0
+        return SliceBatch(
+            torch.from_numpy(images),
+            torch.from_numpy(np.ascontiguousarray(labels)),
+            torch.from_numpy(foreground),
+            torch.from_numpy(self._owner[index].copy()),
+        )
+
+    def all(self) -> SliceBatch:
+        """Every slice; for sets that fit into memory."""
+        return self.batch(np.arange(len(self)))
+
+    def condition(self) -> Tensor:
+        """(K,) the organ and contrast code of these slices."""
+        return condition_code(self.organ, self.contrasts)
+
+    def select(self, patients: Sequence[int]) -> "Slices":
+        """The slices of some of the patients, by index."""
+        return Slices(self.organ, self.contrasts, [self.patients[i] for i in patients])

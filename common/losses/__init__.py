@@ -1,0 +1,1 @@
+"""One loss a file; every adversarial loss has the same signature."""

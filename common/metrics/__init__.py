@@ -1,0 +1,1 @@
+"""Pure functions, each checked against another library in the tests."""

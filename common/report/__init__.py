@@ -1,0 +1,1 @@
+"""Page parts shared by the site report and the study report; never imported by the apps."""

@@ -1,0 +1,158 @@
+"""What a study found, as one typed tree: the ServerApp writes it, the study report renders it, researchers read it.
+
+A count or a figure is None where it was not declared, not reached, or suppressed because fewer than ``min_cell``
+patients stand behind it.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "oncofed-results/1"
+
+
+class Record(BaseModel):
+    """Base of every part; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Interval(Record):
+    """A mean with a 95% interval; low and high are None below ``min_cell`` patients."""
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Frechet(Record):
+    """A Fréchet distance, named by its features, never without n and the real-against-real floor at that n."""
+
+    name: str
+    value: float
+    n: int
+    floor: float
+
+
+class PairedScores(Record):
+    """Generated against real on the reference set; means over slices, PSNR in dB."""
+
+    ssim: float
+    psnr: float
+    foreground_ssim: float
+    foreground_psnr: float
+    lesion_ssim: float
+    lesion_psnr: float
+    floor_lesion_ssim: float
+    floor_lesion_psnr: float
+    slices: int
+    patients: int
+    frechet: Frechet
+
+
+class Refusal(Record):
+    """A site whose reply did not count in a round, and why."""
+
+    site: str
+    reason: str
+
+
+class GanRound(PairedScores):
+    """One federated round, scored on the reference set's selection part."""
+
+    round: int
+    contributors: list[str]
+    refused: list[Refusal] = []
+    losses: dict[str, float] = {}
+    seconds: float
+
+
+class FinalScore(PairedScores):
+    """The chosen round on the reference set's final part, scored once; gains over biharmonic inpainting are paired
+    over patients."""
+
+    lesion_ssim_gain: Interval
+    lesion_psnr_gain: Interval
+
+
+class GanResult(Record):
+    exchange: str
+    score: str
+    chosen_round: int | None = None
+    rounds: list[GanRound]
+    final: FinalScore | None = None
+
+
+class Confusion(Record):
+    """Slices of the test patients at probability 0.5."""
+
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+
+
+class ArmScores(Record):
+    """One arm's classifier on test patients; intervals are bootstrapped over patients."""
+
+    accuracy: Interval
+    precision: Interval
+    recall: Interval
+    f1: Interval
+    auc: Interval
+    patients: int | None = None
+    slices: int | None = None
+    confusion: Confusion | None = None
+    steps: int | None = None
+    """Optimiser steps taken; equal in every arm."""
+
+
+class CrossSite(Record):
+    """Rows are models (sites and ``federated``), columns are sites' test patients."""
+
+    models: list[str]
+    sites: list[str]
+    auc: list[list[float | None]]
+    accuracy: list[list[float | None]]
+    auc_interval: list[list[Interval | None]]
+    accuracy_interval: list[list[Interval | None]]
+
+
+class SiteEntry(Record):
+    """What a site said of itself at hello."""
+
+    organ: str
+    modality: str
+    patients: int | None = None
+    slices: int | None = None
+    quarantined: int | None = None
+    contrasts: list[str] = []
+    roles: list[str] = []
+    notes: list[str] = []
+    """Sentences for the reader, e.g. why a site could not take part in something."""
+
+
+class RunInfo(Record):
+    name: str
+    seed: int
+    engine: str
+    started: str
+    finished: str | None = None
+    demo_cohort: bool = False
+    versions: dict[str, str] = {}
+    config: dict[str, Any] = {}
+
+
+class Results(Record):
+    """``results.json``; write it with ``model_dump_json(by_alias=True)``, so that ``schema_`` is called ``schema``."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    run: RunInfo
+    sites: dict[str, SiteEntry] = {}
+    gans: dict[str, GanResult] = {}
+    arms: dict[str, dict[str, ArmScores]] = {}
+    cross_site: CrossSite | None = None
+    timings: dict[str, float] = {}
+    """Seconds by phase."""

@@ -1,0 +1,1 @@
+"""Making synthetic slices: masks, blanking, insertion and the two plain baselines."""

@@ -1,0 +1,1 @@
+"""Hydra groups; a package, so that they are found in a checkout, a wheel and an app bundle alike."""

@@ -1,0 +1,1 @@
+"""The study report: reference images and aggregates only."""

@@ -1,0 +1,1 @@
+"""Many sites on one machine: the in-process grid, Ray, and the demo cohort."""

@@ -1,0 +1,1 @@
+"""The demo cohort: real anatomy, synthetic lesions, true on-disk formats."""
