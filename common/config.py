@@ -278,18 +278,14 @@ def check(experiment: Experiment) -> None:
         ("classifier.federation", experiment.classifier.federation),
     ):
         require(federation.rounds >= 1, f"{section}.rounds", federation.rounds, "must be at least 1")
-        require(
-            federation.share in ("all", "generator"), f"{section}.share", federation.share, "all or generator"
-        )
+        require(federation.share in ("all", "generator"), f"{section}.share", federation.share, "all or generator")
     strategy = experiment.strategy
     require(strategy.name in ("fedavg", "fedprox"), "strategy.name", strategy.name, "fedavg or fedprox")
     require(strategy.quorum >= 1, "strategy.quorum", strategy.quorum, "must be at least 1")
     require(strategy.deadline > 0, "strategy.deadline", strategy.deadline, "must be positive (seconds)")
     engine = experiment.simulation.engine
     require(engine in ("in_process", "ray"), "simulation.engine", engine, "in_process or ray")
-    require(
-        experiment.privacy.mode == "none", "privacy.mode", experiment.privacy.mode, "only none is available"
-    )
+    require(experiment.privacy.mode == "none", "privacy.mode", experiment.privacy.mode, "only none is available")
     parts = (experiment.split.train, experiment.split.validation, experiment.split.test)
     require(
         min(parts) >= 0 and (abs(sum(parts) - 1) < 1e-6 or all(p == int(p) for p in parts)),

@@ -83,9 +83,7 @@ class Slices:
         pixels = [np.isin(p.labels, LESION_LABELS).sum(axis=(1, 2)) for p in self.patients]
         object.__setattr__(self, "_owner", owner.astype(np.int64))
         object.__setattr__(self, "_offset", offset.astype(np.int64))
-        object.__setattr__(
-            self, "_tumour_pixels", (np.concatenate(pixels) if pixels else np.zeros(0)).astype(np.int64)
-        )
+        object.__setattr__(self, "_tumour_pixels", (np.concatenate(pixels) if pixels else np.zeros(0)).astype(np.int64))
 
     def __len__(self) -> int:
         return len(self._owner)

@@ -123,9 +123,7 @@ class Trainer(ABC, Generic[Batch]):
                 raise ValueError(f"weights of {name} do not fit this model: {', '.join(odd)}")
             for key, value in given.items():
                 if value.shape != own[key].shape:
-                    raise ValueError(
-                        f"{prefix}{key}: shape {tuple(value.shape)}, expected {tuple(own[key].shape)}"
-                    )
+                    raise ValueError(f"{prefix}{key}: shape {tuple(value.shape)}, expected {tuple(own[key].shape)}")
             with torch.no_grad():
                 for key, value in given.items():
                     own[key].copy_(value)
