@@ -98,6 +98,8 @@ class EvaluationConfig:
     frechet_images: int = 96
     paired_images: int = 96
     gallery: int = 12
+    device: str = "cpu"
+    """Where the coordinator scores."""
 
 
 @dataclass

@@ -29,6 +29,10 @@ class WeightsError(ConfigError):
     """A weights file is missing or does not fit the network."""
 
 
+class RefusalError(OncofedError):
+    """A site does not do what it was asked. The text is safe to leave the site: it holds no path, name or count."""
+
+
 class BadStudyError(Exception):
     """One study cannot be used; the site goes on without it.
 

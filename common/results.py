@@ -107,6 +107,12 @@ class ArmScores(Record):
     """Optimiser steps taken; equal in every arm."""
 
 
+class SiteArms(Record):
+    """A site's reply: scores by arm, or by the one model it was asked to evaluate."""
+
+    arms: dict[str, ArmScores]
+
+
 class CrossSite(Record):
     """Rows are models (sites and ``federated``), columns are sites' test patients."""
 

@@ -28,6 +28,9 @@ class Patient:
         labels: (Z, Y, X) uint8 with 0 and ``LESION_LABELS``; None where the study has no mask.
         spacing: millimetres along (z, y, x); 2D images without a scale have 1.0 and ``spacing_known`` False.
         source: the folder or file it was read from; never leaves the site.
+        spacing_known: False where ``spacing`` is a stand-in.
+        tumour_slices: (Z,) bool, the class that the data set states for each slice; None where ``labels`` say it all.
+            A slice that is True here without a lesion label has a tumour whose mask is unknown.
     """
 
     patient: str
@@ -38,6 +41,7 @@ class Patient:
     spacing: tuple[float, float, float]
     source: Path
     spacing_known: bool = True
+    tumour_slices: npt.NDArray[np.bool_] | None = None
 
     @property
     def modality(self) -> str:
@@ -46,7 +50,9 @@ class Patient:
 
     @property
     def has_tumour(self) -> bool:
-        """True if any lesion label is present."""
+        """True if any lesion label is present, or the data set says so of any slice."""
+        if self.tumour_slices is not None and self.tumour_slices.any():
+            return True
         return self.labels is not None and bool(np.isin(self.labels, LESION_LABELS).any())
 
 
@@ -55,12 +61,17 @@ class StudyLocation:
     """Where one study lies, found without reading pixels.
 
     Attributes:
-        patient: the site's own name for the patient.
+        patient: the site's own name for the patient. Several studies of one patient have the same name: they are
+            split, clustered and protected together.
         path: the folder or file.
+        files: the files that belong to the study; empty means everything below ``path``.
+        patient_known: False where the data set names no patients, so that each image stands for one.
     """
 
     patient: str
     path: Path
+    files: tuple[Path, ...] = ()
+    patient_known: bool = True
 
 
 @dataclass(frozen=True)

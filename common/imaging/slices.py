@@ -21,12 +21,17 @@ class PatientSlices:
         images: (Z, C, H, W) float16 in [0, 1]; background exactly 0.
         labels: (Z, H, W) uint8 with 0 and ``LESION_LABELS``.
         foreground: (Z, H, W) uint8, 1 inside the organ or body.
+        tumour_slices: (Z,) bool, the class stated for each slice by a data set whose tumours may lack a mask; None
+            where ``labels`` say it all.
+        lesion_pixels: (Z,) int64, pixels with a lesion label; counted from ``labels`` if None.
     """
 
     patient: str
     images: npt.NDArray[np.float16]
     labels: npt.NDArray[np.uint8]
     foreground: npt.NDArray[np.uint8]
+    tumour_slices: npt.NDArray[np.bool_] | None = None
+    lesion_pixels: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,18 @@ class Slices:
     _owner: npt.NDArray[np.int64] = field(init=False, repr=False)
     _offset: npt.NDArray[np.int64] = field(init=False, repr=False)
     _tumour_pixels: npt.NDArray[np.int64] = field(init=False, repr=False)
+    _stated_tumour: npt.NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         counts = [len(p.images) for p in self.patients]
         owner = np.repeat(np.arange(len(counts)), counts)
         offset = np.concatenate([np.arange(n) for n in counts]) if counts else np.zeros(0)
-        pixels = [np.isin(p.labels, LESION_LABELS).sum(axis=(1, 2)) for p in self.patients]
+        pixels = [_lesion_pixels(p) for p in self.patients]
+        stated = [np.zeros(len(p.images), bool) if p.tumour_slices is None else p.tumour_slices for p in self.patients]
         object.__setattr__(self, "_owner", owner.astype(np.int64))
         object.__setattr__(self, "_offset", offset.astype(np.int64))
         object.__setattr__(self, "_tumour_pixels", (np.concatenate(pixels) if pixels else np.zeros(0)).astype(np.int64))
+        object.__setattr__(self, "_stated_tumour", np.concatenate(stated) if stated else np.zeros(0, bool))
 
     def __len__(self) -> int:
         return len(self._owner)
@@ -99,12 +107,17 @@ class Slices:
         return self._tumour_pixels
 
     def tumour_positions(self, min_pixels: int) -> npt.NDArray[np.int64]:
-        """Slices with at least ``min_pixels`` lesion pixels: the positives of the classifier."""
+        """Slices with at least ``min_pixels`` lesion pixels: tumours whose mask is known."""
         return np.flatnonzero(self._tumour_pixels >= min_pixels)
 
     def healthy_positions(self) -> npt.NDArray[np.int64]:
-        """Slices without a single lesion pixel."""
-        return np.flatnonzero(self._tumour_pixels == 0)
+        """Slices without a single lesion pixel that are not stated to hold a tumour either."""
+        return np.flatnonzero((self._tumour_pixels == 0) & ~self._stated_tumour)
+
+    def tumour_class(self, min_pixels: int) -> npt.NDArray[np.bool_]:
+        """(N,) the classifier's label: at least ``min_pixels`` lesion pixels, or a stated tumour without a mask."""
+        unmasked = self._stated_tumour & (self._tumour_pixels == 0)
+        return np.asarray((self._tumour_pixels >= min_pixels) | unmasked, dtype=np.bool_)
 
     def batch(self, positions: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> SliceBatch:
         """The slices at ``positions`` (repeats allowed)."""
@@ -131,3 +144,9 @@ class Slices:
     def select(self, patients: Sequence[int]) -> "Slices":
         """The slices of some of the patients, by index."""
         return Slices(self.organ, self.contrasts, [self.patients[i] for i in patients])
+
+
+def _lesion_pixels(patient: PatientSlices) -> npt.NDArray[np.int64]:
+    if patient.lesion_pixels is not None:
+        return patient.lesion_pixels
+    return np.asarray(np.isin(patient.labels, LESION_LABELS).sum(axis=(1, 2)), dtype=np.int64)

@@ -80,6 +80,8 @@ class Trainer(ABC, Generic[Batch]):
     exchange: ClassVar[Exchange] = Exchange.AVERAGE
     score: ClassVar[Score] = Score.NONE
 
+    config: Any
+    """The model's own ``Config``; every one has a ``batch_size``."""
     networks: dict[str, nn.Module]
     optimisers: dict[str, torch.optim.Optimizer]
 

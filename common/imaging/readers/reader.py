@@ -8,7 +8,10 @@ from common.imaging.patient import Patient, StudyLocation
 
 
 class Reader(Protocol):
-    """One on-disk format. Built with its options; knows nothing of splits, caches or training."""
+    """One on-disk format. Built with its options; knows nothing of splits, caches or training.
+
+    A frozen dataclass of its options: its ``repr`` is part of the cache's key.
+    """
 
     def find(self, root: Path) -> list[StudyLocation]:
         """Every study below ``root``, sorted by patient, without reading pixels.

@@ -1,0 +1,162 @@
+"""The Flower ClientApp of a hospital: thin handlers, one a named action.
+
+Whatever goes wrong is logged here in full and answered with a short reason that gives nothing away: Flower would
+send an exception's text to the coordinator.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from pydantic import BaseModel
+
+from client import study, training
+from client.hello import declared_examples, introduce
+from client.session import Session
+from client.site import load_site
+from common.errors import ConfigError, DataError, OncofedError, RefusalError
+from common.files import read_tensors
+from common.logs import open_json_log
+from common.records import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    Instruction,
+    UnacceptableError,
+    read_instruction,
+    received_arrays,
+    reply_record,
+    to_arrays,
+    training_metrics,
+)
+
+SITE_CONFIG = "site-config"
+"""The SuperNode's node-config key that names this hospital's ``site.yaml``."""
+
+Handler = Callable[[Session, Instruction, RecordDict], RecordDict]
+
+
+def site_from_node_config(context: Context) -> Path:
+    """Where this node's ``site.yaml`` is, as the hospital told its SuperNode; no message can change it."""
+    path = context.node_config.get(SITE_CONFIG)
+    if not isinstance(path, str):
+        raise ConfigError(
+            f"this node has no site: start the SuperNode with --node-config \"{SITE_CONFIG}='…/site.yaml'\""
+        )
+    return Path(path)
+
+
+def make_app(locate_site: Callable[[Context], Path]) -> ClientApp:
+    """The ClientApp; ``locate_site`` finds the ``site.yaml`` of the node that a message is for."""
+    app = ClientApp()
+
+    def action(handler: Handler) -> Callable[[Message, Context], Message]:
+        return lambda message, context: _answer(handler, locate_site, message, context)
+
+    app.query("hello")(action(_hello))
+    app.train("gan")(action(_train_gan))
+    app.query("synthesise")(action(_synthesise))
+    app.evaluate("arms")(action(_arms))
+    app.query("site_model")(action(_site_model))
+    app.train("classifier")(action(_train_classifier))
+    app.evaluate("classifier")(action(_evaluate))
+    return app
+
+
+def _answer(handler: Handler, locate_site: Callable[[Context], Path], message: Message, context: Context) -> Message:
+    """Runs ``handler`` at the site the message is for; a failure becomes a safe reason."""
+    try:
+        settings = load_site(locate_site(context))
+    except OncofedError:
+        logging.getLogger("oncofed.client").exception("no usable site.yaml")
+        return Message(Error(code=100, reason="the site's own settings cannot be used"), reply_to=message)
+    name = f"oncofed.client.{settings.name}"
+    log = logging.getLogger(name)
+    with open_json_log(settings.folder / "log.jsonl", name):
+        try:
+            instruction = read_instruction(message.content)
+            log.info("asked", extra=_named(message, instruction))
+            if settings.threads:
+                torch.set_num_threads(settings.threads)
+            session = Session.open(settings, instruction.experiment, instruction.run)
+            content = handler(session, instruction, message.content)
+            log.info("answered", extra={**_named(message, instruction), "records": sorted(content)})
+            return Message(content, reply_to=message)
+        except Exception as error:
+            log.exception("failed")
+            return Message(Error(code=101, reason=f"{settings.name}: {_safe_reason(error)}"), reply_to=message)
+
+
+def _named(message: Message, instruction: Instruction) -> dict[str, object]:
+    return {
+        "action": message.metadata.message_type,
+        "run": instruction.run,
+        "phase": instruction.phase,
+        "round": instruction.server_round,
+    }
+
+
+def _safe_reason(error: Exception) -> str:
+    """A reason without paths, names, counts or values."""
+    if isinstance(error, RefusalError | UnacceptableError):
+        return str(error)
+    if isinstance(error, DataError):
+        return "its data cannot be used; its own log says why"
+    if isinstance(error, ConfigError):
+        return "its settings do not fit this study; its own log says why"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "it ran out of memory"
+    return "it failed; its own log says why"
+
+
+def _content(session: Session, instruction: Instruction, result: BaseModel | None = None) -> RecordDict:
+    return RecordDict({CONFIG: reply_record(instruction, session.settings.name, result)})
+
+
+def _hello(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    return _content(session, instruction, introduce(session))
+
+
+def _train_gan(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    update = training.train_gan(session, instruction, received_arrays(content))
+    return _trained(session, instruction, update)
+
+
+def _train_classifier(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    update = training.train_classifier(session, instruction, received_arrays(content))
+    return _trained(session, instruction, update)
+
+
+def _trained(session: Session, instruction: Instruction, update: training.Update) -> RecordDict:
+    reply = _content(session, instruction)
+    reply[ARRAYS] = to_arrays(update.arrays)
+    reply[METRICS] = training_metrics(declared_examples(session), update.losses)
+    return reply
+
+
+def _synthesise(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    study.synthesise(session, received_arrays(content))
+    return _content(session, instruction)
+
+
+def _arms(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    return _content(session, instruction, study.run_arms(session))
+
+
+def _site_model(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    if not session.settings.share_site_model:
+        raise RefusalError("it does not share its own model")
+    reply = _content(session, instruction)
+    reply[ARRAYS] = to_arrays(read_tensors(study.site_model_file(session)))
+    return reply
+
+
+def _evaluate(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    scores = study.evaluate_model(session, instruction.phase, received_arrays(content))
+    return _content(session, instruction, scores)
+
+
+app = make_app(site_from_node_config)

@@ -1,0 +1,85 @@
+"""What each arm of the classifier study is trained on at this site."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.session import Session
+from common.config import ARMS
+from common.errors import RefusalError
+from common.files import read_arrays, write_arrays
+from common.synthesis.baselines import blob, copy_and_paste
+from common.training.classifier import TrainingSet
+from common.training.trainer import GeneratorTrainer, SyntheticSlices
+
+SOURCES: dict[str, tuple[bool, str | None]] = {
+    "real": (True, None),
+    "real_synthetic": (True, "synthetic"),
+    "synthetic": (False, "synthetic"),
+    "copy_paste": (True, "copy_paste"),
+    "blob": (True, "blob"),
+}
+"""Arm -> whether real slices are in it, and which made ones."""
+
+assert tuple(SOURCES) == ARMS
+
+
+def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
+    """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each."""
+    slices = session.training
+    count = max(2, round(session.experiment.study.synthetic_ratio * len(slices)))
+    _keep(session, "synthetic", trainer.synthesise(slices, count, seed))
+    _keep(session, "copy_paste", copy_and_paste(slices, count, seed))
+    _keep(session, "blob", blob(slices, count, seed))
+
+
+def training_sets(session: Session, arm: str) -> list[TrainingSet]:
+    """Where ``arm`` draws its training slices from; with two sources, half from each.
+
+    Raises:
+        RefusalError: for an unknown arm, or if the images it needs were not made here yet.
+    """
+    if arm not in SOURCES:
+        raise RefusalError("it does not know this arm of the study")
+    real, made = SOURCES[arm]
+    least = session.experiment.study.min_tumour_pixels
+    sources = [TrainingSet.from_slices(session.training, least)] if real else []
+    if made is not None:
+        sources.append(TrainingSet.from_synthetic(made_images(session, made)))
+    return sources
+
+
+def made_images(session: Session, name: str) -> SyntheticSlices:
+    """The kept ``synthetic``, ``copy_paste`` or ``blob`` slices.
+
+    Raises:
+        RefusalError: if they were not made in this run.
+    """
+    path = _file(session, name)
+    if not path.exists():
+        raise RefusalError("it has not made its synthetic images yet")
+    arrays = read_arrays(path)
+    return SyntheticSlices(
+        images=torch.from_numpy(arrays["images"]).float(),
+        labels=torch.from_numpy(arrays["labels"]),
+        tumour=torch.from_numpy(arrays["tumour"]),
+        foreground=torch.from_numpy(arrays["foreground"]),
+        origin=torch.from_numpy(arrays["origin"]),
+    )
+
+
+def _keep(session: Session, name: str, made: SyntheticSlices) -> None:
+    tensors: dict[str, Tensor] = {
+        "images": made.images.half(),
+        "labels": made.labels,
+        "tumour": made.tumour,
+        "foreground": made.foreground,
+        "origin": made.origin,
+    }
+    write_arrays(_file(session, name), {key: np.asarray(value) for key, value in tensors.items()})
+
+
+def _file(session: Session, name: str) -> Path:
+    return session.folder / "state" / session.run / "images" / f"{name}.npz"

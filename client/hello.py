@@ -1,0 +1,86 @@
+"""What a site says of itself at hello: what it has, what it can take part in, and only the counts it declares."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from client.session import Session
+from common.files import write_json
+from common.imaging.slices import Slices
+from common.records import SiteHello
+from common.versions import installed_versions
+
+
+def declared_examples(session: Session) -> int:
+    """The site's weight in averages: its training slices if it declares counts, otherwise 1."""
+    if session.settings.declare_counts and "train" in session.settings.roles:
+        return max(1, len(session.training))
+    return 1
+
+
+def introduce(session: Session) -> SiteHello:
+    """The site's introduction; also keeps a full summary among its own results."""
+    settings, cohort, split = session.settings, session.cohort, session.split
+    least = session.experiment.study.min_tumour_pixels
+    notes: list[str] = []
+    tasks: list[str] = []
+    if "train" in settings.roles:
+        training = session.training
+        if _has_both_classes(training, least):
+            tasks += ["gan", "classifier"]
+        else:
+            notes.append("trains nothing: its training patients do not hold both classes")
+    if "evaluate" in settings.roles:
+        tasks.append("evaluate")
+        if len(split.test) < session.experiment.study.min_cell:
+            notes.append(f"fewer than {session.experiment.study.min_cell} test patients: its figures are not shown")
+    declared = settings.declare_counts
+    hello = SiteHello(
+        site=settings.name,
+        organ=settings.organ,
+        modality=cohort.modality,
+        contrasts=list(cohort.contrasts),
+        roles=list(settings.roles),
+        tasks=tasks,
+        share_site_model=settings.share_site_model,
+        examples=declared_examples(session),
+        patients=len(cohort.patients) if declared else None,
+        slices=sum(patient.slices for patient in cohort.patients) if declared else None,
+        quarantined=len(cohort.quarantine) if declared else None,
+        notes=notes,
+    )
+    _keep_summary(session, hello)
+    return hello
+
+
+def _has_both_classes(slices: Slices, least: int) -> bool:
+    return bool(len(slices.tumour_positions(least))) and bool(len(slices.healthy_positions()))
+
+
+def _keep_summary(session: Session, hello: SiteHello) -> None:
+    """The site's own account, with patients' names: it stays here."""
+    cohort, split = session.cohort, session.split
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    slices = {part: cohort.slices(names) for part, names in parts.items()}
+    least = session.experiment.study.min_tumour_pixels
+    write_json(
+        session.result_file("summary.json"),
+        {
+            "site": session.settings.name,
+            "run": session.run,
+            "organ": hello.organ,
+            "modality": hello.modality,
+            "contrasts": hello.contrasts,
+            "roles": hello.roles,
+            "patients": {part: len(names) for part, names in parts.items()},
+            "slices": {part: len(some) for part, some in slices.items()},
+            "tumour_slices": {part: int(np.sum(some.tumour_pixels >= least)) for part, some in slices.items()},
+            "quarantine": [{"patient": bad.patient, "reason": bad.reason} for bad in cohort.quarantine],
+            "preprocessing": {**asdict(session.experiment.image), **asdict(session.preprocessing)},
+            "declared": hello.model_dump(include={"examples", "patients", "slices", "quarantined"}),
+            "config": asdict(session.experiment),
+            "versions": installed_versions(),
+            "demo_cohort": session.settings.demo_cohort,
+            "notes": hello.notes,
+        },
+    )

@@ -1,0 +1,218 @@
+"""What the client app leaves in ``results/`` for its site report, typed; every part may be missing.
+
+A run that was interrupted, or a site that only evaluates, leaves some files out. Reading never fails for that: the
+reason is kept beside the gap, so that the page can say it.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from common.results import ArmScores, Interval
+
+Part = TypeVar("Part")
+
+
+class SiteRecord(BaseModel):
+    """Base of the parts; a key that a newer client wrote and this page does not show is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class PartCounts(SiteRecord):
+    """A count for each part of the site's split."""
+
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+
+
+class QuarantinedStudy(SiteRecord):
+    """A study that was left out, and why; stays at the site."""
+
+    patient: str
+    reason: str
+
+
+class Summary(SiteRecord):
+    """``summary.json``: what this site is and what it was asked to do."""
+
+    site: str
+    organ: str
+    modality: str = ""
+    contrasts: list[str] = []
+    run: str = ""
+    patients: PartCounts = PartCounts()
+    slices: PartCounts = PartCounts()
+    tumour_slices: PartCounts = PartCounts()
+    quarantine: list[QuarantinedStudy] = []
+    roles: list[str] = []
+    preprocessing: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    demo_cohort: bool = False
+    notes: list[str] = []
+
+
+class TrainingRecord(SiteRecord):
+    """One line of ``training.jsonl``: mean losses of one stretch of local training.
+
+    ``phase`` is ``<group>/<name>``: ``gan/cgan``, ``classifier/real`` (in federation), ``arms/real`` (this site alone).
+    """
+
+    phase: str
+    round: int | None = None
+    losses: dict[str, float | None] = {}
+    steps: int | None = None
+    seconds: float | None = None
+
+
+class CrossSiteScores(SiteRecord):
+    """One model on this site's test patients."""
+
+    auc: Interval
+    accuracy: Interval
+
+
+class Prediction(SiteRecord):
+    """One line of ``predictions.csv``: one classifier on one test slice.
+
+    ``scope`` is ``local`` or ``federated``; ``truth`` is 1 for tumour; ``probability`` is that of tumour.
+    """
+
+    arm: str
+    scope: str
+    patient: str
+    slice: int
+    truth: int
+    probability: float
+
+    @property
+    def is_mistake(self) -> bool:
+        """True if the call at probability 0.5 is not the truth."""
+        return (self.probability >= 0.5) != bool(self.truth)
+
+
+@dataclass
+class SiteInputs:
+    """Everything found; ``absent`` names each missing part with a sentence on why."""
+
+    summary: Summary | None = None
+    training: list[TrainingRecord] = field(default_factory=list)
+    arms: dict[str, ArmScores] = field(default_factory=dict)
+    federated_arms: dict[str, ArmScores] = field(default_factory=dict)
+    cross_site: dict[str, CrossSiteScores] = field(default_factory=dict)
+    predictions: list[Prediction] = field(default_factory=list)
+    gallery: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, Any]:
+        """The site's ``results.json``: every figure on the page, pictures and single predictions left out."""
+        return {
+            "schema": "oncofed-site-results/1",
+            "summary": self.summary.model_dump() if self.summary else None,
+            "training": [record.model_dump() for record in self.training],
+            "arms": {arm: scores.model_dump() for arm, scores in self.arms.items()},
+            "federated_arms": {arm: scores.model_dump() for arm, scores in self.federated_arms.items()},
+            "cross_site": {model: scores.model_dump() for model, scores in self.cross_site.items()},
+        }
+
+
+FILES = {
+    "summary": "summary.json",
+    "training": "training.jsonl",
+    "arms": "arms.json",
+    "federated_arms": "federated_arms.json",
+    "cross_site": "cross_site.json",
+    "predictions": "predictions.csv",
+    "gallery": "gallery.npz",
+}
+"""Part -> file in ``results/``."""
+
+
+def read_inputs(folder: Path) -> SiteInputs:
+    """Reads every part in ``folder`` that is there and sound.
+
+    Args:
+        folder: the site's ``results/``.
+    """
+    inputs = SiteInputs()
+
+    def part(name: str, read: Callable[[bytes], Part], empty: Part) -> Part:
+        path = folder / FILES[name]
+        try:
+            found = read(path.read_bytes())
+        except FileNotFoundError:
+            inputs.absent[name] = _why_missing(name, inputs.summary)
+            return empty
+        except (ValueError, KeyError, OSError, EOFError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            inputs.absent[name] = f"{FILES[name]} could not be read ({first})."
+            return empty
+        if not found:
+            inputs.absent[name] = f"{FILES[name]} is empty: this step was started and left no result."
+        return found
+
+    inputs.summary = part("summary", Summary.model_validate_json, None)
+    inputs.training = part("training", _training, [])
+    inputs.arms = part("arms", TypeAdapter(dict[str, ArmScores]).validate_json, {})
+    inputs.federated_arms = part("federated_arms", TypeAdapter(dict[str, ArmScores]).validate_json, {})
+    inputs.cross_site = part("cross_site", TypeAdapter(dict[str, CrossSiteScores]).validate_json, {})
+    inputs.predictions = part("predictions", _predictions, [])
+    inputs.gallery = part("gallery", _gallery, {})
+    return inputs
+
+
+_TRAINING_PARTS = ("training", "arms", "gallery")
+
+
+def _why_missing(name: str, summary: Summary | None) -> str:
+    file = FILES[name]
+    if summary is None and name != "summary":
+        return f"There is no {file}, and no summary says how far this site had got."
+    if name == "summary":
+        return f"There is no {file}: the run ended before this site had prepared its data."
+    assert summary is not None
+    if summary.roles and "train" not in summary.roles and name in _TRAINING_PARTS:
+        return f"There is no {file}: this site takes part in {', '.join(summary.roles)} and trains nothing."
+    if summary.roles and "evaluate" not in summary.roles and name not in _TRAINING_PARTS:
+        return f"There is no {file}: this site takes part in {', '.join(summary.roles)} and evaluates nothing."
+    return f"There is no {file}: the run had not reached this step here, or did not ask for it."
+
+
+def _training(text: bytes) -> list[TrainingRecord]:
+    lines = [line for line in text.decode().splitlines() if line.strip()]
+    records = []
+    for index, line in enumerate(lines):
+        try:
+            records.append(TrainingRecord.model_validate(json.loads(line)))
+        except json.JSONDecodeError:
+            # A killed run may leave half a last line; the rest of the curve stands.
+            if index < len(lines) - 1:
+                raise
+    return records
+
+
+def _predictions(text: bytes) -> list[Prediction]:
+    return [Prediction.model_validate(row) for row in csv.DictReader(io.StringIO(text.decode()))]
+
+
+def _gallery(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    for key, array in arrays.items():
+        if array.ndim != 3:
+            raise ValueError(f"{key} has shape {array.shape}, expected (n, H, W)")
+        labels = arrays.get(f"{key}_labels")
+        if labels is not None and labels.shape != array.shape:
+            raise ValueError(f"{key}_labels has shape {labels.shape}, expected {array.shape}")
+    return {key: array for key, array in arrays.items() if len(array)}

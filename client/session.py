@@ -1,0 +1,121 @@
+"""A site at work on one message: its settings, the study's configuration, and its own prepared data."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from client.site import SiteSettings
+from common.config import Experiment, PreprocessingConfig, WeightsConfig, from_yaml
+from common.errors import ConfigError, RefusalError
+from common.files import read_json, write_bytes, write_json
+from common.imaging.cohort import PreparedCohort
+from common.imaging.prepare import prepare_cohort
+from common.imaging.readers.registry import build_reader
+from common.imaging.slices import Slices
+from common.imaging.split import Split, everything_is_test, split_patients
+
+
+@dataclass
+class Session:
+    """Everything an action needs; data are opened when they are first asked for."""
+
+    settings: SiteSettings
+    experiment: Experiment
+    run: str
+    report_preparation: Callable[[int, int, str], None] | None = None
+
+    @classmethod
+    def open(cls, settings: SiteSettings, experiment_yaml: str, run: str) -> "Session":
+        """The session for a message.
+
+        Raises:
+            RefusalError: if the study's configuration does not fit this release.
+        """
+        try:
+            experiment = from_yaml(experiment_yaml)
+        except ConfigError as error:
+            raise RefusalError("the study's configuration does not fit this release") from error
+        return cls(settings, experiment, run)
+
+    @property
+    def folder(self) -> Path:
+        """Where state, results and report of this run lie."""
+        return self.settings.run_folder(self.run)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.settings.device)
+
+    @property
+    def weights(self) -> WeightsConfig:
+        return WeightsConfig(**self.settings.weights)
+
+    @property
+    def contrasts(self) -> list[str]:
+        return list(self.experiment.image.contrasts)
+
+    @cached_property
+    def preprocessing(self) -> PreprocessingConfig:
+        steps = self.experiment.preprocessing.get(self.settings.organ)
+        if steps is None:
+            raise RefusalError("the study has no preprocessing for this site's organ")
+        return steps
+
+    @cached_property
+    def cohort(self) -> PreparedCohort:
+        """The site's patients, prepared and cached; bad studies are in its quarantine list."""
+        settings = self.settings
+        reader = build_reader(settings.reader, organ=settings.organ, contrasts=self.contrasts, options=settings.options)
+        return prepare_cohort(
+            reader,
+            settings.path,
+            cache_dir=settings.cache_dir,
+            organ=settings.organ,
+            contrasts=self.contrasts,
+            image=self.experiment.image,
+            preprocessing=self.preprocessing,
+            progress=self.report_preparation,
+        )
+
+    @cached_property
+    def split(self) -> Split:
+        """Training, validation and test patients; an external centre's are all test patients."""
+        names = [(patient.patient, patient.has_tumour) for patient in self.cohort.patients]
+        if "train" not in self.settings.roles:
+            return everything_is_test(names)
+        return split_patients(names, self.experiment.split)
+
+    @cached_property
+    def training(self) -> Slices:
+        return self.cohort.slices(self.split.train)
+
+    @cached_property
+    def test(self) -> Slices:
+        return self.cohort.slices(self.split.test)
+
+    def result_file(self, name: str) -> Path:
+        """A file of the site's own results, which stay here."""
+        return self.folder / "results" / name
+
+    def update_result(self, name: str, key: str, value: Any) -> None:
+        """Sets one entry of a JSON result, leaving the others."""
+        path = self.result_file(name)
+        entries = read_json(path) if path.exists() else {}
+        write_json(path, {**entries, key: value})
+
+    def record_training(
+        self, phase: str, server_round: int, losses: dict[str, float], steps: int, seconds: float
+    ) -> None:
+        """Adds a line to the training curves; a repeated round replaces its earlier line."""
+        path = self.result_file("training.jsonl")
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = [line for line in lines if (line["phase"], line["round"]) != (phase, server_round)]
+        lines.append(
+            {"phase": phase, "round": server_round, "losses": losses, "steps": steps, "seconds": round(seconds, 2)}
+        )
+        write_bytes(path, "".join(json.dumps(line) + "\n" for line in lines).encode())

@@ -1,0 +1,104 @@
+"""``site.yaml``: a hospital's own file. It is typed, belongs to the hospital, and nothing in it leaves."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from common.errors import ConfigError
+from common.imaging.patient import ORGANS
+
+
+class SiteSettings(BaseModel):
+    """One hospital's settings.
+
+    Attributes:
+        name: the site's logical name; lower case, the same in every study.
+        reader: format of the data on disk: ``brats`` or ``image_folder``.
+        organ: ``brain``, ``lung`` or ``liver``.
+        path: folder of the data; a relative path counts from the folder of ``site.yaml``.
+        options: reader options, e.g. ``{tumour_classes: [tumour]}``.
+        roles: ``train`` and ``evaluate``; an external centre only evaluates, and then every patient is a test patient.
+        device: ``cpu``, ``cuda`` or ``cuda:<index>``.
+        threads: torch threads; 0 leaves torch's choice.
+        share_site_model: whether this site's own classifier may be sent to other sites for the cross-site matrix.
+        declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
+        demo_cohort: whether the data are the demo cohort's, so that its limits are printed with the results.
+        folder: where this site keeps its state, results and reports.
+        folder_per_run: whether each run gets a folder of its own below ``folder``.
+        cache_dir: where prepared slices are kept; ``folder/cache`` by default.
+        weights: pretrained weights that a study may need here, e.g. ``{vgg19: /models/vgg19.pth}``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")
+    reader: str
+    organ: str
+    path: Path
+    options: dict[str, Any] = {}
+    roles: list[Literal["train", "evaluate"]] = ["train", "evaluate"]
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    threads: int = Field(default=0, ge=0)
+    share_site_model: bool = False
+    declare_counts: bool = False
+    demo_cohort: bool = False
+    folder: Path
+    folder_per_run: bool = True
+    cache_dir: Path
+    weights: dict[str, str | None] = {}
+
+    def run_folder(self, run: str) -> Path:
+        """Where the state, results and report of ``run`` are kept."""
+        return self.folder / "runs" / run if self.folder_per_run else self.folder
+
+    @field_validator("organ")
+    @classmethod
+    def _known_organ(cls, value: str) -> str:
+        if value not in ORGANS:
+            raise ValueError(f"known organs are {', '.join(ORGANS)}")
+        return value
+
+    @field_validator("roles")
+    @classmethod
+    def _some_role(cls, value: list[str]) -> list[str]:
+        if not value:
+            raise ValueError("name at least one of train, evaluate")
+        return value
+
+
+def load_site(path: Path) -> SiteSettings:
+    """The settings in a ``site.yaml``.
+
+    Raises:
+        ConfigError: naming the file, the key and what is wrong with it.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); a site needs its site.yaml") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a list of `key: value` lines")
+    here = path.resolve().parent
+    values = {"folder": here, **values}
+    for key in ("path", "folder", "cache_dir"):
+        if isinstance(values.get(key), str):
+            values[key] = here / Path(values[key]).expanduser()
+    values.setdefault("cache_dir", Path(values["folder"]) / "cache")
+    try:
+        return SiteSettings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error
+
+
+def save_site(settings: SiteSettings, path: Path) -> None:
+    """Writes a ``site.yaml`` that :func:`load_site` reads back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = settings.model_dump(mode="json")
+    path.write_text(
+        "# This site's own settings; nothing in this file leaves the site.\n" + yaml.safe_dump(values, sort_keys=False)
+    )

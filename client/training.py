@@ -1,0 +1,72 @@
+"""One round of local training: weights in, an update out, private state kept here."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from client.arms import training_sets
+from client.session import Session
+from client.state import RoundState
+from common.records import Instruction
+from common.seeding import derive_seed
+from common.training.build import build_classifier_trainer, build_generator_trainer, steps_per_round
+from common.training.steps import proximal_step
+from common.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a round of local training sends back."""
+
+    arrays: dict[str, Tensor]
+    losses: dict[str, float]
+
+
+def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
+    """Trains the study's GAN on this site's training patients for one round."""
+    experiment = session.experiment
+    trainer = build_generator_trainer(experiment, device=session.device, weights=session.weights)
+    steps = steps_per_round(experiment.federation, len(session.training), trainer.config.batch_size)
+    batches = trainer.batches(session.training, steps, _seed(session, instruction))
+    return _one_round(session, instruction, trainer, arrays, batches, steps)
+
+
+def train_classifier(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
+    """Trains the federated classifier of ``instruction.arm`` for one round."""
+    experiment = session.experiment
+    federation = experiment.classifier.federation
+    steps = steps_per_round(federation, len(session.training), experiment.classifier.batch_size)
+    trainer = build_classifier_trainer(
+        experiment, device=session.device, weights=session.weights, total_steps=steps * federation.rounds
+    )
+    batches = trainer.batches(training_sets(session, instruction.arm), steps, _seed(session, instruction))
+    return _one_round(session, instruction, trainer, arrays, batches, steps)
+
+
+def _one_round(
+    session: Session,
+    instruction: Instruction,
+    trainer: Trainer[Any],
+    arrays: dict[str, Tensor],
+    batches: Iterable[Any],
+    steps: int,
+) -> Update:
+    started = time.monotonic()
+    state = RoundState(session.folder, instruction.run, instruction.phase)
+    trainer.load_shared_arrays(arrays)
+    trainer.load_private_state(state.before(instruction.server_round))
+    if instruction.proximal_mu:
+        trainer.step = proximal_step(instruction.proximal_mu, trainer.networks)
+    losses = trainer.train(batches)
+    state.save(instruction.server_round, trainer.private_state())
+    seconds = time.monotonic() - started
+    session.record_training(instruction.phase, instruction.server_round, losses, steps, seconds)
+    return Update(trainer.shared_arrays(), losses)
+
+
+def _seed(session: Session, instruction: Instruction) -> int:
+    """A round's own seed: a repeated round draws the same, another round or site something else."""
+    return derive_seed(session.experiment.seed, session.settings.name, instruction.phase, instruction.server_round)

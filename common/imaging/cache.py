@@ -1,0 +1,179 @@
+"""Preprocessed slices on disk, one folder a patient, read by memory map.
+
+``<cache_dir>/<key>/<patient hash>/{images,labels,foreground}.npy`` and ``index.json``. The key says how they were made;
+the index says from which files. A patient's folder is written under another name and renamed when it is whole, so that
+whatever is there under its own name is complete.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.imaging.patient import Quarantined, StudyLocation
+from common.imaging.slices import PatientSlices
+
+SCHEMA = 1
+"""Raised whenever preprocessing or the files' layout changes, so that older caches are not taken for current ones."""
+
+ARRAYS = ("images", "labels", "foreground")
+_INDEX = "index.json"
+_ABANDONED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class PreparedPatient:
+    """What the index says of one patient, without opening an array.
+
+    Attributes:
+        patient: the site's own name for the patient.
+        signature: of the files it was made from.
+        has_tumour: at full resolution, so that it does not depend on the image size.
+        slices: slices kept; 0 if no study of the patient was usable.
+        spacing: millimetres along (z, y, x) as stored, of the first study.
+        spacing_known: False where ``spacing`` is a stand-in.
+        lesion_mm3: volume of all lesions at full resolution; 0 where masks are unknown.
+        lesion_pixels: lesion pixels of each prepared slice.
+        tumour_slices: the class stated for each slice, where the data set does.
+        quarantined: the patient's studies that were left out.
+        folder: where its arrays lie.
+    """
+
+    patient: str
+    signature: str
+    has_tumour: bool
+    slices: int
+    spacing: tuple[float, float, float]
+    spacing_known: bool
+    lesion_mm3: float
+    lesion_pixels: tuple[int, ...]
+    tumour_slices: tuple[bool, ...] | None
+    quarantined: tuple[Quarantined, ...]
+    folder: Path = field(default=Path(), compare=False)
+
+    def open(self) -> PatientSlices:
+        """The slices, as memory maps."""
+        images, labels, foreground = (np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        return PatientSlices(
+            patient=self.patient,
+            images=images,
+            labels=labels,
+            foreground=foreground,
+            tumour_slices=None if self.tumour_slices is None else np.asarray(self.tumour_slices, dtype=np.bool_),
+            lesion_pixels=np.asarray(self.lesion_pixels, dtype=np.int64),
+        )
+
+
+def cache_key(**parts: Any) -> str:
+    """A name for one way of preparing one folder: equal parts, equal name.
+
+    >>> cache_key(size=64) == cache_key(size=64), cache_key(size=64) == cache_key(size=96)
+    (True, False)
+    """
+    text = json.dumps({"schema": SCHEMA, **parts}, sort_keys=True, default=dataclasses.asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def signature(locations: Iterable[StudyLocation]) -> str:
+    """A hash of the names, sizes, times of change and readability of the files of some studies."""
+    digest = hashlib.sha256()
+    for location in locations:
+        for path in sorted(location.files or _files_below(location.path)):
+            try:
+                stat = path.stat()
+            except OSError:
+                digest.update(f"{path}\x1fgone\x1e".encode())
+                continue
+            readable = os.access(path, os.R_OK)
+            digest.update(f"{path}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}\x1f{readable}\x1e".encode())
+    return digest.hexdigest()[:32]
+
+
+class PatientCache:
+    """The patients prepared in one way.
+
+    Args:
+        cache_dir: the folder of all caches; made if missing.
+        key: what :func:`cache_key` gave.
+    """
+
+    def __init__(self, cache_dir: Path, key: str) -> None:
+        self.folder = cache_dir / key
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".writing-*"):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def load(self, patient: str, current_signature: str) -> PreparedPatient | None:
+        """What is known of a patient; None if it was never prepared, its files changed, or the cache is damaged."""
+        folder = self._folder_of(patient)
+        try:
+            entry = _from_json(json.loads((folder / _INDEX).read_text(encoding="utf-8")), folder)
+            if entry.slices and any(len(array) != entry.slices for array in _arrays(entry.open())):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return entry if entry.signature == current_signature and entry.patient == patient else None
+
+    def store(self, entry: PreparedPatient, slices: PatientSlices | None) -> PreparedPatient:
+        """Writes one patient, all or nothing; returns the entry with its folder."""
+        target = self._folder_of(entry.patient)
+        working = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
+        try:
+            if slices is not None:
+                for name, array in zip(ARRAYS, _arrays(slices), strict=True):
+                    np.save(working / f"{name}.npy", np.ascontiguousarray(array))
+            (working / _INDEX).write_text(json.dumps(_to_json(entry), indent=1), encoding="utf-8")
+            # A kill between these two lines loses this patient's old arrays only, and they are out of date.
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(working, target)
+        except BaseException:
+            shutil.rmtree(working, ignore_errors=True)
+            raise
+        return dataclasses.replace(entry, folder=target)
+
+    def _folder_of(self, patient: str) -> Path:
+        return self.folder / hashlib.sha256(patient.encode()).hexdigest()[:20]
+
+
+def _arrays(slices: PatientSlices) -> Sequence[np.ndarray[Any, Any]]:
+    return slices.images, slices.labels, slices.foreground
+
+
+def _files_below(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+
+
+def _to_json(entry: PreparedPatient) -> dict[str, Any]:
+    values = dataclasses.asdict(entry)
+    del values["folder"]
+    values["quarantined"] = [{**dataclasses.asdict(bad), "path": str(bad.path)} for bad in entry.quarantined]
+    return values
+
+
+def _from_json(values: dict[str, Any], folder: Path) -> PreparedPatient:
+    stated = values["tumour_slices"]
+    z, y, x = values["spacing"]
+    return PreparedPatient(
+        **{
+            **values,
+            "spacing": (z, y, x),
+            "lesion_pixels": tuple(values["lesion_pixels"]),
+            "tumour_slices": None if stated is None else tuple(stated),
+            "quarantined": tuple(
+                Quarantined(bad["patient"], Path(bad["path"]), bad["reason"]) for bad in values["quarantined"]
+            ),
+            "folder": folder,
+        }
+    )

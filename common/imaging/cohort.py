@@ -1,0 +1,51 @@
+"""A site's patients, ready for training: what is known of each, and their slices on demand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.errors import ConfigError
+from common.imaging.cache import PreparedPatient
+from common.imaging.patient import Quarantined
+from common.imaging.slices import Slices
+
+
+@dataclass(frozen=True)
+class PreparedCohort:
+    """Every usable patient of one data set.
+
+    Attributes:
+        organ: one of ``ORGANS``.
+        contrasts: the channels of every slice, in order.
+        patients: sorted by name; each has at least one slice.
+        quarantine: studies that were left out, with reasons.
+        patients_known: False if the data set names no patients: each image then counts as one, a split is by image,
+            and two images of one person may lie on both sides of it. Whoever shows figures must say so.
+    """
+
+    organ: str
+    contrasts: tuple[str, ...]
+    patients: tuple[PreparedPatient, ...]
+    quarantine: tuple[Quarantined, ...]
+    patients_known: bool = True
+
+    @property
+    def modality(self) -> str:
+        """``"CT"`` or ``"MR"``, as DICOM writes it."""
+        return "CT" if self.contrasts == ("ct",) else "MR"
+
+    @property
+    def tumour_by_patient(self) -> list[tuple[str, bool]]:
+        """(name, has a tumour) of every patient: what a split is made from."""
+        return [(patient.patient, patient.has_tumour) for patient in self.patients]
+
+    def slices(self, names: Sequence[str]) -> Slices:
+        """The slices of some patients in the order named, read by memory map.
+
+        Raises:
+            ConfigError: if a name is not one of ``patients``.
+        """
+        by_name = {patient.patient: patient for patient in self.patients}
+        unknown = [name for name in names if name not in by_name]
+        if unknown:
+            raise ConfigError(f"{len(unknown)} of {len(names)} patients are not in this cohort, e.g. {unknown[0]!r}")
+        return Slices(self.organ, self.contrasts, [by_name[name].open() for name in names])

@@ -1,0 +1,173 @@
+"""How well a classifier tells tumour slices: figures on slices, intervals over patients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
+from common.results import ArmScores, Confusion
+
+THRESHOLD = 0.5
+"""A slice counts as predicted positive from this probability on."""
+
+METRICS = ("accuracy", "precision", "recall", "f1", "auc")
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """A classifier on the slices of some test patients.
+
+    Attributes:
+        accuracy, precision, recall, f1, auc: each 0 to 1, on all slices, with intervals over patients. None where
+            undefined: precision without a predicted positive, recall without a positive, F1 without either, AUC with
+            one class only, everything without slices.
+        true_positive, false_positive, true_negative, false_negative: slices at probability 0.5.
+        patients, slices: how many were tested.
+        min_cell: fewest patients for which counts and intervals are told to others.
+    """
+
+    accuracy: Estimate
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    auc: Estimate
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+    patients: int
+    slices: int
+    min_cell: int
+
+    def summary(self) -> dict[str, tuple[float | None, float | None]]:
+        """Metric -> (mean, standard error): what :func:`~common.metrics.bootstrap.mean_over_sites` takes."""
+        return {name: (value.mean, value.standard_error) for name, value in self._estimates().items()}
+
+    def confusion(self) -> Confusion:
+        """The four counts."""
+        return Confusion(
+            true_positive=self.true_positive,
+            false_positive=self.false_positive,
+            true_negative=self.true_negative,
+            false_negative=self.false_negative,
+        )
+
+    def arm_scores(self, *, steps: int | None = None, counts: bool = True) -> ArmScores:
+        """The entry of a report; ``steps`` are the optimiser steps behind the classifier.
+
+        The confusion counts and the numbers of patients and slices are left out below ``min_cell`` patients, and if
+        ``counts`` says that the site does not declare them.
+        """
+        shown = counts and self.patients >= self.min_cell
+        return ArmScores(
+            **{name: value.interval() for name, value in self._estimates().items()},
+            patients=self.patients if shown else None,
+            slices=self.slices if shown else None,
+            confusion=self.confusion() if shown else None,
+            steps=steps,
+        )
+
+    def _estimates(self) -> dict[str, Estimate]:
+        return {name: getattr(self, name) for name in METRICS}
+
+
+def classification_scores(
+    truth: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    patient: npt.ArrayLike,
+    *,
+    samples: int,
+    seed: int,
+    min_cell: int,
+) -> ClassificationScores:
+    """Accuracy, precision, recall, F1 and AUC of slice probabilities, with a percentile bootstrap over patients.
+
+    Each resample draws patients with replacement and takes all slices of a patient as often as it was drawn. Nothing
+    is drawn slice by slice: confusion counts and concordant pairs are summed once a patient (and pair of patients),
+    and a resample is a weighting of them, so that a thousand of them cost a few matrix products and are exact.
+
+    Args:
+        truth: (N,) 1 or True for a tumour slice.
+        probability: (N,) of being one, 0 to 1.
+        patient: (N,) whose slice it is, any sortable names.
+        samples: resamples.
+        seed: the same seed gives the same intervals.
+        min_cell: below this number of patients, low, high and standard error are None.
+
+    Raises:
+        ValueError: if lengths differ, or a probability is NaN or outside 0 to 1.
+
+    Source: Efron and Tibshirani 1993 (percentile bootstrap, resampling of clusters); Hanley and McNeil 1982 (AUC as
+    the share of concordant pairs, ties one half).
+
+    >>> scores = classification_scores([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.1], list("aabb"), samples=50, seed=1, min_cell=5)
+    >>> scores.accuracy.mean, scores.precision.mean, scores.recall.mean, scores.auc.mean, scores.auc.low
+    (0.75, 1.0, 0.5, 1.0, None)
+    """
+    positive = np.asarray(truth).astype(bool)
+    score = np.asarray(probability, dtype=np.float64)
+    names = np.asarray(patient)
+    if positive.ndim != 1 or positive.shape != score.shape or score.shape != names.shape:
+        raise ValueError(f"expected three equal lengths, got {positive.shape}, {score.shape} and {names.shape}")
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError("a probability is NaN or outside 0 to 1")
+    _, index = np.unique(names, return_inverse=True)
+    patients = int(index.max()) + 1 if len(index) else 0
+    if not patients:
+        nothing = Estimate(None)
+        return ClassificationScores(nothing, nothing, nothing, nothing, nothing, 0, 0, 0, 0, 0, 0, min_cell)
+
+    predicted = score >= THRESHOLD
+    cells = [predicted & positive, predicted & ~positive, ~predicted & ~positive, ~predicted & positive]
+    counts = np.stack([np.bincount(index, weights=cell, minlength=patients) for cell in cells], axis=1)
+    concordant = _concordance(positive, score, index, patients)
+    # The first row is all the data as it is; the others are resamples.
+    weights = np.concatenate([np.ones((1, patients)), patient_weights(patients, samples, seed)])
+    values = _confusion_metrics(weights @ counts) | {"auc": _auc(weights, concordant, positive, index)}
+    estimates = {name: estimate(float(row[0]), row[1:], interval=patients >= min_cell) for name, row in values.items()}
+    tp, fp, tn, fn = (int(n) for n in counts.sum(axis=0))
+    return ClassificationScores(
+        **estimates,
+        true_positive=tp,
+        false_positive=fp,
+        true_negative=tn,
+        false_negative=fn,
+        patients=patients,
+        slices=len(score),
+        min_cell=min_cell,
+    )
+
+
+def _confusion_metrics(counts: Floats) -> dict[str, Floats]:
+    """Each metric (S,) from counts (S, 4) of true and false positives, true and false negatives; NaN: undefined."""
+    tp, fp, tn, fn = counts.T
+    with np.errstate(invalid="ignore"):
+        return {
+            "accuracy": (tp + tn) / (tp + fp + tn + fn),
+            "precision": tp / (tp + fp),
+            "recall": tp / (tp + fn),
+            "f1": 2 * tp / (2 * tp + fp + fn),
+        }
+
+
+def _concordance(positive: npt.NDArray[np.bool_], score: Floats, index: npt.NDArray[np.int64], patients: int) -> Floats:
+    """(P, P): for patients p and q, how many pairs of a positive slice of p and a negative one of q are in order,
+    ties counting one half."""
+    positives, owner = score[positive], index[positive]
+    table = np.zeros((patients, patients))
+    for q in range(patients):
+        negatives = np.sort(score[~positive & (index == q)])
+        below = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
+        table[:, q] = np.bincount(owner, weights=below / 2, minlength=patients)
+    return table
+
+
+def _auc(weights: Floats, concordant: Floats, positive: npt.NDArray[np.bool_], index: npt.NDArray[np.int64]) -> Floats:
+    """(S,) area under the ROC curve of each weighting of the patients; NaN without both classes."""
+    patients = len(concordant)
+    positives = weights @ np.bincount(index, weights=positive, minlength=patients)
+    negatives = weights @ np.bincount(index, weights=~positive, minlength=patients)
+    with np.errstate(invalid="ignore"):
+        area: Floats = ((weights @ concordant) * weights).sum(axis=1) / (positives * negatives)
+    return area

@@ -1,0 +1,252 @@
+"""The messages between coordinator and site: the only place that knows their names, and checks what arrives.
+
+Every message is a Flower ``RecordDict`` with at most one ``ArrayRecord`` (``arrays``), one ``ConfigRecord``
+(``config``) and one ``MetricRecord`` (``metrics``). Weights travel as arrays under ``<network>.<key>``; small results
+travel as JSON that is checked against a pydantic model on arrival; nothing is ever unpickled.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+PROTOCOL = 1
+"""Raised when a message changes its meaning; a site with another number is refused at hello."""
+
+ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+NUM_EXAMPLES = "num-examples"
+ROUND = "server-round"
+MAX_EXAMPLES = 10_000_000
+
+
+class Action(StrEnum):
+    """Named actions of the ClientApp; the value is Flower's message type."""
+
+    HELLO = "query.hello"
+    TRAIN_GAN = "train.gan"
+    SYNTHESISE = "query.synthesise"
+    ARMS = "evaluate.arms"
+    SITE_MODEL = "query.site_model"
+    TRAIN_CLASSIFIER = "train.classifier"
+    EVALUATE = "evaluate.classifier"
+
+
+class UnacceptableError(ValueError):
+    """A message that must not be used; the text says what is wrong with it, not what it holds."""
+
+
+class Instruction(BaseModel):
+    """What the coordinator asks for; the ``config`` record of every message to a site.
+
+    Attributes:
+        run: name of the run.
+        phase: e.g. ``gan/cgan``, ``classifier/real``, ``cross_site/hospital1``.
+        server_round: 1-based; 0 where there are no rounds.
+        experiment: resolved YAML without the sections that hold local paths.
+        arm: the arm of the classifier study, where one is meant.
+        proximal_mu: weight of FedProx's proximal term.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    protocol: int = PROTOCOL
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    phase: str = Field(pattern=r"^[a-z0-9_][a-z0-9_/-]{0,99}$")
+    server_round: int = Field(default=0, ge=0, alias="server-round")
+    experiment: str = ""
+    arm: str = ""
+    proximal_mu: float = Field(default=0.0, ge=0.0, alias="proximal-mu")
+
+
+class SiteHello(BaseModel):
+    """What a site says of itself. Counts are None unless the hospital declared them public."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    protocol: int = PROTOCOL
+    site: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")
+    organ: str = Field(max_length=20)
+    modality: str = Field(max_length=5)
+    contrasts: list[str] = Field(max_length=8)
+    roles: list[str] = Field(max_length=5)
+    tasks: list[str] = Field(max_length=10)
+    """What it can take part in: ``gan``, ``classifier``, ``evaluate``."""
+    share_site_model: bool = False
+    examples: int = Field(default=1, ge=1, le=MAX_EXAMPLES)
+    """Weight in averages: the declared number of training slices, or 1."""
+    patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
+    slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
+    quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
+    notes: list[str] = Field(default=[], max_length=10)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def instruction_record(instruction: Instruction) -> ConfigRecord:
+    """The instruction as the ``config`` record of a message."""
+    return ConfigRecord(instruction.model_dump(by_alias=True))
+
+
+def read_instruction(content: RecordDict) -> Instruction:
+    """The instruction in a message that a site received.
+
+    Raises:
+        UnacceptableError: if it is missing, malformed or of another protocol.
+    """
+    record = content.config_records.get(CONFIG)
+    if record is None:
+        raise UnacceptableError("the message holds no instruction")
+    try:
+        instruction = Instruction.model_validate(dict(record))
+    except ValidationError as error:
+        raise UnacceptableError(f"malformed instruction ({_where(error)})") from error
+    if instruction.protocol != PROTOCOL:
+        raise UnacceptableError(f"protocol {instruction.protocol}, this release speaks {PROTOCOL}")
+    return instruction
+
+
+def reply_record(
+    instruction: Instruction, site: str, result: BaseModel | Mapping[str, Any] | None = None
+) -> ConfigRecord:
+    """The ``config`` record of a reply: who answers which question, and a small result as JSON."""
+    record = ConfigRecord(
+        {"run": instruction.run, "phase": instruction.phase, ROUND: instruction.server_round, "site": site}
+    )
+    if result is not None:
+        record["result"] = (
+            result.model_dump_json() if isinstance(result, BaseModel) else json.dumps(result, allow_nan=False)
+        )
+    return record
+
+
+def check_reply(content: RecordDict, *, run: str, phase: str, server_round: int, site: str | None) -> None:
+    """Refuses a reply to another question or under another site's name.
+
+    Raises:
+        UnacceptableError: naming what differs.
+    """
+    record = content.config_records.get(CONFIG)
+    if record is None:
+        raise UnacceptableError("the reply does not say what it answers")
+    expected: dict[str, object] = {"run": run, "phase": phase, ROUND: server_round}
+    if site is not None:
+        expected["site"] = site
+    for key, value in expected.items():
+        if record.get(key) != value:
+            raise UnacceptableError(f"the reply belongs to another {key.replace('server-', '')}")
+
+
+def read_result(content: RecordDict, model: type[Model]) -> Model:
+    """The JSON result of a reply, checked against ``model``.
+
+    Raises:
+        UnacceptableError: if it is missing, too large or does not fit.
+    """
+    record = content.config_records.get(CONFIG)
+    text = record.get("result") if record is not None else None
+    if not isinstance(text, str):
+        raise UnacceptableError("the reply holds no result")
+    if len(text) > 2_000_000:
+        raise UnacceptableError("the result is larger than 2 MB")
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise UnacceptableError(f"the result does not fit ({_where(error)})") from error
+
+
+def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
+    """Tensors as Flower arrays, names in sorted order."""
+    return ArrayRecord({name: Array(tensors[name].detach().cpu().numpy()) for name in sorted(tensors)})
+
+
+def from_arrays(record: ArrayRecord) -> dict[str, Tensor]:
+    """Flower arrays as tensors that own their memory."""
+    return {name: torch.from_numpy(np.array(array.numpy())) for name, array in record.items()}
+
+
+def received_arrays(content: RecordDict) -> dict[str, Tensor]:
+    """The arrays of a message.
+
+    Raises:
+        UnacceptableError: if there are none.
+    """
+    record = content.array_records.get(ARRAYS)
+    if record is None:
+        raise UnacceptableError("the message holds no arrays")
+    return from_arrays(record)
+
+
+def training_metrics(examples: int, losses: Mapping[str, float]) -> MetricRecord:
+    """The ``metrics`` record of a training reply."""
+    return MetricRecord({NUM_EXAMPLES: examples, **{f"loss.{name}": float(value) for name, value in losses.items()}})
+
+
+def read_losses(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Losses by name from a (possibly aggregated) ``metrics`` record."""
+    return {key.removeprefix("loss."): float(value) for key, value in metrics.items() if key.startswith("loss.")}
+
+
+@dataclass(frozen=True)
+class UpdateCheck:
+    """What a training reply must look like to be aggregated.
+
+    Attributes:
+        reference: the weights that were sent out.
+        examples: the weight in averages that the site declared at hello.
+        max_norm: largest L2 norm of (update - reference).
+    """
+
+    reference: Mapping[str, Tensor]
+    examples: int
+    max_norm: float
+
+    def norm(self, content: RecordDict) -> float:
+        """The L2 norm of the update, after every other check has passed.
+
+        Raises:
+            UnacceptableError: for other keys, shapes or types, values that are not finite, a norm beyond the bound, or a
+                number of examples that was not declared.
+        """
+        if len(content.array_records) != 1 or len(content.metric_records) != 1:
+            raise UnacceptableError("expected one set of arrays and one set of metrics")
+        arrays = content.array_records.get(ARRAYS)
+        metrics = content.metric_records.get(METRICS)
+        if arrays is None or metrics is None:
+            raise UnacceptableError("arrays or metrics are missing")
+        if set(arrays) != set(self.reference):
+            odd = sorted(set(arrays) ^ set(self.reference))
+            raise UnacceptableError(f"{len(odd)} array names differ from the model's, e.g. {odd[0][:80]!r}")
+        total = 0.0
+        for name, expected in self.reference.items():
+            array = arrays[name]
+            if tuple(array.shape) != tuple(expected.shape) or array.dtype != str(expected.numpy().dtype):
+                raise UnacceptableError(f"{name} has another shape or type")
+            values = array.numpy()
+            if not np.isfinite(values).all():
+                raise UnacceptableError(f"{name} holds values that are not finite")
+            difference = (values - expected.numpy()).astype(np.float64)
+            total += float(np.vdot(difference, difference))
+        for key, value in metrics.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise UnacceptableError(f"metric {key[:80]!r} is not a finite number")
+        if metrics.get(NUM_EXAMPLES) != self.examples:
+            raise UnacceptableError("the number of examples is not the declared one")
+        norm = math.sqrt(total)
+        if norm > self.max_norm:
+            raise UnacceptableError(f"update norm {norm:.3g} exceeds the bound {self.max_norm:.3g}")
+        return norm
+
+
+def _where(error: ValidationError) -> str:
+    """The keys that do not fit, without their values."""
+    keys = dict.fromkeys(".".join(str(part) for part in item["loc"]) or "text" for item in error.errors())
+    return ", ".join(list(keys)[:3])

@@ -1,0 +1,252 @@
+"""Small charts as inline SVG.
+
+Colours and type come from the page's style sheet by class, so that a chart follows light, dark and print like the text
+around it. A panel is drawn about as wide as a phone's column and repeated, never shrunk: its labels stay legible.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+from common.report.axes import nice_ticks, tick_labels
+from common.results import Interval
+
+WIDTH = 340
+_MARKS = ("circle", "square", "triangle", "diamond", "circle", "square")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart.
+
+    Attributes:
+        name: what the legend says.
+        points: (x, y) in ascending x.
+        floor: True for a level to compare with; drawn dashed and without marks.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    floor: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A finished chart: its SVG, its title and what stands in its legend (class and name of each series)."""
+
+    title: str
+    svg: Markup
+    legend: Sequence[tuple[Markup, str]] = ()
+
+
+def line_chart(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_title: str,
+    written: Callable[[float], str],
+    chosen: float | None = None,
+    height: int = 190,
+) -> Chart | None:
+    """Lines over rounds or steps; the last value of each line is written at its end.
+
+    Args:
+        title: what is shown, with its unit.
+        series: lines; points that are not finite (a loss that diverged) and lines without points are left out.
+        x_title: what the x axis counts.
+        written: how a value is written, e.g. ``AUC.number``.
+        chosen: x that a thin vertical line marks.
+        height: of the drawing, in CSS pixels.
+
+    Returns:
+        The chart, or None if no series has a point.
+    """
+    finite = [replace(one, points=[(x, y) for x, y in one.points if math.isfinite(y)]) for one in series]
+    series = [one for one in finite if one.points]
+    if not series:
+        return None
+    xs = [x for one in series for x, _ in one.points]
+    ys = [y for one in series for _, y in one.points]
+    ticks = nice_ticks(min(ys), max(ys), 4)
+    left, right, top, bottom = 46.0, WIDTH - 52.0, 12.0, height - 36.0
+    x_low, x_high = min(xs), max(xs)
+
+    def at_x(x: float) -> float:
+        return (left + right) / 2 if x_high == x_low else left + (x - x_low) / (x_high - x_low) * (right - left)
+
+    def at_y(y: float) -> float:
+        return bottom - (y - ticks[0]) / (ticks[-1] - ticks[0]) * (bottom - top)
+
+    parts: list[Markup] = []
+    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+        parts.append(_line("grid", left, at_y(tick), right, at_y(tick)))
+        parts.append(_text(left - 6, at_y(tick) + 4, label, "end"))
+    for x in _whole_ticks(x_low, x_high):
+        parts.append(_text(at_x(x), bottom + 17, f"{x:g}", "middle"))
+    parts.append(_text((left + right) / 2, height - 3, x_title, "middle"))
+    if chosen is not None and x_low <= chosen <= x_high:
+        parts.append(_line("chosen", at_x(chosen), top - 4, at_x(chosen), bottom))
+    ends = _spread([at_y(one.points[-1][1]) for one in series], 13, top, bottom)
+    for index, (one, end) in enumerate(zip(series, ends, strict=True)):
+        style = "floor" if one.floor else f"s{index % 6 + 1}"
+        path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in one.points)
+        parts.append(Markup('<polyline class="line {}" points="{}"/>').format(style, path))
+        if not one.floor:
+            parts.extend(_mark(index, style, at_x(x), at_y(y)) for x, y in one.points)
+        last = one.points[-1]
+        parts.append(_text(right + 6, end + 4, written(last[1]), "start", f"end {style}"))
+    told = "; ".join(
+        f"{one.name}: " + ", ".join(f"{x:g}: {written(y)}" for x, y in _thinned(one.points)) for one in series
+    )
+    legend = [(_swatch(index, one), one.name) for index, one in enumerate(series)]
+    return Chart(title, _svg(title, told, height, parts), legend if len(series) > 1 else ())
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One dot with its 95% interval; ``interval`` None or without a mean is written as ``no figure``."""
+
+    name: str
+    interval: Interval | None
+
+
+def interval_chart(
+    title: str,
+    rows: Sequence[IntervalRow],
+    *,
+    span: tuple[float, float],
+    written: Callable[[float], str],
+    baseline: str | None = None,
+) -> Chart:
+    """Dots with intervals, one row an arm, on an axis that panels share.
+
+    Args:
+        title: what the panel shows.
+        rows: top to bottom.
+        span: ends of the axis, in the figure's own unit; the same for every panel of a set.
+        written: how a value is written, also on the axis.
+        baseline: the row whose interval is continued as a band behind the others.
+    """
+    pitch, top, left, right = 27.0, 8.0, 128.0, WIDTH - 14.0
+    bottom = top + pitch * len(rows)
+    height = int(bottom + 24)
+    ticks = [t for t in nice_ticks(*span, 4) if span[0] - 1e-9 <= t <= span[1] + 1e-9]
+
+    def at(value: float) -> float:
+        share = (value - span[0]) / (span[1] - span[0])
+        return left + min(1.0, max(0.0, share)) * (right - left)
+
+    parts: list[Markup] = []
+    for row in rows:
+        band = row.interval
+        if row.name != baseline or band is None or band.mean is None:
+            continue
+        if band.low is not None and band.high is not None:
+            parts.append(
+                Markup('<rect class="band" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
+                    at(band.low), top, at(band.high) - at(band.low), bottom - top
+                )
+            )
+        parts.append(_line("chosen", at(band.mean), top, at(band.mean), bottom))
+    for tick in ticks:
+        parts.append(_line("grid", at(tick), top, at(tick), bottom))
+        parts.append(_text(at(tick), bottom + 16, written(tick), "middle"))
+    for index, row in enumerate(rows):
+        y = top + pitch * (index + 0.5)
+        parts.append(_text(left - 10, y + 4, row.name, "end", "name"))
+        value = row.interval
+        if value is None or value.mean is None:
+            parts.append(_text(left + 8, y + 4, "no figure", "start"))
+            continue
+        style = "s5" if row.name == baseline else "s1"
+        if value.low is not None and value.high is not None:
+            parts.append(_line(f"whisker {style}", at(value.low), y, at(value.high), y))
+        parts.append(
+            Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(style, at(value.mean), y)
+        )
+    told = "; ".join(f"{row.name}: {_told(row.interval, written)}" for row in rows)
+    return Chart(title, _svg(title, told, height, parts))
+
+
+def shared_span(intervals: Sequence[Interval | None], lowest: float = 0.0, highest: float = 1.0) -> tuple[float, float]:
+    """An axis that holds every interval with round ends, within ``[lowest, highest]``."""
+    values = [v for i in intervals if i is not None for v in (i.mean, i.low, i.high) if v is not None]
+    if not values:
+        return lowest, highest
+    ticks = nice_ticks(min(values), max(values), 4)
+    return max(lowest, ticks[0]), min(highest, ticks[-1])
+
+
+def _told(interval: Interval | None, written: Callable[[float], str]) -> str:
+    if interval is None or interval.mean is None:
+        return "no figure"
+    if interval.low is None or interval.high is None:
+        return written(interval.mean)
+    return f"{written(interval.mean)} ({written(interval.low)} to {written(interval.high)})"
+
+
+def _svg(title: str, told: str, height: int, parts: Sequence[Markup]) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, f"{title}. {told}.", Markup("").join(parts)
+    )
+
+
+def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
+
+
+def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> Markup:
+    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(
+        x, y, anchor, style, escape(text)
+    )
+
+
+def _mark(index: int, style: str, x: float, y: float) -> Markup:
+    """Shapes differ as well as colours, for readers who do not see the latter."""
+    shape = _MARKS[index % len(_MARKS)]
+    if shape == "circle":
+        return Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="3.2"/>').format(style, x, y)
+    outlines: dict[str, list[tuple[float, float]]] = {
+        "square": [(-3, -3), (3, -3), (3, 3), (-3, 3)],
+        "triangle": [(0, -3.8), (3.8, 3), (-3.8, 3)],
+        "diamond": [(0, -4.2), (4.2, 0), (0, 4.2), (-4.2, 0)],
+    }
+    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in outlines[shape])
+    return Markup('<polygon class="mark {}" points="{}"/>').format(style, points)
+
+
+def _swatch(index: int, one: Series) -> Markup:
+    style = "floor" if one.floor else f"s{index % 6 + 1}"
+    mark = Markup("") if one.floor else _mark(index, style, 11, 6)
+    return Markup('<svg class="swatch" viewBox="0 0 22 12" aria-hidden="true">{}{}</svg>').format(
+        Markup('<polyline class="line {}" points="0,6 22,6"/>').format(style), mark
+    )
+
+
+def _whole_ticks(low: float, high: float) -> list[float]:
+    """Rounds and steps are whole: never a tick at 2.5."""
+    if high - low <= 7:
+        return [low + i for i in range(int(high - low) + 1)]
+    return [t for t in nice_ticks(low, high, 5) if low <= t <= high]
+
+
+def _spread(positions: Sequence[float], gap: float, top: float, bottom: float) -> list[float]:
+    """Moves labels apart until neighbours are ``gap`` from each other, in their order, inside the panel."""
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    moved = list(positions)
+    for before, after in pairwise(order):
+        moved[after] = max(moved[after], moved[before] + gap)
+    overshoot = max(0.0, max(moved) - bottom)
+    for i in order:
+        moved[i] -= overshoot
+    for before, after in pairwise(order):
+        moved[after] = max(moved[after], moved[before] + gap, top)
+    return moved
+
+
+def _thinned(points: Sequence[tuple[float, float]], most: int = 12) -> Sequence[tuple[float, float]]:
+    step = max(1, -(-len(points) // most))
+    return [*points[::step], *([points[-1]] if (len(points) - 1) % step else [])]

@@ -1,0 +1,350 @@
+"""The conditional GAN that inserts a tumour into a blanked region of a slice (pix2pix, Isola et al. 2017).
+
+The generator sees the slice without the region, the region, the tumour labels wanted there, the organ and contrasts,
+and noise. A share of its training examples blanks a *healthy* region and asks for no tumour: without this control,
+traces of the inpainting itself would tell a classifier which slices hold a tumour.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from common.conditions import CONDITION_SIZE, condition_maps, one_hot_labels
+from common.config import ImageConfig, WeightsConfig
+from common.errors import ConfigError, DataError
+from common.imaging.patient import LESION_LABELS
+from common.imaging.slices import SliceBatch, Slices
+from common.losses.adversarial import adversarial_loss, weighted_mean
+from common.losses.gradient_penalty import gradient_penalty
+from common.losses.perceptual import PerceptualLoss, perceptual_loss
+from common.networks.patchgan import PatchGAN
+from common.networks.unet import UNet
+from common.seeding import derive_seed, torch_generator
+from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
+from common.synthesis.insertion import compose, insert
+from common.synthesis.masks import Deformation, MaskBank, place_masks
+from common.training.augmentation import random_turns
+from common.training.trainer import (
+    OptimiserStep,
+    PairedTrainer,
+    Reconstruction,
+    SyntheticSlices,
+    plain_step,
+)
+
+
+@dataclass
+class Config:
+    """What ``configs/model/cgan.yaml`` may say; each key is explained there."""
+
+    width: int = 24
+    depth: int = 3
+    norm: str = "instance"
+    discriminator_width: int = 48
+    discriminator_layers: int = 2
+    crop: int = 32
+    batch_size: int = 8
+    learning_rate: float = 2e-4
+    discriminator_learning_rate: float = 2e-4
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
+    decay_steps: int = 0
+    adversarial: str = "lsgan"
+    adversarial_weight: float = 1.0
+    l1_weight: float = 5.0
+    perceptual: str = "efficientnet_lite0"
+    perceptual_weight: float = 1.0
+    gradient_penalty: float = 0.0
+    noise: float = 1.0
+    healthy_share: float = 0.5
+    margins: list[int] = field(default_factory=lambda: [1, 3])
+    jitter: int = 3
+    brightness: float = 0.1
+    min_pixels: int = 12
+    min_slices: int = 4
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class InsertionBatch:
+    """Training examples, cut to the windows.
+
+    Attributes:
+        images: (B, C, h, w) float32 in [0, 1], the target.
+        labels: (B, h, w) uint8; all 0 where a healthy region is blanked.
+        region: (B, h, w) bool, what is blanked.
+        noise: (B, 1, h, w) float32.
+        mixing: (B,) float32 in [0, 1], for the gradient penalty.
+        condition: (K,) organ and contrasts.
+    """
+
+    images: Tensor
+    labels: Tensor
+    region: Tensor
+    noise: Tensor
+    mixing: Tensor
+    condition: Tensor
+
+
+class Trainer(PairedTrainer[InsertionBatch]):
+    """Trains the pair at one site and inserts tumours there.
+
+    Args:
+        config: the model's choices.
+        image: size of a slice.
+        contrasts: channels of a slice.
+        device: where the networks live.
+        step: takes the place of ``optimizer.step()``.
+        weights: files of pre-trained weights (only VGG19 is used, if ``config.perceptual`` asks for it).
+        seed: of the first weights; the same seed gives the same weights on every machine.
+
+    Raises:
+        ConfigError: for values that cannot work together.
+        WeightsError: if VGG19's weights are needed and missing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        image: ImageConfig,
+        contrasts: Sequence[str],
+        device: torch.device,
+        step: OptimiserStep = plain_step,
+        weights: WeightsConfig | None = None,
+        seed: int,
+    ) -> None:
+        super().__init__(device=device, step=step)
+        _check(config, image)
+        self.config = config
+        self.window = 0 if config.crop >= image.size else config.crop
+        condition = len(LESION_LABELS) + 1 + CONDITION_SIZE
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "cgan", "weights"))
+            self.generator: nn.Module = UNet(
+                len(contrasts) + condition + 1, len(contrasts), width=config.width, depth=config.depth, norm=config.norm
+            )
+            self.discriminator: nn.Module = PatchGAN(
+                len(contrasts) + condition, width=config.discriminator_width, layers=config.discriminator_layers
+            )
+        self.networks = {"generator": self.generator.to(device), "discriminator": self.discriminator.to(device)}
+        self.optimisers = {
+            "generator": self._adam(self.generator, config.learning_rate),
+            "discriminator": self._adam(self.discriminator, config.discriminator_learning_rate),
+        }
+        self.adversarial = adversarial_loss(config.adversarial)
+        self.perceptual: PerceptualLoss | None = None
+        if config.perceptual_weight > 0:
+            self.perceptual = perceptual_loss(config.perceptual, weights).to(device)
+
+    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
+
+    # ------------------------------------------------------------------ examples
+
+    def batches(self, slices: Slices, count: int, seed: int) -> Iterator[InsertionBatch]:
+        """``count`` batches; in each, ``healthy_share`` of the examples blank a healthy region without labels.
+
+        Raises:
+            DataError: if the site has too few slices with a tumour, or without one.
+        """
+        bank, healthy = self._sources(slices)
+        return (self._batch(slices, bank, healthy, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
+
+    def _sources(self, slices: Slices) -> tuple[MaskBank, Tensor]:
+        c = self.config
+        bank = MaskBank(slices, c.min_pixels, least=c.min_slices)
+        healthy = torch.from_numpy(slices.healthy_positions())
+        if len(healthy) < c.min_slices:
+            raise DataError(
+                f"only {len(healthy)} slices are free of tumour, and {c.min_slices} are needed to insert tumours into;"
+                " add patients or slices without a tumour"
+            )
+        return bank, healthy
+
+    def _batch(self, slices: Slices, bank: MaskBank, healthy: Tensor, generator: torch.Generator) -> InsertionBatch:
+        c = self.config
+        free = round(c.batch_size * c.healthy_share)
+        tumour = bank.draw(c.batch_size - free, generator)
+        control = slices.batch(healthy[torch.randint(len(healthy), (free,), generator=generator)])
+        masks = tumour.labels
+        if free:
+            placed = place_masks(
+                bank, control.foreground, self._deformation(), min_pixels=c.min_pixels, generator=generator
+            )
+            masks = torch.cat([masks, placed.labels])
+        images = torch.cat([tumour.images, control.images])
+        labels = torch.cat([tumour.labels, torch.zeros_like(control.labels)])
+        foreground = torch.cat([tumour.foreground, control.foreground])
+        margins = draw_margins(c.batch_size, (c.margins[0], c.margins[1]), generator)
+        region = blanked_region(masks, foreground, margins)
+        windows = windows_around(region, self.window, jitter=c.jitter, generator=generator)
+        images, labels, region = windows.cut(images), windows.cut(labels), windows.cut(region)
+        images, labels, region = random_turns((images, labels, region), generator)
+        factor = 1 + c.brightness * (2 * torch.rand(c.batch_size, 1, 1, 1, generator=generator) - 1)
+        images = (images * factor).clamp(0, 1)
+        noise = torch.randn(c.batch_size, 1, windows.size, windows.size, generator=generator)
+        mixing = torch.rand(c.batch_size, generator=generator)
+        return InsertionBatch(images, labels, region, noise, mixing, slices.condition())
+
+    def _deformation(self) -> Deformation:
+        return Deformation(inset=self.config.margins[1])
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, batches: Iterable[InsertionBatch]) -> dict[str, float]:
+        """One step of the discriminator and one of the generator a batch; the mean of each loss."""
+        totals: dict[str, float] = defaultdict(float)
+        count = 0
+        for network in self.networks.values():
+            network.train()
+        for batch in batches:
+            self._set_rates()
+            for name, value in self._train_step(batch).items():
+                totals[name] += float(value)
+            self.steps_done += 1
+            count += 1
+        return {name: value / count for name, value in totals.items()}
+
+    def _train_step(self, batch: InsertionBatch) -> dict[str, Tensor]:
+        c = self.config
+        images, region = batch.images.to(self.device), batch.region.to(self.device)
+        weight = region.unsqueeze(1).float()
+        condition = self._condition(batch.labels.to(self.device), weight, batch.condition)
+        made = self._generate(images, weight, condition, batch.noise.to(self.device))
+        generated = compose(made, images, region)
+
+        self.discriminator.requires_grad_(True)
+        real_logits = self._judge(images, condition)
+        fake_logits = self._judge(generated.detach(), condition)
+        discriminator_loss = self.adversarial.discriminator(real_logits, fake_logits, weight)
+        penalty = torch.zeros((), device=self.device)
+        if c.gradient_penalty > 0:
+            penalty = gradient_penalty(
+                lambda x: self.discriminator(torch.cat([x * 2 - 1, condition], 1)), images, generated, batch.mixing
+            )
+        self._apply("discriminator", discriminator_loss + c.gradient_penalty * penalty)
+
+        self.discriminator.requires_grad_(False)
+        fooling = self.adversarial.generator(self._judge(generated, condition), weight)
+        l1 = weighted_mean((generated - images).abs().mean(1, keepdim=True), weight)
+        loss = c.adversarial_weight * fooling + c.l1_weight * l1
+        losses = {"discriminator": discriminator_loss, "adversarial": fooling, "l1": l1}
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(generated, images)
+            loss = loss + c.perceptual_weight * losses["perceptual"]
+        if c.gradient_penalty > 0:
+            losses["gradient_penalty"] = penalty
+        self._apply("generator", loss)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _apply(self, name: str, loss: Tensor) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step(optimiser)
+
+    def _set_rates(self) -> None:
+        """The rate is constant over the first half of ``decay_steps`` and falls linearly to 2% over the second."""
+        c = self.config
+        factor = 1.0
+        if c.decay_steps:
+            factor = min(1.0, max(0.02, 2 * (1 - self.steps_done / c.decay_steps)))
+        for name, rate in (("generator", c.learning_rate), ("discriminator", c.discriminator_learning_rate)):
+            for group in self.optimisers[name].param_groups:
+                group["lr"] = rate * factor
+
+    # ------------------------------------------------------------------ networks
+
+    def _condition(self, labels: Tensor, weight: Tensor, code: Tensor) -> Tensor:
+        return torch.cat([one_hot_labels(labels), weight, condition_maps(code, weight)], dim=1)
+
+    def _generate(self, images: Tensor, weight: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
+        blanked = (images * (1 - weight)) * 2 - 1
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            output = self.generator(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1))
+        return (torch.tanh(output.float()) + 1) / 2
+
+    def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            logits: Tensor = self.discriminator(torch.cat([images * 2 - 1, condition], dim=1))
+        return logits.float()
+
+    # ------------------------------------------------------------------ images
+
+    def fill(
+        self, images: Tensor, labels: Tensor, region: Tensor, condition: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """(N, C, H, W) on the CPU: ``images`` with ``region`` (N, H, W) generated from ``labels`` (N, H, W).
+
+        Pixels outside the region are untouched. A region larger than the training crop gets a larger window.
+        """
+        noise = torch.randn(len(images), 1, *images.shape[-2:], generator=generator)
+        result = images.clone()
+        self.generator.eval()
+        sizes = window_sizes(region, self.window, context=4, multiple=2**self.config.depth)
+        with torch.no_grad():
+            for size, chosen in groups_of(sizes, most=32):
+                windows = windows_around(region[chosen], size)
+                image, weight = windows.cut(images[chosen]), windows.cut(region[chosen]).unsqueeze(1).float()
+                code = self._condition(windows.cut(labels[chosen]), weight, condition).to(self.device)
+                made = self._generate(
+                    image.to(self.device), weight.to(self.device), code, windows.cut(noise[chosen]).to(self.device)
+                )
+                result[chosen] = insert(made.cpu(), windows, images[chosen], region[chosen])
+        return result
+
+    def reconstruct(self, batch: SliceBatch, condition: Tensor, seed: int) -> Reconstruction:
+        """The slices of ``batch`` that hold a tumour, blanked with the mean margin and made again."""
+        chosen = (batch.tumour_pixels() > 0).nonzero().squeeze(1)
+        images, labels, foreground = batch.images[chosen], batch.labels[chosen], batch.foreground[chosen]
+        margin = torch.full((len(chosen),), sum(self.config.margins) // 2)
+        region = blanked_region(labels, foreground, margin)
+        made = self.fill(images, labels, region, condition, torch_generator(seed, "cgan", "reconstruct"))
+        return Reconstruction(made, images, region)
+
+    def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
+        """Tumours inserted into healthy slices, and the same regions of the same slices filled without one.
+
+        The first half of the result are the positives. For an odd ``count`` there is one positive more.
+
+        Raises:
+            DataError: if the site has too few slices with a tumour, or without one.
+        """
+        bank, healthy = self._sources(slices)
+        generator = torch_generator(seed, "cgan", "synthesise")
+        tumours = count - count // 2
+        origin = healthy[torch.randint(len(healthy), (tumours,), generator=generator)]
+        batch = slices.batch(origin)
+        masks = place_masks(
+            bank,
+            batch.foreground,
+            self._deformation(),
+            min_pixels=self.config.min_pixels,
+            generator=generator,
+        ).labels
+        margins = draw_margins(tumours, (self.config.margins[0], self.config.margins[1]), generator)
+        region = blanked_region(masks, batch.foreground, margins)
+        both = torch.cat([torch.arange(tumours), torch.arange(count // 2)])
+        labels = torch.cat([masks, torch.zeros_like(masks[: count // 2])])
+        images = self.fill(batch.images[both], labels, region[both], slices.condition(), generator)
+        return SyntheticSlices(images, labels, torch.arange(count) < tumours, batch.foreground[both], origin[both])
+
+
+def _check(config: Config, image: ImageConfig) -> None:
+    smallest = min(config.crop or image.size, image.size)
+    problems = {
+        f"depth {config.depth} needs a crop of at least {2**config.depth} pixels, got {smallest}": 2**config.depth
+        > smallest,
+        f"precision must be fp32 or bf16, got {config.precision!r}": config.precision not in ("fp32", "bf16"),
+        f"healthy_share must be above 0 and below 1, got {config.healthy_share}": not 0 < config.healthy_share < 1,
+        "margins must be two numbers, the smaller first": len(config.margins) != 2
+        or not 0 <= config.margins[0] <= config.margins[1],
+        "betas must be two numbers": len(config.betas) != 2,
+        f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
+    }
+    for text, wrong in problems.items():
+        if wrong:
+            raise ConfigError(f"model: {text}")

@@ -1,0 +1,203 @@
+"""The tumour classifier: does this slice hold a tumour? Trained alike in every arm of the study."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common.config import ClassifierConfig, ImageConfig, WeightsConfig
+from common.errors import DataError
+from common.imaging.slices import Slices
+from common.networks.classifier import TumourClassifier, build_classifier
+from common.seeding import derive_seed, torch_generator
+from common.training.augmentation import augment_slices
+from common.training.trainer import OptimiserStep, SyntheticSlices, plain_step
+from common.training.trainer import Trainer as BaseTrainer
+
+Config = ClassifierConfig
+"""The classifier's choices are part of the experiment's schema; the name mirrors the other trainer modules."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One source of training slices.
+
+    Attributes:
+        images: (N, C, H, W) float32 in [0, 1].
+        tumour: (N,) bool.
+        weight: how often it is drawn from, relative to the other sources.
+    """
+
+    images: Tensor
+    tumour: Tensor
+    weight: float = 1.0
+
+    @classmethod
+    def from_slices(cls, slices: Slices, min_tumour_pixels: int, weight: float = 1.0) -> "TrainingSet":
+        """Every real slice with its class; a tumour is at least ``min_tumour_pixels`` lesion pixels."""
+        return cls(slices.all().images, torch.from_numpy(slices.tumour_class(min_tumour_pixels)), weight)
+
+    @classmethod
+    def from_synthetic(cls, synthetic: SyntheticSlices, weight: float = 1.0) -> "TrainingSet":
+        """Every synthetic slice, with the class it was made as."""
+        return cls(synthetic.images, synthetic.tumour, weight)
+
+
+@dataclass(frozen=True)
+class ClassifierBatch:
+    """Half tumours, half not.
+
+    Attributes:
+        images: (B, C, H, W) float32 in [0, 1], augmented.
+        tumour: (B,) bool.
+    """
+
+    images: Tensor
+    tumour: Tensor
+
+
+class Trainer(BaseTrainer[ClassifierBatch]):
+    """Trains one classifier at one site.
+
+    Args:
+        config: network, rates and number of steps.
+        image: size of a slice.
+        contrasts: channels of a slice.
+        device: where the network lives.
+        step: takes the place of ``optimizer.step()``.
+        weights: files of pre-trained weights (ResNet-50's, if ``config.pretrained``).
+        seed: of the first weights.
+        min_tumour_pixels: from how many lesion pixels a slice counts as tumour (only for ``batches`` of ``Slices``).
+        total_steps: length of the learning-rate schedule; ``config.steps`` if not given.
+
+    Raises:
+        ConfigError: for an unknown network.
+        WeightsError: if pre-trained weights are needed and missing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        image: ImageConfig,
+        contrasts: Sequence[str],
+        device: torch.device,
+        step: OptimiserStep = plain_step,
+        weights: WeightsConfig | None = None,
+        seed: int,
+        min_tumour_pixels: int = 12,
+        total_steps: int | None = None,
+    ) -> None:
+        super().__init__(device=device, step=step)
+        self.config = config
+        self.image = image
+        self.min_tumour_pixels = min_tumour_pixels
+        self.total_steps = total_steps or config.steps
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "classifier", "weights"))
+            self.classifier: TumourClassifier = build_classifier(
+                config.network, len(contrasts), width=config.width, pretrained=config.pretrained, weights=weights
+            )
+        self.networks = {"classifier": self.classifier.to(device)}
+        self.optimisers = {
+            "classifier": torch.optim.AdamW(
+                self.classifier.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+        }
+
+    def batches(self, slices: Slices | Sequence[TrainingSet], count: int, seed: int) -> Iterator[ClassifierBatch]:
+        """``count`` augmented batches, half of each tumours, each half shared out over the sources by their weights.
+
+        Raises:
+            DataError: if no source holds a tumour slice, or none holds a slice without one.
+        """
+        sources = [TrainingSet.from_slices(slices, self.min_tumour_pixels)] if isinstance(slices, Slices) else slices
+        draws = [_ClassDraw(sources, tumour) for tumour in (False, True)]
+        return (self._batch(draws, torch_generator(seed, "classifier", "batch", i)) for i in range(count))
+
+    def _batch(self, draws: Sequence["_ClassDraw"], generator: torch.Generator) -> ClassifierBatch:
+        tumours = self.config.batch_size // 2
+        parts = [
+            draw.images(count, generator)
+            for draw, count in zip(draws, (self.config.batch_size - tumours, tumours), strict=True)
+        ]
+        tumour = torch.cat([torch.full((len(part),), kind) for part, kind in zip(parts, (False, True), strict=True)])
+        return ClassifierBatch(augment_slices(torch.cat(parts), generator), tumour)
+
+    def train(self, batches: Iterable[ClassifierBatch]) -> dict[str, float]:
+        """One step a batch; the mean loss and the share of training slices told right."""
+        totals: dict[str, float] = defaultdict(float)
+        count = 0
+        optimiser = self.optimisers["classifier"]
+        self.classifier.train()
+        for batch in batches:
+            for group in optimiser.param_groups:
+                group["lr"] = self.config.learning_rate * _one_cycle(self.steps_done / self.total_steps)
+            # Dropout draws from the step's own seed, so that a resumed training draws the same.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive_seed("classifier", "dropout", self.steps_done))
+                logits = self.classifier(batch.images.to(self.device)).float()
+            tumour = batch.tumour.to(self.device)
+            target = tumour.float() * 0.95 + 0.025  # label smoothing (Szegedy et al. 2016), 5%
+            loss = F.binary_cross_entropy_with_logits(logits, target)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.step(optimiser)
+            totals["loss"] += float(loss.detach())
+            totals["accuracy"] += float(((logits > 0) == tumour).float().mean())
+            self.steps_done += 1
+            count += 1
+        return {name: value / count for name, value in totals.items()}
+
+    def predict(self, images: Tensor) -> Tensor:
+        """(N,) float32 on the CPU: the probability of a tumour in each of ``images`` (N, C, H, W)."""
+        self.classifier.eval()
+        with torch.no_grad():
+            return torch.cat([self.classifier(part).float().sigmoid().cpu() for part in self._parts(images)])
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, D) float32 on the CPU: what the classifier's last layer sees, e.g. for a t-SNE."""
+        self.classifier.eval()
+        with torch.no_grad():
+            return torch.cat([self.classifier.features(part).float().cpu() for part in self._parts(images)])
+
+    def _parts(self, images: Tensor) -> Iterator[Tensor]:
+        return (images[start : start + 128].to(self.device) for start in range(0, max(len(images), 1), 128))
+
+
+class _ClassDraw:
+    """Draws slices of one class from several sources."""
+
+    def __init__(self, sources: Sequence[TrainingSet], tumour: bool) -> None:
+        usable = [(s, (s.tumour == tumour).nonzero().squeeze(1)) for s in sources if s.weight > 0]
+        self.sources = [(s, index) for s, index in usable if len(index)]
+        if not self.sources:
+            raise DataError(
+                f"there is no training slice {'with' if tumour else 'without'} a tumour; the classifier needs both"
+                " kinds: add patients, or lower study.min_tumour_pixels"
+            )
+        weights = torch.tensor([s.weight for s, _ in self.sources], dtype=torch.float64)
+        self.bounds = (weights / weights.sum()).cumsum(0)
+
+    def images(self, count: int, generator: torch.Generator) -> Tensor:
+        # Evenly spaced points with one random shift: the shares are met in each batch, not only on average.
+        shift = torch.rand(1, generator=generator, dtype=torch.float64)
+        points = (torch.arange(count, dtype=torch.float64) + shift) / count
+        owner = torch.searchsorted(self.bounds, points).clamp(max=len(self.sources) - 1)
+        parts = []
+        for i, (source, index) in enumerate(self.sources):
+            drawn = index[torch.randint(len(index), (int((owner == i).sum()),), generator=generator)]
+            parts.append(source.images[drawn])
+        return torch.cat(parts)
+
+
+def _one_cycle(progress: float) -> float:
+    """The learning rate's factor (Smith & Topin 2019): rises to 1 over the first fifth, then falls to nearly 0."""
+    progress = min(progress, 1.0)
+    if progress < 0.2:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / 0.2)) / 2
+    return max(1e-3, (1 + math.cos(math.pi * (progress - 0.2) / 0.8)) / 2)

@@ -1,0 +1,170 @@
+"""The Flower ServerApp: the phases of a study, to be read from top to bottom.
+
+Every phase keeps its result under ``checkpoints/`` and is skipped when it is already there, so that a run that was
+killed goes on from its last finished round.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import yaml
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.config import to_yaml
+from common.files import read_json, write_bytes, write_json
+from common.logs import open_json_log
+from common.results import Results, RunInfo, SiteEntry
+from common.versions import installed_versions
+from server.arms import federated_arms, local_arms, synthesise_everywhere
+from server.cross_site import cross_site
+from server.gan import train_gan
+from server.roster import Roster, call_roll
+from server.settings import StudySettings, settings_from_run_config
+
+log = logging.getLogger("oncofed.server")
+
+
+def run_study(grid: Grid, settings: StudySettings) -> Results:
+    """The whole study; returns (and keeps writing) ``results.json``.
+
+    Raises:
+        StudyError: if it cannot go on; what was finished is on disk and a resumed run continues there.
+    """
+    experiment, progress = settings.experiment, settings.progress
+    results = _begin(settings)
+    progress.plan(_plan(settings))
+    with open_json_log(settings.run_dir / "log.jsonl", "oncofed.server"):
+        try:
+            with _timed(settings, results, "hello"):
+                roster = call_roll(
+                    grid,
+                    run=settings.name,
+                    experiment=to_yaml(experiment, leaving=True),
+                    sites=settings.sites,
+                    deadline=experiment.strategy.deadline,
+                    progress=progress,
+                )
+                results.sites = _entries(roster)
+            _announce(settings, roster)
+
+            with _timed(settings, results, "gan"):
+                generator = train_gan(grid, settings, roster)
+                results.gans = {str(experiment.model["name"]): generator.result}
+
+            with _timed(settings, results, "synthesis"):
+                synthesise_everywhere(grid, settings, roster, generator.weights)
+
+            with _timed(settings, results, "local_arms"):
+                results.arms = local_arms(grid, settings, roster)
+
+            with _timed(settings, results, "federated_arms"):
+                federated = federated_arms(grid, settings, roster)
+                results.arms["federated"] = federated.scores
+
+            with _timed(settings, results, "cross_site"):
+                results.cross_site = cross_site(grid, settings, roster, federated)
+
+            results.run.finished = _now()
+            _save(settings, results)
+            log.info("finished", extra={"run": settings.name})
+        finally:
+            progress.close()
+    return results
+
+
+def make_app(settings: StudySettings | None = None) -> ServerApp:
+    """The ServerApp; without ``settings`` they come from the run config of ``flwr run``."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        run_study(grid, settings or settings_from_run_config(context))
+
+    return app
+
+
+app = make_app()
+
+
+def _begin(settings: StudySettings) -> Results:
+    """A new results tree, or the one of the run that is resumed."""
+    started = settings.run_dir / "checkpoints" / "started.json"
+    if not started.exists():
+        write_json(started, {"started": _now()})
+    write_bytes(settings.run_dir / "config.yaml", to_yaml(settings.experiment).encode())
+    return Results(
+        run=RunInfo(
+            name=settings.name,
+            seed=settings.experiment.seed,
+            engine=settings.engine,
+            started=read_json(started)["started"],
+            demo_cohort=settings.demo_cohort,
+            versions=installed_versions(),
+            config=_configuration(settings),
+        )
+    )
+
+
+def _configuration(settings: StudySettings) -> dict[str, object]:
+    """The configuration as the report shows it: without paths of this machine."""
+    loaded = yaml.safe_load(to_yaml(settings.experiment, leaving=True))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def _plan(settings: StudySettings) -> list[tuple[str, int]]:
+    """Phases and their rounds, for the time left."""
+    experiment = settings.experiment
+    model = str(experiment.model["name"])
+    return [
+        (f"gan/{model}", experiment.federation.rounds),
+        (f"synthesis/{model}", 1),
+        ("arms", 1),
+        *((f"classifier/{arm}", experiment.classifier.federation.rounds) for arm in experiment.study.arms),
+        ("cross_site", 1),
+    ]
+
+
+def _entries(roster: Roster) -> dict[str, SiteEntry]:
+    return {
+        member.site: SiteEntry(
+            **member.hello.model_dump(
+                include={"organ", "modality", "patients", "slices", "quarantined", "contrasts", "roles", "notes"}
+            )
+        )
+        for member in roster.members
+    }
+
+
+def _announce(settings: StudySettings, roster: Roster) -> None:
+    for member in roster.members:
+        settings.progress.message(f"{member.site}: {', '.join(member.hello.tasks) or 'takes part in nothing'}")
+        for note in member.hello.notes:
+            settings.progress.message(f"{member.site}: {note}")
+    for name, reason in roster.refused.items():
+        settings.progress.message(f"{name} does not take part: {reason}")
+        log.warning("refused", extra={"site": name, "reason": reason})
+
+
+@contextmanager
+def _timed(settings: StudySettings, results: Results, phase: str) -> Iterator[None]:
+    """Adds the phase's seconds to those of earlier attempts, and saves what is known so far."""
+    file = settings.run_dir / "checkpoints" / "timings.json"
+    spent: dict[str, float] = read_json(file) if file.exists() else {}
+    begun = time.monotonic()
+    yield
+    results.timings = {**spent, phase: round(spent.get(phase, 0.0) + time.monotonic() - begun, 2)}
+    write_json(file, results.timings)
+    _save(settings, results)
+
+
+def _save(settings: StudySettings, results: Results) -> None:
+    write_bytes(settings.run_dir / "results.json", results.model_dump_json(by_alias=True, indent=1).encode())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

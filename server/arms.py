@@ -1,0 +1,140 @@
+"""The classifier study: every arm at each site, and every arm in federation."""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from common.config import to_yaml
+from common.metrics.bootstrap import NORMAL_95, mean_over_sites
+from common.metrics.classification import METRICS
+from common.records import Action, read_result
+from common.results import ArmScores, Confusion, Interval, SiteArms
+from common.training.build import build_classifier_trainer
+from server.checkpoint import PhaseCheckpoints
+from server.roster import Member, Roster
+from server.rounds import FederatedTraining
+from server.settings import StudySettings
+from server.site_scores import instruct, model_scores, require_quorum
+
+
+@dataclass(frozen=True)
+class FederatedArms:
+    """The federated classifiers: scores by arm, and by arm and site, and the weights of each."""
+
+    scores: dict[str, ArmScores]
+    by_site: dict[str, dict[str, ArmScores]]
+    weights: dict[str, dict[str, Tensor]] = field(repr=False)
+
+
+def synthesise_everywhere(grid: Grid, settings: StudySettings, roster: Roster, weights: dict[str, Tensor]) -> None:
+    """Every site that trains makes its synthetic and baseline images with the chosen generator, and keeps them."""
+    phase = f"synthesis/{settings.experiment.model['name']}"
+    checkpoints = PhaseCheckpoints(settings.run_dir, phase)
+    if checkpoints.result() is not None:
+        return
+    settings.progress.phase(phase, 1)
+    started = time.monotonic()
+    members = roster.require("gan", settings.experiment.strategy.quorum)
+    answers = instruct(grid, settings, members, Action.SYNTHESISE, phase, weights)
+    require_quorum(settings, phase, answers, members)
+    checkpoints.finish({"sites": list(answers.replies)})
+    _done(settings, list(answers.replies), started)
+
+
+def local_arms(grid: Grid, settings: StudySettings, roster: Roster) -> dict[str, dict[str, ArmScores]]:
+    """Scores by site and arm of classifiers that each site trained alone."""
+    checkpoints = PhaseCheckpoints(settings.run_dir, "arms")
+    kept = checkpoints.result()
+    if kept is None:
+        settings.progress.phase("arms", 1)
+        started = time.monotonic()
+        members = _both_roles(roster)
+        answers = instruct(grid, settings, members, Action.ARMS, "arms", result=SiteArms)
+        require_quorum(settings, "arms", answers, members)
+        kept = {site: read_result(reply, SiteArms).model_dump() for site, reply in answers.replies.items()}
+        checkpoints.finish(kept)
+        _done(settings, list(kept), started)
+    return {site: SiteArms.model_validate(result).arms for site, result in kept.items()}
+
+
+def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> FederatedArms:
+    """Trains one federated classifier an arm and scores it on the test patients of the sites that trained it."""
+    experiment = settings.experiment
+    members = roster.require("classifier", experiment.strategy.quorum)
+    # Built only for its first weights, so the length of its schedule does not matter.
+    trainer = build_classifier_trainer(
+        experiment, device=torch.device("cpu"), weights=experiment.weights, total_steps=1
+    )
+    initial = trainer.shared_arrays()
+    outcome = FederatedArms({}, {}, {})
+    for arm in experiment.study.arms:
+        phase = f"classifier/{arm}"
+        checkpoints = PhaseCheckpoints(settings.run_dir, phase)
+        training = FederatedTraining(
+            grid=grid,
+            run=settings.name,
+            phase=phase,
+            action=Action.TRAIN_CLASSIFIER,
+            experiment=to_yaml(experiment, leaving=True),
+            config=experiment.strategy,
+            members=members,
+            rounds=experiment.classifier.federation.rounds,
+            checkpoints=checkpoints,
+            progress=settings.progress,
+            arm=arm,
+        ).train(initial)
+        kept = checkpoints.result()
+        if kept is None:
+            scores = model_scores(grid, settings, roster.able("evaluate"), f"federated/{arm}", training.weights)
+            kept = SiteArms(arms=scores).model_dump()
+            checkpoints.finish(kept)
+        by_site = SiteArms.model_validate(kept).arms
+        outcome.by_site[arm] = by_site
+        outcome.weights[arm] = training.weights
+        # The external centre stands in the cross-site matrix: it is no part of the federation's own figure.
+        trained = {member.site for member in members}
+        outcome.scores[arm] = pooled([scores for site, scores in by_site.items() if site in trained])
+    return outcome
+
+
+def pooled(scores: list[ArmScores]) -> ArmScores:
+    """Several sites' scores as one: unweighted means over the sites that could show theirs; counts where all did."""
+    means = mean_over_sites([_summary(score) for score in scores])
+    confusions = [score.confusion for score in scores]
+    patients = [score.patients for score in scores]
+    slices = [score.slices for score in scores]
+    return ArmScores(
+        **{metric: means[metric].interval() if metric in means else Interval(mean=None) for metric in METRICS},
+        patients=sum(n for n in patients if n is not None) if None not in patients else None,
+        slices=sum(n for n in slices if n is not None) if None not in slices else None,
+        confusion=_sum([c for c in confusions if c is not None]) if None not in confusions else None,
+        steps=scores[0].steps if scores else None,
+    )
+
+
+def _summary(scores: ArmScores) -> dict[str, tuple[float | None, float | None]]:
+    """Metric -> (mean, standard error); sites send intervals, whose width gives the error back."""
+
+    def error(interval: Interval) -> float | None:
+        if interval.low is None or interval.high is None:
+            return None
+        return (interval.high - interval.low) / (2 * NORMAL_95)
+
+    return {metric: (getattr(scores, metric).mean, error(getattr(scores, metric))) for metric in METRICS}
+
+
+def _sum(confusions: list[Confusion]) -> Confusion:
+    return Confusion(**{name: sum(getattr(c, name) for c in confusions) for name in Confusion.model_fields})
+
+
+def _both_roles(roster: Roster) -> list[Member]:
+    return [member for member in roster.able("classifier") if "evaluate" in member.hello.tasks]
+
+
+def _done(settings: StudySettings, contributors: list[str], started: float) -> None:
+    settings.progress.advance(
+        round=1, contributors=contributors, losses={}, scores={}, seconds=time.monotonic() - started
+    )

@@ -1,0 +1,51 @@
+"""A round survives a crash: after each one, weights and record are on disk before the next begins.
+
+A phase is a folder: ``round-00003.safetensors`` with its ``round-00003.json`` written last, which makes the round
+count. ``result.json`` says that the phase is finished and what it found. Only the newest round and the chosen one keep
+their weights; every round keeps its record.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from common.files import read_json, read_tensors, write_json, write_tensors
+
+
+class PhaseCheckpoints:
+    """The rounds and the result of one phase of a run."""
+
+    def __init__(self, run_dir: Path, phase: str) -> None:
+        self.folder = run_dir / "checkpoints" / phase
+
+    def records(self) -> list[dict[str, Any]]:
+        """What was recorded of each finished round, in order."""
+        return [read_json(file) for file in sorted(self.folder.glob("round-*.json"))]
+
+    def weights(self, server_round: int) -> dict[str, Tensor]:
+        """The aggregated weights after ``server_round``."""
+        return read_tensors(self._weights_file(server_round))
+
+    def save_round(
+        self, server_round: int, weights: dict[str, Tensor], record: dict[str, Any], chosen: int | None = None
+    ) -> None:
+        """Commits a round; drops the weights of older rounds other than ``chosen``."""
+        write_tensors(self._weights_file(server_round), weights)
+        write_json(self.folder / f"round-{server_round:05d}.json", record)
+        keep = {self._weights_file(server_round)} | ({self._weights_file(chosen)} if chosen is not None else set())
+        for file in self.folder.glob("round-*.safetensors"):
+            if file not in keep and file < self._weights_file(server_round):
+                file.unlink()
+
+    def result(self) -> Any | None:
+        """What the phase found, or None while it is not finished."""
+        file = self.folder / "result.json"
+        return read_json(file) if file.exists() else None
+
+    def finish(self, result: Any) -> None:
+        """Marks the phase as finished; it will not be run again."""
+        write_json(self.folder / "result.json", result)
+
+    def _weights_file(self, server_round: int) -> Path:
+        return self.folder / f"round-{server_round:05d}.safetensors"

@@ -1,0 +1,93 @@
+"""Asking sites and hearing back: one message a site, a deadline, and an account of every site that did not answer."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common.progress import StudyProgress
+from common.records import UnacceptableError
+from server.roster import Member
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came back.
+
+    Attributes:
+        replies: contents by site, sorted by site, so that the order of arrival never matters.
+        messages: the same replies as Flower messages, for Flower's strategies.
+        missing: reason by site for every site that was asked and did not give a usable answer.
+    """
+
+    replies: dict[str, RecordDict]
+    messages: dict[str, Message] = field(repr=False)
+    missing: dict[str, str]
+
+
+def ask(
+    grid: Grid,
+    questions: Mapping[str, Message],
+    members: Sequence[Member],
+    *,
+    deadline: float,
+    check: Callable[[Member, RecordDict], None],
+    progress: StudyProgress,
+) -> Answers:
+    """Sends one question a site and waits until all have answered or the deadline has passed.
+
+    Args:
+        questions: message by site.
+        members: the sites that are asked.
+        deadline: seconds for all of them together.
+        check: raises :class:`UnacceptableError` for a reply that must not be used.
+    """
+    by_message: dict[str, Member] = {}
+    missing: dict[str, str] = {}
+    for member in members:
+        # One push a message: some grids leave out the ids of messages that they could not take.
+        ids = [identifier for identifier in grid.push_messages([questions[member.site]]) if identifier]
+        if ids:
+            by_message[ids[0]] = member
+            progress.site(member.site, "asked")
+        else:
+            missing[member.site] = "the message could not be delivered"
+    replies: dict[str, RecordDict] = {}
+    messages: dict[str, Message] = {}
+    end = time.monotonic() + deadline
+    while by_message:
+        arrived = list(grid.pull_messages(list(by_message)))
+        for message in arrived:
+            # Not src_node_id: a reply that the network layer makes up carries the server's own.
+            member = by_message.pop(message.metadata.reply_to_message_id)
+            if message.has_error():
+                missing[member.site] = _reason(message).removeprefix(f"{member.site}: ")
+            else:
+                try:
+                    check(member, message.content)
+                    replies[member.site] = message.content
+                    messages[member.site] = message
+                except UnacceptableError as refusal:
+                    missing[member.site] = f"refused: {refusal}"
+            progress.site(member.site, "answered" if member.site in replies else missing[member.site])
+        if by_message and not arrived:
+            if time.monotonic() >= end:
+                break
+            time.sleep(POLL_SECONDS)
+    for member in by_message.values():
+        missing[member.site] = f"no reply within {deadline:.0f} s"
+        progress.site(member.site, missing[member.site])
+    return Answers(
+        {site: replies[site] for site in sorted(replies)},
+        {site: messages[site] for site in sorted(messages)},
+        {site: missing[site] for site in sorted(missing)},
+    )
+
+
+def _reason(message: Message) -> str:
+    """Why a site did not answer, shortened: it is printed and may come from anyone."""
+    return (message.error.reason or f"error {message.error.code}").splitlines()[0][:300]

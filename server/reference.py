@@ -1,0 +1,54 @@
+"""The coordinator's public reference set: three parts with different patients, each for one purpose."""
+
+import re
+from pathlib import Path
+
+from common.errors import DataError
+from common.imaging.prepare import prepare_cohort
+from common.imaging.readers.registry import build_reader
+from common.imaging.slices import Slices
+from server.settings import StudySettings
+
+PARTS = ("pretraining", "selection", "final")
+"""For public pre-training; for scoring every round and choosing the best; scored once, for the report."""
+
+
+def reference_part(settings: StudySettings, part: str) -> Slices:
+    """All slices of one part, prepared and cached.
+
+    Raises:
+        DataError: if the part is missing or holds nothing usable, or shares a patient with another part.
+    """
+    experiment = settings.experiment
+    folder = settings.reference / part
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: the reference set needs the folders {', '.join(PARTS)} with different patients in each; "
+            "set reference.path"
+        )
+    _check_disjoint(settings.reference)
+    organ, contrasts = experiment.reference.organ, list(experiment.image.contrasts)
+    cohort = prepare_cohort(
+        build_reader(experiment.reference.reader, organ=organ, contrasts=contrasts, options={}),
+        folder,
+        cache_dir=settings.cache_dir,
+        organ=organ,
+        contrasts=contrasts,
+        image=experiment.image,
+        preprocessing=experiment.preprocessing[organ],
+    )
+    return cohort.slices([patient.patient for patient in cohort.patients])
+
+
+def _check_disjoint(reference: Path) -> None:
+    """A patient in two parts would be chosen on and then reported on."""
+    owner: dict[str, str] = {}
+    for part in PARTS:
+        folder = reference / part
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+            name = re.sub(r"\W+", "", entry.name).lower()
+            if name in owner:
+                raise DataError(
+                    f"{reference}: {entry.name} is in both {owner[name]} and {part}; keep it in one part only"
+                )
+            owner[name] = part

@@ -1,0 +1,121 @@
+"""The answer in three sentences, worded from the figures: in federation, at single sites, and the generator."""
+
+from collections.abc import Mapping, Sequence
+
+from common.report.arms import arm_title, compared, verdict
+from common.report.formatting import DECIBEL, PERCENT, listed, plural
+from common.results import ArmScores, GanResult, Results
+
+FEDERATED = "federated"
+PLAIN = ("copy_paste", "blob")
+"""Baselines that need no generator."""
+
+
+def question(results: Results) -> str:
+    """What the study asked, in one sentence."""
+    sites = plural(len(results.sites), "site")
+    organs = listed(sorted({site.organ for site in results.sites.values()}))
+    generators = listed(results.gans) or "no generator"
+    return (
+        f"Do synthetic {organs} images from a generator trained in federation ({generators}) help a tumour classifier, "
+        f"more than copy-and-paste or a plain blob would, when the images of {sites} never leave them?"
+    )
+
+
+def answer(results: Results) -> list[str]:
+    """Three sentences; each says plainly what is missing, and that overlapping intervals show no difference."""
+    local = {scope: scores for scope, scores in results.arms.items() if scope != FEDERATED}
+    return [
+        _in_federation(results.arms.get(FEDERATED, {})),
+        _by_site(local),
+        _generators(results.gans),
+    ]
+
+
+_LEAD = {
+    "higher": "accuracy was higher with synthetic images",
+    "lower": "accuracy was lower with synthetic images",
+    "no difference shown": "no difference in accuracy with synthetic images is shown",
+    "not comparable": "accuracy with and without synthetic images cannot be compared",
+}
+_WHY = {
+    "higher": "the intervals are apart",
+    "lower": "the intervals are apart",
+    "no difference shown": "the intervals overlap",
+    "not comparable": "there are no intervals",
+}
+
+
+def _in_federation(scores: Mapping[str, ArmScores]) -> str:
+    augmented, real = scores.get("real_synthetic"), scores.get("real")
+    if augmented is None or real is None or augmented.accuracy.mean is None or real.accuracy.mean is None:
+        return "In federation, real-only and real + synthetic classifiers were not both scored in this run."
+    found = compared(augmented.accuracy, real.accuracy)
+    behind = f", on {plural(augmented.patients, 'test patient')}" if augmented.patients is not None else ""
+    sentence = (
+        f"In federation, {_LEAD[found]}: {PERCENT.interval(augmented.accuracy)} against "
+        f"{PERCENT.interval(real.accuracy)} with real images only{behind}; {_WHY[found]}."
+    )
+    baselines = [arm for arm in PLAIN if arm in scores and scores[arm].accuracy.mean is not None]
+    if not baselines:
+        return sentence
+    figures = listed(f"{PERCENT.interval(scores[arm].accuracy)} with {arm_title(arm)}" for arm in baselines)
+    beside = verdict(scores, against=baselines)
+    return f"{sentence[:-1]}; the plain baselines had {figures}, and real + synthetic is {beside}."
+
+
+def _by_site(local: Mapping[str, Mapping[str, ArmScores]]) -> str:
+    pairs = {
+        site: (scores["real"].accuracy, scores["real_synthetic"].accuracy)
+        for site, scores in local.items()
+        if "real" in scores and "real_synthetic" in scores
+    }
+    known = {site: (a, b) for site, (a, b) in pairs.items() if a.mean is not None and b.mean is not None}
+    if not known:
+        return "At single sites, no pair of real-only and real + synthetic classifiers can be compared in this run."
+    found = {site: compared(augmented, real) for site, (real, augmented) in known.items()}
+    leads = [
+        f"{_LEAD[word]} at {_where(sites, known, word)} ({_WHY[word]})"
+        for word in _LEAD
+        if (sites := [site for site in known if found[site] == word])
+    ]
+    changes = [
+        f"{PERCENT.text(augmented.mean)} against {PERCENT.text(real.mean)} at {site}"
+        for site, (real, augmented) in known.items()
+    ]
+    return f"With the classifier trained at one site alone, {listed(leads)}: {listed(changes)}."
+
+
+def _where(some: Sequence[str], known: Mapping[str, object], word: str) -> str:
+    if len(some) < len(known) or len(known) == 1:
+        return listed(some)
+    return f"all {len(known)} sites" if word in ("higher", "lower") else f"any of the {len(known)} sites"
+
+
+def _generators(gans: Mapping[str, GanResult]) -> str:
+    clauses = []
+    for name, gan in gans.items():
+        final = gan.final
+        if final is None:
+            clauses.append(f"{name} was not scored on the final part of the reference set")
+            continue
+        gain = final.lesion_psnr_gain
+        which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
+        if gain.mean is None or gain.low is None or gain.high is None:
+            said = "no interval could be computed for its gain"
+        elif gain.low > 0:
+            said = f"{DECIBEL.signed.interval(gain)} above biharmonic inpainting, an interval above zero"
+        elif gain.high < 0:
+            said = f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval below zero"
+        else:
+            said = (
+                f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval that includes zero, "
+                "so no gain is shown"
+            )
+        clauses.append(
+            f"{which} redrew lesions with a PSNR of {DECIBEL.text(final.lesion_psnr)}, {said} "
+            f"({plural(final.slices, 'slice')} of {plural(final.patients, 'patient')} that had no part in choosing it)"
+        )
+    if not clauses:
+        return "No generator was trained in this run."
+    return f"On the reference set, {'; '.join(clauses)}."

@@ -1,0 +1,221 @@
+"""The study report: one page from what the ServerApp wrote. It holds reference images and aggregates, no patient."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from common.files import write_bytes
+from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, in_order, scope_title
+from common.report.formatting import AUC, PERCENT, declared, duration, listed
+from common.report.images import file_data_uri
+from common.report.page import Pair, ReportError, Section, as_yaml, render_page
+from common.report.tables import HeatMap, Table, figure, heat_map, number, word
+from common.results import Results
+from server.report.answer import FEDERATED, answer, question
+from server.report.gallery import reference_gallery
+from server.report.generators import curves, final_frechet, final_table, loss_curves, participation, rounds_table
+from server.report.limits import limits, meanings
+from server.report.spreadsheets import write_spreadsheets
+
+SECTIONS = (
+    Section("sites", "Sites"),
+    Section("generators", "Generators over the rounds"),
+    Section("gallery", "Reference images"),
+    Section("arms", "Does it help: the arms"),
+    Section("cross-site", "Cross-site evaluation"),
+    Section("limits", "Limits"),
+    Section("meaning", "What the figures are"),
+    Section("timings", "Timings"),
+    Section("provenance", "Configuration and versions"),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A page beside this one."""
+
+    href: str
+    title: str
+
+
+def build_study_report(run_dir: Path) -> Path:
+    """Writes ``run_dir/report/`` from ``run_dir/results.json`` and the reference gallery.
+
+    The folder then holds ``index.html``, ``results.json`` (the same figures) and ``arms.csv``, ``cross_site.csv``,
+    ``gan_rounds.csv``, ``sites.csv``. Site reports that exist under ``run_dir/sites`` are linked, so build them first.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        ReportError: if ``results.json`` is missing or not a study's results, or the gallery cannot be read.
+    """
+    source = run_dir / "results.json"
+    results = read_results(source)
+    gallery = reference_gallery(run_dir / "reference" / "gallery.npz")
+    sheet = run_dir / "cohort_sheet.png"
+    page = render_page(
+        "server.report",
+        "study.html",
+        SECTIONS,
+        results=results,
+        question=question(results),
+        answer=answer(results),
+        summary=_summary(results),
+        sites=_sites_table(results),
+        site_reports=_site_reports(run_dir, results),
+        gans=[
+            {
+                "name": name,
+                "gan": gan,
+                "curves": curves(gan),
+                "losses": loss_curves(gan),
+                "rounds": rounds_table(gan),
+                "final": final_table(gan.final, gan.chosen_round) if gan.final else None,
+                "final_frechet": final_frechet(gan.final) if gan.final else None,
+                "participation": participation(gan, results.sites),
+            }
+            for name, gan in results.gans.items()
+        ],
+        gallery=gallery,
+        cohort_sheet=file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
+        arms_charts=arms_charts(_scopes(results)),
+        arms_tables=[
+            {
+                "title": scope_title(scope),
+                "table": arms_table(_arms_caption(scope), scores),
+                "confusions": confusion_tables(scores),
+            }
+            for scope, scores in _scopes(results).items()
+        ],
+        heat_maps=_heat_maps(results),
+        limits=limits(results),
+        meanings=meanings(results),
+        timings=_timings(results),
+        config=as_yaml(results.run.config) if results.run.config else "",
+        versions=[Pair(name, version) for name, version in sorted(results.run.versions.items())],
+    )
+    report = run_dir / "report"
+    write_bytes(report / "results.json", source.read_bytes())
+    write_spreadsheets(results, report)
+    write_bytes(report / "index.html", page.encode())
+    return report / "index.html"
+
+
+def read_results(path: Path) -> Results:
+    """The study's results.
+
+    Raises:
+        ReportError: naming the file and what is wrong with it.
+    """
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ReportError(
+            f"{path}: no results there; give the folder of a study that has run, e.g. runs/latest"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ReportError(
+            f"{path}: {where}: {first['msg']}; the file is not a study's results or was written by another version"
+        ) from error
+
+
+def _scopes(results: Results) -> dict[str, Scores]:
+    """Federation first, then the sites."""
+    names = sorted(results.arms, key=lambda scope: (scope != FEDERATED, scope))
+    return {name: results.arms[name] for name in names}
+
+
+def _arms_caption(scope: str) -> str:
+    subject = (
+        "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over sites"
+        if scope == FEDERATED
+        else f"Classifiers trained at {scope} alone, scored on its test patients"
+    )
+    return (
+        f"{subject}. With 95% interval, bootstrapped over patients; slices at probability 0.5; steps of the optimiser."
+    )
+
+
+def _summary(results: Results) -> Table | None:
+    """The first page's table: each arm in federation, and its place at every site."""
+    scopes = _scopes(results)
+    if not scopes:
+        return None
+    arms = dict.fromkeys(arm for scores in scopes.values() for arm, _ in in_order(scores))
+    rows = [
+        [
+            word(arm_title(arm)),
+            *(figure(scores[arm].accuracy if arm in scores else None, PERCENT) for scores in scopes.values()),
+        ]
+        for arm in arms
+    ]
+    return Table(
+        "Accuracy of the classifier on test patients, by how it was trained: mean with 95% interval over patients.",
+        ["arm", *(scope_title(scope) for scope in scopes)],
+        rows,
+    )
+
+
+def _sites_table(results: Results) -> Table:
+    rows = [
+        [
+            word(name),
+            word(site.organ),
+            word(" ".join((site.modality, *site.contrasts))),
+            word(listed(site.roles) if site.roles else "not declared"),
+            number(declared(site.patients)),
+            number(declared(site.slices)),
+            number(declared(site.quarantined)),
+        ]
+        for name, site in results.sites.items()
+    ]
+    columns = ["site", "organ", "images", "takes part in", "patients", "slices", "quarantined"]
+    return Table(
+        "What each site said of itself. Quarantined: studies left out because they could not be used; the reasons stay "
+        "at the site.",
+        columns,
+        rows,
+    )
+
+
+def _site_reports(run_dir: Path, results: Results) -> list[Link]:
+    names = [name for name in results.sites if Path(name).name == name and name not in (".", "..")]
+    return [
+        Link(f"../sites/{quote(name)}/report/index.html", name)
+        for name in names
+        if (run_dir / "sites" / name / "report" / "index.html").exists()
+    ]
+
+
+def _heat_maps(results: Results) -> list[HeatMap]:
+    matrix = results.cross_site
+    if matrix is None:
+        return []
+    behind = "Rows: where the model was trained. Columns: whose test patients. Small: 95% interval over patients."
+    return [
+        heat_map(
+            f"{title} {behind}",
+            [scope_title(model) for model in matrix.models],
+            matrix.sites,
+            values,
+            intervals,
+            scale,
+            row_title="model",
+        )
+        for title, values, intervals, scale in (
+            ("AUC.", matrix.auc, matrix.auc_interval, AUC),
+            ("Accuracy.", matrix.accuracy, matrix.accuracy_interval, PERCENT),
+        )
+    ]
+
+
+def _timings(results: Results) -> Table | None:
+    if not results.timings:
+        return None
+    rows = [[word(phase.replace("_", " ")), number(duration(seconds))] for phase, seconds in results.timings.items()]
+    return Table("Wall-clock time by phase.", ["phase", "time"], rows)

@@ -1,0 +1,69 @@
+"""The study's figures as CSV files beside the page, at full precision."""
+
+from pathlib import Path
+from typing import Any
+
+from common.report.arms import ARM_COLUMNS, arm_rows
+from common.report.tables import interval_columns, interval_fields, write_csv
+from common.results import CrossSite, Frechet, Interval, PairedScores, Results, SiteEntry
+
+
+def write_spreadsheets(results: Results, folder: Path) -> list[Path]:
+    """Writes ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv`` and ``sites.csv``; a part that is not there gives a
+    file with headings alone."""
+    return [
+        write_csv(folder / "arms.csv", ARM_COLUMNS, arm_rows(results.arms)),
+        write_csv(folder / "cross_site.csv", _CROSS_COLUMNS, cross_site_rows(results.cross_site)),
+        write_csv(folder / "gan_rounds.csv", _round_columns(results), round_rows(results)),
+        write_csv(folder / "sites.csv", ["site", *SiteEntry.model_fields], site_rows(results)),
+    ]
+
+
+def cross_site_rows(matrix: CrossSite | None) -> list[dict[str, Any]]:
+    """One row a model and site."""
+    if matrix is None:
+        return []
+
+    def interval(cell: Interval | None, mean: float | None) -> Interval:
+        return Interval(mean=mean, low=cell.low if cell else None, high=cell.high if cell else None)
+
+    return [
+        {"model": model, "site": site}
+        | interval_fields("auc", interval(matrix.auc_interval[i][j], matrix.auc[i][j]))
+        | interval_fields("accuracy", interval(matrix.accuracy_interval[i][j], matrix.accuracy[i][j]))
+        for i, model in enumerate(matrix.models)
+        for j, site in enumerate(matrix.sites)
+    ]
+
+
+def round_rows(results: Results) -> list[dict[str, Any]]:
+    """One row a round; sites and reasons joined by semicolons, losses under ``loss.<name>``."""
+    return [
+        {"gan": name}
+        | {key: getattr(r, key) for key in _ROUND_FIELDS}
+        | {f"frechet_{key}": getattr(r.frechet, key) for key in Frechet.model_fields}
+        | {"contributors": "; ".join(r.contributors)}
+        | {"refused": "; ".join(f"{refusal.site}: {refusal.reason}" for refusal in r.refused)}
+        | {f"loss.{key}": value for key, value in r.losses.items()}
+        for name, gan in results.gans.items()
+        for r in gan.rounds
+    ]
+
+
+def site_rows(results: Results) -> list[dict[str, Any]]:
+    """One row a site; an undeclared count is an empty field."""
+    joined = ("contrasts", "roles", "notes")
+    return [
+        {"site": name, **entry.model_dump(), **{key: "; ".join(getattr(entry, key)) for key in joined}}
+        for name, entry in results.sites.items()
+    ]
+
+
+_CROSS_COLUMNS = ["model", "site", *interval_columns("auc"), *interval_columns("accuracy")]
+_ROUND_FIELDS = ["round", *(key for key in PairedScores.model_fields if key != "frechet"), "seconds"]
+
+
+def _round_columns(results: Results) -> list[str]:
+    losses = sorted({key for gan in results.gans.values() for r in gan.rounds for key in r.losses})
+    frechet = [f"frechet_{key}" for key in Frechet.model_fields]
+    return ["gan", *_ROUND_FIELDS, *frechet, "contributors", "refused", *(f"loss.{key}" for key in losses)]

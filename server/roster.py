@@ -1,0 +1,140 @@
+"""Who takes part: node numbers change with every connection, so sites are known by the name they give at hello."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common.errors import StudyError
+from common.progress import StudyProgress
+from common.records import (
+    CONFIG,
+    PROTOCOL,
+    Action,
+    Instruction,
+    SiteHello,
+    UnacceptableError,
+    check_reply,
+    instruction_record,
+    read_result,
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One site of the study."""
+
+    site: str
+    node_id: int
+    hello: SiteHello
+
+
+@dataclass(frozen=True)
+class Roster:
+    """All sites that said hello, sorted by name, and the nodes that could not be used, with the reason."""
+
+    members: tuple[Member, ...]
+    refused: dict[str, str]
+
+    def able(self, task: str) -> list[Member]:
+        """The sites that can take part in ``task`` (``gan``, ``classifier``, ``evaluate``)."""
+        return [member for member in self.members if task in member.hello.tasks]
+
+    def require(self, task: str, quorum: int) -> list[Member]:
+        """Like :meth:`able`, but at least ``quorum`` of them.
+
+        Raises:
+            StudyError: naming the sites there are and what each can do.
+        """
+        able = self.able(task)
+        if len(able) < quorum:
+            known = ", ".join(f"{m.site} ({', '.join(m.hello.tasks) or 'nothing'})" for m in self.members) or "none"
+            raise StudyError(
+                f"{task}: {len(able)} of the {quorum} sites needed can take part. Sites: {known}."
+                + "".join(f" {name}: {reason}." for name, reason in self.refused.items())
+                + " Lower strategy.quorum or repair those sites."
+            )
+        return able
+
+
+class SiteGrid(Grid):
+    """A grid that shows Flower's strategies only the sites that can take part in the task at hand."""
+
+    def __init__(self, grid: Grid, members: Sequence[Member]) -> None:
+        self._grid = grid
+        self._node_ids = [member.node_id for member in members]
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self._node_ids)
+
+    def set_run(self, run: Any) -> None:
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        return self._grid.run
+
+    def create_message(self, *arguments: Any, **options: Any) -> Message:
+        return self._grid.create_message(*arguments, **options)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self._grid.send_and_receive(messages, timeout=timeout)
+
+
+def call_roll(grid: Grid, *, run: str, experiment: str, sites: int, deadline: float, progress: StudyProgress) -> Roster:
+    """Waits for ``sites`` nodes, asks each who it is, and sorts the answers by site name.
+
+    Raises:
+        StudyError: if fewer nodes than ``sites`` connect before the deadline, or two nodes give the same name.
+    """
+    from server.exchange import ask
+
+    end = time.monotonic() + deadline
+    while len(node_ids := sorted(grid.get_node_ids())) < sites:
+        if time.monotonic() >= end:
+            raise StudyError(
+                f"{len(node_ids)} of {sites} sites connected within {deadline:.0f} s. "
+                "Check that the missing sites are started, or lower the number of sites."
+            )
+        time.sleep(0.5)
+    instruction = Instruction(run=run, phase="hello", experiment=experiment)
+    unknown = [Member(f"node {node}", node, _NOBODY) for node in node_ids]
+    questions = {
+        member.site: Message(
+            RecordDict({CONFIG: instruction_record(instruction)}),
+            dst_node_id=member.node_id,
+            message_type=Action.HELLO,
+        )
+        for member in unknown
+    }
+    introductions: dict[str, SiteHello] = {}
+
+    def check(member: Member, content: RecordDict) -> None:
+        check_reply(content, run=run, phase="hello", server_round=0, site=None)
+        hello = read_result(content, SiteHello)
+        if hello.protocol != PROTOCOL:
+            raise UnacceptableError(f"it speaks protocol {hello.protocol}, this coordinator {PROTOCOL}")
+        introductions[member.site] = hello
+
+    answers = ask(grid, questions, unknown, deadline=deadline, check=check, progress=progress)
+    members: dict[str, Member] = {}
+    for member in unknown:
+        if member.site not in introductions:
+            continue
+        hello = introductions[member.site]
+        if hello.site in members:
+            raise StudyError(f"two nodes call themselves {hello.site}; every site.yaml needs its own name")
+        members[hello.site] = Member(hello.site, member.node_id, hello)
+    return Roster(tuple(members[name] for name in sorted(members)), dict(answers.missing))
+
+
+_NOBODY = SiteHello(site="unknown", organ="", modality="", contrasts=[], roles=[], tasks=[])

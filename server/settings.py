@@ -1,0 +1,73 @@
+"""What the ServerApp needs to know besides the messages: the study, where to write, whom to tell."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context
+
+from common.config import Experiment, compose
+from common.errors import ConfigError
+from common.progress import NoProgress, StudyProgress
+
+log = logging.getLogger("oncofed.server")
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """One study.
+
+    Attributes:
+        experiment: resolved configuration.
+        name: the run's name.
+        run_dir: where checkpoints, results and the report go.
+        sites: how many nodes are waited for.
+        reference: folder of the coordinator's reference set, with its three parts.
+        cache_dir: where the prepared reference set is kept.
+        progress: told of every step.
+        engine: what carries the messages, for the report.
+        demo_cohort: whether the data are the demo cohort's, so that its limits are printed.
+    """
+
+    experiment: Experiment
+    name: str
+    run_dir: Path
+    sites: int
+    reference: Path
+    cache_dir: Path
+    progress: StudyProgress
+    engine: str
+    demo_cohort: bool = False
+
+
+def settings_from_run_config(context: Context) -> StudySettings:
+    """The settings of a run that was started with ``flwr run``: overrides as a JSON list, and an output folder.
+
+    Raises:
+        ConfigError: if either is missing or malformed.
+    """
+    config = context.run_config
+    try:
+        overrides = json.loads(str(config.get("overrides", "[]")))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f'run config: overrides must be a JSON list such as ["preset=demo"] ({error})') from error
+    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+        raise ConfigError('run config: overrides must be a JSON list such as ["preset=demo"]')
+    output = str(config.get("output", ""))
+    if not output:
+        raise ConfigError("run config: output must name the folder of the run")
+    experiment = compose(overrides)
+    if experiment.reference.path is None:
+        raise ConfigError("reference.path must name the coordinator's reference set")
+    run_dir = Path(output).expanduser().resolve()
+    return StudySettings(
+        experiment=experiment,
+        name=run_dir.name,
+        run_dir=run_dir,
+        sites=int(config.get("sites", 0)) or len(experiment.site),
+        reference=Path(experiment.reference.path).expanduser(),
+        cache_dir=Path(experiment.simulation.cache_dir) / "reference",
+        progress=NoProgress(),
+        engine="flower",
+    )

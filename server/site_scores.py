@@ -1,0 +1,86 @@
+"""Classifier scores that sites compute on their own test patients and send as aggregates."""
+
+from collections.abc import Mapping, Sequence
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from common.config import to_yaml
+from common.errors import StudyError
+from common.records import (
+    ARRAYS,
+    CONFIG,
+    Action,
+    Instruction,
+    check_reply,
+    instruction_record,
+    read_result,
+    to_arrays,
+)
+from common.results import ArmScores, SiteArms
+from server.exchange import Answers, ask
+from server.roster import Member
+from server.settings import StudySettings
+
+
+def instruct(
+    grid: Grid,
+    settings: StudySettings,
+    members: Sequence[Member],
+    action: Action,
+    phase: str,
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    result: type[SiteArms] | None = None,
+) -> Answers:
+    """Asks ``members`` to do ``action`` once, outside the round loop."""
+    instruction = Instruction(run=settings.name, phase=phase, experiment=to_yaml(settings.experiment, leaving=True))
+    arrays = to_arrays(weights) if weights is not None else None
+    questions = {}
+    for member in members:
+        content = RecordDict({CONFIG: instruction_record(instruction)})
+        if arrays is not None:
+            content[ARRAYS] = arrays
+        questions[member.site] = Message(content, dst_node_id=member.node_id, message_type=action)
+
+    def check(member: Member, content: RecordDict) -> None:
+        check_reply(content, run=settings.name, phase=phase, server_round=0, site=member.site)
+        if result is not None:
+            read_result(content, result)
+
+    return ask(
+        grid,
+        questions,
+        members,
+        deadline=settings.experiment.strategy.deadline,
+        check=check,
+        progress=settings.progress,
+    )
+
+
+def require_quorum(settings: StudySettings, phase: str, answers: Answers, members: Sequence[Member]) -> None:
+    """Stops the study where too few sites did their part.
+
+    Raises:
+        StudyError: naming every missing site.
+    """
+    quorum = min(settings.experiment.strategy.quorum, len(members))
+    if len(answers.replies) < quorum:
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in answers.missing.items())
+        raise StudyError(
+            f"{phase}: {len(answers.replies)} of {len(members)} sites replied, {quorum} are needed. {reasons}. "
+            "Repair those sites and resume the run."
+        )
+    for site, reason in answers.missing.items():
+        settings.progress.message(f"{phase}: {site} is missing: {reason}")
+
+
+def model_scores(
+    grid: Grid, settings: StudySettings, members: Sequence[Member], phase: str, weights: Mapping[str, Tensor]
+) -> dict[str, ArmScores]:
+    """One model's scores on the test patients of every site that answers."""
+    answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=SiteArms)
+    for site, reason in answers.missing.items():
+        settings.progress.message(f"{phase}: {site} is missing: {reason}")
+    return {site: read_result(reply, SiteArms).arms["model"] for site, reply in answers.replies.items()}

@@ -1,0 +1,239 @@
+"""The terminal of a simulated study: a live display for a person, plain lines for a pipe or a file."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from common.progress import StudyProgress
+
+
+def terminal_progress(stream: TextIO | None = None) -> StudyProgress:
+    """A live display if ``stream`` (default: stdout) is a terminal that can move its cursor, plain lines otherwise."""
+    stream = stream or sys.stdout
+    console = Console(file=stream)
+    return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else PlainProgress(stream)
+
+
+class Schedule:
+    """Where a study stands among its phases, and how long the rest may take.
+
+    >>> schedule = Schedule()
+    >>> schedule.plan([("GAN cgan", 6), ("classifier", 4)])
+    >>> schedule.begin("GAN cgan", 6)
+    >>> schedule.finish_round(1, seconds=10)
+    >>> schedule.finish_round(2, seconds=20)
+    >>> schedule.seconds_left()
+    120.0
+    """
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, int]] = []
+        self.current = -1
+        self.rounds_done = 0
+        self._seconds: list[float] = []
+
+    def plan(self, phases: Sequence[tuple[str, int]]) -> None:
+        """Names every phase with its rounds, in order."""
+        self.phases = list(phases)
+        self.current = -1
+
+    def begin(self, name: str, total: int) -> None:
+        """Moves on to a phase; one that was not planned is added where the study stands."""
+        following = [i for i, (planned, _) in enumerate(self.phases) if planned == name and i > self.current]
+        if following:
+            self.current = following[0]
+            self.phases[self.current] = (name, total)
+        else:
+            self.current += 1
+            self.phases.insert(self.current, (name, total))
+        self.rounds_done = 0
+
+    def finish_round(self, round: int, seconds: float) -> None:
+        """Takes note of a finished round of the phase that was begun last."""
+        self.rounds_done = round
+        self._seconds.append(seconds)
+
+    @property
+    def name(self) -> str:
+        """The phase that was begun last; empty before the first."""
+        return self.phases[self.current][0] if self.current >= 0 else ""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of that phase."""
+        return self.phases[self.current][1] if self.current >= 0 else 0
+
+    def seconds_left(self) -> float | None:
+        """Rounds still to come in all phases times the mean of the finished ones; None before the first round."""
+        if not self._seconds:
+            return None
+        to_come = max(self.rounds - self.rounds_done, 0) + sum(rounds for _, rounds in self.phases[self.current + 1 :])
+        return to_come * sum(self._seconds) / len(self._seconds)
+
+
+class PlainProgress:
+    """One line an event, flushed at once, without colours or control characters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._schedule = Schedule()
+
+    def plan(self, phases: Sequence[tuple[str, int]]) -> None:
+        self._schedule.plan(phases)
+        self._line("study: " + ", ".join(f"{name} ({_rounds(rounds)})" for name, rounds in phases))
+
+    def phase(self, name: str, total: int) -> None:
+        self._schedule.begin(name, total)
+        self._line(f"{_position(self._schedule)}{name}: {_rounds(total)}")
+
+    def site(self, name: str, doing: str) -> None:
+        self._line(f"{self._schedule.name}, {name}: {doing}" if self._schedule.name else f"{name}: {doing}")
+
+    def advance(
+        self,
+        *,
+        round: int,
+        contributors: Sequence[str],
+        losses: Mapping[str, float],
+        scores: Mapping[str, float],
+        seconds: float,
+    ) -> None:
+        self._schedule.finish_round(round, seconds)
+        parts = [f"{self._schedule.name}, round {round} of {self._schedule.rounds}: {', '.join(contributors)}"]
+        parts += [_figures(losses), _figures(scores), f"took {duration(seconds)}"]
+        left = self._schedule.seconds_left()
+        if left:
+            parts.append(f"about {duration(left)} left")
+        self._line("; ".join(part for part in parts if part))
+
+    def message(self, text: str) -> None:
+        self._line(text)
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    def _line(self, text: str) -> None:
+        print("".join(c if c.isprintable() else " " for c in text), file=self._stream, flush=True)
+
+
+class LiveProgress:
+    """A display at the bottom of the terminal; finished phases and messages scroll by above it."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._schedule = Schedule()
+        self._sites: dict[str, str] = {}
+        self._losses: dict[str, float] = {}
+        self._scores: dict[str, float] = {}
+        self._study_began = self._phase_began = self._round_ended = clock()
+        self._live = Live(console=console, get_renderable=self._display, refresh_per_second=4)
+        self._live.start()
+
+    def plan(self, phases: Sequence[tuple[str, int]]) -> None:
+        self._schedule.plan(phases)
+
+    def phase(self, name: str, total: int) -> None:
+        self._finish_phase()
+        self._schedule.begin(name, total)
+        self._sites, self._losses, self._scores = {}, {}, {}
+        self._phase_began = self._round_ended = self._clock()
+
+    def site(self, name: str, doing: str) -> None:
+        self._sites = {**self._sites, name: doing}
+
+    def advance(
+        self,
+        *,
+        round: int,
+        contributors: Sequence[str],
+        losses: Mapping[str, float],
+        scores: Mapping[str, float],
+        seconds: float,
+    ) -> None:
+        self._schedule.finish_round(round, seconds)
+        self._losses, self._scores = dict(losses), dict(scores)
+        self._sites = {
+            name: f"in round {round}" if name in contributors else f"not in round {round}"
+            for name in sorted({*self._sites, *contributors})
+        }
+        self._round_ended = self._clock()
+
+    def message(self, text: str) -> None:
+        self._console.print(Text(text))
+
+    def close(self) -> None:
+        """Stops the display and leaves one line for the last phase."""
+        if not self._live.is_started:
+            return
+        self._finish_phase()
+        self._live.transient = True
+        self._live.stop()
+
+    def _finish_phase(self) -> None:
+        schedule = self._schedule
+        if schedule.current < 0:
+            return
+        done = f"{schedule.rounds_done} of {_rounds(schedule.rounds)} in {duration(self._clock() - self._phase_began)}"
+        figures = _figures({**self._losses, **self._scores})
+        self._console.print(Text(f"{_position(schedule)}{schedule.name}: {'; '.join(filter(None, (done, figures)))}"))
+
+    def _display(self) -> RenderableType:
+        schedule = self._schedule
+        if schedule.current < 0:
+            return Text(f"preparing, {duration(self._clock() - self._study_began)}", style="dim")
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            Text(f"{_position(schedule)}{schedule.name}", style="bold"),
+            ProgressBar(total=max(schedule.rounds, 1), completed=schedule.rounds_done, width=24),
+            Text(f"{schedule.rounds_done} of {_rounds(schedule.rounds)}"),
+            Text(self._time_left(), style="cyan"),
+        )
+        sites = Table.grid(padding=(0, 2))
+        for name, doing in self._sites.items():
+            sites.add_row(Text(f"  {name}"), Text(doing, style="dim"))
+        lines: list[RenderableType] = [bar, sites] if self._sites else [bar]
+        if self._losses or self._scores:
+            lines.append(Text(f"  {_figures({**self._losses, **self._scores})}", style="green"))
+        return Group(*lines)
+
+    def _time_left(self) -> str:
+        left = self._schedule.seconds_left()
+        if left is None:
+            return f"{duration(self._clock() - self._phase_began)} so far"
+        # The estimate counts down while a round runs, and waits at zero if the round takes longer than expected.
+        return f"about {duration(max(left - (self._clock() - self._round_ended), 0))} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them.
+
+    >>> duration(8.26), duration(75), duration(7380)
+    ('8 s', '1 min 15 s', '2 h 3 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round" if count == 1 else f"{count} rounds"
+
+
+def _position(schedule: Schedule) -> str:
+    return f"[{schedule.current + 1}/{len(schedule.phases)}] "
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,0 +1,104 @@
+"""A simulated study from the command line to the reports."""
+
+from pathlib import Path
+
+from client.app import make_app as make_client_app
+from client.app import site_from_node_config
+from client.report.build import build_site_report
+from common.config import compose
+from common.logs import quiet_libraries
+from common.results import Results
+from server.app import make_app as make_server_app
+from server.app import run_study
+from server.report.build import build_study_report
+from server.settings import StudySettings
+from simulation.cohort.build import build_cohort
+from simulation.cohort.contact_sheet import contact_sheet
+from simulation.folders import RunFolder
+from simulation.grid import InProcessGrid
+from simulation.progress import terminal_progress
+from simulation.ray import run_on_ray
+from simulation.sites import check_sites, prepare_everything, told
+
+RESUME = "resume="
+
+
+def run(overrides: list[str]) -> Path:
+    """Runs or resumes a study and writes its reports; returns the run's folder.
+
+    Raises:
+        OncofedError: with the cause and the way out; a study that could not start leaves nothing behind.
+    """
+    quiet_libraries()
+    resume = [item.removeprefix(RESUME) for item in overrides if item.startswith(RESUME)]
+    others = [item for item in overrides if not item.startswith(RESUME)]
+    if resume:
+        folder = RunFolder.resume(Path(resume[-1]), others)
+    else:
+        experiment = compose(others)
+        check_sites(experiment)
+        folder = RunFolder.new(experiment)
+    progress = terminal_progress()
+    try:
+        with folder.withdrawn_on_error():
+            settings, site_files = prepare_everything(folder, progress)
+        progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
+        execute(settings, site_files)
+    finally:
+        progress.close()
+    results = Results.model_validate_json((folder.path / "results.json").read_text())
+    for site in results.sites:
+        build_site_report(folder.path / "sites" / site)
+    report = build_study_report(folder.path)
+    print(_closing(results, report))
+    return folder.path
+
+
+def execute(settings: StudySettings, site_files: list[Path]) -> None:
+    """Runs the ServerApp and the sites' ClientApp on the engine that the configuration names."""
+    simulation = settings.experiment.simulation
+    if simulation.engine == "ray":
+        run_on_ray(make_server_app(settings), site_files, simulation)
+    else:
+        run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
+
+
+def make_cohort(overrides: list[str], sheet: Path) -> None:
+    """Makes the demo cohort, says where it is, and draws a contact sheet."""
+    experiment = compose(overrides)
+    progress = terminal_progress()
+    try:
+        progress.phase("demo cohort", 1)
+        folders = build_cohort(
+            experiment.cohort,
+            experiment.site,
+            Path(experiment.simulation.cache_dir).resolve(),
+            told(progress, "demo cohort"),
+        )
+    finally:
+        progress.close()
+    for site, path in folders.sites.items():
+        print(f"{site}: {path}")
+    print(f"reference set: {folders.reference}")
+    print(f"contact sheet: {contact_sheet(folders, sheet)}")
+
+
+def _closing(results: Results, report: Path) -> str:
+    """The last lines on the terminal: the answer in short, and where to read it."""
+    lines = []
+    federated = results.arms.get("federated", {})
+    for arm, scores in federated.items():
+        accuracy = scores.accuracy
+        if accuracy.mean is not None:
+            interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
+            lines.append(f"  federated, {arm:<15} accuracy {accuracy.mean:.3f}{interval}")
+    for name, gan in results.gans.items():
+        if gan.final is not None:
+            final = gan.final
+            lines.append(
+                f"  {name}, round {gan.chosen_round}: lesion SSIM {final.lesion_ssim:.3f}, biharmonic inpainting "
+                f"{final.floor_lesion_ssim:.3f} (n={final.slices} slices of {final.patients} patients)"
+            )
+    if results.run.demo_cohort:
+        lines.append("  the demo cohort deforms one anatomy: similarity figures on it are optimistic")
+    return "\n".join([*lines, f"report: {report}"])

@@ -1,0 +1,149 @@
+"""A fabricated hospital, clearly not a result of anything: shapes, curves and scores are drawn from a fixed seed."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.config import ARMS
+from common.results import ArmScores, Confusion, Interval
+
+CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
+
+
+def fabricated_arm(mean: float) -> dict[str, Any]:
+    def interval(centre: float, width: float = 0.06) -> Interval:
+        return Interval(mean=centre, low=centre - width, high=min(1.0, centre + 0.8 * width))
+
+    return ArmScores(
+        accuracy=interval(mean),
+        precision=interval(mean - 0.03, 0.09),
+        recall=interval(mean + 0.02, 0.08),
+        f1=interval(mean - 0.01, 0.07),
+        auc=interval(mean + 0.07, 0.05),
+        patients=20,
+        slices=480,
+        confusion=Confusion(true_positive=170, false_positive=41, true_negative=240, false_negative=29),
+        steps=200,
+    ).model_dump()
+
+
+def fabricated_gallery(count: int = 6, size: int = 64) -> dict[str, np.ndarray[Any, Any]]:
+    """Ellipses, with a brighter blob where a lesion is meant."""
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    head = (x / 0.37) ** 2 + (y / 0.45) ** 2 < 1
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name in ("real_tumour", "real_healthy", "synthetic_tumour", "synthetic_healthy", "copy_paste", "blob"):
+        images, labels = [], []
+        for _ in range(count):
+            tissue = 0.4 + 0.1 * np.sin(15 * x + random.uniform(0, 6)) * np.cos(12 * y + random.uniform(0, 6))
+            image = np.where(head, tissue + random.normal(0, 0.02, x.shape), 0)
+            cx, cy = random.uniform(-0.18, 0.18, 2)
+            lesion = (np.hypot(x - cx, y - cy) < random.uniform(0.07, 0.12)) & head & (not name.endswith("healthy"))
+            images.append(np.clip(np.where(lesion, image + 0.35, image), 0, 1))
+            labels.append(np.where(lesion, 4, 0))
+        arrays[name] = np.stack(images).astype(np.float32)
+        arrays[f"{name}_labels"] = np.stack(labels).astype(np.uint8)
+    return arrays
+
+
+def fabricated_summary() -> dict[str, Any]:
+    return {
+        "site": "hospital1",
+        "organ": "brain",
+        "modality": "MR",
+        "contrasts": ["flair"],
+        "run": "fabricated",
+        "patients": {"train": 8, "validation": 2, "test": 20},
+        "slices": {"train": 192, "validation": 48, "test": 480},
+        "tumour_slices": {"train": 81, "validation": 20, "test": 199},
+        "quarantine": [
+            {"patient": "case-017", "reason": "mask is empty"},
+            {"patient": "case-023", "reason": "flair: file is truncated"},
+        ],
+        "roles": ["train", "evaluate"],
+        "preprocessing": {"size": 64, "contrasts": ["flair"], "bias_field": False, "window": [-2.5, 4.5]},
+        "declared": {"patients": 30, "slices": 720, "quarantined": 2, "examples": None},
+        "config": {"name": "fabricated", "seed": 1, "image": {"size": 64, "contrasts": ["flair"]}},
+        "versions": {"oncofed": "0.1.0", "torch": "0.0.0"},
+        "demo_cohort": True,
+        "notes": [],
+    }
+
+
+def fabricated_training() -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for number in range(1, 7):
+        losses = {"discriminator": 0.6 - 0.02 * number, "adversarial": 0.7 + 0.03 * number, "l1": 0.12 * 0.8**number}
+        lines.append({"phase": "gan/cgan", "round": number, "losses": losses, "steps": 100, "seconds": 7.1})
+    for arm in ARMS:
+        for number in range(1, 5):
+            loss = (0.65 + 0.1 * (arm == "blob")) * (0.6 + 0.05 * len(arm) / 10) ** number
+            lines.append(
+                {"phase": f"classifier/{arm}", "round": number, "losses": {"loss": loss}, "steps": 50, "seconds": 1.2}
+            )
+        lines.append({"phase": f"arms/{arm}", "round": 0, "losses": {"loss": 0.21}, "steps": 200, "seconds": 4.4})
+    return lines
+
+
+def fabricated_predictions() -> list[dict[str, Any]]:
+    random = np.random.default_rng(4)
+    rows = []
+    for scope in ("local", "federated"):
+        for arm in ARMS:
+            for patient in range(20):
+                hard = 1.0 if patient % 6 == 0 else 0.25
+                for position in range(24):
+                    truth = int(8 <= position < 18 and patient % 3 != 1)
+                    wrong = random.random() < 0.4 * hard
+                    centre = truth if not wrong else 1 - truth
+                    probability = float(np.clip(0.5 + (centre - 0.5) * random.uniform(0.1, 1.0), 0, 1))
+                    rows.append(
+                        {
+                            "arm": arm,
+                            "scope": scope,
+                            "patient": f"case-{patient:03d}",
+                            "slice": position,
+                            "truth": truth,
+                            "probability": f"{probability:.6f}",
+                        }
+                    )
+    return rows
+
+
+@pytest.fixture
+def write_site(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a site's folder: ``write_site(without=("arms.json",), summary={...})``; ``summary`` replaces entries."""
+
+    def write(*, without: tuple[str, ...] = (), summary: dict[str, Any] | None = None) -> Path:
+        site = tmp_path / "run" / "sites" / "hospital1"
+        folder = site / "results"
+        folder.mkdir(parents=True)
+        cells = {"auc": Interval(mean=0.91, low=0.84, high=0.96), "accuracy": Interval(mean=0.82, low=0.74, high=0.88)}
+        scores = {key: interval.model_dump() for key, interval in cells.items()}
+        files: dict[str, str] = {
+            "summary.json": json.dumps(fabricated_summary() | (summary or {})),
+            "training.jsonl": "".join(json.dumps(line) + "\n" for line in fabricated_training()),
+            "arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm]) for arm in ARMS}),
+            "federated_arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm] + 0.04) for arm in ARMS}),
+            "cross_site.json": json.dumps(dict.fromkeys(("hospital1", "hospital2", "federated"), scores)),
+        }
+        for name, text in files.items():
+            if name not in without:
+                (folder / name).write_text(text)
+        if "predictions.csv" not in without:
+            rows = fabricated_predictions()
+            with (folder / "predictions.csv").open("w", newline="") as out:
+                writer = csv.DictWriter(out, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+        if "gallery.npz" not in without:
+            np.savez_compressed(folder / "gallery.npz", allow_pickle=False, **fabricated_gallery())
+        return site
+
+    return write

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from common.config import WeightsConfig
+from common.errors import ConfigError, WeightsError
+from common.losses.perceptual import PerceptualLoss, perceptual_loss
+
+
+@pytest.fixture(scope="module")
+def loss() -> PerceptualLoss:
+    return perceptual_loss("efficientnet_lite0")
+
+
+def test_equal_images_have_no_loss(loss: PerceptualLoss) -> None:
+    x = torch.rand(2, 1, 32, 32)
+    assert loss(x, x).item() == 0
+
+
+def test_equals_the_difference_of_maps_computed_apart(loss: PerceptualLoss) -> None:
+    a, b = torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32)
+    parts = []
+    for layer in loss.layers:
+        (have,), (want,) = loss.network.feature_maps(a, [layer]), loss.network.feature_maps(b, [layer])
+        parts.append((have - want).abs().mean() / want.abs().mean())
+    torch.testing.assert_close(loss(a, b), torch.stack(parts).mean())
+
+
+def test_contrasts_count_alike(loss: PerceptualLoss) -> None:
+    a, b = torch.rand(2, 1, 32, 32), torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(loss(a.expand(-1, 2, -1, -1), b.expand(-1, 2, -1, -1)), loss(a, b))
+
+
+def test_blurred_texture_costs_more_than_a_shift_of_brightness(loss: PerceptualLoss) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 1, 32, 32) * 0.5 + 0.25
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    brighter = x + (blurred - x).abs().mean()
+    assert loss(blurred, x) > loss(brighter, x)
+
+
+def test_gradient_reaches_the_generated_image_alone(loss: PerceptualLoss) -> None:
+    a, b = torch.rand(2, 1, 32, 32, requires_grad=True), torch.rand(2, 1, 32, 32, requires_grad=True)
+    loss(a, b).backward()
+    assert a.grad is not None
+    assert a.grad.abs().sum() > 0
+    assert b.grad is None
+    assert not any(p.requires_grad for p in loss.parameters())
+
+
+def test_vgg19_is_read_from_a_path(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "vgg19.pth"
+    torch.save(torchvision.models.vgg19(weights=None).state_dict(), path)
+    loss = perceptual_loss("vgg19", WeightsConfig(vgg19=str(path)))
+    assert loss(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)).item() > 0
+
+
+def test_wrong_choices_are_named() -> None:
+    with pytest.raises(ConfigError, match="lpips"):
+        perceptual_loss("lpips")
+    with pytest.raises(WeightsError, match=r"weights\.vgg19"):
+        perceptual_loss("vgg19")

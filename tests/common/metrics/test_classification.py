@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
+
+from common.metrics.bootstrap import patient_weights
+from common.metrics.classification import METRICS, ClassificationScores, classification_scores
+
+
+def cohort(patients: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients), random.integers(3, 9, patients))
+    truth = random.random(len(patient)) < 0.4
+    # Rounded, so that ties between positives and negatives occur.
+    probability = np.round(np.clip(random.random(len(patient)) * 0.7 + truth * 0.3, 0, 1), 1)
+    return truth, probability, patient
+
+
+def scores(truth, probability, patient, **options) -> ClassificationScores:
+    return classification_scores(truth, probability, patient, **{"samples": 300, "seed": 1, "min_cell": 5} | options)
+
+
+def by_sklearn(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    predicted = probability >= 0.5
+    return {
+        "accuracy": accuracy_score(truth, predicted),
+        "precision": precision_score(truth, predicted),
+        "recall": recall_score(truth, predicted),
+        "f1": f1_score(truth, predicted),
+        "auc": roc_auc_score(truth, probability),
+    }
+
+
+def test_every_figure_equals_scikit_learns():
+    truth, probability, patient = cohort()
+    own = scores(truth, probability, patient)
+    expected = by_sklearn(truth, probability)
+    assert {name: getattr(own, name).mean for name in METRICS} == pytest.approx(expected, abs=1e-12)
+
+
+def test_intervals_equal_those_of_slices_repeated_patient_by_patient():
+    truth, probability, patient = cohort()
+    own = scores(truth, probability, patient, samples=50)
+    drawn: dict[str, list[float]] = {name: [] for name in METRICS}
+    for weights in patient_weights(9, 50, seed=1):
+        rows = np.concatenate([np.tile(np.flatnonzero(patient == p), int(w)) for p, w in enumerate(weights) if w])
+        for name, value in by_sklearn(truth[rows], probability[rows]).items():
+            drawn[name].append(value)
+    for name in METRICS:
+        low, high = np.percentile(drawn[name], (2.5, 97.5))
+        result = getattr(own, name)
+        assert (result.low, result.high) == pytest.approx((low, high), abs=1e-12), name
+        assert result.standard_error == pytest.approx(np.std(drawn[name], ddof=1), abs=1e-12)
+
+
+def test_slices_of_one_patient_being_alike_widens_the_interval():
+    random = np.random.default_rng(1)
+    right = np.repeat(random.random(10) < 0.7, 20)
+    truth = np.tile([True, False], 100)
+    probability = np.where(truth == right, 0.9, 0.1)
+    clustered = scores(truth, probability, np.repeat(np.arange(10), 20)).accuracy
+    independent = scores(truth, probability, np.arange(200)).accuracy
+    assert clustered.standard_error > 2 * independent.standard_error
+
+
+def test_names_and_order_of_patients_do_not_matter():
+    truth, probability, patient = cohort()
+    names = np.array([f"p{i}" for i in range(9)])[patient]
+    order = np.random.default_rng(0).permutation(len(truth))
+    assert scores(truth, probability, patient).auc == scores(truth[order], probability[order], names[order]).auc
+
+
+def test_confusion_counts_are_of_slices_at_one_half():
+    own = scores([1, 1, 0, 0, 0], [0.5, 0.4, 0.6, 0.1, 0.2], list("abcde"))
+    assert own.confusion().model_dump() == {
+        "true_positive": 1,
+        "false_positive": 1,
+        "true_negative": 2,
+        "false_negative": 1,
+    }
+    assert (own.patients, own.slices) == (5, 5)
+
+
+def test_undefined_figures_are_none_and_not_zero():
+    only_negatives = scores([0] * 6, [0.1] * 6, range(6))
+    assert only_negatives.accuracy.mean == 1
+    assert only_negatives.precision.mean is None
+    assert only_negatives.recall.mean is None
+    assert only_negatives.f1.mean is None
+    assert only_negatives.auc.mean is None
+    none_predicted = scores([0, 0, 0, 1, 1, 1], [0.1] * 6, range(6))
+    assert none_predicted.precision.mean is None
+    assert none_predicted.recall.mean == 0
+    assert none_predicted.f1.mean == 0
+    assert none_predicted.auc.mean == 0.5
+    assert none_predicted.summary()["precision"] == (None, None)
+
+
+def test_a_figure_that_hangs_on_one_patient_has_no_interval():
+    truth = np.zeros(12, dtype=bool)
+    truth[0] = True
+    own = scores(truth, np.where(truth, 0.9, 0.1), np.arange(12), samples=1000)
+    assert own.auc.low == 1  # defined in about two thirds of the resamples
+    rare = scores(truth[:5], np.where(truth[:5], 0.9, 0.6), [0, 1, 1, 2, 2], min_cell=2)
+    assert rare.recall.mean == 1
+    assert rare.accuracy.low is not None
+
+
+def test_below_the_smallest_cell_means_stay_and_the_rest_is_withheld():
+    truth, probability, patient = cohort(patients=4)
+    own = scores(truth, probability, patient)
+    assert own.accuracy.mean is not None
+    assert own.accuracy.low is own.accuracy.standard_error is None
+    shown = own.arm_scores(steps=7)
+    assert shown.accuracy.mean == own.accuracy.mean
+    assert shown.patients is shown.slices is shown.confusion is None
+    assert shown.steps == 7
+
+
+def test_counts_are_shown_only_if_declared():
+    own = scores(*cohort())
+    assert own.arm_scores().patients == 9
+    assert own.arm_scores().confusion == own.confusion()
+    assert own.arm_scores(counts=False).confusion is None
+    assert own.arm_scores(counts=False).auc.low == own.auc.low
+
+
+def test_no_slices_give_no_figures():
+    own = scores([], [], [])
+    assert own.patients == own.slices == 0
+    assert all(mean is None for mean, _ in own.summary().values())
+
+
+@pytest.mark.parametrize(
+    ("truth", "probability", "patient"),
+    [([1, 0], [0.5], [0, 1]), ([1, 0], [0.5, np.nan], [0, 1]), ([1, 0], [0.5, 1.5], [0, 1]), ([1, 0], [0.1, 0.2], [0])],
+)
+def test_lengths_and_probabilities_are_checked(truth, probability, patient):
+    with pytest.raises(ValueError, match=r"expected|probability"):
+        scores(truth, probability, patient)

@@ -1,0 +1,317 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from common.config import ImageConfig, compose, model_config
+from common.errors import ConfigError, DataError
+from common.imaging.slices import Slices, lesion_mask
+from common.training.cgan import Config, InsertionBatch, Trainer
+from common.training.trainer import Exchange, Score, trainer_module
+
+SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12)
+
+
+def make(config: Config = SMALL, seed: int = 1, contrasts: tuple[str, ...] = ("flair",)) -> Trainer:
+    return Trainer(config, image=ImageConfig(size=64), contrasts=contrasts, device=torch.device("cpu"), seed=seed)
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# ---------------------------------------------------------------------------------------------- examples
+
+
+def test_half_of_the_examples_blank_a_healthy_region_and_ask_for_nothing(slices: Slices) -> None:
+    for batch in make().batches(slices, 5, 1):
+        pixels = lesion_mask(batch.labels).flatten(1).sum(1)
+        assert (pixels == 0).sum() == 4
+        assert (batch.region.flatten(1).sum(1) >= 12).all()
+        healthy = batch.images.squeeze(1)[pixels == 0]
+        # The fixture's tissue is 0.4 and its rims 0.9: a blanked lesion would show.
+        assert healthy.max() < 0.7
+
+
+@pytest.mark.parametrize(("share", "healthy"), [(0.25, 2), (0.75, 6)])
+def test_the_share_of_healthy_regions_is_a_choice(slices: Slices, share: float, healthy: int) -> None:
+    (batch,) = make(replace(SMALL, healthy_share=share)).batches(slices, 1, 1)
+    assert (lesion_mask(batch.labels).flatten(1).sum(1) == 0).sum() == healthy
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_healthy_control_cannot_be_switched_off(share: float) -> None:
+    with pytest.raises(ConfigError, match="healthy_share"):
+        make(replace(SMALL, healthy_share=share))
+
+
+def test_every_tumour_pixel_is_blanked_in_training(slices: Slices) -> None:
+    for batch in make().batches(slices, 5, 1):
+        assert not (lesion_mask(batch.labels) & ~batch.region).any()
+
+
+def test_crop_zero_trains_on_the_whole_slice(slices: Slices) -> None:
+    (batch,) = make(replace(SMALL, crop=0)).batches(slices, 1, 1)
+    assert batch.images.shape == (8, 1, 64, 64)
+
+
+def test_batches_are_the_same_for_the_same_seed(slices: Slices) -> None:
+    def draw(seed: int) -> list[InsertionBatch]:
+        return list(make().batches(slices, 2, seed))
+
+    for one, other in zip(draw(3), draw(3), strict=True):
+        for name in ("images", "labels", "region", "noise", "mixing"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+    assert not torch.equal(draw(3)[0].images, draw(4)[0].images)
+
+
+def test_sites_that_cannot_take_part_are_told_at_once(
+    healthy_slices: Slices, tumour_slices: Slices, slices: Slices
+) -> None:
+    trainer = make()
+    with pytest.raises(DataError, match="only 0 slices hold at least 12 tumour pixels"):
+        trainer.batches(healthy_slices, 1, 1)
+    with pytest.raises(DataError, match="only 0 slices are free of tumour"):
+        trainer.batches(tumour_slices, 1, 1)
+    with pytest.raises(DataError, match="and 50 are needed"):
+        make(replace(SMALL, min_slices=50)).batches(slices, 1, 1)
+    with pytest.raises(DataError, match="free of tumour"):
+        trainer.synthesise(tumour_slices, 4, 1)
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+def test_declares_how_it_is_shared_and_scored() -> None:
+    assert (Trainer.exchange, Trainer.score) == (Exchange.AVERAGE, Score.PAIRED)
+    assert set(make().networks) == set(make().optimisers) == {"generator", "discriminator"}
+
+
+def test_first_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(5)
+    one = make().shared_arrays()
+    torch.manual_seed(6)
+    assert equal(one, make().shared_arrays())
+    assert not equal(one, make(seed=2).shared_arrays())
+
+
+def test_building_leaves_the_global_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    make()
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_training_is_the_same_for_the_same_seed(slices: Slices) -> None:
+    one, other = make(), make()
+    for trainer in (one, other):
+        trainer.train(trainer.batches(slices, 3, 1))
+    assert equal(one.shared_arrays(), other.shared_arrays())
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, adversarial="wasserstein", gradient_penalty=10.0)])
+def test_a_resumed_training_equals_an_uninterrupted_one(slices: Slices, config: Config) -> None:
+    whole = make(config)
+    whole.train(whole.batches(slices, 8, 1))
+    whole.train(whole.batches(slices, 5, 2))
+    first = make(config)
+    first.train(first.batches(slices, 8, 1))
+    second = make(config, seed=9)
+    second.load_shared_arrays(first.shared_arrays())
+    second.load_private_state(first.private_state())
+    second.train(second.batches(slices, 5, 2))
+    assert equal(whole.shared_arrays(), second.shared_arrays())
+    assert equal(whole.private_state(), second.private_state())
+
+
+@pytest.mark.parametrize("name", ["vanilla", "lsgan", "hinge", "wasserstein"])
+def test_every_loss_is_finite_and_named(slices: Slices, name: str) -> None:
+    trainer = make(replace(SMALL, adversarial=name, gradient_penalty=1.0, perceptual_weight=1.0))
+    losses = trainer.train(trainer.batches(slices, 2, 1))
+    assert set(losses) == {"discriminator", "adversarial", "l1", "perceptual", "gradient_penalty"}
+    assert all(torch.isfinite(torch.tensor(list(losses.values()))))
+
+
+def test_learns_to_fill_the_region(slices: Slices) -> None:
+    trainer = make(replace(SMALL, learning_rate=2e-3, decay_steps=0))
+    before = trainer.train(trainer.batches(slices, 5, 1))["l1"]
+    trainer.train(trainer.batches(slices, 30, 2))
+    after = trainer.train(trainer.batches(slices, 5, 3))["l1"]
+    assert after < 0.5 * before
+
+
+def test_no_gradient_of_the_discriminator_is_left_from_the_generators_step(slices: Slices) -> None:
+    """Each optimiser is called once a batch, and moves its own network only."""
+    trainer = make()
+    seen: list[tuple[str, dict[str, torch.Tensor]]] = []
+
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        name = next(n for n, o in trainer.optimisers.items() if o is optimizer)
+        optimizer.step()
+        seen.append((name, trainer.shared_arrays()))
+
+    trainer.step = step
+    start = trainer.shared_arrays()
+    trainer.train(trainer.batches(slices, 1, 1))
+    assert [name for name, _ in seen] == ["discriminator", "generator"]
+    after_discriminator, after_generator = seen[0][1], seen[1][1]
+    for key, value in after_discriminator.items():
+        assert torch.equal(value, start[key]) == key.startswith("generator.") or "bias" in key
+    for key, value in after_generator.items():
+        if key.startswith("discriminator."):
+            assert torch.equal(value, after_discriminator[key])
+
+
+def test_the_step_is_the_callers(slices: Slices) -> None:
+    trainer = make()
+    trainer.step = lambda optimizer: None
+    start = trainer.shared_arrays()
+    trainer.train(trainer.batches(slices, 2, 1))
+    assert equal(start, trainer.shared_arrays())
+
+
+def test_rates_fall_over_the_second_half(slices: Slices) -> None:
+    trainer = make(replace(SMALL, decay_steps=10, discriminator_learning_rate=1e-3))
+    rates = []
+    trainer.step = lambda optimizer: rates.append(optimizer.param_groups[0]["lr"])
+    trainer.train(trainer.batches(slices, 10, 1))
+    assert rates[0::2] == pytest.approx([1e-3 * f for f in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)])
+    assert rates[1::2] == pytest.approx([2e-4 * f for f in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)])
+
+
+def test_networks_have_no_batch_statistics_and_work_in_place_nowhere() -> None:
+    for network in make().networks.values():
+        for module in network.modules():
+            assert not isinstance(module, nn.modules.batchnorm._BatchNorm)
+            assert not getattr(module, "inplace", False)
+
+
+def test_half_precision_computes_its_losses_in_float32(slices: Slices) -> None:
+    trainer = make(replace(SMALL, precision="bf16"))
+    batch = next(iter(trainer.batches(slices, 1, 1)))
+    assert all(value.dtype == torch.float32 for value in trainer._train_step(batch).values())
+
+
+# ---------------------------------------------------------------------------------------------- images
+
+
+@pytest.mark.parametrize("count", [2, 7, 12])
+def test_half_of_what_it_makes_are_tumours_and_half_are_not(slices: Slices, count: int) -> None:
+    made = make().synthesise(slices, count, 1)
+    assert len(made) == count
+    assert int(made.tumour.sum()) == count - count // 2
+    pixels = lesion_mask(made.labels).flatten(1).sum(1)
+    assert (pixels[made.tumour] >= 12).all()
+    assert (pixels[~made.tumour] == 0).all()
+    assert not (lesion_mask(made.labels) & ~made.foreground).any()
+    assert made.images.min() >= 0
+    assert made.images.max() <= 1
+
+
+def test_negatives_are_made_in_the_same_regions_of_the_same_slices(slices: Slices) -> None:
+    made = make().synthesise(slices, 12, 1)
+    assert torch.equal(made.origin[:6], made.origin[6:])
+    healthy = slices.batch(made.origin)
+    assert (healthy.tumour_pixels() == 0).all()
+    changed = (made.images != healthy.images).squeeze(1)
+    assert changed.flatten(1).any(1).all()
+    # An untrained generator changes every pixel it is asked to fill.
+    assert torch.equal(changed[:6], changed[6:])
+
+
+def test_synthesis_touches_nothing_outside_the_region(slices: Slices) -> None:
+    made = make().synthesise(slices, 12, 1)
+    healthy = slices.batch(made.origin)
+    changed = (made.images != healthy.images).squeeze(1)
+    assert not (changed & ~made.foreground).any()
+    # At most 3 pixels beyond the mask.
+    grown = nn.functional.max_pool2d(lesion_mask(made.labels[:6]).float().unsqueeze(1), 7, 1, 3).squeeze(1) > 0
+    assert not (changed[:6] & ~grown).any()
+
+
+def test_synthesis_is_the_same_for_the_same_seed(slices: Slices) -> None:
+    trainer = make()
+    assert torch.equal(trainer.synthesise(slices, 6, 1).images, trainer.synthesise(slices, 6, 1).images)
+    assert not torch.equal(trainer.synthesise(slices, 6, 1).images, trainer.synthesise(slices, 6, 2).images)
+
+
+def test_reconstruction_makes_the_tumour_slices_again(slices: Slices) -> None:
+    batch = slices.all()
+    result = make().reconstruct(batch, slices.condition(), 1)
+    tumour = batch.tumour_pixels() > 0
+    assert torch.equal(result.targets, batch.images[tumour])
+    assert (result.region | ~lesion_mask(batch.labels[tumour])).all()
+    outside = ~result.region.unsqueeze(1)
+    assert torch.equal(result.images[outside], result.targets[outside])
+    assert not torch.equal(result.images, result.targets)
+
+
+def test_reconstruction_is_the_same_for_a_seed_and_never_sees_the_region(slices: Slices) -> None:
+    trainer, batch = make(), slices.batch(slices.tumour_positions(12))
+    first = trainer.reconstruct(batch, slices.condition(), 1)
+    assert torch.equal(first.images, trainer.reconstruct(batch, slices.condition(), 1).images)
+    hidden = replace(batch, images=torch.where(first.region.unsqueeze(1), 0.123, batch.images))
+    again = trainer.reconstruct(hidden, slices.condition(), 1)
+    assert torch.equal(first.images, again.images)
+
+
+def test_a_region_larger_than_the_crop_is_filled_whole(slices: Slices) -> None:
+    batch = slices.batch(slices.tumour_positions(12)[:2])
+    batch.labels[:, 10:54, 20:30] = 2
+    result = make().reconstruct(batch, slices.condition(), 1)
+    assert (result.images != result.targets).squeeze(1)[result.region].float().mean() > 0.99
+
+
+def test_labels_and_condition_reach_the_generator(slices: Slices) -> None:
+    trainer = make()
+    batch = slices.batch(slices.tumour_positions(12)[:2])
+    first = trainer.reconstruct(batch, slices.condition(), 1).images
+    assert not torch.equal(first, trainer.reconstruct(batch, slices.condition().flip(0), 1).images)
+    other = replace(batch, labels=torch.where(batch.labels == 4, 1, batch.labels).to(torch.uint8))
+    assert not torch.equal(first, trainer.reconstruct(other, slices.condition(), 1).images)
+
+
+def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
+    trainer = make(contrasts=("t1", "flair"))
+    trainer.train(trainer.batches(two_contrasts, 1, 1))
+    assert trainer.synthesise(two_contrasts, 4, 1).images.shape == (4, 2, 64, 64)
+
+
+# ---------------------------------------------------------------------------------------------- choices
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"depth": 6}, "depth 6"),
+        ({"precision": "fp16"}, "precision"),
+        ({"margins": [3, 1]}, "margins"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"betas": [0.5]}, "betas"),
+        ({"adversarial": "relativistic"}, "relativistic"),
+    ],
+)
+def test_choices_that_cannot_work_are_named(change: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        make(replace(SMALL, **change))  # type: ignore[arg-type]
+
+
+def test_the_configured_model_builds() -> None:
+    experiment = compose([])
+    config = model_config(experiment)
+    assert isinstance(config, Config)
+    module = trainer_module("cgan")
+    trainer = module.Trainer(config, image=experiment.image, contrasts=["flair"], device=torch.device("cpu"), seed=1)
+    assert sum(p.numel() for p in trainer.networks["generator"].parameters()) < 2e6
+
+
+def test_the_papers_size_builds() -> None:
+    config = replace(
+        SMALL, width=64, depth=8, crop=0, discriminator_width=64, discriminator_layers=3, perceptual_weight=0.0
+    )
+    trainer = Trainer(config, image=ImageConfig(size=256), contrasts=["flair"], device=torch.device("cpu"), seed=1)
+    sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in trainer.networks.items()}
+    assert sizes["generator"] == pytest.approx(52e6, rel=0.05)
+    assert sizes["discriminator"] == pytest.approx(2.8e6, rel=0.05)

@@ -1,0 +1,33 @@
+"""A small demo cohort, made once for the tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+
+from common.config import CohortConfig, SiteConfig
+from simulation.cohort.build import CohortFolders, build_cohort
+
+
+@pytest.fixture(scope="session")
+def small_config() -> CohortConfig:
+    return CohortConfig(seed=3, train=2, validation=1, test=1, external=1, reference=1, slices=8, workers=1)
+
+
+@pytest.fixture(scope="session")
+def small_sites() -> dict[str, SiteConfig]:
+    return {
+        "north": SiteConfig(scanner="a"),
+        "south": SiteConfig(scanner="c", roles=["evaluate"]),
+        "own_data": SiteConfig(path="/somewhere"),
+        "chest": SiteConfig(reader="lidc", organ="lung"),
+    }
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cohort")
+
+
+@pytest.fixture(scope="session")
+def small_cohort(small_config: CohortConfig, small_sites: dict[str, SiteConfig], small_cache: Path) -> CohortFolders:
+    return build_cohort(small_config, small_sites, small_cache)

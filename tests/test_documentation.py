@@ -1,0 +1,87 @@
+"""What the pages say is checked against the code, so that they cannot grow old unnoticed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from client.site import SiteSettings, load_site
+from common import errors
+from common.config import compose
+from common.records import Action
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+COMMAND_KEYS = ("resume",)
+"""Options of ``oncofed-simulation run`` that are no keys of an experiment."""
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a Markdown page gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def commands(page: Path) -> list[list[str]]:
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_leads_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        file, _, part = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if part:
+            assert part in [anchor(h) for h in re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_documented_run_is_a_valid_experiment(page):
+    for words in commands(page):
+        if words[0].endswith("oncofed-simulation") and words[1:2] == ["run"]:
+            overrides = [word for word in words[2:] if word.split("=")[0] not in COMMAND_KEYS]
+            compose(overrides)
+
+
+def test_every_documented_make_target_exists():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = {words[1] for page in PAGES for words in commands(page) if words[0] == "make"}
+    assert named >= {"demo", "test"}
+    assert named <= set(targets)
+
+
+def test_the_researchers_page_lists_the_choices_of_each_group():
+    page = (ROOT / "docs/researcher.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`.*?`) \|", page, re.MULTILINE))
+    for group in ("preset", "model", "classifier", "strategy", "site"):
+        files = {file.stem for file in (ROOT / "configs" / group).glob("*.yaml")}
+        assert set(re.findall(r"`(\w+)`", rows[group])) == files
+
+
+def test_the_researchers_page_lists_every_exit_code():
+    page = (ROOT / "docs/researcher.md").read_text()
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.OncofedError)]
+    assert {kind.exit_code for kind in kinds} | {0, 130} == documented
+
+
+def test_the_architecture_page_lists_every_message():
+    page = (ROOT / "docs/architecture.md").read_text()
+    assert set(re.findall(r"^\| `(\w+\.\w+)` \|", page, re.MULTILINE)) == {action.value for action in Action}
+
+
+def test_the_site_file_on_the_hospitals_page_loads_and_shows_the_cautious_defaults(tmp_path):
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/hospital.md").read_text(), re.DOTALL)
+    file = tmp_path / "site.yaml"
+    file.write_text(example)
+    site = load_site(file)
+    assert site.path == tmp_path / "data" / "BraTS2021"
+    for key in ("share_site_model", "declare_counts", "device", "roles", "options"):
+        assert getattr(site, key) == SiteSettings.model_fields[key].get_default(call_default_factory=True)
+        assert key in OmegaConf.create(example)
