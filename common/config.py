@@ -7,6 +7,7 @@ does the same with what the coordinator sent. Inside, functions take typed value
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
@@ -203,6 +204,9 @@ LOCAL_SECTIONS = ("site", "cohort", "simulation", "reference", "weights")
 ConfigStore.instance().store(name="schema", node=Experiment)
 
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def compose(overrides: list[str]) -> Experiment:
     """The experiment that ``overrides`` describe, e.g. ``["preset=demo", "seed=2"]``.
 
@@ -220,7 +224,10 @@ def compose(overrides: list[str]) -> Experiment:
 def from_yaml(text: str) -> Experiment:
     """The experiment in a resolved YAML text; the same checks as :func:`compose`."""
     try:
-        return _typed(OmegaConf.create(text))
+        tree = yaml.load(text, Loader=_Loader)  # the C build of the safe loader, ten times as fast
+        return _typed(OmegaConf.create(tree))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {str(error).splitlines()[0]}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(_plain(error)) from error
 

@@ -21,7 +21,7 @@ from common.files import read_arrays, write_arrays
 from common.imaging.slices import Slices
 from common.metrics.frechet import disjoint_halves, frechet_distance_of
 from common.metrics.inpainting import biharmonic
-from common.metrics.similarity import box_mask, psnr, ssim
+from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
 from common.results import Frechet
 from common.seeding import derive_seed
 from common.training.trainer import PairedTrainer, Reconstruction, Score, Trainer
@@ -195,13 +195,14 @@ def _paired(evaluation: ReferenceEvaluation, trainer: Trainer[Any], seed: int) -
     except ValueError as error:
         raise ConfigError(f"this model cannot be compared with inpainting: {error}") from error
     lesion = box_mask(region)
+    whole_ssim, foreground_ssim, lesion_ssim = ssim_by_region(images, targets, [None, foreground, lesion])
     return PairedOutcome(
         figures={
-            "ssim": ssim(images, targets),
+            "ssim": whole_ssim,
             "psnr": psnr(images, targets),
-            "foreground_ssim": ssim(images, targets, foreground),
+            "foreground_ssim": foreground_ssim,
             "foreground_psnr": psnr(images, targets, foreground),
-            "lesion_ssim": ssim(images, targets, lesion),
+            "lesion_ssim": lesion_ssim,
             "lesion_psnr": psnr(images, targets, lesion),
             "floor_lesion_ssim": ssim(floor, targets, lesion),
             "floor_lesion_psnr": psnr(floor, targets, lesion),

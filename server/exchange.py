@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.progress import StudyProgress
+from common.progress import ANSWERED, ASKED, StudyProgress
 from common.records import UnacceptableError
 from server.roster import Member
 
@@ -53,7 +53,7 @@ def ask(
         ids = [identifier for identifier in grid.push_messages([questions[member.site]]) if identifier]
         if ids:
             by_message[ids[0]] = member
-            progress.site(member.site, "asked")
+            progress.site(member.site, ASKED)
         else:
             missing[member.site] = "the message could not be delivered"
     replies: dict[str, RecordDict] = {}
@@ -73,7 +73,7 @@ def ask(
                     messages[member.site] = message
                 except UnacceptableError as refusal:
                     missing[member.site] = f"refused: {refusal}"
-            progress.site(member.site, "answered" if member.site in replies else missing[member.site])
+            progress.site(member.site, ANSWERED if member.site in replies else missing[member.site])
         if by_message and not arrived:
             if time.monotonic() >= end:
                 break

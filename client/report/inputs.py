@@ -162,16 +162,18 @@ def read_inputs(folder: Path) -> SiteInputs:
             inputs.absent[name] = f"{FILES[name]} is empty: this step was started and left no result."
         return found
 
-    inputs.summary = part("summary", Summary.model_validate_json, None)
+    inputs.summary = part("summary", lambda text: Summary.model_validate(_json(text)), None)
     inputs.training = part("training", _training, [])
-    inputs.arms = part("arms", TypeAdapter(dict[str, ArmScores]).validate_json, {})
-    inputs.federated_arms = part("federated_arms", TypeAdapter(dict[str, ArmScores]).validate_json, {})
-    inputs.cross_site = part("cross_site", TypeAdapter(dict[str, CrossSiteScores]).validate_json, {})
+    inputs.arms = part("arms", lambda text: _ARMS.validate_python(_json(text)), {})
+    inputs.federated_arms = part("federated_arms", lambda text: _ARMS.validate_python(_json(text)), {})
+    inputs.cross_site = part("cross_site", lambda text: _CROSS_SITE.validate_python(_json(text)), {})
     inputs.predictions = part("predictions", _predictions, [])
     inputs.gallery = part("gallery", _gallery, {})
     return inputs
 
 
+_ARMS = TypeAdapter(dict[str, ArmScores])
+_CROSS_SITE = TypeAdapter(dict[str, CrossSiteScores])
 _TRAINING_PARTS = ("training", "arms", "gallery")
 
 
@@ -189,12 +191,17 @@ def _why_missing(name: str, summary: Summary | None) -> str:
     return f"There is no {file}: the run had not reached this step here, or did not ask for it."
 
 
+def _json(text: bytes | str) -> Any:
+    """JSON in which NaN and infinity, which other readers do not know, are figures that are not there."""
+    return json.loads(text, parse_constant=lambda _: None)
+
+
 def _training(text: bytes) -> list[TrainingRecord]:
     lines = [line for line in text.decode().splitlines() if line.strip()]
     records = []
     for index, line in enumerate(lines):
         try:
-            records.append(TrainingRecord.model_validate(json.loads(line)))
+            records.append(TrainingRecord.model_validate(_json(line)))
         except json.JSONDecodeError:
             # A killed run may leave half a last line; the rest of the curve stands.
             if index < len(lines) - 1:

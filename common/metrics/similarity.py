@@ -4,6 +4,8 @@ Both take a mask, so that a region is judged by itself. A whole medical slice is
 surroundings, which lift both figures without saying anything about what was generated.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -36,19 +38,25 @@ def ssim(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     >>> ssim(image, image).round(decimals=6).tolist()
     [1.0, 1.0]
     """
-    _check(a, b, mask)
+    return ssim_by_region(a, b, [mask])[0]
+
+
+def ssim_by_region(a: Tensor, b: Tensor, masks: Sequence[Tensor | None]) -> list[Tensor]:
+    """:func:`ssim` for several masks of the same images, at the price of one."""
+    for mask in masks:
+        _check(a, b, mask)
     if min(a.shape[-2:]) < WINDOW:
         raise ValueError(f"images of {tuple(a.shape[-2:])} are smaller than the window of {WINDOW} pixels")
     if not len(a):
-        return torch.zeros(0, dtype=torch.float64)
+        return [torch.zeros(0, dtype=torch.float64) for _ in masks]
     # torchmetrics averages over the border too, where windows see a mirrored image; its map allows to leave that out.
+    # Single precision is ten times as fast here and changes a mean by about 1e-6; only the sums are double.
     _, local = structural_similarity_index_measure(
-        a.double(), b.double(), sigma=SIGMA, data_range=1.0, reduction="none", return_full_image=True
+        a.float(), b.float(), sigma=SIGMA, data_range=1.0, reduction="none", return_full_image=True
     )
-    if mask is not None:
-        return _masked_mean(local, mask)
-    rim = WINDOW // 2
-    return local[..., rim:-rim, rim:-rim].flatten(1).mean(1)
+    local, rim = local.double(), WINDOW // 2
+    inside = local[..., rim:-rim, rim:-rim].flatten(1).mean(1)
+    return [inside if mask is None else _masked_mean(local, mask) for mask in masks]
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -116,13 +116,12 @@ def arms_charts(scopes: Mapping[str, Scores]) -> list[ChartSet]:
     sets = []
     for key, title, scale in (("accuracy", "Accuracy, %", PERCENT), ("auc", "AUC", AUC)):
         span = shared_span([getattr(its, key) for scores in scopes.values() for its in scores.values()])
-        shown = Scale(scale.factor, 0 if scale is PERCENT else 2)
         panels = [
             interval_chart(
                 scope_title(scope),
                 [IntervalRow(arm_title(arm), getattr(its, key)) for arm, its in in_order(scores)],
                 span=span,
-                written=shown.number,
+                scale=scale,
                 baseline=BASELINE,
             )
             for scope, scores in scopes.items()

@@ -12,6 +12,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 from common.report.axes import nice_ticks, tick_labels
+from common.report.formatting import Scale
 from common.results import Interval
 
 WIDTH = 340
@@ -118,7 +119,7 @@ def interval_chart(
     rows: Sequence[IntervalRow],
     *,
     span: tuple[float, float],
-    written: Callable[[float], str],
+    scale: Scale,
     baseline: str | None = None,
 ) -> Chart:
     """Dots with intervals, one row an arm, on an axis that panels share.
@@ -127,13 +128,13 @@ def interval_chart(
         title: what the panel shows.
         rows: top to bottom.
         span: ends of the axis, in the figure's own unit; the same for every panel of a set.
-        written: how a value is written, also on the axis.
+        scale: how a value is written.
         baseline: the row whose interval is continued as a band behind the others.
     """
     pitch, top, left, right = 27.0, 8.0, 128.0, WIDTH - 14.0
     bottom = top + pitch * len(rows)
     height = int(bottom + 24)
-    ticks = [t for t in nice_ticks(*span, 4) if span[0] - 1e-9 <= t <= span[1] + 1e-9]
+    ticks = [t for t in nice_ticks(*span, 5) if span[0] - 1e-9 <= t <= span[1] + 1e-9]
 
     def at(value: float) -> float:
         share = (value - span[0]) / (span[1] - span[0])
@@ -151,9 +152,9 @@ def interval_chart(
                 )
             )
         parts.append(_line("chosen", at(band.mean), top, at(band.mean), bottom))
-    for tick in ticks:
+    for tick, label in zip(ticks, tick_labels([tick * scale.factor for tick in ticks]), strict=True):
         parts.append(_line("grid", at(tick), top, at(tick), bottom))
-        parts.append(_text(at(tick), bottom + 16, written(tick), "middle"))
+        parts.append(_text(at(tick), bottom + 16, label, "middle"))
     for index, row in enumerate(rows):
         y = top + pitch * (index + 0.5)
         parts.append(_text(left - 10, y + 4, row.name, "end", "name"))
@@ -167,7 +168,7 @@ def interval_chart(
         parts.append(
             Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(style, at(value.mean), y)
         )
-    told = "; ".join(f"{row.name}: {_told(row.interval, written)}" for row in rows)
+    told = "; ".join(f"{row.name}: {scale.interval(row.interval)}" for row in rows)
     return Chart(title, _svg(title, told, height, parts))
 
 
@@ -178,14 +179,6 @@ def shared_span(intervals: Sequence[Interval | None], lowest: float = 0.0, highe
         return lowest, highest
     ticks = nice_ticks(min(values), max(values), 4)
     return max(lowest, ticks[0]), min(highest, ticks[-1])
-
-
-def _told(interval: Interval | None, written: Callable[[float], str]) -> str:
-    if interval is None or interval.mean is None:
-        return "no figure"
-    if interval.low is None or interval.high is None:
-        return written(interval.mean)
-    return f"{written(interval.mean)} ({written(interval.low)} to {written(interval.high)})"
 
 
 def _svg(title: str, told: str, height: int, parts: Sequence[Markup]) -> Markup:

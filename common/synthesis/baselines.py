@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.errors import DataError
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices, lesion_mask
 from common.seeding import torch_generator
 from common.synthesis.blanking import blanked_region
-from common.synthesis.masks import Deformation, MaskBank, PlacedMasks, dilate, place_masks, warp_images
+from common.synthesis.masks import Deformation, dilate, warp_images
+from common.synthesis.sources import InsertionSource
 from common.training.trainer import SyntheticSlices
 
 RING = (1, 4)
@@ -30,18 +30,20 @@ def copy_and_paste(slices: Slices, count: int, seed: int, *, min_pixels: int = 1
     Raises:
         DataError: if the site has no slice with a tumour, or none without.
     """
-    healthy, origin, placed, generator = _places(slices, count, seed, min_pixels, "copy_and_paste")
-    target = slices.batch(origin)
+    generator = torch_generator(seed, "copy_and_paste")
+    source = InsertionSource(slices, min_pixels)
+    places = source.places(count - count // 2, Deformation(), generator)
+    placed, target = places.placed, places.target
     mask = lesion_mask(placed.labels)
-    lesions = _blend(placed.source, placed.grid, target, mask, lesion_mask(placed.source.labels))
+    images = _blend(placed.source, placed.grid, target, mask, lesion_mask(placed.source.labels))
     negatives = count // 2
-    if not negatives:
-        return _together(lesions, placed.labels, target, origin, count)
-    other = slices.batch(healthy[torch.randint(len(healthy), (negatives,), generator=generator)])
-    # Other anatomy would not lie under the mask if it were moved along, so it is taken from the same place.
-    still = _identity_grid(placed.labels[:negatives])
-    tissue = _blend(other, still, _first(target, negatives), mask[:negatives], mask[:negatives])
-    return _together(torch.cat([lesions, tissue]), placed.labels, target, origin, count)
+    if negatives:
+        other = slices.batch(source.draw_healthy(negatives, generator))
+        # Other anatomy would not lie under the mask if it were moved along, so it is taken from the same place.
+        still = _identity_grid(placed.labels[:negatives])
+        tissue = _blend(other, still, _first(target, negatives), mask[:negatives], mask[:negatives])
+        images = torch.cat([images, tissue])
+    return places.together(images, count)
 
 
 def blob(slices: Slices, count: int, seed: int, *, min_pixels: int = 12, spread: float = 0.5) -> SyntheticSlices:
@@ -54,17 +56,16 @@ def blob(slices: Slices, count: int, seed: int, *, min_pixels: int = 12, spread:
     Raises:
         DataError: if the site has no slice with a tumour, or none without.
     """
-    _, origin, placed, generator = _places(slices, count, seed, min_pixels, "blob")
-    target = slices.batch(origin)
-    bank = slices.batch(slices.tumour_positions(min_pixels))
-    contrasts = lesion_contrasts(bank)
-    drawn = contrasts[torch.randint(len(contrasts), (len(origin),), generator=generator)]
-    factor = 1 + spread * (2 * torch.rand(len(origin), 1, 1, generator=generator) - 1)
-    masks = torch.stack([placed.labels == label for label in LESION_LABELS], dim=1).float()
+    generator = torch_generator(seed, "blob")
+    places = InsertionSource(slices, min_pixels).places(count - count // 2, Deformation(), generator)
+    target, tumours = places.target, len(places.origin)
+    contrasts = lesion_contrasts(slices.batch(slices.tumour_positions(min_pixels)))
+    drawn = contrasts[torch.randint(len(contrasts), (tumours,), generator=generator)]
+    factor = 1 + spread * (2 * torch.rand(tumours, 1, 1, generator=generator) - 1)
+    masks = torch.stack([places.placed.labels == label for label in LESION_LABELS], dim=1).float()
     added = torch.einsum("nlc,nlhw->nchw", drawn * factor, _feathered(masks))
     lesions = (target.images + added * target.foreground.unsqueeze(1)).clamp(0, 1)
-    negatives = target.images[: count // 2]
-    return _together(torch.cat([lesions, negatives]), placed.labels, target, origin, count)
+    return places.together(torch.cat([lesions, target.images[: count // 2]]), count)
 
 
 def lesion_contrasts(batch: SliceBatch) -> Tensor:
@@ -83,21 +84,6 @@ def lesion_contrasts(batch: SliceBatch) -> Tensor:
     return torch.where(has, contrasts, average)
 
 
-def _places(
-    slices: Slices, count: int, seed: int, min_pixels: int, name: str
-) -> tuple[Tensor, Tensor, PlacedMasks, torch.Generator]:
-    """Healthy positions, the drawn ones (one a tumour), a mask in each of them, and the generator."""
-    bank = MaskBank(slices, min_pixels)
-    healthy = torch.from_numpy(slices.healthy_positions())
-    if not len(healthy):
-        raise DataError("there is no slice free of tumour to insert one into; add patients without a tumour")
-    generator = torch_generator(seed, name)
-    origin = healthy[torch.randint(len(healthy), (count - count // 2,), generator=generator)]
-    foreground = slices.batch(origin).foreground
-    placed = place_masks(bank, foreground, Deformation(), min_pixels=min_pixels, generator=generator)
-    return healthy, origin, placed, generator
-
-
 def _blend(source: SliceBatch, grid: Tensor, target: SliceBatch, mask: Tensor, source_mask: Tensor) -> Tensor:
     """Tissue of ``source``, sampled at ``grid`` and matched in brightness, over ``target`` inside ``mask``."""
     there = _mean(source.images, _ring(source_mask, source.foreground))
@@ -108,15 +94,6 @@ def _blend(source: SliceBatch, grid: Tensor, target: SliceBatch, mask: Tensor, s
     both = target.foreground & (warp_images(source.foreground.unsqueeze(1).float(), grid).squeeze(1) > 0.99)
     alpha = _feathered(mask.unsqueeze(1).float()) * both.unsqueeze(1)
     return (target.images * (1 - alpha) + tissue * alpha).clamp(0, 1)
-
-
-def _together(images: Tensor, masks: Tensor, target: SliceBatch, origin: Tensor, count: int) -> SyntheticSlices:
-    negatives = count // 2
-    both = torch.cat([torch.arange(len(origin)), torch.arange(negatives)])
-    labels = torch.cat([masks, torch.zeros_like(masks[:negatives])])
-    return SyntheticSlices(
-        images, labels, torch.arange(count) < len(origin), target.foreground[both].clone(), origin[both]
-    )
 
 
 def _first(batch: SliceBatch, count: int) -> SliceBatch:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from common.conditions import CONDITION_SIZE, condition_maps, one_hot_labels
 from common.config import ImageConfig, WeightsConfig
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
 from common.losses.adversarial import adversarial_loss, weighted_mean
@@ -24,9 +24,10 @@ from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
 from common.seeding import derive_seed, torch_generator
 from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
+from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples
 from common.synthesis.insertion import compose, insert
-from common.synthesis.masks import Deformation, MaskBank, place_masks
-from common.training.augmentation import random_turns
+from common.synthesis.masks import Deformation
+from common.synthesis.sources import InsertionSource
 from common.training.trainer import (
     OptimiserStep,
     PairedTrainer,
@@ -67,27 +68,6 @@ class Config:
     precision: str = "fp32"
 
 
-@dataclass(frozen=True)
-class InsertionBatch:
-    """Training examples, cut to the windows.
-
-    Attributes:
-        images: (B, C, h, w) float32 in [0, 1], the target.
-        labels: (B, h, w) uint8; all 0 where a healthy region is blanked.
-        region: (B, h, w) bool, what is blanked.
-        noise: (B, 1, h, w) float32.
-        mixing: (B,) float32 in [0, 1], for the gradient penalty.
-        condition: (K,) organ and contrasts.
-    """
-
-    images: Tensor
-    labels: Tensor
-    region: Tensor
-    noise: Tensor
-    mixing: Tensor
-    condition: Tensor
-
-
 class Trainer(PairedTrainer[InsertionBatch]):
     """Trains the pair at one site and inserts tumours there.
 
@@ -120,6 +100,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
         _check(config, image)
         self.config = config
         self.window = 0 if config.crop >= image.size else config.crop
+        self.margins = (config.margins[0], config.margins[1])
         condition = len(LESION_LABELS) + 1 + CONDITION_SIZE
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "cgan", "weights"))
@@ -150,47 +131,13 @@ class Trainer(PairedTrainer[InsertionBatch]):
         Raises:
             DataError: if the site has too few slices with a tumour, or without one.
         """
-        bank, healthy = self._sources(slices)
-        return (self._batch(slices, bank, healthy, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
-
-    def _sources(self, slices: Slices) -> tuple[MaskBank, Tensor]:
         c = self.config
-        bank = MaskBank(slices, c.min_pixels, least=c.min_slices)
-        healthy = torch.from_numpy(slices.healthy_positions())
-        if len(healthy) < c.min_slices:
-            raise DataError(
-                f"only {len(healthy)} slices are free of tumour, and {c.min_slices} are needed to insert tumours into;"
-                " add patients or slices without a tumour"
-            )
-        return bank, healthy
+        source = self._source(slices)
+        shape = ExampleShape(c.batch_size, c.healthy_share, self.window, c.jitter, self.margins, c.brightness)
+        return (draw_examples(source, shape, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
 
-    def _batch(self, slices: Slices, bank: MaskBank, healthy: Tensor, generator: torch.Generator) -> InsertionBatch:
-        c = self.config
-        free = round(c.batch_size * c.healthy_share)
-        tumour = bank.draw(c.batch_size - free, generator)
-        control = slices.batch(healthy[torch.randint(len(healthy), (free,), generator=generator)])
-        masks = tumour.labels
-        if free:
-            placed = place_masks(
-                bank, control.foreground, self._deformation(), min_pixels=c.min_pixels, generator=generator
-            )
-            masks = torch.cat([masks, placed.labels])
-        images = torch.cat([tumour.images, control.images])
-        labels = torch.cat([tumour.labels, torch.zeros_like(control.labels)])
-        foreground = torch.cat([tumour.foreground, control.foreground])
-        margins = draw_margins(c.batch_size, (c.margins[0], c.margins[1]), generator)
-        region = blanked_region(masks, foreground, margins)
-        windows = windows_around(region, self.window, jitter=c.jitter, generator=generator)
-        images, labels, region = windows.cut(images), windows.cut(labels), windows.cut(region)
-        images, labels, region = random_turns((images, labels, region), generator)
-        factor = 1 + c.brightness * (2 * torch.rand(c.batch_size, 1, 1, 1, generator=generator) - 1)
-        images = (images * factor).clamp(0, 1)
-        noise = torch.randn(c.batch_size, 1, windows.size, windows.size, generator=generator)
-        mixing = torch.rand(c.batch_size, generator=generator)
-        return InsertionBatch(images, labels, region, noise, mixing, slices.condition())
-
-    def _deformation(self) -> Deformation:
-        return Deformation(inset=self.config.margins[1])
+    def _source(self, slices: Slices) -> InsertionSource:
+        return InsertionSource(slices, self.config.min_pixels, self.config.min_slices)
 
     # ------------------------------------------------------------------ training
 
@@ -300,7 +247,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
         """The slices of ``batch`` that hold a tumour, blanked with the mean margin and made again."""
         chosen = (batch.tumour_pixels() > 0).nonzero().squeeze(1)
         images, labels, foreground = batch.images[chosen], batch.labels[chosen], batch.foreground[chosen]
-        margin = torch.full((len(chosen),), sum(self.config.margins) // 2)
+        margin = torch.full((len(chosen),), sum(self.margins) // 2)
         region = blanked_region(labels, foreground, margin)
         made = self.fill(images, labels, region, condition, torch_generator(seed, "cgan", "reconstruct"))
         return Reconstruction(made, images, region)
@@ -313,24 +260,15 @@ class Trainer(PairedTrainer[InsertionBatch]):
         Raises:
             DataError: if the site has too few slices with a tumour, or without one.
         """
-        bank, healthy = self._sources(slices)
         generator = torch_generator(seed, "cgan", "synthesise")
         tumours = count - count // 2
-        origin = healthy[torch.randint(len(healthy), (tumours,), generator=generator)]
-        batch = slices.batch(origin)
-        masks = place_masks(
-            bank,
-            batch.foreground,
-            self._deformation(),
-            min_pixels=self.config.min_pixels,
-            generator=generator,
-        ).labels
-        margins = draw_margins(tumours, (self.config.margins[0], self.config.margins[1]), generator)
-        region = blanked_region(masks, batch.foreground, margins)
+        places = self._source(slices).places(tumours, Deformation(inset=self.margins[1]), generator)
+        masks, target = places.placed.labels, places.target
+        region = blanked_region(masks, target.foreground, draw_margins(tumours, self.margins, generator))
         both = torch.cat([torch.arange(tumours), torch.arange(count // 2)])
         labels = torch.cat([masks, torch.zeros_like(masks[: count // 2])])
-        images = self.fill(batch.images[both], labels, region[both], slices.condition(), generator)
-        return SyntheticSlices(images, labels, torch.arange(count) < tumours, batch.foreground[both], origin[both])
+        images = self.fill(target.images[both], labels, region[both], slices.condition(), generator)
+        return places.together(images, count)
 
 
 def _check(config: Config, image: ImageConfig) -> None:

@@ -100,11 +100,14 @@ class BratsReader:
             labels = _labels(mask, renumbered=_role(files[self.contrasts[0]]) not in NAMES_2021)
             if self.tumour_free == "quarantine" and not labels.any():
                 raise BadStudyError(f"{mask.name}: mask is empty")
+        images = np.empty((len(volumes), *first.values.shape), np.float32)
+        for index, volume in enumerate(volumes):
+            images[index] = volume.values
         return Patient(
             patient=location.patient,
             organ=self.organ,
             contrasts=self.contrasts,
-            images=np.stack([volume.values for volume in volumes]),
+            images=images,
             labels=labels,
             spacing=first.spacing,
             source=location.path,
@@ -113,10 +116,10 @@ class BratsReader:
 
 @dataclass(frozen=True)
 class _Volume:
-    """One NIfTI file in LPS: values (Z, Y, X) float32, spacing (z, y, x) in mm, the affine of (X, Y, Z)."""
+    """One NIfTI file in LPS: values (Z, Y, X) as stored, spacing (z, y, x) in mm, the affine of (X, Y, Z)."""
 
     name: str
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
     spacing: tuple[float, float, float]
 
@@ -125,7 +128,7 @@ class _Volume:
         try:
             image: Any = nib.load(path)
             shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=np.float64)
-            values = np.asarray(image.dataobj, dtype=np.float32)
+            values = np.asarray(image.dataobj)
             values = values.reshape(shape[:3]) if len(shape) > 3 and set(shape[3:]) == {1} else values
         except Exception as error:  # A damaged header or stream makes nibabel raise nearly anything.
             raise BadStudyError(f"{path.name}: cannot be read, the file is damaged or incomplete") from error
@@ -133,7 +136,11 @@ class _Volume:
             raise BadStudyError(f"{path.name}: has {values.ndim} dimensions, expected a volume of 3")
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise BadStudyError(f"{path.name}: its header gives no usable orientation and spacing")
-        if not np.isfinite(values).all():
+        if values.dtype.kind not in "iuf":
+            raise BadStudyError(f"{path.name}: its voxels are no plain numbers")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise BadStudyError(f"{path.name}: holds values that are NaN or infinite")
         turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S")))
         affine = affine @ inv_ornt_aff(turn, values.shape)
@@ -141,7 +148,7 @@ class _Volume:
         values = apply_orientation(values, turn).transpose(2, 1, 0)
         if min(values.shape[1:]) < _SMALLEST_SIDE:
             raise BadStudyError(f"{path.name}: slices of {values.shape[1]} x {values.shape[2]} voxels are too small")
-        return _Volume(path.name, np.ascontiguousarray(values), affine, (z, y, x))
+        return _Volume(path.name, values, affine, (z, y, x))
 
     def check_same_grid(self, other: "_Volume") -> None:
         if self.values.shape != other.values.shape:

@@ -49,23 +49,23 @@ class Confounders:
     def __init__(self, rng: np.random.Generator, seats: npt.NDArray[np.float64]) -> None:
         load = float(rng.choice([0.2, 0.7, 1.3, 2.0], p=[0.25, 0.3, 0.25, 0.2]))
         self._load = load
-        self._spot_strength = rng.uniform(0.5, 1.1)
-        self._cap_strength = rng.uniform(0.0, 0.5) * load
-        self._gyral_strength = rng.uniform(0.3, 0.9) * (rng.random() < 0.5)
+        self._spot_strength = rng.uniform(0.3, 0.8)
+        self._cap_strength = rng.uniform(0.0, 0.35) * load
+        self._gyral_strength = rng.uniform(0.2, 0.6) * (rng.random() < 0.3)
         self._spots = SmoothField(rng, 9), SmoothField(rng, 5)
         self._gyri = SmoothField(rng, 30)
         self._surface = SmoothField(rng, 6)
-        self.foci = [self._focus(rng, seats) for _ in range(rng.poisson(3 + 4 * load))] if len(seats) else []
+        self.foci = [self._focus(rng, seats) for _ in range(rng.poisson(1.5 + 2.5 * load))] if len(seats) else []
 
     @staticmethod
     def _focus(rng: np.random.Generator, seats: npt.NDArray[np.float64]) -> Focus:
         hollow = rng.random() < 0.2
         return Focus(
             centre=seats[rng.integers(len(seats))] + rng.uniform(-2, 2, 3),
-            radii=rng.uniform(2.0, 5.0 if hollow else 8.0) * rng.uniform(0.6, 1.5, 3),
+            radii=rng.uniform(2.0, 4.5 if hollow else 6.0) * rng.uniform(0.6, 1.5, 3),
             hollow=bool(hollow),
             wall=float(rng.uniform(0.4, 1) if rng.random() < 0.5 else 0),
-            strength=float(rng.uniform(0.3, 1.0)),
+            strength=float(rng.uniform(0.25, 0.75)),
         )
 
     def apply(self, images: Images, anatomy: Anatomy, grid: Grid, spared: npt.NDArray[np.bool_]) -> Array:

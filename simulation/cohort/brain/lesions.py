@@ -62,10 +62,10 @@ class Lesion:
     def __init__(self, rng: np.random.Generator, centre: npt.NDArray[np.float64]) -> None:
         self.centre = centre
         self.kind = Kind(rng.choice([str(kind) for kind in Kind], p=[0.4, 0.25, 0.35]))
-        self.radius = float(rng.uniform(7, 19))
+        self.radius = float(rng.uniform(9, 21))
         stretch = rng.uniform(0.78, 1.28, 3)
         self._stretch = stretch / np.cbrt(stretch.prod())
-        self.conspicuity = float(rng.uniform(0.35, 1.0))
+        self.conspicuity = float(rng.uniform(0.45, 1.0))
         self._roughness = rng.uniform(0.12, 0.3)
         self._rim = rng.uniform(1.8, 4.0)
         self._reach = rng.uniform(*_REACH[self.kind]) * self.radius

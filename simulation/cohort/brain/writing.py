@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -41,7 +42,8 @@ def write_brats_case(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     affine = brats_affine(first_slice)
-    for name, volume in (*images.items(), ("seg", labels)):
+    volumes: dict[str, npt.NDArray[Any]] = {**images, "seg": labels}
+    for name, volume in volumes.items():
         image = nib.Nifti1Image(np.ascontiguousarray(volume.T), affine)
         image.header.set_xyzt_units("mm")
         # A fixed time stamp: the same patient gives the same bytes.

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 
 from common.config import WeightsConfig
 from common.errors import ConfigError, WeightsError
-from common.losses.perceptual import PerceptualLoss, perceptual_loss
+from common.features.efficientnet import EfficientNetLite0
+from common.features.frozen import FrozenNetwork
+from common.features.vgg import Vgg19
+from common.losses import perceptual
+from common.losses.perceptual import LAYERS, PerceptualLoss, perceptual_loss
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +53,22 @@ def test_gradient_reaches_the_generated_image_alone(loss: PerceptualLoss) -> Non
     assert not any(p.requires_grad for p in loss.parameters())
 
 
-def test_vgg19_is_read_from_a_path(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    path = tmp_path / "vgg19.pth"
-    torch.save(torchvision.models.vgg19(weights=None).state_dict(), path)
-    loss = perceptual_loss("vgg19", WeightsConfig(vgg19=str(path)))
-    assert loss(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)).item() > 0
+def test_vgg19_gets_the_file_that_was_resolved(monkeypatch: pytest.MonkeyPatch, loss: PerceptualLoss) -> None:
+    asked: list[Path] = []
+
+    def network(path: Path) -> FrozenNetwork:
+        asked.append(path)
+        return loss.network
+
+    monkeypatch.setattr(perceptual, "resolve_weights", lambda weights, names: {"vgg19": Path(weights.vgg19)})
+    monkeypatch.setattr(perceptual, "vgg19", network)
+    assert perceptual_loss("vgg19", WeightsConfig(vgg19="somewhere.pth")).layers == LAYERS["vgg19"]
+    assert asked == [Path("somewhere.pth")]
+
+
+def test_the_compared_layers_exist() -> None:
+    assert set(LAYERS["efficientnet_lite0"]) <= set(EfficientNetLite0.layers)
+    assert set(LAYERS["vgg19"]) <= set(Vgg19.layers)
 
 
 def test_wrong_choices_are_named() -> None:

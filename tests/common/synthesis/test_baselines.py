@@ -116,5 +116,5 @@ def test_a_site_without_tumours_or_without_healthy_slices_is_refused(
     with pytest.raises(DataError, match="tumour pixels"):
         baseline(healthy_slices, 4, 1)
     ill = Slices("brain", ("flair",), _without_healthy_slices(slices)[:4])
-    with pytest.raises(DataError, match="no slice free of tumour"):
+    with pytest.raises(DataError, match="only 0 slices are free of tumour"):
         baseline(ill, 4, 1)

@@ -155,7 +155,7 @@ def test_the_schedule_can_be_longer_than_one_training(slices: Slices) -> None:
 
 
 def test_only_floating_point_values_of_resnet50_cross_the_wire(two_contrasts: Slices) -> None:
-    config = ClassifierConfig(network="resnet50", batch_size=4, learning_rate=1e-4)
+    config = ClassifierConfig(network="resnet50", batch_size=2, learning_rate=1e-4)
     trainer = make(config, contrasts=("t1", "flair"))
     before = trainer.shared_arrays()
     assert any(key.endswith("running_mean") for key in before)

@@ -1,5 +1,6 @@
 """A fabricated study, clearly not a result of anything: shapes, curves and scores are drawn from a fixed seed."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,21 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
         return run
 
     return write
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Callable[[Path, int], Any]:
+    """``measure(page, width)``: what a real Chromium says of the page."""
+    path = Path(__file__).parents[2] / "common" / "report" / "browser.py"
+    spec = importlib.util.spec_from_file_location("browser", path)
+    assert spec is not None
+    assert spec.loader is not None
+    browser = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(browser)
+
+    def measured(page: Path, width: int) -> Any:
+        folder = tmp_path / f"browser{width}"
+        folder.mkdir()
+        return browser.measure(page, width, folder)
+
+    return measured

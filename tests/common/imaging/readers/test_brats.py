@@ -185,6 +185,23 @@ def test_a_header_without_orientation_is_refused(tmp_path, write_case) -> None:
     assert "no usable orientation" in reason_of(FLAIR, tmp_path)
 
 
+def test_colour_voxels_are_refused(tmp_path) -> None:
+    (tmp_path / "case").mkdir()
+    colour = np.zeros((20, 20, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colour, np.eye(4)), tmp_path / "case" / "case_flair.nii.gz")
+    assert "no plain numbers" in reason_of(FLAIR, tmp_path)
+
+
+def test_scaled_integers_are_read_in_their_units(tmp_path) -> None:
+    (tmp_path / "case").mkdir()
+    values = np.random.default_rng(0).integers(0, 400, (20, 20, 6)).astype(np.int16)
+    image = nib.Nifti1Image(values, np.diag([-1.0, -1, 1, 1]))
+    image.header.set_slope_inter(0.5, 10)
+    nib.save(image, tmp_path / "case" / "case_flair.nii.gz")
+    read = FLAIR.read(FLAIR.find(tmp_path)[0]).images[0]
+    np.testing.assert_allclose(read, nib.load(tmp_path / "case" / "case_flair.nii.gz").get_fdata().transpose(2, 1, 0))
+
+
 def test_two_files_for_one_contrast_are_refused(tmp_path, write_case) -> None:
     folder = write_case(tmp_path)
     original = folder / "BraTS2021_00001_flair.nii.gz"

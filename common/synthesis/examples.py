@@ -1,0 +1,83 @@
+"""Training examples of a network that fills a blanked region: real tumours, and healthy regions as the control."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.synthesis.blanking import blanked_region, draw_margins, windows_around
+from common.synthesis.masks import Deformation
+from common.synthesis.sources import InsertionSource
+from common.training.augmentation import random_turns
+
+
+@dataclass(frozen=True)
+class InsertionBatch:
+    """Training examples, cut to the windows.
+
+    Attributes:
+        images: (B, C, h, w) float32 in [0, 1], the target.
+        labels: (B, h, w) uint8; all 0 where a healthy region is blanked.
+        region: (B, h, w) bool, what is blanked.
+        noise: (B, 1, h, w) float32.
+        mixing: (B,) float32 in [0, 1], for a gradient penalty.
+        condition: (K,) organ and contrasts.
+    """
+
+    images: Tensor
+    labels: Tensor
+    region: Tensor
+    noise: Tensor
+    mixing: Tensor
+    condition: Tensor
+
+
+@dataclass(frozen=True)
+class ExampleShape:
+    """How examples are cut and varied.
+
+    Attributes:
+        batch_size: examples in a batch.
+        healthy_share: share of them that blank a healthy region, with no labels.
+        window: pixels along each side of the window, 0 for the whole slice.
+        jitter: largest displacement of the window from the region's centre, in pixels.
+        margins: smallest and largest margin of the region around the mask, in pixels.
+        brightness: largest change of brightness, as a share.
+    """
+
+    batch_size: int
+    healthy_share: float
+    window: int
+    jitter: int
+    margins: tuple[int, int]
+    brightness: float
+
+
+def draw_examples(source: InsertionSource, shape: ExampleShape, generator: torch.Generator) -> InsertionBatch:
+    """One batch; all of it follows from the generator's state.
+
+    Raises:
+        DataError: if no mask fits into some healthy slice.
+    """
+    controls = round(shape.batch_size * shape.healthy_share)
+    tumour = source.bank.draw(shape.batch_size - controls, generator)
+    images, labels, masks, foreground = tumour.images, tumour.labels, tumour.labels, tumour.foreground
+    if controls:
+        control = source.places(controls, Deformation(inset=shape.margins[1]), generator)
+        images = torch.cat([images, control.target.images])
+        labels = torch.cat([labels, torch.zeros_like(control.placed.labels)])
+        masks = torch.cat([masks, control.placed.labels])
+        foreground = torch.cat([foreground, control.target.foreground])
+    region = blanked_region(masks, foreground, draw_margins(shape.batch_size, shape.margins, generator))
+    windows = windows_around(region, shape.window, jitter=shape.jitter, generator=generator)
+    crops = [windows.cut(maps) for maps in (images, labels, region)]
+    images, labels, region = random_turns(crops, generator)
+    factor = 1 + shape.brightness * (2 * torch.rand(shape.batch_size, 1, 1, 1, generator=generator) - 1)
+    return InsertionBatch(
+        images=(images * factor).clamp(0, 1),
+        labels=labels,
+        region=region,
+        noise=torch.randn(shape.batch_size, 1, windows.size, windows.size, generator=generator),
+        mixing=torch.rand(shape.batch_size, generator=generator),
+        condition=source.slices.condition(),
+    )

@@ -1,0 +1,81 @@
+"""Where a site's synthetic tumours come from and where they go: its masks, and its slices without a tumour."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.errors import DataError
+from common.imaging.slices import SliceBatch, Slices
+from common.synthesis.masks import Deformation, MaskBank, PlacedMasks, place_masks
+from common.training.trainer import SyntheticSlices
+
+
+@dataclass(frozen=True)
+class Places:
+    """Healthy slices, each with a mask put into it.
+
+    Attributes:
+        origin: (N,) int64, positions of the healthy slices.
+        target: the healthy slices.
+        placed: their masks.
+    """
+
+    origin: Tensor
+    target: SliceBatch
+    placed: PlacedMasks
+
+    def together(self, images: Tensor, count: int) -> SyntheticSlices:
+        """The first half of ``images`` (count, C, H, W) as tumours in these places, the second as their negatives.
+
+        A negative belongs to the same slice as the tumour of the same rank; for an odd ``count`` the last tumour has
+        none.
+        """
+        tumours = len(self.origin)
+        masks = self.placed.labels
+        return SyntheticSlices(
+            images=images,
+            labels=torch.cat([masks, torch.zeros_like(masks[: count - tumours])]),
+            tumour=torch.arange(count) < tumours,
+            foreground=torch.cat([self.target.foreground, self.target.foreground[: count - tumours]]),
+            origin=torch.cat([self.origin, self.origin[: count - tumours]]),
+        )
+
+
+class InsertionSource:
+    """The tumour slices and the healthy slices of one site.
+
+    Args:
+        slices: the site's training slices.
+        min_pixels: fewest lesion pixels of a slice to take a mask from, and of a mask put into a healthy slice.
+        least: fewest slices of each kind.
+
+    Raises:
+        DataError: if the site has fewer.
+    """
+
+    def __init__(self, slices: Slices, min_pixels: int, least: int = 1) -> None:
+        self.slices = slices
+        self.min_pixels = min_pixels
+        self.bank = MaskBank(slices, min_pixels, least)
+        self.healthy = torch.from_numpy(slices.healthy_positions())
+        if len(self.healthy) < least:
+            raise DataError(
+                f"only {len(self.healthy)} slices are free of tumour, and at least {least} are needed to insert"
+                " tumours into; add patients or slices without a tumour"
+            )
+
+    def draw_healthy(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) positions of healthy slices, with replacement."""
+        return self.healthy[torch.randint(len(self.healthy), (count,), generator=generator)]
+
+    def places(self, count: int, deformation: Deformation, generator: torch.Generator) -> Places:
+        """``count`` healthy slices, each with a deformed mask of the bank inside its foreground.
+
+        Raises:
+            DataError: if no mask fits into some slice.
+        """
+        origin = self.draw_healthy(count, generator)
+        target = self.slices.batch(origin)
+        placed = place_masks(self.bank, target.foreground, deformation, min_pixels=self.min_pixels, generator=generator)
+        return Places(origin, target, placed)

@@ -1,0 +1,25 @@
+"""Fixtures that every room of the tests may use."""
+
+import pytest
+import torch
+from tiny import TINY, TinyStudy, write_site
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Sums in a fixed order: results are compared bit by bit."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
+    """The data of a tiny study; tests must not change them."""
+    root = tmp_path_factory.mktemp("tiny-study")
+    overrides = list(TINY)
+    for number, site in enumerate(("hospital1", "hospital2", "hospital3", "external"), start=1):
+        folder = write_site(root / site, 10 if site != "external" else 5, seed=number)
+        overrides.append(f"site.{site}.path={folder}")
+    for number, part in enumerate(("pretraining", "selection", "final"), start=10):
+        write_site(root / "reference" / part, 4, seed=number)
+    overrides.append(f"reference.path={root / 'reference'}")
+    return TinyStudy(root, tuple(overrides))

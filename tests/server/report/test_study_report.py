@@ -1,0 +1,217 @@
+"""The study report: the same figures in HTML, JSON and CSV, its limits, and nothing that a stranger slipped in."""
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from common.report.formatting import duration
+from common.report.page import ReportError
+from common.results import Results, SiteEntry
+from server.report.build import build_study_report
+
+Write = Callable[..., Path]
+
+
+class Cells(HTMLParser):
+    """Texts of the table cells (not the headings), and of the whole page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.text = ""
+        self._inside = self._style = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._style = tag == "style"
+        if tag == "td":
+            self._inside = True
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "td":
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._style:
+            return
+        self.text += data
+        if self._inside:
+            self.cells[-1] += data
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        for value in tree.values():
+            yield from leaves(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from leaves(value)
+    else:
+        yield tree
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
+
+
+def ways_to_write(value: float) -> set[str]:
+    """Every way in which the report may write a figure."""
+    written = {f"{abs(value) * factor:.{decimals}f}" for factor in (1, 100) for decimals in range(6)}
+    return written | numbers(duration(abs(value)))
+
+
+def test_every_number_in_a_table_comes_from_the_results(results: Results, write_study: Write) -> None:
+    page = Cells(build_study_report(write_study(results)).read_text())
+    tree = json.loads(results.model_dump_json(by_alias=True))
+    allowed: set[str] = set()
+    for leaf in leaves(tree):
+        if isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            allowed |= ways_to_write(leaf)
+    found = set().union(*map(numbers, page.cells))
+    assert len(found) > 150
+    assert found - allowed == set()
+
+
+def test_another_figure_gives_another_page(results: Results, write_study: Write) -> None:
+    changed = results.model_copy(deep=True)
+    changed.arms["hospital2"]["blob"].f1.mean = 0.12345
+    assert "12.3" in "".join(Cells(build_study_report(write_study(changed)).read_text()).cells)
+
+
+def test_json_and_csv_beside_the_page_hold_the_same_figures(results: Results, write_study: Write) -> None:
+    report = build_study_report(write_study(results)).parent
+    assert Results.model_validate_json((report / "results.json").read_text()) == results
+    arms = pd.read_csv(report / "arms.csv", float_precision="round_trip").set_index(["scope", "arm"])
+    for scope, by_arm in results.arms.items():
+        for arm, scores in by_arm.items():
+            assert arms.loc[(scope, arm), "auc_high"] == scores.auc.high
+            assert scores.confusion is not None
+            assert arms.loc[(scope, arm), "true_negative"] == scores.confusion.true_negative
+    cross = pd.read_csv(report / "cross_site.csv", float_precision="round_trip")
+    assert results.cross_site is not None
+    assert cross["auc_mean"].tolist()[:4] == results.cross_site.auc[0]
+    assert cross.set_index(["model", "site"]).loc[("hospital2", "external")].isna().all()
+    rounds = pd.read_csv(report / "gan_rounds.csv", float_precision="round_trip")
+    assert rounds["lesion_psnr"].tolist() == [r.lesion_psnr for r in results.gans["cgan"].rounds]
+    assert rounds["refused"].tolist()[2] == "hospital3: its update's norm is above the bound"
+    assert rounds["loss.generator.l1"].tolist()[0] == results.gans["cgan"].rounds[0].losses["generator.l1"]
+    sites = pd.read_csv(report / "sites.csv").set_index("site")
+    assert sites.loc["hospital1", "patients"] == 30
+    assert pd.isna(sites.loc["hospital3", "patients"])
+
+
+def test_refusals_silence_and_undeclared_counts_are_named(results: Results, write_study: Write) -> None:
+    page = Cells(build_study_report(write_study(results)).read_text())
+    assert "not declared" in page.cells
+    assert "no reply" in page.cells
+    assert any("norm is above the bound" in cell for cell in page.cells)
+    assert "2 did not count: 1 refused, 1 without a reply" in page.text
+    assert "external: takes no part in training" in page.text
+
+
+def test_a_federation_without_gaps_is_told_in_a_sentence(results: Results, write_study: Write) -> None:
+    full = results.model_copy(deep=True)
+    for r in full.gans["cgan"].rounds:
+        r.contributors, r.refused = ["hospital1", "hospital2", "hospital3"], []
+    text = Cells(build_study_report(write_study(full)).read_text()).text
+    assert "All 3 training sites (hospital1, hospital2, hospital3) contributed to each of 6 rounds" in text
+    assert "Contributions by round" not in text
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_the_demo_cohorts_limits_are_printed_if_it_was_used(demo: bool, results: Results, write_study: Write) -> None:
+    own = results.model_copy(deep=True)
+    own.run.demo_cohort = demo
+    page = build_study_report(write_study(own)).read_text()
+    assert ("deformation of a few anatomies" in page) == demo
+    assert ("Contact sheet of the demo cohort" in page) == demo
+    assert "is not FID" in " ".join(page.split()).replace("it is not FID", "is not FID")
+
+
+def test_site_reports_are_linked_only_where_they_exist(results: Results, write_study: Write) -> None:
+    run = write_study(results)
+    theirs = run / "sites" / "hospital2" / "report"
+    theirs.mkdir(parents=True)
+    (theirs / "index.html").write_text("")
+    page = build_study_report(run)
+    links = re.findall(r'href="(\.\./sites/[^"]+)"', page.read_text())
+    assert links == ["../sites/hospital2/report/index.html"]
+    assert (page.parent / links[0]).resolve() == (theirs / "index.html").resolve()
+
+
+def test_what_a_site_says_of_itself_is_text_and_never_markup(results: Results, write_study: Write) -> None:
+    own = results.model_copy(deep=True)
+    hostile = "<img src=x onerror=alert(1)>"
+    own.sites["../../etc"] = SiteEntry(organ="brain", modality="MR", notes=[hostile], roles=["evaluate"])
+    own.sites[hostile] = SiteEntry(organ=hostile, modality="MR")
+    own.arms[hostile] = own.arms["hospital1"]
+    own.gans["cgan"].rounds[2].refused[0].reason = hostile
+    page = build_study_report(write_study(own)).read_text()
+    assert hostile not in page
+    assert html.escape(hostile) in page
+    assert "../sites/.." not in page
+
+
+def test_the_page_names_no_other_resource(results: Results, write_study: Write) -> None:
+    page = build_study_report(write_study(results)).read_text()
+    assert re.findall(r"(?:https?:)?//[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)) == []
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    inside = ("data:image/png;base64,", "#")
+    assert {s for s in sources if not s.startswith(inside)} == {
+        "results.json",
+        "arms.csv",
+        "cross_site.csv",
+        "gan_rounds.csv",
+        "sites.csv",
+    }
+
+
+def test_headings_are_linked_from_the_contents(results: Results, write_study: Write) -> None:
+    page = build_study_report(write_study(results)).read_text()
+    anchors = re.findall(r'<h2 id="([^"]+)">', page)
+    assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
+    assert len(anchors) == 9
+    assert all('alt="' in image and 'alt=""' not in image for image in re.findall(r"<img [^>]*>", page))
+
+
+def test_a_run_that_reached_nothing_still_gives_a_page(results: Results, write_study: Write) -> None:
+    empty = Results(run=results.run.model_copy(update={"finished": None, "config": {}, "versions": {}}))
+    page = build_study_report(write_study(empty, gallery=False))
+    text = Cells(page.read_text()).text
+    assert "This run has not finished" in text
+    for gap in ("No site had said hello", "No generator was trained", "No gallery", "No arm of", "No cross-site"):
+        assert gap in text
+    assert (page.parent / "arms.csv").read_text().count("\n") == 1
+
+
+def test_a_folder_without_results_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"results\.json: no results there; give the folder of a study"):
+        build_study_report(tmp_path)
+    assert not (tmp_path / "report").exists()
+
+
+def test_results_of_another_shape_are_a_clear_error_and_nothing_is_written(
+    results: Results, write_study: Write
+) -> None:
+    run = write_study(results)
+    tree = json.loads((run / "results.json").read_text())
+    tree["gans"]["cgan"]["rounds"][0]["ssim"] = "high"
+    (run / "results.json").write_text(json.dumps(tree))
+    with pytest.raises(ReportError, match=r"results\.json: gans\.cgan\.rounds\.0\.ssim"):
+        build_study_report(run)
+    assert not (run / "report").exists()
+
+
+def test_a_broken_gallery_is_a_clear_error(results: Results, write_study: Write) -> None:
+    run = write_study(results)
+    (run / "reference" / "gallery.npz").write_bytes(b"PK half a file")
+    with pytest.raises(ReportError, match=r"gallery\.npz"):
+        build_study_report(run)

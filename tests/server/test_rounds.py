@@ -1,0 +1,223 @@
+"""The round loop: quorum, refusals, order of arrival, choice of a round, resumption."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flwr.app import Array, Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
+from torch import Tensor
+
+from common.config import StrategyConfig
+from common.errors import StudyError
+from common.progress import NoProgress
+from common.records import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    Action,
+    Instruction,
+    SiteHello,
+    read_instruction,
+    received_arrays,
+    reply_record,
+    to_arrays,
+    training_metrics,
+)
+from server.checkpoint import PhaseCheckpoints
+from server.roster import Member
+from server.rounds import FederatedTraining, Scored, nothing_scored
+
+SITES = ("hospital1", "hospital2", "hospital3")
+Behaviour = Callable[[str, Instruction, dict[str, Tensor]], RecordDict | str | None]
+
+
+class ScriptedGrid(Grid):
+    """Sites that answer as ``behave`` says: a reply, an error's text, or nothing; replies come in reversed order."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
+        self.behave = behave
+        self.waiting: dict[str, Message] = {}
+        self.asked: list[tuple[str, int]] = []
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(range(len(SITES)))
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        identifiers = []
+        for message in messages:
+            identifier = f"message {len(self.asked)}"
+            message.metadata.__dict__["_message_id"] = identifier
+            self.waiting[identifier] = message
+            identifiers.append(identifier)
+            self.asked.append((SITES[message.metadata.dst_node_id], read_instruction(message.content).server_round))
+        return identifiers
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        replies = []
+        for identifier in reversed(list(message_ids)):
+            message = self.waiting.pop(identifier, None)
+            if message is None:
+                continue
+            site = SITES[message.metadata.dst_node_id]
+            outcome = self.behave(site, read_instruction(message.content), received_arrays(message.content))
+            if isinstance(outcome, RecordDict):
+                replies.append(Message(outcome, reply_to=message))
+            elif isinstance(outcome, str):
+                replies.append(Message(Error(code=2, reason=outcome), reply_to=message))
+        return replies
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        raise AssertionError("the round loop pulls by itself")
+
+    def set_run(self, run: Any) -> None: ...
+
+    @property
+    def run(self) -> Any:
+        return None
+
+    def create_message(self, *arguments: Any, **options: Any) -> Message:
+        raise AssertionError
+
+
+def reply(site: str, instruction: Instruction, arrays: dict[str, Tensor], examples: int = 1) -> RecordDict:
+    return RecordDict(
+        {
+            ARRAYS: to_arrays(arrays),
+            METRICS: training_metrics(examples, {"l1": float(arrays["generator.w"].sum())}),
+            CONFIG: reply_record(instruction, site),
+        }
+    )
+
+
+def towards(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
+    """Each site moves the weights by its own step."""
+    step = {"hospital1": 0.1, "hospital2": 0.2, "hospital3": 0.6}[site]
+    return reply(site, instruction, {name: tensor + step for name, tensor in arrays.items()})
+
+
+INITIAL = {"generator.w": torch.zeros(4), "discriminator.w": torch.ones(2, 2)}
+
+
+def training(
+    grid: Grid,
+    folder: Path,
+    *,
+    rounds: int = 2,
+    quorum: int = 2,
+    deadline: float = 5.0,
+    score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored,
+    examples: tuple[int, int, int] = (1, 1, 1),
+) -> FederatedTraining:
+    members = [
+        Member(
+            site,
+            node,
+            SiteHello(
+                site=site, organ="brain", modality="MR", contrasts=["flair"], roles=["train"], tasks=["gan"], examples=n
+            ),
+        )
+        for node, (site, n) in enumerate(zip(SITES, examples, strict=True))
+    ]
+    return FederatedTraining(
+        grid=grid,
+        run="demo",
+        phase="gan/cgan",
+        action=Action.TRAIN_GAN,
+        experiment="",
+        config=StrategyConfig(quorum=quorum, deadline=deadline),
+        members=members,
+        rounds=rounds,
+        checkpoints=PhaseCheckpoints(folder, "gan/cgan"),
+        progress=NoProgress(),
+        score=score,
+    )
+
+
+def test_weights_are_averaged_and_contributors_reported(tmp_path: Path) -> None:
+    outcome = training(ScriptedGrid(towards), tmp_path).train(INITIAL)
+    assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), 0.6))
+    assert [record["contributors"] for record in outcome.records] == [list(SITES)] * 2
+    assert outcome.records[0]["losses"]["l1"] == pytest.approx((0.4 + 0.8 + 2.4) / 3)
+
+
+def test_the_average_is_weighted_by_the_declared_examples(tmp_path: Path) -> None:
+    weights = {"hospital1": 1, "hospital2": 1, "hospital3": 2}
+
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
+        content = towards(site, instruction, arrays)
+        content[METRICS]["num-examples"] = weights[site]
+        return content
+
+    outcome = training(ScriptedGrid(behave), tmp_path, rounds=1, examples=(1, 1, 2)).train(INITIAL)
+    assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), (0.1 + 0.2 + 2 * 0.6) / 4))
+
+
+def test_a_round_goes_on_without_a_site_that_fails_and_names_it(tmp_path: Path) -> None:
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict | str:
+        return "hospital2: it ran out of memory" if site == "hospital2" else towards(site, instruction, arrays)
+
+    record = training(ScriptedGrid(behave), tmp_path, rounds=1).train(INITIAL).records[0]
+    assert record["contributors"] == ["hospital1", "hospital3"]
+    assert record["refused"] == [{"site": "hospital2", "reason": "it ran out of memory"}]
+
+
+def test_a_poisoned_update_is_refused_and_its_sender_named(tmp_path: Path) -> None:
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
+        content = towards(site, instruction, arrays)
+        if site == "hospital3":
+            content[ARRAYS]["generator.w"] = Array(torch.full((4,), float("nan")).numpy())
+        return content
+
+    outcome = training(ScriptedGrid(behave), tmp_path, rounds=1).train(INITIAL)
+    assert outcome.records[0]["refused"][0]["site"] == "hospital3"
+    assert "not finite" in outcome.records[0]["refused"][0]["reason"]
+    assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), 0.15))
+
+
+def test_a_sudden_large_update_is_refused_by_the_previous_rounds_norms(tmp_path: Path) -> None:
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
+        if site == "hospital1" and instruction.server_round == 2:
+            return reply(site, instruction, {name: tensor + 9.0 for name, tensor in arrays.items()})
+        return towards(site, instruction, arrays)
+
+    outcome = training(ScriptedGrid(behave), tmp_path).train(INITIAL)
+    assert outcome.records[0]["refused"] == []
+    assert "exceeds the bound" in outcome.records[1]["refused"][0]["reason"]
+
+
+def test_a_missed_quorum_stops_the_study_and_names_every_missing_site(tmp_path: Path) -> None:
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict | str | None:
+        return {"hospital1": towards(site, instruction, arrays), "hospital2": "it failed", "hospital3": None}[site]
+
+    with pytest.raises(StudyError) as stop:
+        training(ScriptedGrid(behave), tmp_path, deadline=0.1).train(INITIAL)
+    text = str(stop.value)
+    assert "1 of 3 sites replied, 2 are needed" in text
+    assert "hospital2: it failed" in text
+    assert "hospital3: no reply within 0 s" in text
+
+
+def test_the_best_scored_round_is_chosen_and_its_weights_kept(tmp_path: Path) -> None:
+    choices = {1: 0.2, 2: 0.9, 3: 0.5}
+
+    def score(server_round: int, weights: dict[str, Tensor]) -> Scored:
+        return Scored(choice=choices[server_round])
+
+    outcome = training(ScriptedGrid(towards), tmp_path, rounds=3, score=score).train(INITIAL)
+    assert outcome.chosen_round == 2
+    assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), 0.6))
+
+
+def test_a_stopped_training_goes_on_after_its_last_finished_round(tmp_path: Path) -> None:
+    whole = training(ScriptedGrid(towards), tmp_path / "whole", rounds=4).train(INITIAL)
+    training(ScriptedGrid(towards), tmp_path / "parts", rounds=2).train(INITIAL)
+    grid = ScriptedGrid(towards)
+    rest = training(grid, tmp_path / "parts", rounds=4).train(INITIAL)
+    assert sorted({server_round for _, server_round in grid.asked}) == [3, 4]
+    assert all(torch.equal(rest.weights[name], whole.weights[name]) for name in INITIAL)
+    assert len(rest.records) == 4

@@ -1,0 +1,107 @@
+"""The whole way through on a tiny study: results, reports, and what a run leaves behind."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import TinyStudy
+
+from common.files import read_json, read_tensors
+from common.results import Results
+from simulation.run import run
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_study: TinyStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    return run(tiny_study.with_output(tmp_path_factory.mktemp("finished"), "name=tiny"))
+
+
+def test_results_hold_every_part_of_the_study(finished: Path) -> None:
+    results = Results.model_validate_json((finished / "report" / "results.json").read_text())
+    assert list(results.sites) == ["external", "hospital1", "hospital2", "hospital3"]
+    assert results.sites["hospital1"].patients == 10
+    gan = results.gans["cgan"]
+    assert [r.round for r in gan.rounds] == [1, 2]
+    assert all(r.contributors == ["hospital1", "hospital2", "hospital3"] for r in gan.rounds)
+    assert gan.rounds[0].frechet.name == "FD-EffLite0"
+    assert gan.final is not None
+    assert gan.final.lesion_ssim_gain.mean is not None
+    assert list(results.arms) == ["hospital1", "hospital2", "hospital3", "federated"]
+    assert set(results.arms["hospital2"]) == {"real", "real_synthetic", "synthetic", "copy_paste", "blob"}
+    assert results.cross_site is not None
+    assert results.cross_site.models == ["hospital1", "hospital2", "hospital3", "federated"]
+    assert results.cross_site.sites == ["external", "hospital1", "hospital2", "hospital3"]
+    assert results.run.finished is not None
+
+
+def test_the_json_has_the_names_that_readers_of_it_rely_on(finished: Path) -> None:
+    tree = json.loads((finished / "report" / "results.json").read_text())
+    assert {"schema", "run", "sites", "gans", "arms", "cross_site", "timings"} <= set(tree)
+    assert {"ssim", "psnr", "foreground_ssim", "lesion_ssim", "lesion_psnr", "floor_lesion_psnr", "frechet"} <= set(
+        tree["gans"]["cgan"]["rounds"][0]
+    )
+    assert set(tree["arms"]["federated"]["real"]["auc"]) == {"mean", "low", "high"}
+
+
+def test_every_arm_takes_the_same_number_of_steps(finished: Path) -> None:
+    results = Results.model_validate_json((finished / "results.json").read_text())
+    local = {scores.steps for site, arms in results.arms.items() if site != "federated" for scores in arms.values()}
+    assert local == {4}
+
+
+def test_figures_can_be_recomputed_from_the_predictions_kept_at_the_site(finished: Path) -> None:
+    results = Results.model_validate_json((finished / "results.json").read_text())
+    with (finished / "sites" / "hospital1" / "results" / "predictions.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["arm"], row["scope"]) == ("real", "local")]
+    right = np.mean([(float(row["probability"]) >= 0.5) == (row["truth"] == "1") for row in rows])
+    assert results.arms["hospital1"]["real"].accuracy.mean == pytest.approx(right)
+
+
+def test_both_reports_are_written_and_link_to_each_other(finished: Path) -> None:
+    study = (finished / "report" / "index.html").read_text()
+    site = (finished / "sites" / "hospital1" / "report" / "index.html").read_text()
+    assert "sites/hospital1/report/index.html" in study
+    assert "report/index.html" in site
+    assert not re.search(r'(src|href)="https?://', study + site)
+
+
+def test_the_study_report_and_the_coordinators_files_name_no_patient(finished: Path) -> None:
+    for file in finished.rglob("*"):
+        if file.is_file() and "sites" not in file.relative_to(finished).parts[:1]:
+            assert b"case-1-" not in file.read_bytes(), file
+
+
+def test_latest_points_to_the_run_and_a_second_run_gets_its_own_folder(finished: Path) -> None:
+    assert (finished.parent / "latest").resolve() == finished
+    assert finished.name == "tiny"
+
+
+def test_a_finished_run_that_is_resumed_changes_no_weights(finished: Path) -> None:
+    def weights() -> dict[str, bytes]:
+        return {str(f): f.read_bytes() for f in sorted((finished / "checkpoints").rglob("*.safetensors"))}
+
+    before = weights()
+    assert before
+    run([f"resume={finished}"])
+    assert weights() == before
+
+
+def test_the_weights_of_the_chosen_round_are_kept(finished: Path) -> None:
+    chosen = read_json(finished / "results.json")["gans"]["cgan"]["chosen_round"]
+    tensors = read_tensors(finished / "checkpoints" / "gan" / "cgan" / f"round-{chosen:05d}.safetensors")
+    assert {name.split(".")[0] for name in tensors} == {"generator", "discriminator"}
+
+
+def test_fedprox_pulls_the_weights_towards_the_global_ones(tiny_study: TinyStudy, tmp_path: Path) -> None:
+    short = ("federation.rounds=1", "classifier.federation.rounds=1", "study.arms=[real]")
+    plain = run(tiny_study.with_output(tmp_path / "plain", *short))
+    proximal = run(tiny_study.with_output(tmp_path / "prox", *short, "strategy=fedprox", "strategy.proximal_mu=0.5"))
+    weights = [
+        read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00001.safetensors")
+        for folder in (plain, proximal)
+    ]
+    assert any(not weights[0][name].equal(weights[1][name]) for name in weights[0])

@@ -1,0 +1,87 @@
+"""A study of three hospitals, an external centre and a reference set, small enough to train in seconds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+SHAPE = (10, 44, 40)
+
+
+@dataclass(frozen=True)
+class TinyStudy:
+    """Folders in BraTS format and the overrides that run a study on them."""
+
+    root: Path
+    overrides: tuple[str, ...]
+
+    def with_output(self, folder: Path, *more: str) -> list[str]:
+        """Overrides for a run whose results and cache go below ``folder``."""
+        places = (f"simulation.runs_dir={folder / 'runs'}", f"simulation.cache_dir={folder / 'cache'}")
+        return [*self.overrides, *places, *more]
+
+
+def write_patient(
+    root: Path, name: str, *, tumour: bool, seed: int, plant: Callable[[np.ndarray], None] | None = None
+) -> None:
+    """A tiny BraTS case with one contrast: an ellipse of tissue, with a bright lesion or without."""
+    random = np.random.default_rng(seed)
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    brain = (y / 0.85) ** 2 + (x / 0.8) ** 2 < 1
+    image = np.where(brain, random.normal(300, 25, SHAPE) + 40 * np.sin(5 * x), 0)
+    labels = np.zeros(SHAPE, np.uint8)
+    if tumour:
+        cy, cx = random.uniform(-0.35, 0.35, 2)
+        distance = np.sqrt(((z - 0.1) / 1.3) ** 2 + (y - cy) ** 2 + (x - cx) ** 2)
+        labels[(distance < 0.33) & brain] = 2
+        labels[(distance < 0.22) & brain] = 4
+        labels[(distance < 0.12) & brain] = 1
+        image = image + np.select([labels == 1, labels == 2, labels == 4], [-120, 90, 170], 0)
+    if plant is not None:
+        plant(image)
+    folder = root / name
+    folder.mkdir(parents=True)
+    for role, values in (("flair", np.clip(image, 0, None).astype(np.int16)), ("seg", labels)):
+        nib.save(
+            nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), LPS_AFFINE),
+            folder / f"{name}_{role}.nii.gz",
+        )
+
+
+def write_site(root: Path, patients: int, *, seed: int) -> Path:
+    """A folder of patients, three of four with a tumour."""
+    for index in range(patients):
+        write_patient(root, f"case-{seed}-{index:02d}", tumour=index % 4 != 3, seed=1000 * seed + index)
+    return root
+
+
+TINY = (
+    "preset=demo",
+    "image.size=32",
+    "image.min_foreground=0.05",
+    "split.train=4",
+    "split.validation=0",
+    "split.test=6",
+    "model.width=4",
+    "model.depth=2",
+    "model.discriminator_width=4",
+    "model.crop=32",
+    "model.perceptual_weight=0",
+    "model.min_pixels=4",
+    "model.min_slices=1",
+    "study.min_tumour_pixels=4",
+    "study.bootstrap=50",
+    "federation.rounds=2",
+    "federation.local_steps=2",
+    "classifier.width=4",
+    "classifier.batch_size=4",
+    "classifier.federation.rounds=2",
+    "classifier.federation.local_steps=2",
+    "evaluation.paired_images=6",
+    "evaluation.frechet_images=6",
+    "evaluation.gallery=4",
+    "simulation.threads=1",
+)
