@@ -98,7 +98,8 @@ class ReferenceEvaluation:
 
         The images generated for one half of the patients are compared with the real slices of the other half, and so
         are the real ones for the floor (:func:`~common.metrics.frechet.disjoint_halves`); both are averaged over
-        ``HALVES`` splits. A perfect generator therefore reaches the floor, and nothing but chance goes below it.
+        ``HALVES`` splits. A perfect generator therefore equals the floor. The bias at small n grows with the spread of
+        the features, so that one whose images vary too little can also come out slightly below.
 
         Args:
             images: (N, C, H, W) in [0, 1], generated for the slices ``self.positions[self.compared]``, in order.

@@ -19,7 +19,7 @@ from common.report.arms import (
     confusion_tables,
     verdict,
 )
-from common.report.formatting import AUC, MISSING, PERCENT, listed, plural
+from common.report.formatting import AUC, MISSING, PERCENT, listed, plural, role_titles
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import Cell, Table, figure, number, prose, word, write_csv
 
@@ -34,7 +34,6 @@ SECTIONS = (
     Section("provenance", "Configuration and versions"),
 )
 
-_ROLES = {"train": "training", "evaluate": "evaluation"}
 _NAMES = {"examples": "weight in averages"}
 LOCAL, FEDERATED = "this site alone", "in federation"
 
@@ -103,8 +102,8 @@ def _done(inputs: SiteInputs) -> list[str]:
         return ["What this site did is not known: " + inputs.absent["summary"]]
     counts = summary.patients
     parts = (("training", counts.train), ("validation", counts.validation), ("testing", counts.test))
-    counted = listed(f"{count} for {part}" for part, count in parts if count is not None)
-    roles = listed(_ROLES.get(role, role) for role in summary.roles) or "an unrecorded role"
+    counted = listed(f"{count} for {part}" for part, count in parts if count)
+    roles = role_titles(summary.roles) or "an unrecorded role"
     left_out = (
         f"{plural(len(summary.quarantine), 'study was', 'studies were')} left out as unusable, for the reasons below."
         if summary.quarantine

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from common.report.formatting import role_titles
 from common.results import ArmScores, Interval
 
 Part = TypeVar("Part")
@@ -185,9 +186,9 @@ def _why_missing(name: str, summary: Summary | None) -> str:
         return f"There is no {file}: the run ended before this site had prepared its data."
     assert summary is not None
     if summary.roles and "train" not in summary.roles and name in _TRAINING_PARTS:
-        return f"There is no {file}: this site takes part in {', '.join(summary.roles)} and trains nothing."
+        return f"There is no {file}: this site takes part in {role_titles(summary.roles)} and trains nothing."
     if summary.roles and "evaluate" not in summary.roles and name not in _TRAINING_PARTS:
-        return f"There is no {file}: this site takes part in {', '.join(summary.roles)} and evaluates nothing."
+        return f"There is no {file}: this site takes part in {role_titles(summary.roles)} and evaluates nothing."
     return f"There is no {file}: the run had not reached this step here, or did not ask for it."
 
 

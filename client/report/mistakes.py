@@ -15,8 +15,15 @@ SCOPES = ("local", "federated")
 def mistakes_table(predictions: Sequence[Prediction], most: int = 10) -> Table | None:
     """The ``most`` patients with the most mistakes over all classifiers, the worst first.
 
-    Columns: wrong slices by each arm's classifiers, and the most confident mistake. None if nothing was wrong.
+    Args:
+        predictions: of every model; those outside ``SCOPES`` are passed over.
+        most: rows of the table.
+
+    Returns:
+        Columns: wrong slices by each arm's classifiers, and the most confident mistake. None if nothing was wrong.
     """
+    # Models of other sites, which are tested here for the cross-site matrix, are not this site's classifiers.
+    predictions = [p for p in predictions if p.scope in SCOPES]
     found = {(p.scope, p.arm) for p in predictions}
     scopes = [scope for scope in SCOPES if any(scope == s for s, _ in found)]
     arms = [arm for arm in ARMS if any(arm == a for _, a in found)]

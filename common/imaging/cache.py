@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import DataError
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.slices import PatientSlices
 
@@ -104,11 +105,17 @@ class PatientCache:
     Args:
         cache_dir: the folder of all caches; made if missing.
         key: what :func:`cache_key` gave.
+
+    Raises:
+        DataError: if the folder cannot be made or written to.
     """
 
     def __init__(self, cache_dir: Path, key: str) -> None:
         self.folder = cache_dir / key
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(cache_dir, error) from error
         for leftover in self.folder.glob(".writing-*"):
             if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -125,10 +132,15 @@ class PatientCache:
         return entry if entry.signature == current_signature and entry.patient == patient else None
 
     def store(self, entry: PreparedPatient, slices: PatientSlices | None) -> PreparedPatient:
-        """Writes one patient, all or nothing; returns the entry with its folder."""
+        """Writes one patient, all or nothing; returns the entry with its folder.
+
+        Raises:
+            DataError: if it cannot be written, e.g. because the disk is full.
+        """
         target = self._folder_of(entry.patient)
-        working = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
+        working = None
         try:
+            working = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
             if slices is not None:
                 for name, array in zip(ARRAYS, _arrays(slices), strict=True):
                     np.save(working / f"{name}.npy", np.ascontiguousarray(array))
@@ -136,13 +148,22 @@ class PatientCache:
             # A kill between these two lines loses this patient's old arrays only, and they are out of date.
             shutil.rmtree(target, ignore_errors=True)
             os.replace(working, target)
-        except BaseException:
-            shutil.rmtree(working, ignore_errors=True)
-            raise
+        except OSError as error:
+            raise _unwritable(self.folder.parent, error) from error
+        finally:
+            if working is not None:
+                shutil.rmtree(working, ignore_errors=True)
         return dataclasses.replace(entry, folder=target)
 
     def _folder_of(self, patient: str) -> Path:
         return self.folder / hashlib.sha256(patient.encode()).hexdigest()[:20]
+
+
+def _unwritable(cache_dir: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{cache_dir}: prepared slices cannot be written ({error.strerror or error}); "
+        "free some space there, or choose another cache folder"
+    )
 
 
 def _arrays(slices: PatientSlices) -> Sequence[np.ndarray[Any, Any]]:

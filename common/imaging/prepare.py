@@ -41,9 +41,15 @@ def prepare_cohort(
         cache_dir: the folder of all caches.
 
     Raises:
-        DataError: if nothing below ``root`` is usable; the text counts what was found and gives the first reasons.
+        DataError: if nothing below ``root`` is usable (the text counts what was found and gives the first reasons),
+            it may not be read, or the cache cannot be written.
     """
-    locations = sorted(reader.find(root), key=lambda location: location.patient)
+    try:
+        locations = sorted(reader.find(root), key=lambda location: location.patient)
+    except PermissionError as error:
+        raise DataError(
+            f"{error.filename or root}: not allowed to read; give the user of this program access"
+        ) from error
     key = cache_key(
         reader=repr(reader),
         root=str(root.resolve()),

@@ -177,7 +177,7 @@ def shared_span(intervals: Sequence[Interval | None], lowest: float = 0.0, highe
     values = [v for i in intervals if i is not None for v in (i.mean, i.low, i.high) if v is not None]
     if not values:
         return lowest, highest
-    ticks = nice_ticks(min(values), max(values), 4)
+    ticks = nice_ticks(min(values), max(values), 8)
     return max(lowest, ticks[0]), min(highest, ticks[-1])
 
 

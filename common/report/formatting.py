@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from common.results import Interval
 
@@ -110,6 +111,27 @@ def duration(seconds: float | None) -> str:
 def declared(count: int | None) -> str:
     """A count that a site was free to keep to itself."""
     return "not declared" if count is None else str(count)
+
+
+def moment(text: str) -> str:
+    """A time stamp as a person reads it; a text that is none stays as it is.
+
+    >>> moment("2000-01-31T07:43:14+00:00"), moment("yesterday")
+    ('2000-01-31 07:43 UTC', 'yesterday')
+    """
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return text
+
+
+def role_titles(roles: Iterable[str]) -> str:
+    """What a site takes part in.
+
+    >>> role_titles(["train", "evaluate"])
+    'training and evaluation'
+    """
+    return listed({"train": "training", "evaluate": "evaluation"}.get(role, role) for role in roles)
 
 
 def plural(count: int, noun: str, several: str | None = None) -> str:

@@ -54,7 +54,7 @@ def png_data_uri(image: npt.NDArray[Any], least: int = 192) -> str:
     factor = max(1, -(-least // min(grey.shape)))
     grey = grey.repeat(factor, axis=0).repeat(factor, axis=1)
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(grey).save(buffer, format="PNG")
     return _data_uri(buffer.getvalue())
 
 
@@ -79,11 +79,10 @@ def lesion_outline(labels: npt.NDArray[np.uint8]) -> str:
     'M1 1h2M1 2h2M1 1v1M3 1v1'
     """
     mask = np.pad(np.isin(labels, LESION_LABELS), 1)
-    height, width = labels.shape
     across = mask[:-1, 1:-1] != mask[1:, 1:-1]
     down = mask[1:-1, :-1] != mask[1:-1, 1:]
-    parts = [f"M{start} {y}h{length}" for y in range(height + 1) for start, length in _runs(across[y])]
-    parts += [f"M{x} {start}v{length}" for x in range(width + 1) for start, length in _runs(down[:, x])]
+    parts = [f"M{start} {y}h{length}" for y in np.flatnonzero(across.any(axis=1)) for start, length in _runs(across[y])]
+    parts += [f"M{x} {start}v{length}" for x in np.flatnonzero(down.any(axis=0)) for start, length in _runs(down[:, x])]
     return "".join(parts)
 
 

@@ -164,8 +164,8 @@ class Trainer(PairedTrainer[InsertionBatch]):
         generated = compose(made, images, region)
 
         self.discriminator.requires_grad_(True)
-        real_logits = self._judge(images, condition)
-        fake_logits = self._judge(generated.detach(), condition)
+        both = self._judge(torch.cat([images, generated.detach()]), torch.cat([condition, condition]))
+        real_logits, fake_logits = both.chunk(2)
         discriminator_loss = self.adversarial.discriminator(real_logits, fake_logits, weight)
         penalty = torch.zeros((), device=self.device)
         if c.gradient_penalty > 0:

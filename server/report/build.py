@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from common.files import write_bytes
 from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, in_order, scope_title
-from common.report.formatting import AUC, PERCENT, declared, duration, listed
+from common.report.formatting import AUC, PERCENT, declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import HeatMap, Table, figure, heat_map, number, word
@@ -61,6 +61,8 @@ def build_study_report(run_dir: Path) -> Path:
         "study.html",
         SECTIONS,
         results=results,
+        started=moment(results.run.started),
+        finished=moment(results.run.finished or ""),
         question=question(results),
         answer=answer(results),
         summary=_summary(results),
@@ -167,7 +169,7 @@ def _sites_table(results: Results) -> Table:
             word(name),
             word(site.organ),
             word(" ".join((site.modality, *site.contrasts))),
-            word(listed(site.roles) if site.roles else "not declared"),
+            word(role_titles(site.roles) or "not declared"),
             number(declared(site.patients)),
             number(declared(site.slices)),
             number(declared(site.quarantined)),

@@ -84,7 +84,7 @@ class BratsReader:
             BadStudyError: a file is missing, unreadable or not a volume; grids differ; a value is NaN or infinite;
                 an image is constant; the mask holds a value that is no label.
         """
-        files = _by_role(location.files or tuple(_cases_in(location.path)[0].files))
+        files = _by_role(location.files or tuple(path for case in _cases_in(location.path) for path in case.files))
         missing = [contrast for contrast in self.contrasts if contrast not in files]
         if missing:
             raise BadStudyError(f"contrast {', '.join(missing)} is missing")
@@ -146,8 +146,10 @@ class _Volume:
         affine = affine @ inv_ornt_aff(turn, values.shape)
         x, y, z = (float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
         values = apply_orientation(values, turn).transpose(2, 1, 0)
-        if min(values.shape[1:]) < _SMALLEST_SIDE:
-            raise BadStudyError(f"{path.name}: slices of {values.shape[1]} x {values.shape[2]} voxels are too small")
+        if min(values.shape[1:]) < _SMALLEST_SIDE or len(values) == 0:
+            raise BadStudyError(
+                f"{path.name}: {len(values)} slices of {values.shape[1]} x {values.shape[2]} voxels are too small"
+            )
         return _Volume(path.name, values, affine, (z, y, x))
 
     def check_same_grid(self, other: "_Volume") -> None:

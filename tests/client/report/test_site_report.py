@@ -73,6 +73,12 @@ def test_the_worst_mistakes_are_those_that_the_predictions_hold(write_site: Writ
     assert f"p = {most_confident['probability']:.3f}" in table.rows[0][-1].text
 
 
+def test_models_of_other_sites_are_not_counted_among_this_sites_mistakes(write_site: Write) -> None:
+    predictions = read_inputs(write_site() / "results").predictions
+    other = [p.model_copy(update={"scope": "cross_site", "arm": "hospital2", "probability": 1.0}) for p in predictions]
+    assert mistakes_table(predictions + other) == mistakes_table(predictions)
+
+
 def test_classifiers_without_a_mistake_are_said_to_have_none(write_site: Write) -> None:
     right = Prediction(arm="real", scope="local", patient="p", slice=0, truth=1, probability=0.9)
     assert mistakes_table([right]) is None

@@ -219,6 +219,34 @@ def test_a_folder_of_bad_studies_is_an_error_that_counts_and_explains(root, prep
     assert "anna: anna_flair.nii.gz: cannot be read" in str(caught.value)
 
 
+def test_a_full_disk_is_an_error_that_names_the_cache_and_leaves_no_remains(
+    root, prepare, tmp_path, monkeypatch
+) -> None:
+    def full(path: Path, array: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DataError, match=r"cache: prepared slices cannot be written \(No space left on device\)"):
+        prepare(root)
+    (key,) = (tmp_path / "cache").iterdir()
+    assert list(key.iterdir()) == []
+
+
+def test_a_cache_folder_that_is_a_file_is_an_error(root, prepare, tmp_path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(DataError, match="choose another cache folder"):
+        prepare(root)
+
+
+def test_a_folder_that_may_not_be_read_is_an_error(root, prepare, monkeypatch) -> None:
+    def forbidden(path: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(DataError, match="data: not allowed to read"):
+        prepare(root)
+
+
 def test_a_case_without_a_mask_is_quarantined(root, prepare) -> None:
     (root / "anna" / "anna_seg.nii.gz").unlink()
     (bad,) = prepare(root).quarantine

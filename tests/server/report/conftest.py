@@ -237,7 +237,7 @@ def results() -> Results:
 def write_study(tmp_path: Path) -> Callable[..., Path]:
     """Writes a run's folder: ``write_study(results, gallery=True)``."""
 
-    def write(results: Results, *, gallery: bool = True) -> Path:
+    def write(results: Results, *, gallery: bool = False) -> Path:
         run = tmp_path / "run"
         (run / "reference").mkdir(parents=True)
         (run / "results.json").write_text(results.model_dump_json(by_alias=True))

@@ -1,0 +1,168 @@
+"""Nothing of a patient leaves a site: planted strings and pixels are searched for in everything that does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from flwr.app import Message
+from tiny import TINY, write_patient, write_site
+
+from client.app import make_app, site_from_node_config
+from common.config import compose
+from common.progress import NoProgress
+from common.results import Results
+from server.app import run_study
+from server.settings import StudySettings
+from simulation.grid import InProcessGrid
+
+CANARY = "zqcanary"
+BLOCK = 8
+"""Consecutive pixels that count as a piece of a patient."""
+
+
+class ListeningGrid(InProcessGrid):
+    """Keeps everything that sites send."""
+
+    def __init__(self, files: list[Path]) -> None:
+        super().__init__(make_app(site_from_node_config), files)
+        self.left: list[tuple[str, bytes]] = []
+
+    def _run(self, message: Message) -> Message:
+        reply = super()._run(message)
+        self.left += [(message.metadata.message_type, piece) for piece in pieces_of(reply)]
+        return reply
+
+
+def pieces_of(reply: Message) -> Iterator[bytes]:
+    """All bytes of a reply: arrays, texts, numbers, names, or an error's reason."""
+    if reply.has_error():
+        yield (reply.error.reason or "").encode()
+        return
+    for name, record in reply.content.items():
+        yield name.encode()
+        for key, value in record.items():
+            yield key.encode()
+            yield value.numpy().tobytes() if hasattr(value, "numpy") else repr(value).encode()
+
+
+@dataclass(frozen=True)
+class Listened:
+    left: list[tuple[str, bytes]]
+    run_dir: Path
+    sites: Path
+
+
+def write_site_file(folder: Path, name: str, data: Path) -> Path:
+    home = folder / f"{CANARY}-home" / name
+    home.mkdir(parents=True)
+    values = {
+        "name": name,
+        "reader": "brats",
+        "organ": "brain",
+        "path": str(data),
+        "threads": 1,
+        "share_site_model": True,
+        "folder": str(home),
+        "cache_dir": str(home / "cache"),
+        "weights": {"vgg19": f"/models/{CANARY}.pth"},
+    }
+    (home / "site.yaml").write_text(yaml.safe_dump(values))
+    return home / "site.yaml"
+
+
+@pytest.fixture(scope="module")
+def listened(tmp_path_factory: pytest.TempPathFactory) -> Listened:
+    """A finished study of two sound sites, one whose data are broken, and one that is too small to be shown."""
+    root = tmp_path_factory.mktemp("canaries")
+    files = []
+    for number, site in enumerate(("hospital1", "hospital2", "small", "broken"), start=1):
+        data = root / f"{CANARY}-data" / site
+        for index in range(4 if site == "small" else 10):
+            write_patient(data, f"{CANARY}-{site}-{index:02d}", tumour=index % 4 != 3, seed=100 * number + index)
+        if site == "broken":
+            for image in data.rglob("*_flair.nii.gz"):
+                image.write_bytes(b"broken")
+        files.append(write_site_file(root, site, data))
+    for number, part in enumerate(("pretraining", "selection", "final"), start=10):
+        write_site(root / "reference" / part, 4, seed=number)
+    experiment = compose([item for item in TINY if not item.startswith("site.")])
+    grid = ListeningGrid(files)
+    run_dir = root / "coordinator" / "run"
+    run_study(
+        grid,
+        StudySettings(
+            experiment=experiment,
+            name="run",
+            run_dir=run_dir,
+            sites=4,
+            reference=root / "reference",
+            cache_dir=root / "coordinator" / "cache",
+            progress=NoProgress(),
+            engine="in_process",
+        ),
+    )
+    return Listened(grid.left, run_dir, root / f"{CANARY}-home")
+
+
+def test_every_action_was_listened_to(listened: Listened) -> None:
+    assert {action for action, _ in listened.left} == {
+        "query.hello", "train.gan", "query.synthesise", "evaluate.arms", "train.classifier", "evaluate.classifier",
+        "query.site_model",
+    }  # fmt: skip
+
+
+def test_no_planted_string_is_in_any_message(listened: Listened) -> None:
+    guilty = [(action, piece[:80]) for action, piece in listened.left if CANARY.encode() in piece.lower()]
+    assert guilty == []
+
+
+def test_no_planted_string_reaches_the_coordinators_files(listened: Listened) -> None:
+    guilty = [
+        file
+        for file in listened.run_dir.rglob("*")
+        if file.is_file() and CANARY.encode() in file.read_bytes() + file.name.encode()
+    ]
+    assert guilty == []
+
+
+def pixel_patterns(sites: Path) -> Iterator[tuple[str, bytes]]:
+    """A piece of each prepared slice, and of the same made slice, in the number formats that arrays have."""
+    for file in sites.rglob("images.npy"):
+        for image in np.load(file)[:, 0]:
+            middle = image[image.shape[0] // 2]
+            block = middle[len(middle) // 2 - BLOCK // 2 :][:BLOCK]
+            for dtype in (np.float16, np.float32, np.float64):
+                yield str(file), block.astype(dtype).tobytes()
+                yield str(file), (block.astype(np.float32) * 2 - 1).astype(dtype).tobytes()
+
+
+def test_no_piece_of_a_patients_slice_is_in_any_message(listened: Listened) -> None:
+    everything = b"\x00".join(piece for _, piece in listened.left)
+    patterns = list(pixel_patterns(listened.sites))
+    assert len(patterns) > 500
+    assert [file for file, pattern in patterns if pattern in everything] == []
+
+
+def test_the_search_would_find_a_piece_that_leaked(listened: Listened) -> None:
+    file, pattern = next(pixel_patterns(listened.sites))
+    assert pattern in np.load(file).tobytes()
+
+
+def test_counts_that_were_not_declared_are_absent(listened: Listened) -> None:
+    hellos = [piece for action, piece in listened.left if action == "query.hello"]
+    text = b"".join(hellos).decode()
+    assert '"patients":null' in text
+    assert '"slices":null' in text
+    assert '"examples":1' in text
+    assert "broken: its data cannot be used" in text
+
+
+def test_figures_of_fewer_than_five_patients_do_not_leave(listened: Listened) -> None:
+    tree = Results.model_validate_json((listened.run_dir / "results.json").read_text())
+    assert tree.arms["small"]["real"].accuracy.mean is None
+    assert tree.arms["small"]["real"].confusion is None
+    assert tree.arms["hospital1"]["real"].accuracy.mean is not None
+    assert (listened.sites / "small" / "runs" / "run" / "results" / "arms.json").exists()
