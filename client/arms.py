@@ -35,6 +35,12 @@ def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) 
     _keep(session, "blob", blob(slices, count, seed))
 
 
+def possible_arms(session: Session) -> list[str]:
+    """The study's arms that this site can train: those with made images only if it has made some."""
+    made = [arm for arm, (_, name) in SOURCES.items() if name is None or _file(session, name).exists()]
+    return [arm for arm in session.experiment.study.arms if arm in made]
+
+
 def training_sets(session: Session, arm: str) -> list[TrainingSet]:
     """Where ``arm`` draws its training slices from; with two sources, half from each.
 

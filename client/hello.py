@@ -25,11 +25,7 @@ def introduce(session: Session) -> SiteHello:
     notes: list[str] = []
     tasks: list[str] = []
     if "train" in settings.roles:
-        training = session.training
-        if _has_both_classes(training, least):
-            tasks += ["gan", "classifier"]
-        else:
-            notes.append("trains nothing: its training patients do not hold both classes")
+        tasks += _training_tasks(session.training, least, notes)
     if "evaluate" in settings.roles:
         tasks.append("evaluate")
         if len(split.test) < session.experiment.study.min_cell:
@@ -53,8 +49,16 @@ def introduce(session: Session) -> SiteHello:
     return hello
 
 
-def _has_both_classes(slices: Slices, least: int) -> bool:
-    return bool(len(slices.tumour_positions(least))) and bool(len(slices.healthy_positions()))
+def _training_tasks(training: Slices, least: int, notes: list[str]) -> list[str]:
+    """``classifier`` needs both classes, ``gan`` also masks; what is missing is noted."""
+    tumour = training.tumour_class(least)
+    if tumour.all() or not tumour.any():
+        notes.append("trains nothing: its training patients do not hold both classes")
+        return []
+    if not len(training.tumour_positions(least)) or not len(training.healthy_positions()):
+        notes.append("trains the classifier on real images only: its tumours have no masks")
+        return ["classifier"]
+    return ["gan", "classifier"]
 
 
 def _keep_summary(session: Session, hello: SiteHello) -> None:
@@ -74,7 +78,7 @@ def _keep_summary(session: Session, hello: SiteHello) -> None:
             "roles": hello.roles,
             "patients": {part: len(names) for part, names in parts.items()},
             "slices": {part: len(some) for part, some in slices.items()},
-            "tumour_slices": {part: int(np.sum(some.tumour_pixels >= least)) for part, some in slices.items()},
+            "tumour_slices": {part: int(np.sum(some.tumour_class(least))) for part, some in slices.items()},
             "quarantine": [{"patient": bad.patient, "reason": bad.reason} for bad in cohort.quarantine],
             "preprocessing": {**asdict(session.experiment.image), **asdict(session.preprocessing)},
             "declared": hello.model_dump(include={"examples", "patients", "slices", "quarantined"}),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.arms import made_images, make_images, training_sets
+from client.arms import made_images, make_images, possible_arms, training_sets
 from client.session import Session
 from common.errors import RefusalError
 from common.files import write_arrays, write_bytes, write_tensors
@@ -43,7 +43,7 @@ def run_arms(session: Session) -> SiteArms:
     batch_size = experiment.classifier.batch_size
     steps = federation.rounds * steps_per_round(federation, len(session.training), batch_size)
     shown: dict[str, ArmScores] = {}
-    for arm in experiment.study.arms:
+    for arm in possible_arms(session):
         started = time.monotonic()
         trainer = build_classifier_trainer(
             experiment, device=session.device, weights=session.weights, total_steps=steps

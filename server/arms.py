@@ -63,7 +63,6 @@ def local_arms(grid: Grid, settings: StudySettings, roster: Roster) -> dict[str,
 def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> FederatedArms:
     """Trains one federated classifier an arm and scores it on the test patients of the sites that trained it."""
     experiment = settings.experiment
-    members = roster.require("classifier", experiment.strategy.quorum)
     # Built only for its first weights, so the length of its schedule does not matter.
     trainer = build_classifier_trainer(
         experiment, device=torch.device("cpu"), weights=experiment.weights, total_steps=1
@@ -72,6 +71,10 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> Feder
     outcome = FederatedArms({}, {}, {})
     for arm in experiment.study.arms:
         phase = f"classifier/{arm}"
+        members = roster.require("classifier", experiment.strategy.quorum)
+        if arm != "real":
+            # Made images come from the sites that train the GAN, with their own masks.
+            members = [member for member in members if "gan" in member.hello.tasks]
         checkpoints = PhaseCheckpoints(settings.run_dir, phase)
         training = FederatedTraining(
             grid=grid,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from flwr.serverapp import Grid
 from torch import Tensor
@@ -116,8 +117,10 @@ class _RoundScoring:
     def keep_gallery(self) -> None:
         """The reference slices of the report, made by the round that the trainer holds, and by the rounds before."""
         outcome = self.evaluation.score(self.trainer, self.seed)
-        strip = [read_arrays(file)["images"] for file in sorted(self.folder.glob("images-*.npz"))]
+        files = sorted(self.folder.glob("images-*.npz"))
+        strip = [read_arrays(file)["images"] for file in files]
         gallery = outcome.gallery(self.settings.experiment.evaluation.gallery, strip)
+        gallery["rounds"] = np.array([int(file.stem.removeprefix("images-")) for file in files])
         write_arrays(self.settings.run_dir / "reference" / "gallery.npz", gallery)
 
 
