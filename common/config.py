@@ -11,6 +11,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -213,10 +214,16 @@ def compose(overrides: list[str]) -> Experiment:
     Raises:
         ConfigError: for an unknown key, a value of the wrong type or a group that does not exist.
     """
+    # Hydra cannot add an entry to a typed mapping, so a new site is merged in afterwards.
+    new_sites = [item for item in overrides if item.startswith(("+site.", "++site."))]
     try:
         with initialize_config_module("configs", version_base="1.3"):
-            composed = hydra_compose("config", overrides=overrides)
-        return _typed(composed)
+            composed = hydra_compose("config", overrides=[item for item in overrides if item not in new_sites])
+        # A plain copy: "+key=value" opens the typed config that Hydra returns, and would slip through.
+        tree = OmegaConf.create(OmegaConf.to_container(composed))
+        for override in OverridesParser.create().parse_overrides(new_sites):
+            OmegaConf.update(tree, override.key_or_group, override.value(), merge=True, force_add=True)
+        return _typed(tree)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_plain(error)) from error
 
@@ -259,9 +266,7 @@ def model_config(experiment: Experiment) -> Any:
 
 
 def _typed(tree: Any) -> Experiment:
-    # A plain copy first: "+key=value" opens the structured config that Hydra returns, and would slip through.
-    plain = OmegaConf.create(OmegaConf.to_container(tree))
-    experiment = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), plain))
+    experiment = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), tree))
     assert isinstance(experiment, Experiment)
     check(experiment)
     return experiment

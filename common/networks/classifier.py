@@ -43,23 +43,28 @@ class TumourClassifier(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with GroupNorm and a shortcut (He et al. 2016; Wu & He 2018); nothing in place."""
+    """Two 3x3 convolutions with GroupNorm and a shortcut (He et al. 2016; Wu & He 2018); nothing in place.
 
-    def __init__(self, inward: int, outward: int, stride: int) -> None:
+    Where the resolution is halved, the maps are averaged first: no pixel is skipped, and the convolutions stay cheap.
+    """
+
+    def __init__(self, inward: int, outward: int, *, halve: bool) -> None:
         super().__init__()
+        self.pool: nn.Module = nn.AvgPool2d(2) if halve else nn.Identity()
         self.body = nn.Sequential(
-            nn.Conv2d(inward, outward, 3, stride, 1, bias=False),
+            nn.Conv2d(inward, outward, 3, padding=1, bias=False),
             _group_norm(outward),
             nn.ReLU(),
-            nn.Conv2d(outward, outward, 3, 1, 1, bias=False),
+            nn.Conv2d(outward, outward, 3, padding=1, bias=False),
             _group_norm(outward),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or inward != outward:
-            self.shortcut = nn.Sequential(nn.Conv2d(inward, outward, 1, stride, bias=False), _group_norm(outward))
+        if inward != outward:
+            self.shortcut = nn.Sequential(nn.Conv2d(inward, outward, 1, bias=False), _group_norm(outward))
         self.activation = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(x)
         result: Tensor = self.activation(self.body(x) + self.shortcut(x))
         return result
 
@@ -80,13 +85,13 @@ class SmallResNet(TumourClassifier):
     def __init__(self, in_channels: int, *, width: int = 16) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(in_channels, width, 3, 1, 1, bias=False),
+            nn.Conv2d(in_channels, width, 5, stride=2, padding=2, bias=False),
             _group_norm(width),
             nn.ReLU(),
-            ResidualBlock(width, width, 2),
-            ResidualBlock(width, 2 * width, 2),
-            ResidualBlock(2 * width, 4 * width, 2),
-            ResidualBlock(4 * width, 4 * width, 1),
+            ResidualBlock(width, width, halve=False),
+            ResidualBlock(width, 2 * width, halve=True),
+            ResidualBlock(2 * width, 4 * width, halve=True),
+            ResidualBlock(4 * width, 4 * width, halve=False),
         )
         self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(8 * width, 1)

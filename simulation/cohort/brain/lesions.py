@@ -65,7 +65,7 @@ class Lesion:
         self.radius = float(rng.uniform(9, 21))
         stretch = rng.uniform(0.78, 1.28, 3)
         self._stretch = stretch / np.cbrt(stretch.prod())
-        self.conspicuity = float(rng.uniform(0.5, 1.0))
+        self.conspicuity = float(rng.uniform(0.55, 1.0))
         self._roughness = rng.uniform(0.12, 0.3)
         self._rim = rng.uniform(1.8, 4.0)
         self._reach = rng.uniform(*_REACH[self.kind]) * self.radius

@@ -1,0 +1,84 @@
+"""The schema of an experiment: what it accepts, refuses, and keeps at home."""
+
+import pytest
+
+from common.config import LOCAL_SECTIONS, compose, from_yaml, model_config, to_yaml
+from common.errors import ConfigError
+
+
+def test_a_resolved_experiment_comes_back_from_its_yaml() -> None:
+    experiment = compose(["preset=demo", "seed=3", "site.hospital1.path=/data/x"])
+    assert from_yaml(to_yaml(experiment)) == experiment
+
+
+def test_what_is_sent_to_sites_holds_no_local_section() -> None:
+    experiment = compose(["site.hospital1.path=/data/secret", "simulation.cache_dir=/data/cache"])
+    text = to_yaml(experiment, leaving=True)
+    assert "/data" not in text
+    assert not any(f"\n{section}:" in text for section in LOCAL_SECTIONS)
+    assert from_yaml(text).federation == experiment.federation
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("colour=red", "colour"),
+        ("+colour=red", "colour"),
+        ("federation.roundz=3", "roundz"),
+        ("+federation.roundz=3", "roundz"),
+        ("federation.rounds=many", "many"),
+        ("federation.rounds=0", "federation.rounds=0"),
+        ("preset=none", "preset"),
+        ("image.size=50", "multiple of 32"),
+        ("study.arms=[real,guess]", "guess"),
+        ("strategy.quorum=0", "quorum"),
+        ("strategy.deadline=-1", "deadline"),
+        ("federation.share=nothing", "share"),
+        ("simulation.engine=mpi", "in_process or ray"),
+        ("split.train=0.9", "fractions"),
+        ("site.hospital1.colour=red", "colour"),
+        ("a=b=c", "a"),
+    ],
+)
+def test_a_wrong_override_is_refused_and_named(override: str, named: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose([override])
+    assert named in str(error.value)
+    assert "To append" not in str(error.value)
+
+
+def test_a_new_site_can_be_added_by_override() -> None:
+    added = compose(["+site.hospital4={reader: brats, organ: brain, path: /data/four}"])
+    assert added.site["hospital4"].path == "/data/four"
+    assert compose(["+site.hospital4.path=/data/four"]).site["hospital4"].reader == "brats"
+    with pytest.raises(ConfigError, match="colour"):
+        compose(["+site.hospital4.colour=red"])
+
+
+def test_a_key_that_the_model_does_not_know_is_refused() -> None:
+    with pytest.raises(ConfigError, match="colour"):
+        model_config(compose(["+model.colour=3"]))
+
+
+def test_a_model_name_cannot_reach_other_modules() -> None:
+    for name in ("trainer", "os", "../cgan", "steps.x"):
+        experiment = compose([])
+        experiment.model["name"] = name
+        with pytest.raises(ConfigError, match="unknown model"):
+            model_config(experiment)
+
+
+def test_text_that_is_not_yaml_is_refused() -> None:
+    with pytest.raises(ConfigError, match="YAML"):
+        from_yaml("a: [1")
+
+
+def test_the_paper_preset_has_the_source_studys_numbers() -> None:
+    experiment = compose(["preset=paper"])
+    model = model_config(experiment)
+    assert experiment.image.size == 256
+    assert (experiment.split.train, experiment.split.validation, experiment.split.test) == (0.7, 0.2, 0.1)
+    assert (model.learning_rate, model.batch_size, experiment.federation.rounds) == (2e-4, 8, 200)
+    assert experiment.federation.local_steps == 0  # a pass over the data: rounds are epochs
+    assert (model.perceptual, model.crop, experiment.classifier.network) == ("vgg19", 0, "resnet50")
+    assert experiment.evaluation.features == "inception_v3"
