@@ -1,11 +1,14 @@
 """What the three commands share: exit codes and the way an error is shown."""
 
+import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
-from common.errors import OncofedError
+from common.bundle import PACKAGES
+from common.errors import ConfigError, OncofedError
 
 EXIT_CODES = """exit codes:
   0    done
@@ -16,6 +19,23 @@ EXIT_CODES = """exit codes:
   130  interrupted"""
 
 
+def check_installation() -> None:
+    """Our packages have common names, so another package's folder could be taken for one of them.
+
+    Raises:
+        ConfigError: if one of them is not part of the installation that this command belongs to.
+    """
+    home = Path(__file__).resolve().parents[1]
+    for package in PACKAGES:
+        found = importlib.util.find_spec(package)
+        origin = Path(found.origin).resolve() if found is not None and found.origin else None
+        if origin is None or origin.parents[1] != home:
+            raise ConfigError(
+                f"the package {package!r} is taken from {origin or 'nowhere'}, not from this installation ({home}); "
+                "remove that folder from PYTHONPATH or from the current folder, or install oncofed by itself"
+            )
+
+
 def run_command(command: Callable[[], None]) -> int:
     """Runs a command and returns its exit code; a known error is one readable paragraph on stderr."""
     # Set before Flower and Ray are asked for anything; nothing that runs in a hospital reports home.
@@ -23,6 +43,7 @@ def run_command(command: Callable[[], None]) -> int:
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        check_installation()
         command()
     except OncofedError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-
 ASKED, ANSWERED = "asked", "answered"
 """What a site does when all is well: a display may show it, a list of lines leaves it out."""
 

@@ -213,8 +213,8 @@ class UpdateCheck:
         """The L2 norm of the update, after every other check has passed.
 
         Raises:
-            UnacceptableError: for other keys, shapes or types, values that are not finite, a norm beyond the bound, or a
-                number of examples that was not declared.
+            UnacceptableError: for other keys, shapes or types, values that are not finite, a norm beyond the bound, or
+                a number of examples that was not declared.
         """
         if len(content.array_records) != 1 or len(content.metric_records) != 1:
             raise UnacceptableError("expected one set of arrays and one set of metrics")

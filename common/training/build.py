@@ -1,4 +1,4 @@
-"""From a study's configuration to a trainer: used alike by sites, which train it, and the coordinator, who scores it."""
+"""From a study's configuration to a trainer: sites train it, the coordinator scores it, all build it alike."""
 
 import math
 
@@ -22,6 +22,7 @@ def build_generator_trainer(
         weights=weights,
         seed=experiment.seed,
     )
+    trainer.generators_only = experiment.federation.share == "generator"
     return trainer
 
 
@@ -33,7 +34,7 @@ def build_classifier_trainer(
     total_steps: int,
     step: OptimiserStep = plain_step,
 ) -> classifier.Trainer:
-    """The trainer of ``experiment.classifier``, initialised from the study's seed; ``total_steps`` sets its schedule."""
+    """The trainer of ``experiment.classifier``, initialised from the study's seed; ``total_steps`` is its schedule."""
     return classifier.Trainer(
         experiment.classifier,
         image=experiment.image,

@@ -41,20 +41,20 @@ from common.training.trainer import (
 class Config:
     """What ``configs/model/cgan.yaml`` may say; each key is explained there."""
 
-    width: int = 24
+    width: int = 16
     depth: int = 3
     norm: str = "instance"
-    discriminator_width: int = 48
+    discriminator_width: int = 32
     discriminator_layers: int = 2
     crop: int = 32
     batch_size: int = 8
     learning_rate: float = 2e-4
-    discriminator_learning_rate: float = 2e-4
+    discriminator_learning_rate: float = 5e-5
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
-    decay_steps: int = 0
+    decay_steps: int = 600
     adversarial: str = "lsgan"
     adversarial_weight: float = 1.0
-    l1_weight: float = 5.0
+    l1_weight: float = 10.0
     perceptual: str = "efficientnet_lite0"
     perceptual_weight: float = 1.0
     gradient_penalty: float = 0.0

@@ -73,8 +73,8 @@ class SyntheticSlices:
 class Trainer(ABC, Generic[Batch]):
     """Local training of one model family at one site.
 
-    Subclasses fill ``networks`` (name -> module; everything in it crosses the wire, under ``<name>.<key>``) and
-    ``optimisers`` (name -> optimiser; private to the site) in ``__init__``.
+    Subclasses fill ``networks`` (name -> module; generators' names begin with ``generator``) and ``optimisers``
+    (name -> optimiser; private to the site) in ``__init__``.
     """
 
     exchange: ClassVar[Exchange] = Exchange.AVERAGE
@@ -91,6 +91,7 @@ class Trainer(ABC, Generic[Batch]):
         self.networks = {}
         self.optimisers = {}
         self.steps_done = 0
+        self.generators_only = False
 
     @abstractmethod
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Batch]:
@@ -100,11 +101,19 @@ class Trainer(ABC, Generic[Batch]):
     def train(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Takes one optimiser step (of each network) a batch; returns the mean of each loss over the batches."""
 
+    def shared_networks(self) -> dict[str, nn.Module]:
+        """The networks that cross the wire; with ``generators_only`` the discriminators stay at the site."""
+        return {
+            name: network
+            for name, network in self.networks.items()
+            if not self.generators_only or name.startswith("generator")
+        }
+
     def shared_arrays(self) -> dict[str, Tensor]:
-        """Weights and floating-point buffers of every network, detached, on the CPU, named ``<network>.<key>``."""
+        """Weights and floating-point buffers of the shared networks, detached, on the CPU, as ``<network>.<key>``."""
         return {
             f"{name}.{key}": tensor.detach().cpu().clone()
-            for name, network in self.networks.items()
+            for name, network in self.shared_networks().items()
             for key, tensor in network.state_dict().items()
             if tensor.is_floating_point()
         }
@@ -115,7 +124,7 @@ class Trainer(ABC, Generic[Batch]):
         Raises:
             ValueError: if names or shapes differ from this model's.
         """
-        for name, network in self.networks.items():
+        for name, network in self.shared_networks().items():
             own = network.state_dict()
             prefix = f"{name}."
             given = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
@@ -131,8 +140,12 @@ class Trainer(ABC, Generic[Batch]):
                     own[key].copy_(value)
 
     def private_state(self) -> dict[str, Tensor]:
-        """What must last at the site between rounds but never crosses the wire: optimisers and the step count."""
+        """What must last at the site but never crosses the wire: optimisers, steps, networks that are not shared."""
         state: dict[str, Tensor] = {"steps_done": torch.tensor(self.steps_done)}
+        shared = self.shared_networks()
+        for name, network in self.networks.items():
+            if name not in shared:
+                state |= {f"network.{name}.{key}": value.cpu().clone() for key, value in network.state_dict().items()}
         for name, optimiser in self.optimisers.items():
             for index, values in optimiser.state_dict()["state"].items():
                 for key, value in values.items():
@@ -145,6 +158,11 @@ class Trainer(ABC, Generic[Batch]):
         if not state:
             return
         self.steps_done = int(state["steps_done"])
+        shared = self.shared_networks()
+        for name, network in self.networks.items():
+            if name not in shared:
+                prefix = f"network.{name}."
+                network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         for name, optimiser in self.optimisers.items():
             restored: dict[int, dict[str, Tensor]] = {}
             for key, value in state.items():

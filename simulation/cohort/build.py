@@ -27,7 +27,7 @@ from simulation.cohort.brain.patient import PatientKey, make_patient
 from simulation.cohort.brain.scanner import scanner_named
 from simulation.cohort.brain.writing import write_brats_case
 
-VERSION = 2
+VERSION = 6
 """Raise when the same parameters give other pixels: every cached cohort is then made anew."""
 
 REFERENCE_PARTS = ("pretraining", "selection", "final")
@@ -93,8 +93,9 @@ def build_cohort(
         ConfigError: for an unknown scanner, a site name that cannot be a folder's, or impossible sizes.
         DataError: if the cohort cannot be written, or a worker process was killed.
 
-    Source of the workers' start: processes are spawned, so a script that calls this needs the usual
-    ``if __name__ == "__main__":`` guard unless ``cohort.workers`` is 1.
+    Note:
+        Worker processes are spawned, so a script that calls this needs the usual ``if __name__ == "__main__":`` guard
+        unless ``cohort.workers`` is 1.
     """
     _check(cohort, sites)
     root = cache_dir / "cohort"

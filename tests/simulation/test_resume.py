@@ -15,7 +15,10 @@ COMMAND = (sys.executable, "-c", "from simulation.cli import main; main()")
 
 def weights(run_dir: Path) -> dict[str, bytes]:
     """Everything that a study learns, by file."""
-    return {str(file.relative_to(run_dir)).replace(run_dir.name, "run"): file.read_bytes() for file in sorted(run_dir.rglob("*.safetensors"))}
+    return {
+        str(file.relative_to(run_dir)).replace(run_dir.name, "run"): file.read_bytes()
+        for file in sorted(run_dir.rglob("*.safetensors"))
+    }
 
 
 def start(arguments: list[str]) -> subprocess.Popen[bytes]:

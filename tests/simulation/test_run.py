@@ -105,3 +105,22 @@ def test_fedprox_pulls_the_weights_towards_the_global_ones(tiny_study: TinyStudy
         for folder in (plain, proximal)
     ]
     assert any(not weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+def test_discriminators_stay_at_the_site_when_only_the_generator_is_shared(
+    tiny_study: TinyStudy, tmp_path: Path
+) -> None:
+    folder = run(
+        tiny_study.with_output(
+            tmp_path, "classifier.federation.rounds=1", "study.arms=[real]", "federation.share=generator"
+        )
+    )
+    sent = read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00002.safetensors")
+    assert {name.split(".")[0] for name in sent} == {"generator"}
+    kept = [
+        read_tensors(folder / "sites" / site / "state" / folder.name / "gan" / "cgan" / "round-00002.safetensors")
+        for site in ("hospital1", "hospital2")
+    ]
+    own = [{k: v for k, v in state.items() if k.startswith("network.discriminator.")} for state in kept]
+    assert own[0]
+    assert any(not own[0][name].equal(own[1][name]) for name in own[0])

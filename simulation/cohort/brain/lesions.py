@@ -41,10 +41,10 @@ class LesionMaps:
 
 # Signal of (oedema, core, necrosis, rim) in the units of signal.TISSUE.
 _SIGNAL = {
-    "flair": (0.82, 0.80, 0.34, 0.74),
-    "t1ce": (0.50, 0.46, 0.30, 1.05),
+    "flair": (0.82, 0.80, 0.48, 0.74),
+    "t1ce": (0.50, 0.46, 0.40, 1.05),
     "t2": (0.78, 0.82, 1.00, 0.70),
-    "t1": (0.56, 0.50, 0.32, 0.62),
+    "t1": (0.56, 0.50, 0.44, 0.62),
 }
 
 _REACH = {Kind.RING: (0.5, 1.1), Kind.SOLID: (0.2, 0.7), Kind.INFILTRATIVE: (0.3, 0.9)}
@@ -65,7 +65,7 @@ class Lesion:
         self.radius = float(rng.uniform(9, 21))
         stretch = rng.uniform(0.78, 1.28, 3)
         self._stretch = stretch / np.cbrt(stretch.prod())
-        self.conspicuity = float(rng.uniform(0.55, 1.0))
+        self.conspicuity = float(rng.uniform(0.48, 1.0))
         self._roughness = rng.uniform(0.12, 0.3)
         self._rim = rng.uniform(1.8, 4.0)
         self._reach = rng.uniform(*_REACH[self.kind]) * self.radius
@@ -89,6 +89,8 @@ class Lesion:
         offsets = [o / np.float32(s) for o, s in zip(grid.offsets(self.centre), self._stretch, strict=True)]
         distance = np.sqrt(offsets[0] ** 2 + offsets[1] ** 2 + offsets[2] ** 2)
         outside = distance - self.radius * (1 + self._roughness * noise["surface"])
+        # A tumour does not grow through the surface of the brain: it ends there, rim and all.
+        outside = np.maximum(outside, np.float32(14) * (np.float32(0.74) - anatomy.depth))
         inside_brain = anatomy.brain & (anatomy.depth > 0.66)
 
         # Oedema runs along white matter, stops short of cortex and never fills fluid.
