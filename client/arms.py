@@ -29,10 +29,11 @@ assert tuple(SOURCES) == ARMS
 def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
     """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each."""
     slices = session.training
+    least = session.experiment.study.min_tumour_pixels
     count = max(2, round(session.experiment.study.synthetic_ratio * len(slices)))
     _keep(session, "synthetic", trainer.synthesise(slices, count, seed))
-    _keep(session, "copy_paste", copy_and_paste(slices, count, seed))
-    _keep(session, "blob", blob(slices, count, seed))
+    _keep(session, "copy_paste", copy_and_paste(slices, count, seed, min_pixels=least))
+    _keep(session, "blob", blob(slices, count, seed, min_pixels=least))
 
 
 def possible_arms(session: Session) -> list[str]:

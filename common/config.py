@@ -79,7 +79,6 @@ class ClassifierConfig:
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     weight_decay: float = 1.0e-2
-    steps: int = 200
     federation: FederationConfig = field(default_factory=lambda: FederationConfig(rounds=4, local_steps=50))
 
 

@@ -51,7 +51,7 @@ class Config:
     learning_rate: float = 2e-4
     discriminator_learning_rate: float = 5e-5
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
-    decay_steps: int = 600
+    decay_steps: int = 0
     adversarial: str = "lsgan"
     adversarial_weight: float = 1.0
     l1_weight: float = 10.0

@@ -64,7 +64,7 @@ class Trainer(BaseTrainer[ClassifierBatch]):
     """Trains one classifier at one site.
 
     Args:
-        config: network, rates and number of steps.
+        config: network and rates.
         image: size of a slice.
         contrasts: channels of a slice.
         device: where the network lives.
@@ -72,7 +72,7 @@ class Trainer(BaseTrainer[ClassifierBatch]):
         weights: files of pre-trained weights (ResNet-50's, if ``config.pretrained``).
         seed: of the first weights.
         min_tumour_pixels: from how many lesion pixels a slice counts as tumour (only for ``batches`` of ``Slices``).
-        total_steps: length of the learning-rate schedule; ``config.steps`` if not given.
+        total_steps: length of the learning-rate schedule: steps a round times rounds.
 
     Raises:
         ConfigError: for an unknown network.
@@ -90,13 +90,13 @@ class Trainer(BaseTrainer[ClassifierBatch]):
         weights: WeightsConfig | None = None,
         seed: int,
         min_tumour_pixels: int = 12,
-        total_steps: int | None = None,
+        total_steps: int,
     ) -> None:
         super().__init__(device=device, step=step)
         self.config = config
         self.image = image
         self.min_tumour_pixels = min_tumour_pixels
-        self.total_steps = total_steps or config.steps
+        self.total_steps = total_steps
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "classifier", "weights"))
             self.classifier: TumourClassifier = build_classifier(

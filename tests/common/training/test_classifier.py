@@ -7,11 +7,20 @@ from common.imaging.slices import Slices
 from common.training.classifier import ClassifierBatch, Trainer, TrainingSet
 from common.training.trainer import SyntheticSlices
 
-SMALL = ClassifierConfig(width=4, batch_size=8, steps=20)
+SMALL = ClassifierConfig(width=4, batch_size=8)
 
 
-def make(config: ClassifierConfig = SMALL, seed: int = 1, contrasts: tuple[str, ...] = ("flair",)) -> Trainer:
-    return Trainer(config, image=ImageConfig(size=64), contrasts=contrasts, device=torch.device("cpu"), seed=seed)
+def make(
+    config: ClassifierConfig = SMALL, seed: int = 1, contrasts: tuple[str, ...] = ("flair",), total_steps: int = 20
+) -> Trainer:
+    return Trainer(
+        config,
+        image=ImageConfig(size=64),
+        contrasts=contrasts,
+        device=torch.device("cpu"),
+        seed=seed,
+        total_steps=total_steps,
+    )
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -79,7 +88,7 @@ def test_batches_are_the_same_for_the_same_seed(slices: Slices) -> None:
 
 
 def test_learns_the_bright_lesions_of_the_fixture(slices: Slices) -> None:
-    trainer = make(ClassifierConfig(width=4, batch_size=8, steps=60, learning_rate=5e-3))
+    trainer = make(ClassifierConfig(width=4, batch_size=8, learning_rate=5e-3), total_steps=60)
     losses = trainer.train(trainer.batches(slices, 60, 1))
     assert set(losses) == {"loss", "accuracy"}
     tumour = torch.from_numpy(slices.tumour_pixels >= 12)
