@@ -31,6 +31,12 @@ SEAT_STEP = 4.0
 """mm between the places where a lesion may be centred."""
 
 
+LARGEST_SHARE = 0.7
+"""Of a slab's slices, most that may show the lesion: a patient with a tumour has slices without it, too."""
+
+MOST_DRAWS = 50
+
+
 @dataclass(frozen=True)
 class PatientKey:
     """Everything that decides what one patient looks like.
@@ -82,12 +88,9 @@ def make_patient(key: PatientKey) -> Volumes:
     outline = head.on(overview)
     tumour_seats, finding_seats = _seats(overview, outline)
     # A patient without a tumour has one drawn as well: it decides the slab, so that the slab tells nothing.
-    lesion = Lesion(rng, tumour_seats[rng.integers(len(tumour_seats))] + rng.uniform(-2, 2, 3))
+    lesion, first = _lesion_and_first_slice(rng, head, tumour_seats, key.slices)
     confounders = Confounders(rng, finding_seats)
-    first, stop = 0, VOLUME_SHAPE[0]
-    if key.slices < VOLUME_SHAPE[0]:
-        first = _first_slice(rng, head, lesion, key.slices)
-        stop = first + key.slices
+    stop = min(VOLUME_SHAPE[0], first + key.slices)
 
     low, high = max(0, first - MARGIN), min(VOLUME_SHAPE[0], stop + MARGIN)
     inner = slice(first - low, stop - low)
@@ -143,28 +146,57 @@ def _seats(grid: Grid, anatomy: Anatomy) -> tuple[npt.NDArray[np.float64], npt.N
     return places[0], places[1]
 
 
-def _first_slice(rng: np.random.Generator, head: Head, lesion: Lesion, slices: int) -> int:
-    """Where a slab begins that holds between a third and six tenths lesion slices, or all of a small lesion."""
-    wanted = round(slices * rng.uniform(0.34, 0.58))
-    share_below = rng.random()
-    lesion_on_top = bool(rng.random() < 0.5)
-    centre = round(float(lesion.centre[0]))
-    reach = round(2.2 * lesion.radius) + 8
+def _lesion_and_first_slice(
+    rng: np.random.Generator, head: Head, seats: npt.NDArray[np.float64], slices: int
+) -> tuple[Lesion, int]:
+    """A lesion, and where a slab begins that shows it and leaves slices free of it.
+
+    A lesion that fills any slab around it, or hardly reaches one, is drawn again.
+
+    Raises:
+        RuntimeError: if no lesion fits; no valid number of slices is known for which that happens.
+    """
+    for _ in range(MOST_DRAWS):
+        lesion = Lesion(rng, seats[rng.integers(len(seats))] + rng.uniform(-2, 2, 3))
+        if slices >= VOLUME_SHAPE[0]:
+            return lesion, 0
+        present = _lesion_slices(head, lesion)
+        if len(present) == 0:
+            continue
+        first = _first_slice(rng, int(present[0]), int(present[-1]), slices)
+        shown = np.count_nonzero((present >= first) & (present < first + slices))
+        if min(4, slices // 4) <= shown <= LARGEST_SHARE * slices:
+            return lesion, first
+    raise RuntimeError(f"no lesion fits a slab of {slices} slices after {MOST_DRAWS} draws")
+
+
+def _lesion_slices(head: Head, lesion: Lesion) -> npt.NDArray[np.float32]:
+    """Positions of the slices that hold lesion, seen on a grid that is coarse in the plane."""
+    reach = round(2.6 * lesion.radius) + 12
     z, y, x = (
         np.arange(-reach, reach + 1, step, dtype=np.float32) + np.float32(round(middle))
         for middle, step in zip(lesion.centre, (1, SEAT_STEP, SEAT_STEP), strict=True)
     )
     grid = Grid(z, y, x)
     maps = lesion.on(grid, head.on(grid, lesion.mass_effect(grid)))
-    present = grid.z[(maps.labels > 0).any(axis=(1, 2))]
-    bottom, top = (int(present[0]), int(present[-1])) if len(present) else (centre, centre)
-    if top - bottom + 1 <= wanted:
-        first = bottom - round(share_below * (slices - (top - bottom + 1)))
+    present: npt.NDArray[np.float32] = z[(maps.labels > 0).any(axis=(1, 2))]
+    return present
+
+
+def _first_slice(rng: np.random.Generator, bottom: int, top: int, slices: int) -> int:
+    """Where a slab begins that holds between a third and six tenths lesion slices, or all of a small lesion."""
+    wanted = round(slices * rng.uniform(0.34, 0.58))
+    share_below = rng.random()
+    lesion_on_top = int(rng.random() < 0.5)
+    height = top - bottom + 1
+    highest = max(LOWEST, HIGHEST - slices)
+    if height <= wanted:
+        first = bottom - round(share_below * (slices - height))
     else:
         choices = [top - wanted + 1, bottom + wanted - slices]
-        fitting = [c for c in choices if LOWEST <= c <= HIGHEST - slices]
-        first = choices[lesion_on_top] if len(fitting) != 1 else fitting[0]
-    return int(np.clip(first, LOWEST, max(LOWEST, HIGHEST - slices)))
+        fitting = [choice for choice in choices if LOWEST <= choice <= highest]
+        first = fitting[0] if len(fitting) == 1 else choices[lesion_on_top]
+    return int(np.clip(first, LOWEST, highest))
 
 
 def _whole_slices(part: npt.NDArray[Scalar], window: Window) -> npt.NDArray[Scalar]:

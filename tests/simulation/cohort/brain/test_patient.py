@@ -7,8 +7,17 @@ from common.errors import ConfigError
 from simulation.cohort.brain.anatomy import HEAD_CENTRE, Head, load_template
 from simulation.cohort.brain.confounders import Confounders
 from simulation.cohort.brain.lesions import Kind, Lesion
-from simulation.cohort.brain.patient import WINDOW, PatientKey, Volumes, make_patient
-from simulation.cohort.brain.scanner import SCANNERS
+from simulation.cohort.brain.patient import (
+    HIGHEST,
+    LOWEST,
+    WINDOW,
+    PatientKey,
+    Volumes,
+    _lesion_and_first_slice,
+    _lesion_slices,
+    make_patient,
+)
+from simulation.cohort.brain.scanner import SCANNERS, acquire
 from simulation.cohort.brain.signal import healthy_images
 from simulation.cohort.fields import Grid
 
@@ -189,17 +198,37 @@ def test_ring_tumours_enhance_around_necrosis_and_infiltrative_ones_do_not() -> 
 
 
 def test_scanners_differ_in_noise_and_scale() -> None:
-    """Noise is measured as the difference of neighbours in white matter; the scale as the median."""
+    """On a flat signal, where neighbours differ by noise alone; averaged over days, which differ too."""
+    grid = Grid.regular((0, 0, 0), (12, 60, 60))
+    brain = np.ones(grid.shape, bool)
     noise, scale = {}, {}
-    for name in SCANNERS:
-        values = make_patient(replace(KEY, scanner=name, tumour=False, slices=4)).images["t1"].astype(float)
-        centre = values
-        bright = centre > np.percentile(centre[centre > 0], 60)
-        pairs = bright[:, :, 1:] & bright[:, :, :-1]
-        noise[name] = np.median(np.abs(np.diff(centre, axis=2))[pairs]) / np.median(centre[bright])
-        scale[name] = np.median(centre[bright])
+    for name, scanner in SCANNERS.items():
+        days = []
+        for day in range(6):
+            flat = {contrast: np.ones(grid.shape, np.float32) for contrast in ("t1", "t1ce", "t2", "flair")}
+            days += acquire(flat, brain, grid, slice(2, 10), scanner, np.random.default_rng(day)).values()
+        values = np.stack(days).astype(float)
+        scale[name] = values.mean()
+        noise[name] = np.diff(values, axis=3).std() / np.sqrt(2) / scale[name]
     assert noise["a"] < noise["b"] < noise["c"] < noise["external"]
     assert scale["c"] < scale["a"] < scale["b"]
+    for name, scanner in SCANNERS.items():
+        assert noise[name] == pytest.approx(scanner.noise, rel=0.15)
+        assert scale[name] == pytest.approx(scanner.scale, rel=0.2)
+
+
+def test_slab_of_any_size_shows_lesion_and_leaves_slices_free_of_it() -> None:
+    """Over many heads, by the choice of the slab alone: a large lesion would fill one of 24 slices."""
+    for slices in (8, 24, 60):
+        for index in range(12):
+            rng = np.random.default_rng(index)
+            head = Head(rng)
+            seats = np.argwhere(np.ones((3, 3, 3))) * 10.0 + np.array([70.0, 110.0, 80.0])
+            lesion, first = _lesion_and_first_slice(rng, head, seats, slices)
+            present = _lesion_slices(head, lesion)
+            shown = ((present >= first) & (present < first + slices)).sum()
+            assert LOWEST <= first <= HIGHEST - slices
+            assert min(4, slices // 4) <= shown <= 0.7 * slices
 
 
 def test_unknown_scanner_is_named() -> None:
