@@ -150,7 +150,7 @@ class CohortConfig:
     external: int = 20
     reference: int = 16
     slices: int = 24
-    tumour_share: float = 0.7
+    tumour_share: float = 0.8
     workers: int = 0
     """Processes; 0 takes one a core."""
 

@@ -68,7 +68,6 @@ def make_cohort(overrides: list[str], sheet: Path) -> None:
     experiment = compose(overrides)
     progress = terminal_progress()
     try:
-        progress.phase("demo cohort", 1)
         folders = build_cohort(
             experiment.cohort,
             experiment.site,

@@ -27,7 +27,7 @@ from simulation.cohort.brain.patient import PatientKey, make_patient
 from simulation.cohort.brain.scanner import scanner_named
 from simulation.cohort.brain.writing import write_brats_case
 
-VERSION = 7
+VERSION = 8
 """Raise when the same parameters give other pixels: every cached cohort is then made anew."""
 
 REFERENCE_PARTS = ("pretraining", "selection", "final")
