@@ -76,7 +76,7 @@ def test_our_own_reader_takes_every_patient(small_cohort: CohortFolders) -> None
 def test_patients_with_a_tumour_are_those_that_were_planned(small_cohort: CohortFolders) -> None:
     cases = sorted(small_cohort.sites["north"].iterdir())
     have = [bool(np.asarray(volume(case, "seg").dataobj).any()) for case in cases]
-    assert have == tumour_flags(4, 0.7)
+    assert have == tumour_flags(4, CohortConfig().tumour_share)
     assert any(have)
     assert not all(have)
 

@@ -9,6 +9,7 @@ from simulation.cohort.brain.confounders import Confounders
 from simulation.cohort.brain.lesions import Kind, Lesion
 from simulation.cohort.brain.patient import (
     HIGHEST,
+    LARGEST_SHARE,
     LOWEST,
     WINDOW,
     PatientKey,
@@ -228,7 +229,7 @@ def test_slab_of_any_size_shows_lesion_and_leaves_slices_free_of_it() -> None:
             present = _lesion_slices(head, lesion)
             shown = ((present >= first) & (present < first + slices)).sum()
             assert LOWEST <= first <= HIGHEST - slices
-            assert min(4, slices // 4) <= shown <= 0.7 * slices
+            assert min(4, slices // 4) <= shown <= LARGEST_SHARE * slices
 
 
 def test_unknown_scanner_is_named() -> None:
