@@ -1,36 +1,22 @@
 """``oncofed-client``: a hospital's command."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from common.command import EXIT_CODES, run_command
+from common.command import Commands
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
-    options = _parser().parse_args(arguments)
-    sys.exit(run_command(lambda: options.run(options)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="oncofed-client",
-        description="Take part in a study with this hospital's data, which stay here.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(title="commands", required=True)
-    report = commands.add_parser(
+    commands = Commands("oncofed-client", "Take part in a study with this hospital's data, which stay here.")
+    report = commands.add(
         "report",
-        help="write this site's report, which may show patients and stays here",
-        description="Write a site's report from what its part in a run has left behind.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "write this site's report, which may show patients and stays here",
+        "Write a site's report from what its part in a run has left behind.",
+        _report,
     )
     report.add_argument("folder", type=Path, help="the site's folder of a run, e.g. runs/latest/sites/hospital1")
-    report.set_defaults(run=_report)
-    return parser
+    commands.main(arguments)
 
 
 def _report(options: argparse.Namespace) -> None:

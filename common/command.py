@@ -1,5 +1,6 @@
 """What the three commands share: exit codes and the way an error is shown."""
 
+import argparse
 import importlib.util
 import os
 import sys
@@ -17,6 +18,43 @@ EXIT_CODES = """exit codes:
   3    a site's data cannot be used
   4    the study cannot go on; it can be resumed
   130  interrupted"""
+
+
+class Commands:
+    """One of our command-line programs: a parser whose every command says its exit codes.
+
+    Args:
+        prog: the program's name.
+        description: what it is for.
+    """
+
+    def __init__(self, prog: str, description: str) -> None:
+        self.parser = argparse.ArgumentParser(
+            prog=prog,
+            description=description,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self._commands = self.parser.add_subparsers(title="commands", required=True)
+
+    def add(
+        self, name: str, summary: str, description: str, run: Callable[[argparse.Namespace], None], notes: str = ""
+    ) -> argparse.ArgumentParser:
+        """A command; ``run`` gets its options. ``notes`` stand before the exit codes in its help."""
+        command = self._commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=f"{notes}\n{EXIT_CODES}" if notes else EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    def main(self, arguments: list[str] | None) -> None:
+        """Runs the command that ``arguments`` (or the process's) name, and exits with its code."""
+        options = self.parser.parse_args(arguments)
+        sys.exit(run_command(lambda: options.run(options)))
 
 
 def check_installation() -> None:

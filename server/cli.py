@@ -1,36 +1,22 @@
 """``oncofed-server``: the coordinator's command."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from common.command import EXIT_CODES, run_command
+from common.command import Commands
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
-    options = _parser().parse_args(arguments)
-    sys.exit(run_command(lambda: options.run(options)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="oncofed-server",
-        description="Coordinate a study; this side never sees a patient.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(title="commands", required=True)
-    report = commands.add_parser(
+    commands = Commands("oncofed-server", "Coordinate a study; this side never sees a patient.")
+    report = commands.add(
         "report",
-        help="write the study report of a run",
-        description="Write the study report: reference images and what sites sent as aggregates.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "write the study report of a run",
+        "Write the study report: reference images and what sites sent as aggregates.",
+        _report,
     )
     report.add_argument("folder", type=Path, help="the run's folder, e.g. runs/latest")
-    report.set_defaults(run=_report)
-    return parser
+    commands.main(arguments)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from common.command import EXIT_CODES, run_command
+from common.command import Commands
 
 RUN_HELP = """overrides are Hydra's: key=value, group=choice. Examples:
   oncofed-simulation run                                      the demo
@@ -20,42 +20,28 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     given = sys.argv[1:] if arguments is None else arguments
     # `run` is also what happens when no command is named.
-    if not given or (given[0] not in ("run", "cohort", "-h", "--help")):
+    if not given or given[0] not in ("run", "cohort", "-h", "--help"):
         given = ["run", *given]
-    options = _parser().parse_args(given)
-    sys.exit(run_command(lambda: options.run(options)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="oncofed-simulation",
-        description="Run the whole study with simulated sites on this machine.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(title="commands", required=True)
-    run = commands.add_parser(
+    commands = Commands("oncofed-simulation", "Run the whole study with simulated sites on this machine.")
+    run = commands.add(
         "run",
-        help="run a study and write its reports (the default)",
-        description="Run a study and write its reports to runs/<name>/report and runs/<name>/sites/<site>/report.",
-        epilog=f"{RUN_HELP}\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "run a study and write its reports (the default)",
+        "Run a study and write its reports to runs/<name>/report and runs/<name>/sites/<site>/report.",
+        _run,
+        RUN_HELP,
     )
     run.add_argument("overrides", nargs="*", metavar="key=value", help="what differs from the preset")
-    run.set_defaults(run=_run)
-    cohort = commands.add_parser(
+    cohort = commands.add(
         "cohort",
-        help="make the demo cohort and draw a contact sheet",
-        description="Make the demo cohort (or find it in the cache) and draw a contact sheet of its patients.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "make the demo cohort and draw a contact sheet",
+        "Make the demo cohort (or find it in the cache) and draw a contact sheet of its patients.",
+        _cohort,
     )
     cohort.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. cohort.train=8 cohort.seed=3")
     cohort.add_argument(
         "--sheet", type=Path, default=Path("cohort.png"), metavar="PNG", help="where the contact sheet goes"
     )
-    cohort.set_defaults(run=_cohort)
-    return parser
+    commands.main(given)
 
 
 # The imports below wait until a command needs them: torch and Flower take seconds, and -h should not.

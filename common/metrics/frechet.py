@@ -45,7 +45,7 @@ def frechet_distance(real: Moments, synthetic: Moments) -> float:
 
     Returns:
         A distance >= 0 in squared feature units. Biased upward for small n: print it beside the real-against-real
-        floor (:func:`real_floor`).
+        floor (over :func:`disjoint_halves`).
 
     Raises:
         ValueError: if n < 2 or the feature sizes differ.
@@ -90,21 +90,6 @@ def frechet_distance_of(real: Tensor, synthetic: Tensor) -> float:
     cross = torch.linalg.svdvals(a @ b.T).sum()
     apart = (real.mean(0) - synthetic.mean(0)).square().sum()
     return max(0.0, float(apart + a.square().sum() + b.square().sum() - 2 * cross))
-
-
-def real_floor(features: Tensor, n: int, seed: int, draws: int = 4) -> float:
-    """What two samples of ``n`` real images are apart by: the least that a perfect generator could show.
-
-    Two disjoint sets of ``n`` features are drawn without replacement, ``draws`` times; the distances are averaged.
-
-    Raises:
-        ValueError: if there are fewer than 2n features, or n < 2.
-    """
-    if len(features) < 2 * n:
-        raise ValueError(f"the floor at n={n} needs {2 * n} real features, there are {len(features)}")
-    random = numpy_generator(seed, "real floor", n)
-    orders = [torch.from_numpy(random.permutation(len(features))) for _ in range(draws)]
-    return float(np.mean([frechet_distance_of(features[o[:n]], features[o[n : 2 * n]]) for o in orders]))
 
 
 def disjoint_halves(

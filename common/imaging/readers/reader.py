@@ -1,6 +1,5 @@
 """The shape of a reader: find studies cheaply, read one, refuse a bad one with a reason."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +28,3 @@ class Reader(Protocol):
             BadStudyError: truncated file, wrong shape, empty or mismatched mask, NaN, missing contrast.
         """
         ...
-
-
-def readable_studies(reader: Reader, root: Path) -> Iterator[StudyLocation]:
-    """The studies of ``root`` in the order in which they are prepared."""
-    yield from reader.find(root)

@@ -4,7 +4,7 @@ import torch
 from scipy.linalg import sqrtm
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from common.metrics.frechet import Moments, disjoint_halves, frechet_distance, frechet_distance_of, real_floor
+from common.metrics.frechet import Moments, disjoint_halves, frechet_distance, frechet_distance_of
 
 
 def features(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
@@ -83,24 +83,6 @@ def test_sets_that_cannot_be_compared_are_refused(bad):
 def test_moments_of_different_sizes_are_refused():
     with pytest.raises(ValueError, match="cannot compare"):
         frechet_distance(Moments.of(features(5, 3, 1)), Moments.of(features(5, 4, 1)))
-
-
-def test_the_floor_falls_with_n_and_repeats_with_its_seed():
-    values = features(400, 24, 5)
-    floors = [real_floor(values, n, seed=1) for n in (20, 60, 200)]
-    assert floors[0] > floors[1] > floors[2] > 0
-    assert real_floor(values, 60, seed=1) == floors[1]
-    assert real_floor(values, 60, seed=2) != floors[1]
-
-
-def test_the_floor_is_what_two_samples_of_one_distribution_show():
-    expected = np.mean([by_scipy(features(60, 24, 10 + i), features(60, 24, 50 + i)) for i in range(20)])
-    assert real_floor(features(2000, 24, 5), 60, seed=1, draws=20) == pytest.approx(expected, rel=0.15)
-
-
-def test_a_floor_without_enough_features_is_refused():
-    with pytest.raises(ValueError, match="needs 20 real features, there are 19"):
-        real_floor(features(19, 4, 1), 10, seed=1)
 
 
 def test_halves_hold_different_patients_and_equally_many_images():
