@@ -29,7 +29,9 @@ def introduce(session: Session) -> SiteHello:
     if "evaluate" in settings.roles:
         tasks.append("evaluate")
         if len(split.test) < session.experiment.study.min_cell:
-            notes.append(f"fewer than {session.experiment.study.min_cell} test patients: its figures are not shown")
+            notes.append(
+                f"fewer than {session.experiment.study.min_cell} test patients: its figures do not leave the site"
+            )
     declared = settings.declare_counts
     hello = SiteHello(
         site=settings.name,

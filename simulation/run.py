@@ -18,7 +18,7 @@ from simulation.folders import RunFolder
 from simulation.grid import InProcessGrid
 from simulation.progress import terminal_progress
 from simulation.ray import run_on_ray
-from simulation.sites import check_sites, prepare_everything, told
+from simulation.sites import check_sites, prepare_everything, told, with_absolute_paths
 
 RESUME = "resume="
 
@@ -35,7 +35,7 @@ def run(overrides: list[str]) -> Path:
     if resume:
         folder = RunFolder.resume(Path(resume[-1]), others)
     else:
-        experiment = compose(others)
+        experiment = with_absolute_paths(compose(others))
         check_sites(experiment)
         folder = RunFolder.new(experiment)
     progress = terminal_progress()
@@ -65,13 +65,13 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
 
 def make_cohort(overrides: list[str], sheet: Path) -> None:
     """Makes the demo cohort, says where it is, and draws a contact sheet."""
-    experiment = compose(overrides)
+    experiment = with_absolute_paths(compose(overrides))
     progress = terminal_progress()
     try:
         folders = build_cohort(
             experiment.cohort,
             experiment.site,
-            Path(experiment.simulation.cache_dir).resolve(),
+            Path(experiment.simulation.cache_dir),
             told(progress, "demo cohort"),
         )
     finally:

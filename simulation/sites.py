@@ -1,13 +1,14 @@
 """From the simulated sites of a configuration to data on disk and one ``site.yaml`` each."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from client.site import SiteSettings, load_site, save_site
-from common.config import Experiment, SiteConfig
+from common.config import Experiment, SiteConfig, WeightsConfig
 from common.errors import ConfigError, DataError
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
@@ -20,6 +21,25 @@ from simulation.cohort.build import build_cohort
 from simulation.folders import RunFolder
 
 Result = TypeVar("Result")
+
+DOWNLOAD = "download"
+"""Stands in place of a path where weights are to be fetched."""
+
+
+def with_absolute_paths(experiment: Experiment) -> Experiment:
+    """The same experiment with every path made absolute: a run may be resumed from another folder."""
+
+    def absolute(path: str | None) -> str | None:
+        return path if path in (None, DOWNLOAD) else str(Path(str(path)).expanduser().resolve())
+
+    made = deepcopy(experiment)
+    for site in made.site.values():
+        site.path = absolute(site.path)
+    made.reference.path = absolute(made.reference.path)
+    made.weights = WeightsConfig(**{name: absolute(path) for name, path in asdict(made.weights).items()})
+    made.simulation.cache_dir = str(Path(made.simulation.cache_dir).expanduser().resolve())
+    made.simulation.runs_dir = str(Path(made.simulation.runs_dir).expanduser().resolve())
+    return made
 
 
 def check_sites(experiment: Experiment) -> None:
@@ -36,7 +56,7 @@ def check_sites(experiment: Experiment) -> None:
             raise ConfigError(f"site.{name}.organ={site.organ}: there is no preprocessing.{site.organ}")
         reader = _reader(experiment, site)
         if site.path is not None:
-            _naming(name, partial(reader.find, Path(site.path).expanduser()))
+            _naming(name, partial(reader.find, Path(site.path)))
 
 
 def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[StudySettings, list[Path]]:
@@ -46,11 +66,11 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
         DataError: naming the site whose data cannot be used.
     """
     experiment = folder.experiment
-    cache = Path(experiment.simulation.cache_dir).resolve()
+    cache = Path(experiment.simulation.cache_dir)
     wanted = {name: site for name, site in experiment.site.items() if site.path is None}
     demo = bool(wanted) or experiment.reference.path is None
-    paths = {name: Path(site.path).expanduser().resolve() for name, site in experiment.site.items() if site.path}
-    reference = Path(experiment.reference.path).expanduser().resolve() if experiment.reference.path else None
+    paths = {name: Path(site.path) for name, site in experiment.site.items() if site.path}
+    reference = Path(experiment.reference.path) if experiment.reference.path else None
     if demo:
         progress.message("making the demo cohort, or finding it in the cache")
         made = build_cohort(

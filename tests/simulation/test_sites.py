@@ -1,0 +1,33 @@
+"""From a configuration to sites."""
+
+from pathlib import Path
+
+import pytest
+
+from common.config import compose
+from common.errors import ConfigError
+from simulation.sites import check_sites, with_absolute_paths
+
+
+def test_paths_hold_from_every_folder_and_download_stays_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = compose(["preset=paper", "site.hospital1.path=data/a", "weights.vgg19=vgg19.pth"])
+    made = with_absolute_paths(given)
+    assert made.site["hospital1"].path == str(tmp_path / "data" / "a")
+    assert made.site["hospital2"].path is None
+    assert made.weights.vgg19 == str(tmp_path / "vgg19.pth")
+    assert made.weights.fid_inception == "download"
+    assert made.simulation.runs_dir == str(tmp_path / "runs")
+    assert given.site["hospital1"].path == "data/a"
+
+
+def test_a_study_without_sites_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no sites"):
+        check_sites(compose(["~site.hospital1", "~site.hospital2", "~site.hospital3", "~site.external"]))
+
+
+def test_an_organ_without_preprocessing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="preprocessing"):
+        check_sites(compose(["site.hospital1.organ=liver"]))
