@@ -178,9 +178,9 @@ def _limits(inputs: SiteInputs) -> list[str]:
     summary = inputs.summary
     if summary and summary.demo_cohort:
         found.append(
-            "The patients are those of the demo cohort: deformations of a few anatomies with lesions drawn into them. "
-            "Similarity and memorisation figures are optimistic on it, and no figure here says anything about clinical "
-            "data."
+            "The patients are those of the demo cohort: deformations of one anatomy for each organ, with lesions drawn "
+            "into them. Similarity and memorisation figures are optimistic on it, and no figure here says anything "
+            "about clinical data."
         )
     tests = summary.patients.test if summary else None
     if tests is not None:

@@ -11,8 +11,8 @@ def limits(results: Results) -> list[str]:
     found = []
     if results.run.demo_cohort:
         found += [
-            "The patients are those of the demo cohort: every one is a deformation of a few anatomies with a lesion "
-            "drawn into it. Training, test and reference patients resemble each other more than people do.",
+            "The patients are those of the demo cohort: every one is a deformation of one anatomy for each organ, with "
+            "a lesion drawn into it. Training, test and reference patients resemble each other more than people do.",
             "Similarity (SSIM, PSNR, Fréchet distance) and memorisation figures are therefore optimistic, and the "
             "lesions follow rules that a plain blob may meet as well as a generator does.",
             "The numbers of patients are small, so that the demo runs in minutes; its intervals are wide and its "

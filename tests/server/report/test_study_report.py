@@ -131,7 +131,7 @@ def test_the_demo_cohorts_limits_are_printed_if_it_was_used(demo: bool, results:
     own = results.model_copy(deep=True)
     own.run.demo_cohort = demo
     page = build_study_report(write_study(own)).read_text()
-    assert ("deformation of a few anatomies" in page) == demo
+    assert ("deformation of one anatomy for each organ" in page) == demo
     assert ("Contact sheet of the demo cohort" in page) == demo
     assert "FD-EffLite0 is a Fréchet distance of other features" in page
     assert "it is not FID" in page
