@@ -85,7 +85,7 @@ class Session:
     @cached_property
     def split(self) -> Split:
         """Training, validation and test patients; an external centre's are all test patients."""
-        names = [(patient.patient, patient.has_tumour) for patient in self.cohort.patients]
+        names = self.cohort.tumour_by_patient
         if "train" not in self.settings.roles:
             return everything_is_test(names)
         return split_patients(names, self.experiment.split)

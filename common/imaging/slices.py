@@ -141,10 +141,6 @@ class Slices:
         """(K,) the organ and contrast code of these slices."""
         return condition_code(self.organ, self.contrasts)
 
-    def select(self, patients: Sequence[int]) -> "Slices":
-        """The slices of some of the patients, by index."""
-        return Slices(self.organ, self.contrasts, [self.patients[i] for i in patients])
-
 
 def _lesion_pixels(patient: PatientSlices) -> npt.NDArray[np.int64]:
     if patient.lesion_pixels is not None:

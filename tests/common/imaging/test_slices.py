@@ -44,12 +44,9 @@ def test_a_stated_tumour_without_a_mask_has_its_class_but_is_neither_masked_nor_
     assert slices.tumour_class(3).tolist() == [True, False, True, False]
 
 
-def test_selected_patients_keep_their_slices() -> None:
-    slices = Slices("brain", ("t1", "flair"), [patient("a", [0, 3]), patient("b", [5])])
-    chosen = slices.select([1])
-    assert [p.patient for p in chosen.patients] == ["b"]
-    assert chosen.tumour_pixels.tolist() == [5]
-    assert torch.equal(chosen.condition(), condition_code("brain", ["t1", "flair"]))
+def test_slices_carry_the_code_of_their_organ_and_contrasts() -> None:
+    slices = Slices("brain", ("t1", "flair"), [patient("a", [0, 3])])
+    assert torch.equal(slices.condition(), condition_code("brain", ["t1", "flair"]))
 
 
 def test_no_patients_are_no_slices() -> None:
