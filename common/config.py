@@ -33,11 +33,29 @@ class ImageConfig:
 
 @dataclass
 class PreprocessingConfig:
-    """The steps for one organ; each is its own function in ``common/imaging/preprocessing.py``."""
+    """The steps from a patient as stored to slices, in the order in which they run. A step that is off costs nothing.
 
+    Each is a function of its own below ``common/imaging/steps``.
+    """
+
+    skull_strip: bool = False
+    """MRI: take off the skull (deepbet, on T1 or the first contrast); for studies that are not stripped already."""
     bias_field: bool = False
+    """MRI: N4."""
+    spacing: list[float] | None = None
+    """Resample to these millimetres along (z, y, x); 0 keeps an axis, null keeps all."""
+    crop: str = "foreground"
+    """What the slices show: ``foreground`` (the head or body), ``organ`` (a box around it), or ``each_lung``."""
+    margin: float = 10.0
+    """Millimetres kept around the organ's box."""
+    median: int = 0
+    """Radius in pixels of an in-plane median filter."""
     window: list[float] = field(default_factory=lambda: [-2.5, 4.5])
     """Fixed window mapped to [0, 1]: z-scores for MRI, HU for CT."""
+    stretch: list[float] | None = None
+    """Percentiles of what is inside that become 0 and 1 (per patient), e.g. [1, 99]."""
+    equalise: bool = False
+    """Histogram equalisation of what is inside."""
 
 
 @dataclass

@@ -16,6 +16,30 @@ LESION_LABELS = (1, 2, 4)
 
 
 @dataclass(frozen=True)
+class Lesion:
+    """One lesion as its data set describes it, for tasks beside "is there a tumour".
+
+    Attributes:
+        centre: index along (z, y, x) of the patient's volume.
+        volume_mm3: of its mask.
+        readers: how many readers marked it; 1 where a data set has one reading only.
+        malignancy: median rating, 1 (benign) to 5 (malignant); None where it was not rated.
+    """
+
+    centre: tuple[float, float, float]
+    volume_mm3: float
+    readers: int = 1
+    malignancy: float | None = None
+
+    @property
+    def is_malignant(self) -> bool | None:
+        """LIDC's usual reading of the median: above 3 malignant, below 3 benign, 3 undecided (None)."""
+        if self.malignancy is None or self.malignancy == 3:
+            return None
+        return self.malignancy > 3
+
+
+@dataclass(frozen=True)
 class Patient:
     """One patient's study as a stack of axial slices.
 
@@ -31,6 +55,9 @@ class Patient:
         spacing_known: False where ``spacing`` is a stand-in.
         tumour_slices: (Z,) bool, the class that the data set states for each slice; None where ``labels`` say it all.
             A slice that is True here without a lesion label has a tumour whose mask is unknown.
+        organ_mask: (Z, Y, X) uint8, 1 in the organ itself (its lesions included); None where the data set has none.
+        lesions: what is known of single lesions; empty where the data set says nothing beyond the mask.
+        identifying: header fields that may identify the person, by their DICOM keyword (never their values).
     """
 
     patient: str
@@ -42,6 +69,9 @@ class Patient:
     source: Path
     spacing_known: bool = True
     tumour_slices: npt.NDArray[np.bool_] | None = None
+    organ_mask: npt.NDArray[np.uint8] | None = None
+    lesions: tuple[Lesion, ...] = ()
+    identifying: tuple[str, ...] = ()
 
     @property
     def modality(self) -> str:

@@ -20,7 +20,8 @@ class PatientSlices:
         patient: the site's own name for the patient.
         images: (Z, C, H, W) float16 in [0, 1]; background exactly 0.
         labels: (Z, H, W) uint8 with 0 and ``LESION_LABELS``.
-        foreground: (Z, H, W) uint8, 1 inside the organ or body.
+        foreground: (Z, H, W) uint8, 1 inside the head or body.
+        organ: (Z, H, W) uint8, 1 where a tumour of this organ can lie; None where that is the whole foreground.
         tumour_slices: (Z,) bool, the class stated for each slice by a data set whose tumours may lack a mask; None
             where ``labels`` say it all.
         lesion_pixels: (Z,) int64, pixels with a lesion label; counted from ``labels`` if None.
@@ -30,6 +31,7 @@ class PatientSlices:
     images: npt.NDArray[np.float16]
     labels: npt.NDArray[np.uint8]
     foreground: npt.NDArray[np.uint8]
+    organ: npt.NDArray[np.uint8] | None = None
     tumour_slices: npt.NDArray[np.bool_] | None = None
     lesion_pixels: npt.NDArray[np.int64] | None = None
 
@@ -41,13 +43,15 @@ class SliceBatch:
     Attributes:
         images: (B, C, H, W) float32 in [0, 1].
         labels: (B, H, W) uint8 with 0 and ``LESION_LABELS``.
-        foreground: (B, H, W) bool.
+        foreground: (B, H, W) bool, the head or body.
+        organ: (B, H, W) bool, where a tumour can lie.
         patients: (B,) int64, index into ``Slices.patients``.
     """
 
     images: Tensor
     labels: Tensor
     foreground: Tensor
+    organ: Tensor
     patients: Tensor
 
     def __len__(self) -> int:
@@ -126,11 +130,13 @@ class Slices:
         images = np.stack([self.patients[p].images[z] for p, z in pairs]).astype(np.float32)
         labels = np.stack([self.patients[p].labels[z] for p, z in pairs])
         foreground = np.stack([self.patients[p].foreground[z] for p, z in pairs]) > 0
+        organ = np.stack([_organ(self.patients[p])[z] for p, z in pairs]) > 0
         return SliceBatch(
-            torch.from_numpy(images),
-            torch.from_numpy(np.ascontiguousarray(labels)),
-            torch.from_numpy(foreground),
-            torch.from_numpy(self._owner[index].copy()),
+            images=torch.from_numpy(images),
+            labels=torch.from_numpy(np.ascontiguousarray(labels)),
+            foreground=torch.from_numpy(foreground),
+            organ=torch.from_numpy(organ),
+            patients=torch.from_numpy(self._owner[index].copy()),
         )
 
     def all(self) -> SliceBatch:
@@ -140,6 +146,10 @@ class Slices:
     def condition(self) -> Tensor:
         """(K,) the organ and contrast code of these slices."""
         return condition_code(self.organ, self.contrasts)
+
+
+def _organ(patient: PatientSlices) -> npt.NDArray[np.uint8]:
+    return patient.foreground if patient.organ is None else patient.organ
 
 
 def _lesion_pixels(patient: PatientSlices) -> npt.NDArray[np.int64]:

@@ -97,7 +97,13 @@ def _blend(source: SliceBatch, grid: Tensor, target: SliceBatch, mask: Tensor, s
 
 
 def _first(batch: SliceBatch, count: int) -> SliceBatch:
-    return SliceBatch(batch.images[:count], batch.labels[:count], batch.foreground[:count], batch.patients[:count])
+    return SliceBatch(
+        images=batch.images[:count],
+        labels=batch.labels[:count],
+        foreground=batch.foreground[:count],
+        organ=batch.organ[:count],
+        patients=batch.patients[:count],
+    )
 
 
 def _identity_grid(labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A site's tumour masks as a bank: drawn, deformed at random, and put inside another slice's foreground.
+"""A site's tumour masks as a bank: drawn, deformed at random, and put inside another slice's organ.
 
 Everything is drawn from a CPU generator that the caller seeds; positions are in pixels, label maps are uint8 with 0
 and ``LESION_LABELS``.
@@ -23,7 +23,7 @@ class Deformation:
         scale: smallest and largest size relative to the original.
         stretch: largest ratio by which one axis may exceed the other.
         elastic: standard deviation of the elastic displacement, as a share of the image's width.
-        inset: how many pixels inside the foreground's edge the mask's centre must lie.
+        inset: how many pixels inside the organ's edge the mask's centre must lie.
     """
 
     scale: tuple[float, float] = (0.7, 1.3)
@@ -90,15 +90,15 @@ def centroids(mask: Tensor) -> Tensor:
     return torch.where(area.unsqueeze(1) > 0, centre, middle)
 
 
-def draw_centres(foreground: Tensor, inset: int, generator: torch.Generator) -> Tensor:
-    """(N, 2) row and column: a random pixel at least ``inset`` inside each foreground (N, H, W).
+def draw_centres(organ: Tensor, inset: int, generator: torch.Generator) -> Tensor:
+    """(N, 2) row and column: a random pixel at least ``inset`` inside each organ (N, H, W).
 
-    A foreground too thin for the inset gives any of its pixels.
+    An organ too thin for the inset gives any of its pixels.
     """
-    inner = erode(foreground, inset).flatten(1)
-    usable = torch.where(inner.any(1, keepdim=True), inner, foreground.flatten(1))
+    inner = erode(organ, inset).flatten(1)
+    usable = torch.where(inner.any(1, keepdim=True), inner, organ.flatten(1))
     index = torch.multinomial(usable.float() + 1e-9, 1, generator=generator).squeeze(1)
-    return torch.stack([index // foreground.shape[2], index % foreground.shape[2]], dim=1).float()
+    return torch.stack([index // organ.shape[2], index % organ.shape[2]], dim=1).float()
 
 
 def random_grid(
@@ -170,7 +170,7 @@ class PlacedMasks:
     """Masks put into other slices.
 
     Attributes:
-        labels: (N, H, W) uint8, zero outside the foreground.
+        labels: (N, H, W) uint8, zero outside the organ.
         grid: (N, H, W, 2), where each pixel was sampled from in the source slice.
         source: the slices that the masks come from.
     """
@@ -182,7 +182,7 @@ class PlacedMasks:
 
 def place_masks(
     bank: MaskBank,
-    foreground: Tensor,
+    organ: Tensor,
     deformation: Deformation,
     *,
     min_pixels: int,
@@ -190,42 +190,43 @@ def place_masks(
     generator: torch.Generator,
     attempts: int = 20,
 ) -> PlacedMasks:
-    """One deformed mask of the bank inside each foreground (N, H, W), with at least ``min_pixels`` left of it.
+    """One deformed mask of the bank inside each organ (N, H, W), with at least ``min_pixels`` left of it.
 
-    A mask that loses too many pixels at the foreground's edge is drawn again, place and all.
+    A mask that loses too many pixels at the organ's edge is drawn again, place and all.
 
     Raises:
         DataError: if after ``attempts`` draws a mask still does not fit.
     """
-    n = len(foreground)
+    n = len(organ)
     source = bank.draw(n, generator)
-    labels, grid = _place(source.labels, foreground, deformation, largest, generator)
+    labels, grid = _place(source.labels, organ, deformation, largest, generator)
     for _ in range(attempts):
         bad = (lesion_mask(labels).flatten(1).sum(1) < min_pixels).nonzero().squeeze(1)
         if not len(bad):
             return PlacedMasks(labels, grid, source)
         again = bank.draw(len(bad), generator)
         for whole, part in zip(
-            (source.images, source.labels, source.foreground, source.patients, labels, grid),
+            (source.images, source.labels, source.foreground, source.organ, source.patients, labels, grid),
             (
                 again.images,
                 again.labels,
                 again.foreground,
+                again.organ,
                 again.patients,
-                *_place(again.labels, foreground[bad], deformation, largest, generator),
+                *_place(again.labels, organ[bad], deformation, largest, generator),
             ),
             strict=True,
         ):
             whole[bad] = part
     raise DataError(
-        f"no mask with at least {min_pixels} pixels fits into the foreground of some healthy slices; check that the"
-        " foreground is not nearly empty, or lower the number of pixels"
+        f"no mask with at least {min_pixels} pixels fits into the organ on some healthy slices; check that the"
+        " organ is not nearly empty, or lower the number of pixels"
     )
 
 
 def _place(
-    labels: Tensor, foreground: Tensor, deformation: Deformation, largest: int, generator: torch.Generator
+    labels: Tensor, organ: Tensor, deformation: Deformation, largest: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    centres = draw_centres(foreground, deformation.inset, generator)
+    centres = draw_centres(organ, deformation.inset, generator)
     grid = random_grid(labels, centres, deformation, largest, generator)
-    return warp_labels(labels, grid) * foreground, grid
+    return warp_labels(labels, grid) * organ, grid

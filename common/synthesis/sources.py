@@ -70,12 +70,12 @@ class InsertionSource:
         return self.healthy[torch.randint(len(self.healthy), (count,), generator=generator)]
 
     def places(self, count: int, deformation: Deformation, generator: torch.Generator) -> Places:
-        """``count`` healthy slices, each with a deformed mask of the bank inside its foreground.
+        """``count`` healthy slices, each with a deformed mask of the bank inside its organ.
 
         Raises:
             DataError: if no mask fits into some slice.
         """
         origin = self.draw_healthy(count, generator)
         target = self.slices.batch(origin)
-        placed = place_masks(self.bank, target.foreground, deformation, min_pixels=self.min_pixels, generator=generator)
+        placed = place_masks(self.bank, target.organ, deformation, min_pixels=self.min_pixels, generator=generator)
         return Places(origin, target, placed)
