@@ -29,11 +29,10 @@ assert tuple(SOURCES) == ARMS
 def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
     """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each."""
     slices = session.training
-    least = session.experiment.study.min_tumour_pixels
     count = max(2, round(session.experiment.study.synthetic_ratio * len(slices)))
     _keep(session, "synthetic", trainer.synthesise(slices, count, seed))
-    _keep(session, "copy_paste", copy_and_paste(slices, count, seed, min_pixels=least))
-    _keep(session, "blob", blob(slices, count, seed, min_pixels=least))
+    _keep(session, "copy_paste", copy_and_paste(slices, count, seed))
+    _keep(session, "blob", blob(slices, count, seed))
 
 
 def possible_arms(session: Session) -> list[str]:
@@ -51,8 +50,7 @@ def training_sets(session: Session, arm: str) -> list[TrainingSet]:
     if arm not in SOURCES:
         raise RefusalError("it does not know this arm of the study")
     real, made = SOURCES[arm]
-    least = session.experiment.study.min_tumour_pixels
-    sources = [TrainingSet.from_slices(session.training, least)] if real else []
+    sources = [TrainingSet.from_slices(session.training)] if real else []
     if made is not None:
         sources.append(TrainingSet.from_synthetic(made_images(session, made)))
     return sources

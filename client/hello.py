@@ -21,17 +21,8 @@ def declared_examples(session: Session) -> int:
 def introduce(session: Session) -> SiteHello:
     """The site's introduction; also keeps a full summary among its own results."""
     settings, cohort, split = session.settings, session.cohort, session.split
-    least = session.experiment.study.min_tumour_pixels
     notes: list[str] = []
-    tasks: list[str] = []
-    if "train" in settings.roles:
-        tasks += _training_tasks(session.training, least, notes)
-    if "evaluate" in settings.roles:
-        tasks.append("evaluate")
-        if len(split.test) < session.experiment.study.min_cell:
-            notes.append(
-                f"fewer than {session.experiment.study.min_cell} test patients: its figures do not leave the site"
-            )
+    tasks = _tasks(session, notes)
     declared = settings.declare_counts
     hello = SiteHello(
         site=settings.name,
@@ -51,13 +42,34 @@ def introduce(session: Session) -> SiteHello:
     return hello
 
 
-def _training_tasks(training: Slices, least: int, notes: list[str]) -> list[str]:
+def _tasks(session: Session, notes: list[str]) -> list[str]:
+    """What this site can take part in; what it cannot, and why, is noted in words that may leave."""
+    if not session.cohort.has_masks:
+        notes.append("takes part in nothing: its studies have neither tumour masks nor classes")
+        return []
+    if not session.cohort.patients_known:
+        notes.append("its images name no patients: its split and its intervals are by image, not by patient")
+    tasks = _training_tasks(session.training, notes) if "train" in session.settings.roles else []
+    least = session.experiment.study.min_cell
+    if "evaluate" in session.settings.roles:
+        if session.split.test:
+            tasks.append("evaluate")
+        else:
+            notes.append("evaluates nothing: it has no test patients")
+        if 0 < len(session.split.test) < least:
+            notes.append(f"fewer than {least} test patients: its figures do not leave the site")
+        elif session.split.test and len(set(session.test.tumour_class().tolist())) < 2:
+            notes.append("its test patients hold one class only: AUC and the other class's figures are missing")
+    return tasks
+
+
+def _training_tasks(training: Slices, notes: list[str]) -> list[str]:
     """``classifier`` needs both classes, ``gan`` also masks; what is missing is noted."""
-    tumour = training.tumour_class(least)
+    tumour = training.tumour_class()
     if tumour.all() or not tumour.any():
         notes.append("trains nothing: its training patients do not hold both classes")
         return []
-    if not len(training.tumour_positions(least)) or not len(training.healthy_positions()):
+    if not len(training.tumour_positions()) or not len(training.healthy_positions()):
         notes.append("trains the classifier on real images only: its tumours have no masks")
         return ["classifier"]
     return ["gan", "classifier"]
@@ -68,7 +80,6 @@ def _keep_summary(session: Session, hello: SiteHello) -> None:
     cohort, split = session.cohort, session.split
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     slices = {part: cohort.slices(names) for part, names in parts.items()}
-    least = session.experiment.study.min_tumour_pixels
     write_json(
         session.result_file("summary.json"),
         {
@@ -80,9 +91,13 @@ def _keep_summary(session: Session, hello: SiteHello) -> None:
             "roles": hello.roles,
             "patients": {part: len(names) for part, names in parts.items()},
             "slices": {part: len(some) for part, some in slices.items()},
-            "tumour_slices": {part: int(np.sum(some.tumour_class(least))) for part, some in slices.items()},
+            "tumour_slices": {part: int(np.sum(some.tumour_class())) for part, some in slices.items()},
             "quarantine": [{"patient": bad.patient, "reason": bad.reason} for bad in cohort.quarantine],
-            "preprocessing": {**asdict(session.experiment.image), **asdict(session.preprocessing)},
+            "preprocessing": {
+                **asdict(session.experiment.image),
+                **asdict(session.steps),
+                "min_tumour_pixels": session.organ.min_tumour_pixels,
+            },
             "declared": hello.model_dump(include={"examples", "patients", "slices", "quarantined"}),
             "config": asdict(session.experiment),
             "versions": installed_versions(),

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from client.site import SiteSettings
-from common.config import Experiment, PreprocessingConfig, WeightsConfig, from_yaml
+from client.site import SiteSettings, chosen_patients
+from common.config import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig, from_yaml, site_steps
 from common.errors import ConfigError, RefusalError
 from common.files import read_json, write_bytes, write_json
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import prepare_cohort
+from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
 from common.imaging.split import Split, everything_is_test, split_patients
@@ -56,29 +57,42 @@ class Session:
         return WeightsConfig(**self.settings.weights)
 
     @property
-    def contrasts(self) -> list[str]:
-        return list(self.experiment.image.contrasts)
+    def organ(self) -> OrganConfig:
+        """What the study wants to see of this site's organ.
+
+        Raises:
+            RefusalError: if the study is not about it.
+        """
+        organ = self.experiment.organs.get(self.settings.organ)
+        if organ is None:
+            raise RefusalError(f"the study is not about the {self.settings.organ}, which this site has images of")
+        return organ
 
     @cached_property
-    def preprocessing(self) -> PreprocessingConfig:
-        steps = self.experiment.preprocessing.get(self.settings.organ)
-        if steps is None:
-            raise RefusalError("the study has no preprocessing for this site's organ")
-        return steps
+    def steps(self) -> PreprocessingConfig:
+        """The study's preprocessing, with what this site does differently."""
+        return site_steps(self.organ, self.settings.steps)
+
+    @cached_property
+    def reader(self) -> Reader:
+        settings, contrasts = self.settings, list(self.organ.contrasts)
+        return build_reader(settings.reader, organ=settings.organ, contrasts=contrasts, options=settings.options)
 
     @cached_property
     def cohort(self) -> PreparedCohort:
         """The site's patients, prepared and cached; bad studies are in its quarantine list."""
         settings = self.settings
-        reader = build_reader(settings.reader, organ=settings.organ, contrasts=self.contrasts, options=settings.options)
         return prepare_cohort(
-            reader,
+            self.reader,
             settings.path,
             cache_dir=settings.cache_dir,
             organ=settings.organ,
-            contrasts=self.contrasts,
+            contrasts=list(self.organ.contrasts),
             image=self.experiment.image,
-            preprocessing=self.preprocessing,
+            preprocessing=self.steps,
+            min_tumour_pixels=self.organ.min_tumour_pixels,
+            only=chosen_patients(settings),
+            identifying_data=settings.identifying_data,
             progress=self.report_preparation,
         )
 

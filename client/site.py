@@ -15,10 +15,14 @@ class SiteSettings(BaseModel):
 
     Attributes:
         name: the site's logical name; lower case, the same in every study.
-        reader: format of the data on disk: ``brats`` or ``image_folder``.
+        reader: format of the data on disk: ``brats``, ``lidc``, ``hcc_tace``, ``dicom`` or ``image_folder``.
         organ: ``brain``, ``lung`` or ``liver``.
         path: folder of the data; a relative path counts from the folder of ``site.yaml``.
         options: reader options, e.g. ``{tumour_classes: [tumour]}``.
+        patients: a text file with the names of the patients that take part, one a line; without it all do.
+        steps: preprocessing that these data need beside the study's, e.g. ``{skull_strip: true}``.
+        identifying_data: what happens where the headers of a study may identify the person: ``refuse`` to take part
+            until that is mended, or ``quarantine`` these studies and go on without them.
         roles: ``train`` and ``evaluate``; an external centre only evaluates, and then every patient is a test patient.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads: torch threads; 0 leaves torch's choice.
@@ -38,6 +42,9 @@ class SiteSettings(BaseModel):
     organ: str
     path: Path
     options: dict[str, Any] = {}
+    patients: Path | None = None
+    steps: dict[str, Any] = {}
+    identifying_data: Literal["refuse", "quarantine"] = "refuse"
     roles: list[Literal["train", "evaluate"]] = ["train", "evaluate"]
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     threads: int = Field(default=0, ge=0)
@@ -84,7 +91,7 @@ def load_site(path: Path) -> SiteSettings:
         raise ConfigError(f"{path}: must be a list of `key: value` lines")
     here = path.resolve().parent
     values = {"folder": here, **values}
-    for key in ("path", "folder", "cache_dir"):
+    for key in ("path", "patients", "folder", "cache_dir"):
         if isinstance(values.get(key), str):
             values[key] = here / Path(values[key]).expanduser()
     values.setdefault("cache_dir", Path(values["folder"]) / "cache")
@@ -93,6 +100,24 @@ def load_site(path: Path) -> SiteSettings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path}: {problems}") from error
+
+
+def chosen_patients(settings: SiteSettings) -> frozenset[str] | None:
+    """The patients that take part; None if all do.
+
+    Raises:
+        ConfigError: if the list cannot be read or is empty.
+    """
+    if settings.patients is None:
+        return None
+    try:
+        lines = settings.patients.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{settings.patients}: the list of patients cannot be read ({error})") from error
+    names = frozenset(line.strip() for line in lines if line.strip())
+    if not names:
+        raise ConfigError(f"{settings.patients}: names no patient; write one a line, or remove patients from site.yaml")
+    return names
 
 
 def save_site(settings: SiteSettings, path: Path) -> None:

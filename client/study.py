@@ -94,7 +94,7 @@ def leaving(session: Session, scores: ClassificationScores, steps: int | None) -
 def _test(session: Session, trainer: ClassifierTrainer, arm: str, scope: str) -> ClassificationScores:
     """Scores on this site's test patients; the predictions themselves are kept here."""
     experiment, slices = session.experiment, session.test
-    truth = slices.tumour_class(experiment.study.min_tumour_pixels)
+    truth = slices.tumour_class()
     probability = trainer.predict(slices.all().images).numpy().astype(np.float64)
     _keep_predictions(session, arm, scope, truth, probability)
     return classification_scores(
@@ -137,9 +137,8 @@ def _keep_gallery(session: Session) -> None:
         arrays[name] = images[:, 0].numpy().astype(np.float32)
         arrays[f"{name}_labels"] = labels.numpy()
 
-    least = experiment.study.min_tumour_pixels
     for name, positions in (
-        ("real_tumour", slices.tumour_positions(least)),
+        ("real_tumour", slices.tumour_positions()),
         ("real_healthy", slices.healthy_positions()),
     ):
         batch = slices.batch(np.sort(random.permutation(positions)[:wanted]))

@@ -26,7 +26,6 @@ class ImageConfig:
     """What one slice is, everywhere in the study."""
 
     size: int = 64
-    contrasts: list[str] = field(default_factory=lambda: ["flair"])
     min_foreground: float = 0.15
     """Slices with a smaller share of foreground pixels (after cropping to the patient) are left out."""
 
@@ -56,6 +55,17 @@ class PreprocessingConfig:
     """Percentiles of what is inside that become 0 and 1 (per patient), e.g. [1, 99]."""
     equalise: bool = False
     """Histogram equalisation of what is inside."""
+
+
+@dataclass
+class OrganConfig:
+    """What a slice of one organ shows and how it is made: the same at every site and in the reference set."""
+
+    contrasts: list[str] = field(default_factory=lambda: ["flair"])
+    """Its channels; every organ of a study has the same number of them, because the networks are shared."""
+    min_tumour_pixels: int = 12
+    """From how many tumour pixels on a slice counts as one with a tumour; also the smallest mask to learn from."""
+    steps: PreprocessingConfig = field(default_factory=PreprocessingConfig)
 
 
 @dataclass
@@ -105,7 +115,6 @@ class StudyConfig:
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     synthetic_ratio: float = 1.0
     """Synthetic slices for each real training slice."""
-    min_tumour_pixels: int = 12
     bootstrap: int = 1000
     min_cell: int = 5
     """Fewest patients behind a figure that leaves a site; smaller cells are sent as null."""
@@ -132,12 +141,13 @@ class WeightsConfig:
 
 @dataclass
 class ReferenceConfig:
-    """The coordinator's public reference set: a folder with three parts of different patients."""
+    """The coordinator's public reference set of one organ: a folder with three parts of different patients."""
 
     reader: str = "brats"
-    organ: str = "brain"
     path: str | None = None
     """Null in simulation means: the demo cohort's."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Reader options."""
 
 
 @dataclass
@@ -155,6 +165,32 @@ class SiteConfig:
     device: str = "cpu"
     options: dict[str, Any] = field(default_factory=dict)
     """Reader options, e.g. ``tumour_classes`` for image_folder."""
+    steps: dict[str, Any] = field(default_factory=dict)
+    """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
+    identifying_data: str = "refuse"
+    """Studies whose headers may identify the person: ``refuse`` to take part, or ``quarantine`` them."""
+    partition: str | None = None
+    """The entry of ``partition`` that this site has a share of; set where the partition is made."""
+
+
+@dataclass
+class PartitionConfig:
+    """One data set shared out over several simulated sites, patient by patient; they are called ``<name>-<number>``."""
+
+    reader: str = "brats"
+    organ: str = "brain"
+    path: str | None = None
+    """Null means: demo patients, as many as the sites need."""
+    options: dict[str, Any] = field(default_factory=dict)
+    scanner: str = "a"
+    sites: int = 3
+    scheme: str = "even"
+    """``even``: equal numbers and equal shares of tumours. ``dirichlet``: the patients of each class (tumour, none) are
+    shared out in proportions drawn from a Dirichlet distribution."""
+    alpha: float = 0.5
+    """Concentration of the Dirichlet distribution: the smaller, the more skewed."""
+    least: int = 3
+    """Fewest patients of a site."""
 
 
 @dataclass
@@ -197,7 +233,7 @@ class Experiment:
     name: str = "study"
     seed: int = 1
     image: ImageConfig = field(default_factory=ImageConfig)
-    preprocessing: dict[str, PreprocessingConfig] = field(default_factory=dict)
+    organs: dict[str, OrganConfig] = field(default_factory=dict)
     split: SplitConfig = field(default_factory=SplitConfig)
     model: dict[str, Any] = field(default_factory=dict)
     federation: FederationConfig = field(default_factory=FederationConfig)
@@ -207,20 +243,27 @@ class Experiment:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
-    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    reference: dict[str, ReferenceConfig] = field(default_factory=dict)
     site: dict[str, SiteConfig] = field(default_factory=dict)
+    partition: dict[str, PartitionConfig] = field(default_factory=dict)
     cohort: CohortConfig = field(default_factory=CohortConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
 
 
-LOCAL_SECTIONS = ("site", "cohort", "simulation", "reference", "weights")
+LOCAL_SECTIONS = ("site", "partition", "cohort", "simulation", "reference", "weights")
 """Sections that hold paths of one machine; they stay on it."""
+
+LOCAL_STEPS = ("skull_strip", "bias_field", "spacing", "median")
+"""Preprocessing that a site may choose for itself, because it depends on how its images were made."""
 
 
 # The schema stands first in the defaults list, so that every key exists (and is typed) before a YAML or an override
 # touches it.
 ConfigStore.instance().store(name="schema", node=Experiment)
 
+
+_OPEN = ("site.", "partition.", "organs.", "reference.")
+"""Mappings to which a command line may add an entry."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -232,7 +275,7 @@ def compose(overrides: list[str]) -> Experiment:
         ConfigError: for an unknown key, a value of the wrong type or a group that does not exist.
     """
     # Hydra cannot add an entry to a typed mapping, so a new site is merged in afterwards.
-    new_sites = [item for item in overrides if item.startswith(("+site.", "++site."))]
+    new_sites = [item for item in overrides if item.startswith("+") and item.lstrip("+").startswith(_OPEN)]
     try:
         with initialize_config_module("configs", version_base="1.3"):
             composed = hydra_compose("config", overrides=[item for item in overrides if item not in new_sites])
@@ -285,8 +328,58 @@ def model_config(experiment: Experiment) -> Any:
 def _typed(tree: Any) -> Experiment:
     experiment = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), tree))
     assert isinstance(experiment, Experiment)
+    _share_out(experiment)
+    _keep_used_organs(experiment)
     check(experiment)
     return experiment
+
+
+def _share_out(experiment: Experiment) -> None:
+    """Each partition becomes its sites; done once, so that a resolved configuration can be read back."""
+    for name, partition in experiment.partition.items():
+        for number in range(1, partition.sites + 1):
+            site = f"{name}-{number:0{len(str(partition.sites))}d}"
+            experiment.site.setdefault(
+                site,
+                SiteConfig(
+                    reader=partition.reader,
+                    organ=partition.organ,
+                    path=partition.path,
+                    options=dict(partition.options),
+                    scanner=partition.scanner,
+                    partition=name,
+                ),
+            )
+
+
+def _keep_used_organs(experiment: Experiment) -> None:
+    """Organs that no site of the study has are left out, and their reference sets with them."""
+    if experiment.site:
+        used = {site.organ for site in experiment.site.values()}
+        experiment.organs = {organ: config for organ, config in experiment.organs.items() if organ in used}
+    experiment.reference = {organ: ref for organ, ref in experiment.reference.items() if organ in experiment.organs}
+
+
+def channels(experiment: Experiment) -> int:
+    """Contrasts of a slice: the same number for every organ of the study."""
+    return len(next(iter(experiment.organs.values())).contrasts)
+
+
+def site_steps(organ: OrganConfig, own: dict[str, Any]) -> PreprocessingConfig:
+    """The study's steps for an organ, with what one site does differently.
+
+    Raises:
+        ConfigError: for a step that all sites must share, or a value that does not fit.
+    """
+    for step in own:
+        if step not in LOCAL_STEPS:
+            raise ConfigError(f"steps.{step}: a site may choose {', '.join(LOCAL_STEPS)}; the study fixes the others")
+    try:
+        merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(organ.steps), own))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"steps: {_plain(error)}") from error
+    assert isinstance(merged, PreprocessingConfig)
+    return merged
 
 
 def check(experiment: Experiment) -> None:
@@ -302,6 +395,26 @@ def check(experiment: Experiment) -> None:
 
     size = experiment.image.size
     require(size >= 32 and size % 32 == 0, "image.size", size, "must be a multiple of 32")
+    require(bool(experiment.organs), "organs", "{}", "a study needs at least one, e.g. organ=[brain]")
+    counts = {organ: len(config.contrasts) for organ, config in experiment.organs.items()}
+    require(
+        len(set(counts.values())) == 1 and 0 not in counts.values(),
+        "organs.*.contrasts",
+        counts,
+        "the networks are shared, so every organ needs the same number of contrasts",
+    )
+    for name, site in experiment.site.items():
+        require(
+            site.organ in experiment.organs, f"site.{name}.organ", site.organ, f"there is no organs.{site.organ} for it"
+        )
+        policy = site.identifying_data
+        require(policy in ("refuse", "quarantine"), f"site.{name}.identifying_data", policy, "refuse or quarantine")
+        site_steps(experiment.organs[site.organ], site.steps)
+    for name, part in experiment.partition.items():
+        require(part.sites >= 1, f"partition.{name}.sites", part.sites, "must be at least 1")
+        require(part.scheme in ("even", "dirichlet"), f"partition.{name}.scheme", part.scheme, "even or dirichlet")
+        require(part.alpha > 0, f"partition.{name}.alpha", part.alpha, "must be positive")
+        require(part.least >= 1, f"partition.{name}.least", part.least, "must be at least 1")
     for arm in experiment.study.arms:
         require(arm in ARMS, "study.arms", arm, f"known arms are {', '.join(ARMS)}")
     for section, federation in (

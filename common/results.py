@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "oncofed-results/1"
+SCHEMA = "oncofed-results/2"
 
 
 class Record(BaseModel):
@@ -57,10 +57,11 @@ class Refusal(Record):
     reason: str
 
 
-class GanRound(PairedScores):
-    """One federated round, scored on the reference set's selection part."""
+class GanRound(Record):
+    """One federated round, scored organ by organ on the reference set's selection part."""
 
     round: int
+    scores: dict[str, PairedScores]
     contributors: list[str]
     refused: list[Refusal] = []
     losses: dict[str, float] = {}
@@ -80,7 +81,8 @@ class GanResult(Record):
     score: str
     chosen_round: int | None = None
     rounds: list[GanRound]
-    final: FinalScore | None = None
+    final: dict[str, FinalScore] = {}
+    """By organ; empty until the chosen round has been scored."""
 
 
 class Confusion(Record):
@@ -159,6 +161,9 @@ class Results(Record):
     sites: dict[str, SiteEntry] = {}
     gans: dict[str, GanResult] = {}
     arms: dict[str, dict[str, ArmScores]] = {}
+    """By site, and for all sites together under ``federated``; then by arm."""
+    organ_arms: dict[str, dict[str, ArmScores]] = {}
+    """The federated classifiers by organ, then by arm; empty in a study of one organ."""
     cross_site: CrossSite | None = None
     timings: dict[str, float] = {}
     """Seconds by phase."""

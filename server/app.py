@@ -64,6 +64,7 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
             with _timed(settings, results, "federated_arms"):
                 federated = federated_arms(grid, settings, roster)
                 results.arms["federated"] = federated.scores
+                results.organ_arms = federated.by_organ
 
             with _timed(settings, results, "cross_site"):
                 results.cross_site = cross_site(grid, settings, roster, federated)

@@ -22,9 +22,10 @@ from server.site_scores import instruct, model_scores, require_quorum
 
 @dataclass(frozen=True)
 class FederatedArms:
-    """The federated classifiers: scores by arm, and by arm and site, and the weights of each."""
+    """The federated classifiers: scores by arm, by organ and arm, and by arm and site, and the weights of each."""
 
     scores: dict[str, ArmScores]
+    by_organ: dict[str, dict[str, ArmScores]]
     by_site: dict[str, dict[str, ArmScores]]
     weights: dict[str, dict[str, Tensor]] = field(repr=False)
 
@@ -68,7 +69,7 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> Feder
         experiment, device=torch.device("cpu"), weights=experiment.weights, total_steps=1
     )
     initial = trainer.shared_arrays()
-    outcome = FederatedArms({}, {}, {})
+    outcome = FederatedArms({}, {}, {}, {})
     for arm in experiment.study.arms:
         phase = f"classifier/{arm}"
         members = roster.require("classifier", experiment.strategy.quorum)
@@ -98,8 +99,12 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> Feder
         outcome.by_site[arm] = by_site
         outcome.weights[arm] = training.weights
         # The external centre stands in the cross-site matrix: it is no part of the federation's own figure.
-        trained = {member.site for member in members}
+        trained = {member.site: member.hello.organ for member in members}
         outcome.scores[arm] = pooled([scores for site, scores in by_site.items() if site in trained])
+        for organ in sorted(set(trained.values())) if len(set(trained.values())) > 1 else []:
+            own = [scores for site, scores in by_site.items() if trained.get(site) == organ]
+            if own:
+                outcome.by_organ.setdefault(organ, {})[arm] = pooled(own)
     return outcome
 
 

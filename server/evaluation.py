@@ -43,7 +43,6 @@ class ReferenceEvaluation:
     Args:
         slices: the part of the reference set.
         config: how many slices are scored, in pairs and for the Fréchet distance.
-        min_tumour_pixels: from how many lesion pixels on a slice is used.
         extractor: features for the Fréchet distance.
         cache_dir: folder for the real slices' features; None keeps them in memory only.
 
@@ -56,18 +55,18 @@ class ReferenceEvaluation:
         slices: Slices,
         config: EvaluationConfig,
         *,
-        min_tumour_pixels: int,
         extractor: FeatureExtractor,
         cache_dir: Path | None = None,
     ) -> None:
         self.slices = slices
         self.extractor = extractor
-        usable = slices.tumour_positions(max(1, min_tumour_pixels))
+        usable = slices.tumour_positions()
         patients = len(np.unique(slices.owner[usable]))
         if patients < 2:
             raise DataError(
-                f"the reference set has {patients} patients with a tumour of at least {min_tumour_pixels} pixels on a "
-                "slice, scoring needs two; add patients, or lower study.min_tumour_pixels"
+                f"the reference set of the {slices.organ} has {patients} patients with a tumour of at least "
+                f"{slices.min_tumour_pixels} pixels on a slice, scoring needs two; add patients, or lower "
+                f"organs.{slices.organ}.min_tumour_pixels"
             )
         self.positions = spread_over_patients(usable, slices.owner, max(config.paired_images, config.frechet_images))
         self.batch = slices.batch(self.positions)
@@ -145,7 +144,6 @@ def build_evaluation(slices: Slices, experiment: Experiment, *, cache_dir: Path 
     return ReferenceEvaluation(
         slices,
         experiment.evaluation,
-        min_tumour_pixels=experiment.study.min_tumour_pixels,
         extractor=feature_extractor(experiment.evaluation.features, experiment.weights),
         cache_dir=cache_dir,
     )

@@ -13,29 +13,32 @@ PARTS = ("pretraining", "selection", "final")
 """For public pre-training; for scoring every round and choosing the best; scored once, for the report."""
 
 
-def reference_part(settings: StudySettings, part: str) -> Slices:
-    """All slices of one part, prepared and cached.
+def reference_part(settings: StudySettings, organ: str, part: str) -> Slices:
+    """All slices of one part of an organ's reference set, prepared and cached.
 
     Raises:
         DataError: if the part is missing or holds nothing usable, or shares a patient with another part.
     """
     experiment = settings.experiment
-    folder = settings.reference / part
+    root = settings.reference[organ]
+    folder = root / part
     if not folder.is_dir():
         raise DataError(
             f"{folder}: the reference set needs the folders {', '.join(PARTS)} with different patients in each; "
-            "set reference.path"
+            f"set reference.{organ}.path"
         )
-    _check_disjoint(settings.reference)
-    organ, contrasts = experiment.reference.organ, list(experiment.image.contrasts)
+    _check_disjoint(root)
+    reference, config = experiment.reference[organ], experiment.organs[organ]
+    contrasts = list(config.contrasts)
     cohort = prepare_cohort(
-        build_reader(experiment.reference.reader, organ=organ, contrasts=contrasts, options={}),
+        build_reader(reference.reader, organ=organ, contrasts=contrasts, options=reference.options),
         folder,
         cache_dir=settings.cache_dir,
         organ=organ,
         contrasts=contrasts,
         image=experiment.image,
-        preprocessing=experiment.preprocessing[organ],
+        preprocessing=config.steps,
+        min_tumour_pixels=config.min_tumour_pixels,
     )
     return cohort.slices([patient.patient for patient in cohort.patients])
 

@@ -23,7 +23,7 @@ class StudySettings:
         name: the run's name.
         run_dir: where checkpoints, results and the report go.
         sites: how many nodes are waited for.
-        reference: folder of the coordinator's reference set, with its three parts.
+        reference: organ -> folder of the coordinator's reference set, with its three parts.
         cache_dir: where the prepared reference set is kept.
         progress: told of every step.
         engine: what carries the messages, for the report.
@@ -34,7 +34,7 @@ class StudySettings:
     name: str
     run_dir: Path
     sites: int
-    reference: Path
+    reference: dict[str, Path]
     cache_dir: Path
     progress: StudyProgress
     engine: str
@@ -58,15 +58,19 @@ def settings_from_run_config(context: Context) -> StudySettings:
     if not output:
         raise ConfigError("run config: output must name the folder of the run")
     experiment = compose(overrides)
-    if experiment.reference.path is None:
-        raise ConfigError("reference.path must name the coordinator's reference set")
+    reference = {organ: Path(ref.path).expanduser() for organ, ref in experiment.reference.items() if ref.path}
+    if not reference:
+        raise ConfigError(
+            "reference.<organ>.path must name the coordinator's reference set of at least one organ of the study "
+            f"({', '.join(experiment.organs)})"
+        )
     run_dir = Path(output).expanduser().resolve()
     return StudySettings(
         experiment=experiment,
         name=run_dir.name,
         run_dir=run_dir,
         sites=int(config.get("sites", 0)) or len(experiment.site),
-        reference=Path(experiment.reference.path).expanduser(),
+        reference=reference,
         cache_dir=Path(experiment.simulation.cache_dir) / "reference",
         progress=NoProgress(),
         engine="flower",

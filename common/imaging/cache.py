@@ -1,6 +1,7 @@
 """Preprocessed slices on disk, one folder a patient, read by memory map.
 
-``<cache_dir>/<key>/<patient hash>/{images,labels,foreground}.npy`` and ``index.json``. The key says how they were made;
+``<cache_dir>/<key>/<patient hash>/{images,labels,foreground}.npy``, ``organ.npy`` where it differs from the foreground,
+and ``index.json``. The key says how they were made;
 the index says from which files. A patient's folder is written under another name and renamed when it is whole, so that
 whatever is there under its own name is complete.
 """
@@ -12,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,18 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
+from common.files import write_bytes
+from common.imaging.facts import StudyFacts
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.slices import PatientSlices
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever preprocessing or the files' layout changes, so that older caches are not taken for current ones."""
 
 ARRAYS = ("images", "labels", "foreground")
+ORGAN = "organ"
 _INDEX = "index.json"
+_STUDIES = "studies.json"
 _ABANDONED_SECONDS = 3600.0
 
 
@@ -40,9 +45,7 @@ class PreparedPatient:
         signature: of the files it was made from.
         has_tumour: at full resolution, so that it does not depend on the image size.
         slices: slices kept; 0 if no study of the patient was usable.
-        spacing: millimetres along (z, y, x) as stored, of the first study.
-        spacing_known: False where ``spacing`` is a stand-in.
-        lesion_mm3: volume of all lesions at full resolution; 0 where masks are unknown.
+        studies: what is known of each study that could be read, one left out for what its headers hold included.
         lesion_pixels: lesion pixels of each prepared slice.
         tumour_slices: the class stated for each slice, where the data set does.
         quarantined: the patient's studies that were left out.
@@ -53,22 +56,32 @@ class PreparedPatient:
     signature: str
     has_tumour: bool
     slices: int
-    spacing: tuple[float, float, float]
-    spacing_known: bool
-    lesion_mm3: float
+    studies: tuple[StudyFacts, ...]
     lesion_pixels: tuple[int, ...]
     tumour_slices: tuple[bool, ...] | None
     quarantined: tuple[Quarantined, ...]
     folder: Path = field(default=Path(), compare=False)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether its tumours are outlined, it is known to have none, or its slices are sorted by class."""
+        return self.tumour_slices is not None or any(study.has_mask for study in self.studies)
+
+    @property
+    def identifying(self) -> tuple[str, ...]:
+        """Header fields of its studies that may identify the person, by keyword."""
+        return tuple(sorted({keyword for study in self.studies for keyword in study.identifying}))
+
     def open(self) -> PatientSlices:
         """The slices, as memory maps."""
         images, labels, foreground = (np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        organ = self.folder / f"{ORGAN}.npy"
         return PatientSlices(
             patient=self.patient,
             images=images,
             labels=labels,
             foreground=foreground,
+            organ=np.load(organ, mmap_mode="r") if organ.exists() else None,
             tumour_slices=None if self.tumour_slices is None else np.asarray(self.tumour_slices, dtype=np.bool_),
             lesion_pixels=np.asarray(self.lesion_pixels, dtype=np.int64),
         )
@@ -82,21 +95,6 @@ def cache_key(**parts: Any) -> str:
     """
     text = json.dumps({"schema": SCHEMA, **parts}, sort_keys=True, default=dataclasses.asdict)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def signature(locations: Iterable[StudyLocation]) -> str:
-    """A hash of the names, sizes, times of change and readability of the files of some studies."""
-    digest = hashlib.sha256()
-    for location in locations:
-        for path in sorted(location.files or _files_below(location.path)):
-            try:
-                stat = path.stat()
-            except OSError:
-                digest.update(f"{path}\x1fgone\x1e".encode())
-                continue
-            readable = os.access(path, os.R_OK)
-            digest.update(f"{path}\x1f{stat.st_size}\x1f{stat.st_mtime_ns}\x1f{readable}\x1e".encode())
-    return digest.hexdigest()[:32]
 
 
 class PatientCache:
@@ -125,7 +123,7 @@ class PatientCache:
         folder = self._folder_of(patient)
         try:
             entry = _from_json(json.loads((folder / _INDEX).read_text(encoding="utf-8")), folder)
-            if entry.slices and any(len(array) != entry.slices for array in _arrays(entry.open())):
+            if entry.slices and any(len(array) != entry.slices for array in _arrays(entry.open()).values()):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -142,7 +140,7 @@ class PatientCache:
         try:
             working = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
             if slices is not None:
-                for name, array in zip(ARRAYS, _arrays(slices), strict=True):
+                for name, array in _arrays(slices).items():
                     np.save(working / f"{name}.npy", np.ascontiguousarray(array))
             (working / _INDEX).write_text(json.dumps(_to_json(entry), indent=1), encoding="utf-8")
             # A kill between these two lines loses this patient's old arrays only, and they are out of date.
@@ -155,6 +153,39 @@ class PatientCache:
                 shutil.rmtree(working, ignore_errors=True)
         return dataclasses.replace(entry, folder=target)
 
+    def studies(self, listing: str) -> list[StudyLocation] | None:
+        """The studies found when the folder looked like ``listing``; None if it has changed since."""
+        try:
+            kept = json.loads((self.folder / _STUDIES).read_text(encoding="utf-8"))
+            if kept["listing"] != listing:
+                return None
+            return [
+                StudyLocation(some["patient"], Path(some["path"]), tuple(map(Path, some["files"])), some["known"])
+                for some in kept["studies"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep_studies(self, listing: str, locations: Sequence[StudyLocation]) -> None:
+        """Remembers what a search found, so that headers need not be read again for each message.
+
+        Raises:
+            DataError: if it cannot be written.
+        """
+        studies = [
+            {
+                "patient": one.patient,
+                "path": str(one.path),
+                "files": list(map(str, one.files)),
+                "known": one.patient_known,
+            }
+            for one in locations
+        ]
+        try:
+            write_bytes(self.folder / _STUDIES, json.dumps({"listing": listing, "studies": studies}).encode())
+        except OSError as error:
+            raise _unwritable(self.folder.parent, error) from error
+
     def _folder_of(self, patient: str) -> Path:
         return self.folder / hashlib.sha256(patient.encode()).hexdigest()[:20]
 
@@ -166,30 +197,25 @@ def _unwritable(cache_dir: Path, error: OSError) -> DataError:
     )
 
 
-def _arrays(slices: PatientSlices) -> Sequence[np.ndarray[Any, Any]]:
-    return slices.images, slices.labels, slices.foreground
-
-
-def _files_below(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+def _arrays(slices: PatientSlices) -> dict[str, np.ndarray[Any, Any]]:
+    arrays: dict[str, np.ndarray[Any, Any]] = {name: getattr(slices, name) for name in ARRAYS}
+    return arrays if slices.organ is None else {**arrays, ORGAN: slices.organ}
 
 
 def _to_json(entry: PreparedPatient) -> dict[str, Any]:
     values = dataclasses.asdict(entry)
     del values["folder"]
+    values["studies"] = [study.to_json() for study in entry.studies]
     values["quarantined"] = [{**dataclasses.asdict(bad), "path": str(bad.path)} for bad in entry.quarantined]
     return values
 
 
 def _from_json(values: dict[str, Any], folder: Path) -> PreparedPatient:
     stated = values["tumour_slices"]
-    z, y, x = values["spacing"]
     return PreparedPatient(
         **{
             **values,
-            "spacing": (z, y, x),
+            "studies": tuple(StudyFacts.from_json(study) for study in values["studies"]),
             "lesion_pixels": tuple(values["lesion_pixels"]),
             "tumour_slices": None if stated is None else tuple(stated),
             "quarantined": tuple(

@@ -20,6 +20,7 @@ class PreparedCohort:
         quarantine: studies that were left out, with reasons.
         patients_known: False if the data set names no patients: each image then counts as one, a split is by image,
             and two images of one person may lie on both sides of it. Whoever shows figures must say so.
+        min_tumour_pixels: from how many lesion pixels on a slice counts as one with a tumour.
     """
 
     organ: str
@@ -27,11 +28,17 @@ class PreparedCohort:
     patients: tuple[PreparedPatient, ...]
     quarantine: tuple[Quarantined, ...]
     patients_known: bool = True
+    min_tumour_pixels: int = 1
 
     @property
     def modality(self) -> str:
         """``"CT"`` or ``"MR"``, as DICOM writes it."""
         return "CT" if self.contrasts == ("ct",) else "MR"
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether tumours are outlined or stated; if not, nothing that needs to know them can be done here."""
+        return any(patient.has_masks for patient in self.patients)
 
     @property
     def tumour_by_patient(self) -> list[tuple[str, bool]]:
@@ -48,4 +55,5 @@ class PreparedCohort:
         unknown = [name for name in names if name not in by_name]
         if unknown:
             raise ConfigError(f"{len(unknown)} of {len(names)} patients are not in this cohort, e.g. {unknown[0]!r}")
-        return Slices(self.organ, self.contrasts, [by_name[name].open() for name in names])
+        opened = [by_name[name].open() for name in names]
+        return Slices(self.organ, self.contrasts, opened, self.min_tumour_pixels)

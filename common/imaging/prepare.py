@@ -1,6 +1,8 @@
 """A folder of studies becomes a cohort: each patient is read, preprocessed and cached once."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -9,15 +11,37 @@ import numpy.typing as npt
 
 from common.config import ImageConfig, PreprocessingConfig
 from common.errors import BadStudyError, DataError
-from common.imaging.cache import PatientCache, PreparedPatient, cache_key, signature
+from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
-from common.imaging.patient import LESION_LABELS, Patient, Quarantined, StudyLocation
+from common.imaging.facts import StudyFacts
+from common.imaging.listing import Stamp, list_files, listing_digest, signature
+from common.imaging.patient import LESION_LABELS, Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
 from common.imaging.slices import PatientSlices
 
 Progress = Callable[[int, int, str], None]
 """Called after each patient with patients done, patients in all, and the patient's name."""
+
+
+@dataclass(frozen=True)
+class PreparedFolder:
+    """Everything that was found below a folder, usable or not.
+
+    Attributes:
+        patients: every patient, sorted by name.
+        studies: how many studies they have.
+        patients_known: False if the data set names no patients.
+    """
+
+    patients: tuple[PreparedPatient, ...]
+    studies: int
+    patients_known: bool
+
+    @property
+    def identifying(self) -> dict[str, int]:
+        """Header fields that may identify a person -> how many patients have them."""
+        return dict(sorted(Counter(keyword for patient in self.patients for keyword in patient.identifying).items()))
 
 
 def prepare_cohort(
@@ -29,27 +53,85 @@ def prepare_cohort(
     contrasts: Sequence[str],
     image: ImageConfig,
     preprocessing: PreprocessingConfig,
+    min_tumour_pixels: int = 1,
+    only: Collection[str] | None = None,
+    identifying_data: str = "refuse",
     progress: Progress | None = None,
 ) -> PreparedCohort:
     """Every usable patient below ``root``, from the cache where its files have not changed since.
 
-    A study that cannot be used is left out with its reason, and looked at again only when its files change. An
-    interrupted preparation goes on with the next patient.
+    A study that cannot be used is left out with its reason, and looked at again only when its files change. So is one
+    whose headers may identify the person. An interrupted preparation goes on with the next patient. Where some
+    patients have masks, those without are left out; where none has, the cohort says so (``has_masks``).
 
     Args:
         reader: its ``repr`` must name its options, as a dataclass's does: it is part of the cache's key.
         cache_dir: the folder of all caches.
+        min_tumour_pixels: from how many lesion pixels on a slice counts as one with a tumour.
+        only: names of the patients that take part; None takes all.
+        identifying_data: ``quarantine`` leaves studies with identifying headers out and goes on; ``refuse`` does not
+            go on while there is one.
 
     Raises:
         DataError: if nothing below ``root`` is usable (the text counts what was found and gives the first reasons),
-            it may not be read, or the cache cannot be written.
+            a patient in ``only`` is not there, a header identifies a person and ``identifying_data`` is ``refuse``,
+            the folder may not be read, or the cache cannot be written.
     """
-    try:
-        locations = sorted(reader.find(root), key=lambda location: location.patient)
-    except PermissionError as error:
+    found = prepare_folder(
+        reader,
+        root,
+        cache_dir=cache_dir,
+        organ=organ,
+        contrasts=contrasts,
+        image=image,
+        preprocessing=preprocessing,
+        only=only,
+        progress=progress,
+    )
+    if identifying_data == "refuse" and found.identifying:
         raise DataError(
-            f"{error.filename or root}: not allowed to read; give the user of this program access"
-        ) from error
+            f"{root}: the headers of {sum(bool(p.identifying) for p in found.patients)} of {len(found.patients)} "
+            f"patients may identify them ({', '.join(found.identifying)}); de-identify these studies, or set "
+            "identifying_data: quarantine in site.yaml to leave them out"
+        )
+    usable = [patient for patient in found.patients if patient.slices]
+    quarantine = [bad for patient in found.patients for bad in patient.quarantined]
+    if any(patient.has_masks for patient in usable):
+        quarantine += [Quarantined(p.patient, p.studies[0].path, _NO_MASK) for p in usable if not p.has_masks]
+        usable = [patient for patient in usable if patient.has_masks]
+    if not usable:
+        reasons = "; ".join(f"{bad.patient}: {bad.reason}" for bad in quarantine[:3])
+        raise DataError(
+            f"{root}: none of {found.studies} studies can be used, all {len(quarantine)} are quarantined ({reasons}"
+            f"{'; ...' if len(quarantine) > 3 else ''}); mend the files or set the site's path to another folder"
+        )
+    return PreparedCohort(
+        organ=organ,
+        contrasts=tuple(contrasts),
+        patients=tuple(usable),
+        quarantine=tuple(quarantine),
+        patients_known=found.patients_known,
+        min_tumour_pixels=min_tumour_pixels,
+    )
+
+
+def prepare_folder(
+    reader: Reader,
+    root: Path,
+    *,
+    cache_dir: Path,
+    organ: str,
+    contrasts: Sequence[str],
+    image: ImageConfig,
+    preprocessing: PreprocessingConfig,
+    only: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> PreparedFolder:
+    """Reads, preprocesses and caches every patient below ``root``, whatever comes of it.
+
+    Raises:
+        DataError: as :func:`prepare_cohort` for a folder or cache that cannot be used at all.
+    """
     key = cache_key(
         reader=repr(reader),
         root=str(root.resolve()),
@@ -59,31 +141,53 @@ def prepare_cohort(
         preprocessing=preprocessing,
     )
     cache = PatientCache(cache_dir, key)
+    try:
+        files = list_files(root) if root.is_dir() else {}
+        locations = _find(reader, root, files, cache)
+    except PermissionError as error:
+        raise DataError(
+            f"{error.filename or root}: not allowed to read; give the user of this program access"
+        ) from error
+    if only is not None:
+        locations = _chosen(locations, only, root)
     studies = {name: list(group) for name, group in groupby(locations, key=lambda location: location.patient)}
     entries = []
     for done, (name, group) in enumerate(studies.items(), start=1):
-        current = signature(group)
+        current = signature(group, files)
         entry = cache.load(name, current)
         if entry is None:
             entry = _prepare_patient(reader, name, group, current, cache, image, preprocessing)
         entries.append(entry)
         if progress is not None:
             progress(done, len(studies), name)
-    quarantine = tuple(bad for entry in entries for bad in entry.quarantined)
-    usable = tuple(entry for entry in entries if entry.slices)
-    if not usable:
-        reasons = "; ".join(f"{bad.patient}: {bad.reason}" for bad in quarantine[:3])
-        raise DataError(
-            f"{root}: none of {len(locations)} studies can be used, all {len(quarantine)} are quarantined ({reasons}"
-            f"{'; ...' if len(quarantine) > 3 else ''}); mend the files or set the site's path to another folder"
-        )
-    return PreparedCohort(
-        organ=organ,
-        contrasts=tuple(contrasts),
-        patients=usable,
-        quarantine=quarantine,
+    return PreparedFolder(
+        patients=tuple(entries),
+        studies=len(locations),
         patients_known=all(location.patient_known for location in locations),
     )
+
+
+_NO_MASK = "there is no tumour mask, so it cannot be trained on"
+
+
+def _find(reader: Reader, root: Path, files: Mapping[Path, Stamp], cache: PatientCache) -> list[StudyLocation]:
+    """What the reader finds, sorted by patient; remembered for as long as the folder looks the same."""
+    listing = listing_digest(root, files)
+    locations = cache.studies(listing) if files else None
+    if locations is None:
+        locations = sorted(reader.find(root), key=lambda location: location.patient)
+        cache.keep_studies(listing, locations)
+    return locations
+
+
+def _chosen(locations: list[StudyLocation], only: Collection[str], root: Path) -> list[StudyLocation]:
+    missing = sorted(set(only) - {location.patient for location in locations})
+    if missing:
+        raise DataError(
+            f"{root}: {len(missing)} of the {len(set(only))} patients that should take part are not there, e.g. "
+            f"{missing[0]!r}; correct the site's list of patients"
+        )
+    return [location for location in locations if location.patient in only]
 
 
 def _prepare_patient(
@@ -95,25 +199,32 @@ def _prepare_patient(
     image: ImageConfig,
     steps: PreprocessingConfig,
 ) -> PreparedPatient:
-    studies: list[tuple[Patient, PatientSlices]] = []
+    studies: list[tuple[StudyFacts, PatientSlices, bool]] = []
+    identifying: list[StudyFacts] = []
     quarantined = []
     for location in group:
         try:
             patient = reader.read(location)
-            studies.append((patient, preprocess(patient, image, steps)))
+            facts = StudyFacts.of(patient)
+            if patient.identifying:
+                identifying.append(facts)
+                keywords = ", ".join(patient.identifying)
+                raise BadStudyError(f"its headers may identify the person ({keywords}); de-identify it first")
+            studies.append((facts, preprocess(patient, image, steps), patient.has_tumour))
         except BadStudyError as error:
             quarantined.append(Quarantined(name, location.path, error.reason))
-    slices = _joined(name, [prepared for _, prepared in studies]) if studies else None
-    first = studies[0][0] if studies else None
+    if any(facts.has_mask or slices.tumour_slices is not None for facts, slices, _ in studies):
+        for study in [one for one in studies if not one[0].has_mask and one[1].tumour_slices is None]:
+            studies.remove(study)
+            quarantined.append(Quarantined(name, study[0].path, _NO_MASK))
+    slices = _joined(name, [prepared for _, prepared, _ in studies]) if studies else None
     stated = slices.tumour_slices if slices else None
     entry = PreparedPatient(
         patient=name,
         signature=current_signature,
-        has_tumour=any(patient.has_tumour for patient, _ in studies),
+        has_tumour=any(has_tumour for _, _, has_tumour in studies),
         slices=len(slices.images) if slices else 0,
-        spacing=first.spacing if first else (1.0, 1.0, 1.0),
-        spacing_known=first.spacing_known if first else False,
-        lesion_mm3=sum(_lesion_mm3(patient) for patient, _ in studies),
+        studies=(*(facts for facts, _, _ in studies), *identifying),
         lesion_pixels=tuple(_lesion_pixels(slices).tolist()) if slices else (),
         tumour_slices=None if stated is None else tuple(stated.tolist()),
         quarantined=tuple(quarantined),
@@ -133,15 +244,12 @@ def _joined(name: str, studies: list[PatientSlices]) -> PatientSlices:
         images=np.concatenate([study.images for study in studies]),
         labels=np.concatenate([study.labels for study in studies]),
         foreground=np.concatenate([study.foreground for study in studies]),
+        organ=None
+        if all(study.organ is None for study in studies)
+        else np.concatenate([study.foreground if study.organ is None else study.organ for study in studies]),
         tumour_slices=stated,
     )
 
 
 def _lesion_pixels(slices: PatientSlices) -> npt.NDArray[np.int64]:
     return np.asarray(np.isin(slices.labels, LESION_LABELS).sum(axis=(1, 2)), dtype=np.int64)
-
-
-def _lesion_mm3(patient: Patient) -> float:
-    if patient.labels is None:
-        return 0.0
-    return float(np.isin(patient.labels, LESION_LABELS).sum() * np.prod(patient.spacing))

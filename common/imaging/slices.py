@@ -76,11 +76,15 @@ class Slices:
     """Slices of several patients of one site, all of one size, organ and list of contrasts.
 
     A slice is named by its position 0..len-1: patients in order, each patient's slices from inferior to superior.
+
+    Attributes:
+        min_tumour_pixels: from how many lesion pixels on a slice counts as one with a tumour.
     """
 
     organ: str
     contrasts: tuple[str, ...]
     patients: Sequence[PatientSlices]
+    min_tumour_pixels: int = 1
     _owner: npt.NDArray[np.int64] = field(init=False, repr=False)
     _offset: npt.NDArray[np.int64] = field(init=False, repr=False)
     _tumour_pixels: npt.NDArray[np.int64] = field(init=False, repr=False)
@@ -110,18 +114,19 @@ class Slices:
         """(N,) lesion pixels of each slice."""
         return self._tumour_pixels
 
-    def tumour_positions(self, min_pixels: int) -> npt.NDArray[np.int64]:
-        """Slices with at least ``min_pixels`` lesion pixels: tumours whose mask is known."""
-        return np.flatnonzero(self._tumour_pixels >= min_pixels)
+    def tumour_positions(self) -> npt.NDArray[np.int64]:
+        """Slices with at least ``min_tumour_pixels`` lesion pixels: tumours whose mask is known."""
+        return np.flatnonzero(self._tumour_pixels >= max(1, self.min_tumour_pixels))
 
     def healthy_positions(self) -> npt.NDArray[np.int64]:
         """Slices without a single lesion pixel that are not stated to hold a tumour either."""
         return np.flatnonzero((self._tumour_pixels == 0) & ~self._stated_tumour)
 
-    def tumour_class(self, min_pixels: int) -> npt.NDArray[np.bool_]:
-        """(N,) the classifier's label: at least ``min_pixels`` lesion pixels, or a stated tumour without a mask."""
+    def tumour_class(self) -> npt.NDArray[np.bool_]:
+        """(N,) the classifier's label: at least ``min_tumour_pixels`` lesion pixels, or a stated tumour without a
+        mask."""
         unmasked = self._stated_tumour & (self._tumour_pixels == 0)
-        return np.asarray((self._tumour_pixels >= min_pixels) | unmasked, dtype=np.bool_)
+        return np.asarray((self._tumour_pixels >= max(1, self.min_tumour_pixels)) | unmasked, dtype=np.bool_)
 
     def batch(self, positions: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> SliceBatch:
         """The slices at ``positions`` (repeats allowed)."""

@@ -20,7 +20,7 @@ RING = (1, 4)
 """The healthy surroundings of a lesion lie between these distances from it, in pixels."""
 
 
-def copy_and_paste(slices: Slices, count: int, seed: int, *, min_pixels: int = 12) -> SyntheticSlices:
+def copy_and_paste(slices: Slices, count: int, seed: int) -> SyntheticSlices:
     """A real lesion of this site, deformed and blended into a healthy slice.
 
     The lesion's intensities are scaled so that its surroundings match those of its new place, and its edge is
@@ -31,7 +31,7 @@ def copy_and_paste(slices: Slices, count: int, seed: int, *, min_pixels: int = 1
         DataError: if the site has no slice with a tumour, or none without.
     """
     generator = torch_generator(seed, "copy_and_paste")
-    source = InsertionSource(slices, min_pixels)
+    source = InsertionSource(slices)
     places = source.places(count - count // 2, Deformation(), generator)
     placed, target = places.placed, places.target
     mask = lesion_mask(placed.labels)
@@ -46,7 +46,7 @@ def copy_and_paste(slices: Slices, count: int, seed: int, *, min_pixels: int = 1
     return places.together(images, count)
 
 
-def blob(slices: Slices, count: int, seed: int, *, min_pixels: int = 12, spread: float = 0.5) -> SyntheticSlices:
+def blob(slices: Slices, count: int, seed: int, *, spread: float = 0.5) -> SyntheticSlices:
     """A deformed mask of this site, filled by adding a contrast to each label: no network, no texture.
 
     The contrasts are those of the site's own lesions against their surroundings, drawn lesion by lesion and scaled by
@@ -57,9 +57,9 @@ def blob(slices: Slices, count: int, seed: int, *, min_pixels: int = 12, spread:
         DataError: if the site has no slice with a tumour, or none without.
     """
     generator = torch_generator(seed, "blob")
-    places = InsertionSource(slices, min_pixels).places(count - count // 2, Deformation(), generator)
+    places = InsertionSource(slices).places(count - count // 2, Deformation(), generator)
     target, tumours = places.target, len(places.origin)
-    contrasts = lesion_contrasts(slices.batch(slices.tumour_positions(min_pixels)))
+    contrasts = lesion_contrasts(slices.batch(slices.tumour_positions()))
     drawn = contrasts[torch.randint(len(contrasts), (tumours,), generator=generator)]
     factor = 1 + spread * (2 * torch.rand(tumours, 1, 1, generator=generator) - 1)
     masks = torch.stack([places.placed.labels == label for label in LESION_LABELS], dim=1).float()

@@ -36,19 +36,18 @@ class MaskBank:
     """The tumour slices of one site, as a source of masks.
 
     Args:
-        slices: the site's slices.
-        min_pixels: a slice with fewer lesion pixels is not used.
+        slices: the site's slices; those with fewer than ``min_tumour_pixels`` lesion pixels are not used.
 
     Raises:
         DataError: if fewer than ``least`` slices qualify.
     """
 
-    def __init__(self, slices: Slices, min_pixels: int, least: int = 1) -> None:
+    def __init__(self, slices: Slices, least: int = 1) -> None:
         self.slices = slices
-        self.positions = torch.from_numpy(slices.tumour_positions(min_pixels))
+        self.positions = torch.from_numpy(slices.tumour_positions())
         if len(self) < least:
             raise DataError(
-                f"only {len(self)} slices hold at least {min_pixels} tumour pixels, and {least} are needed to learn"
+                f"only {len(self)} slices hold at least {slices.min_tumour_pixels} tumour pixels, and {least} are needed to learn"
                 " from; add patients with a tumour mask or lower the number of pixels"
             )
 
@@ -185,12 +184,11 @@ def place_masks(
     organ: Tensor,
     deformation: Deformation,
     *,
-    min_pixels: int,
     largest: int = 0,
     generator: torch.Generator,
     attempts: int = 20,
 ) -> PlacedMasks:
-    """One deformed mask of the bank inside each organ (N, H, W), with at least ``min_pixels`` left of it.
+    """One deformed mask of the bank inside each organ (N, H, W), with at least the bank's ``min_tumour_pixels`` left of it.
 
     A mask that loses too many pixels at the organ's edge is drawn again, place and all.
 
@@ -198,10 +196,11 @@ def place_masks(
         DataError: if after ``attempts`` draws a mask still does not fit.
     """
     n = len(organ)
+    least = bank.slices.min_tumour_pixels
     source = bank.draw(n, generator)
     labels, grid = _place(source.labels, organ, deformation, largest, generator)
     for _ in range(attempts):
-        bad = (lesion_mask(labels).flatten(1).sum(1) < min_pixels).nonzero().squeeze(1)
+        bad = (lesion_mask(labels).flatten(1).sum(1) < least).nonzero().squeeze(1)
         if not len(bad):
             return PlacedMasks(labels, grid, source)
         again = bank.draw(len(bad), generator)
@@ -219,7 +218,7 @@ def place_masks(
         ):
             whole[bad] = part
     raise DataError(
-        f"no mask with at least {min_pixels} pixels fits into the organ on some healthy slices; check that the"
+        f"no mask with at least {least} pixels fits into the organ on some healthy slices; check that the"
         " organ is not nearly empty, or lower the number of pixels"
     )
 

@@ -46,18 +46,17 @@ class InsertionSource:
     """The tumour slices and the healthy slices of one site.
 
     Args:
-        slices: the site's training slices.
-        min_pixels: fewest lesion pixels of a slice to take a mask from, and of a mask put into a healthy slice.
+        slices: the site's training slices. Their ``min_tumour_pixels`` are the fewest lesion pixels of a slice to take
+            a mask from, and of a mask put into a healthy slice.
         least: fewest slices of each kind.
 
     Raises:
         DataError: if the site has fewer.
     """
 
-    def __init__(self, slices: Slices, min_pixels: int, least: int = 1) -> None:
+    def __init__(self, slices: Slices, least: int = 1) -> None:
         self.slices = slices
-        self.min_pixels = min_pixels
-        self.bank = MaskBank(slices, min_pixels, least)
+        self.bank = MaskBank(slices, least)
         self.healthy = torch.from_numpy(slices.healthy_positions())
         if len(self.healthy) < least:
             raise DataError(
@@ -77,5 +76,5 @@ class InsertionSource:
         """
         origin = self.draw_healthy(count, generator)
         target = self.slices.batch(origin)
-        placed = place_masks(self.bank, target.organ, deformation, min_pixels=self.min_pixels, generator=generator)
+        placed = place_masks(self.bank, target.organ, deformation, generator=generator)
         return Places(origin, target, placed)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from common.config import Experiment, FederationConfig, WeightsConfig, model_config
+from common.config import Experiment, FederationConfig, WeightsConfig, channels, model_config
 from common.training import classifier
 from common.training.trainer import GeneratorTrainer, OptimiserStep, plain_step, trainer_module
 
@@ -16,7 +16,7 @@ def build_generator_trainer(
     trainer: GeneratorTrainer[object] = trainer_module(str(experiment.model["name"])).Trainer(
         model_config(experiment),
         image=experiment.image,
-        contrasts=list(experiment.image.contrasts),
+        channels=channels(experiment),
         device=device,
         step=step,
         weights=weights,
@@ -38,12 +38,11 @@ def build_classifier_trainer(
     return classifier.Trainer(
         experiment.classifier,
         image=experiment.image,
-        contrasts=list(experiment.image.contrasts),
+        channels=channels(experiment),
         device=device,
         step=step,
         weights=weights,
         seed=experiment.seed,
-        min_tumour_pixels=experiment.study.min_tumour_pixels,
         total_steps=total_steps,
     )
 

@@ -6,7 +6,7 @@ traces of the inpainting itself would tell a classifier which slices hold a tumo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -63,7 +63,6 @@ class Config:
     margins: list[int] = field(default_factory=lambda: [1, 3])
     jitter: int = 3
     brightness: float = 0.1
-    min_pixels: int = 12
     min_slices: int = 4
     precision: str = "fp32"
 
@@ -74,7 +73,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
     Args:
         config: the model's choices.
         image: size of a slice.
-        contrasts: channels of a slice.
+        channels: contrasts of a slice.
         device: where the networks live.
         step: takes the place of ``optimizer.step()``.
         weights: files of pre-trained weights (only VGG19 is used, if ``config.perceptual`` asks for it).
@@ -90,7 +89,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
         config: Config,
         *,
         image: ImageConfig,
-        contrasts: Sequence[str],
+        channels: int,
         device: torch.device,
         step: OptimiserStep = plain_step,
         weights: WeightsConfig | None = None,
@@ -105,10 +104,10 @@ class Trainer(PairedTrainer[InsertionBatch]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "cgan", "weights"))
             self.generator: nn.Module = UNet(
-                len(contrasts) + condition + 1, len(contrasts), width=config.width, depth=config.depth, norm=config.norm
+                channels + condition + 1, channels, width=config.width, depth=config.depth, norm=config.norm
             )
             self.discriminator: nn.Module = PatchGAN(
-                len(contrasts) + condition, width=config.discriminator_width, layers=config.discriminator_layers
+                channels + condition, width=config.discriminator_width, layers=config.discriminator_layers
             )
         self.networks = {"generator": self.generator.to(device), "discriminator": self.discriminator.to(device)}
         self.optimisers = {
@@ -137,7 +136,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
         return (draw_examples(source, shape, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
 
     def _source(self, slices: Slices) -> InsertionSource:
-        return InsertionSource(slices, self.config.min_pixels, self.config.min_slices)
+        return InsertionSource(slices, self.config.min_slices)
 
     # ------------------------------------------------------------------ training
 

@@ -37,9 +37,9 @@ class TrainingSet:
     weight: float = 1.0
 
     @classmethod
-    def from_slices(cls, slices: Slices, min_tumour_pixels: int, weight: float = 1.0) -> "TrainingSet":
-        """Every real slice with its class; a tumour is at least ``min_tumour_pixels`` lesion pixels."""
-        return cls(slices.all().images, torch.from_numpy(slices.tumour_class(min_tumour_pixels)), weight)
+    def from_slices(cls, slices: Slices, weight: float = 1.0) -> "TrainingSet":
+        """Every real slice with its class."""
+        return cls(slices.all().images, torch.from_numpy(slices.tumour_class()), weight)
 
     @classmethod
     def from_synthetic(cls, synthetic: SyntheticSlices, weight: float = 1.0) -> "TrainingSet":
@@ -66,12 +66,11 @@ class Trainer(BaseTrainer[ClassifierBatch]):
     Args:
         config: network and rates.
         image: size of a slice.
-        contrasts: channels of a slice.
+        channels: contrasts of a slice.
         device: where the network lives.
         step: takes the place of ``optimizer.step()``.
         weights: files of pre-trained weights (ResNet-50's, if ``config.pretrained``).
         seed: of the first weights.
-        min_tumour_pixels: from how many lesion pixels a slice counts as tumour (only for ``batches`` of ``Slices``).
         total_steps: length of the learning-rate schedule: steps a round times rounds.
 
     Raises:
@@ -84,23 +83,21 @@ class Trainer(BaseTrainer[ClassifierBatch]):
         config: Config,
         *,
         image: ImageConfig,
-        contrasts: Sequence[str],
+        channels: int,
         device: torch.device,
         step: OptimiserStep = plain_step,
         weights: WeightsConfig | None = None,
         seed: int,
-        min_tumour_pixels: int = 12,
         total_steps: int,
     ) -> None:
         super().__init__(device=device, step=step)
         self.config = config
         self.image = image
-        self.min_tumour_pixels = min_tumour_pixels
         self.total_steps = total_steps
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "classifier", "weights"))
             self.classifier: TumourClassifier = build_classifier(
-                config.network, len(contrasts), width=config.width, pretrained=config.pretrained, weights=weights
+                config.network, channels, width=config.width, pretrained=config.pretrained, weights=weights
             )
         self.networks = {"classifier": self.classifier.to(device)}
         self.optimisers = {
@@ -115,7 +112,7 @@ class Trainer(BaseTrainer[ClassifierBatch]):
         Raises:
             DataError: if no source holds a tumour slice, or none holds a slice without one.
         """
-        sources = [TrainingSet.from_slices(slices, self.min_tumour_pixels)] if isinstance(slices, Slices) else slices
+        sources = [TrainingSet.from_slices(slices)] if isinstance(slices, Slices) else slices
         draws = [_ClassDraw(sources, tumour) for tumour in (False, True)]
         return (self._batch(draws, torch_generator(seed, "classifier", "batch", i)) for i in range(count))
 
@@ -178,7 +175,7 @@ class _ClassDraw:
         if not self.sources:
             raise DataError(
                 f"there is no training slice {'with' if tumour else 'without'} a tumour; the classifier needs both"
-                " kinds: add patients, or lower study.min_tumour_pixels"
+                " kinds: add patients, or lower min_tumour_pixels of its organ"
             )
         weights = torch.tensor([s.weight for s, _ in self.sources], dtype=torch.float64)
         self.bounds = (weights / weights.sum()).cumsum(0)

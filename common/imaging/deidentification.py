@@ -1,0 +1,365 @@
+"""Whether a DICOM header may say who the patient is. Nothing is changed here, and no value is ever returned.
+
+The attributes that matter are those of DICOM PS3.15, Table E.1-1 (the Basic Application Level Confidentiality Profile
+and its options), as the package ``dicom-anonymizer`` lists them. That table says what to remove *before* images are
+handed on; to hold a finished archive against it word for word would refuse every public one, since they keep what the
+profile's options let them keep. So each attribute that has a value counts by what is stated of the whole object:
+
+- A *statement* is ``PatientIdentityRemoved`` YES, or a ``DeidentificationMethod`` in words or codes, unless
+  ``PatientIdentityRemoved`` is NO. The options are its codes (PS3.15 E.3, PS3.16 CID 7050).
+- *Identifying* attributes are acted upon; those *to review* are only counted, because they name no one by themselves.
+
+==============================  ====================  ====================  =========================================
+attributes                      without a statement   with a statement      where the statement has the option
+==============================  ====================  ====================  =========================================
+address, telephone, insurance,  identifying           identifying
+other and issuer's IDs
+names of persons                identifying           identifying unless    (a patient's name that equals the ID
+                                                      code-like (Reader1)   never counts)
+birth date                      identifying           identifying, a        (a 1 January stands for the year alone)
+                                                      1 January: to review
+institution                     identifying           identifying           113112 retain institution: to review
+private attributes              identifying           identifying           113111 retain safe private: passed; those
+                                                                            that the de-identifier CTP wrote always are
+dates of the patient's care     identifying           to review             113107 or temporal information stated as
+                                                                            modified: passed
+accession and order numbers     identifying           passed (PS3.15 lets
+                                                      them be replaced)
+comments, free text             identifying           to review             113105 clean descriptors: passed
+descriptions, protocol          to review             to review             113105: passed
+station, serial numbers, AE     to review             to review             113109 retain device identity: passed
+age, sex, size, weight ...      to review             to review             113108 retain characteristics: passed
+overlays                        to review             to review             113103 clean graphics: passed
+==============================  ====================  ====================  =========================================
+
+Empty values and stand-ins (``ANONYMOUS``, ``Removed by CTP``, ``XXXX``, 19000101, 20000101 ...) never count. UIDs never
+count either: a replaced one cannot be told from an original. Times of day say nothing without their date. What a trial
+gave (``ClinicalTrial...``) are pseudonyms. Items of sequences are searched like the object itself, with one exception:
+what ``ModifiedAttributesSequence`` holds are values from before a change, so no statement covers them. A segmentation
+or structure set repeats dates and numbers of the images that it was drawn on, which are examined themselves.
+
+Pixels: ``BurnedInAnnotation`` counts where it is YES, and for a secondary capture or screen save that does not say NO.
+"""
+
+import functools
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from importlib import import_module
+from typing import Any
+
+from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+
+PRIVATE = "private tags"
+BURNED_IN = "BurnedInAnnotation"
+
+_TABLE = "dicomanonymizer.dicom_anonymization_databases.dicomfields_2026c"
+_ACTIONS = ("D_TAGS", "Z_TAGS", "X_TAGS", "Z_D_TAGS", "X_Z_TAGS", "X_D_TAGS", "X_Z_D_TAGS")
+_SAFE_CREATOR = "CTP"
+_DRAWN_ON_IMAGES = ("SEG", "RTSTRUCT")
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_MOST_ELEMENTS = 100_000
+_DEEPEST = 12
+
+
+def identifying_fields(dataset: Dataset) -> tuple[str, ...]:
+    """Attributes of a DICOM object that may identify the person, by keyword, sorted; never their values.
+
+    Args:
+        dataset: the object, read with or without its pixels. Damaged values are passed over.
+
+    Returns:
+        Keywords of PS3.15 attributes, ``"private tags"`` and ``"BurnedInAnnotation"``; empty if nothing was found.
+
+    >>> header = Dataset()
+    >>> header.PatientName, header.PatientID, header.PatientAge = "Doe^Jane", "4711", "061Y"
+    >>> identifying_fields(header)
+    ('PatientName',)
+    """
+    return _with_grade(dataset, _Grade.IDENTIFYING)
+
+
+def fields_to_review(dataset: Dataset) -> tuple[str, ...]:
+    """Attributes that name no one by themselves, but that somebody should have looked at, by keyword, sorted.
+
+    >>> header = Dataset()
+    >>> header.PatientAge, header.StationName = "061Y", "CT2"
+    >>> fields_to_review(header)
+    ('PatientAge', 'StationName')
+    """
+    return _with_grade(dataset, _Grade.TO_REVIEW)
+
+
+class _Grade(IntEnum):
+    PASSED = 0
+    TO_REVIEW = 1
+    IDENTIFYING = 2
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How attributes of one kind count.
+
+    Attributes:
+        name: of the kind.
+        bare: without a statement of de-identification.
+        stated: with one.
+        option: the code of the option that lowers ``stated`` to ``optional``.
+    """
+
+    name: str
+    bare: _Grade
+    stated: _Grade
+    option: str = ""
+    optional: _Grade = _Grade.PASSED
+
+
+_PASSED, _REVIEW, _ACT = _Grade.PASSED, _Grade.TO_REVIEW, _Grade.IDENTIFYING
+_PERSON = _Rule("person", _ACT, _ACT)
+_NAME = _Rule("name", _ACT, _ACT)
+_BIRTH = _Rule("birth", _ACT, _ACT)
+_INSTITUTION = _Rule("institution", _ACT, _ACT, "113112", _REVIEW)
+_DATE = _Rule("date", _ACT, _REVIEW, "113107")
+_ORDER = _Rule("order", _ACT, _PASSED)
+_COMMENT = _Rule("comment", _ACT, _REVIEW, "113105")
+_DESCRIPTION = _Rule("description", _REVIEW, _REVIEW, "113105")
+_DEVICE = _Rule("device", _REVIEW, _REVIEW, "113109")
+_CHARACTERISTIC = _Rule("characteristic", _REVIEW, _REVIEW, "113108")
+_GRAPHICS = _Rule("graphics", _REVIEW, _REVIEW, "113103")
+_TRIAL = _Rule("trial", _PASSED, _PASSED)
+
+# The table has no kinds; its keywords tell them. The first pattern that is found decides.
+_KINDS: tuple[tuple[re.Pattern[str], _Rule], ...] = tuple(
+    (re.compile(pattern), rule)
+    for pattern, rule in (
+        (r"^PatientBirthDate$", _BIRTH),
+        (r"^Institution|^CustodialOrg|^ResponsibleOrganization$|^(HumanPerformer|Verifying)Organi", _INSTITUTION),
+        (
+            r"^Patient(Age|Sex|SexNeutered|Size|Weight|State)$|^EthnicGroup|^SmokingStatus$|^PregnancyStatus$",
+            _CHARACTERISTIC,
+        ),
+        (
+            r"Address|[Pp]hone|Telecom|^OtherPatientIDs|Insurance|^MedicalRecordLocator$|^MilitaryRank$|Residence$|"
+            r"^BranchOfService$|Religious|^IssuerOfPatientID$|^CurrentPatientLocation$|^Occupation$|^GPSL|"
+            r"^(Person|VerifyingObserver)IdentificationCodeSequence$",
+            _PERSON,
+        ),
+        (
+            r"Accession|OrderNumber|^(Issuer)?(Of)?AdmissionID|ServiceEpisodeID|ProcedureID$|ProcedureStepID$|"
+            r"^(Results|Interpretation)ID|^BarcodeValue$",
+            _ORDER,
+        ),
+        (
+            r"AETitle|Device|Station|Detector|Gantry|Cassette|Plate|Generator|Lens|Camera|XRay|SerialNumber|AE(Value)?$|"
+            r"Calibration|Manufactur|Installation|TreatmentMachine|^GPS|Version|^NetworkID$|SourceStrength|Hanging",
+            _DEVICE,
+        ),
+        (r"^ClinicalTrial|^IssuerOfClinicalTrial", _TRIAL),
+    )
+)
+_STAND_IN = re.compile(
+    r"(?:anon(?:ym(?:ous|i[sz]ed)?)?|removed(?:by\w+)?|deidentified|pseudonym(?:i[sz]ed)?|redacted|masked|deleted|"
+    r"dummy|unknown|none|na|nil|null|notapplicable|noname|name|patient|subject|phantom)(?:patient|name)?\d*|(.)\1*"
+)
+_STAND_IN_DATE = re.compile(r"(?:0001|1000|1111|1800|1900|1970|2000)0101|(\d)\1{7}|1899123[01]")
+_WRITTEN_NAME = re.compile(r"\s*[^\W\d_][^\d^]*\^\s*[^\W\d_][^\d]*")
+
+
+def _with_grade(dataset: Dataset, grade: _Grade) -> tuple[str, ...]:
+    # Odd values make pydicom warn at length, and a warning could quote a value.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        grades = _Examination(dataset).grades()
+    return tuple(sorted(keyword for keyword, found in grades.items() if found == grade))
+
+
+class _Examination:
+    """One object: what it states of itself, and the grade of each of its attributes."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        removed = _text(dataset, "PatientIdentityRemoved").upper()
+        words, codes = _text(dataset, "DeidentificationMethod"), _codes(dataset)
+        self._stated = removed == "YES" or (removed != "NO" and bool(words or codes))
+        self._options = {*codes, *re.findall(r"\b1131\d\d\b", words)} if self._stated else set()
+        self._dates_modified = _text(dataset, "LongitudinalTemporalInformationModified").upper() in (
+            "MODIFIED",
+            "REMOVED",
+        )
+        self._drawn_on_images = _text(dataset, "Modality").upper() in _DRAWN_ON_IMAGES
+        self._id = _text(dataset, "PatientID")
+        self._left = _MOST_ELEMENTS
+
+    def grades(self) -> dict[str, _Grade]:
+        """Keyword -> the highest grade that it has anywhere in the object."""
+        grades: dict[str, _Grade] = {}
+        for keyword, grade in self._found(self._dataset, depth=0, original=False):
+            grades[keyword] = max(grade, grades.get(keyword, _Grade.PASSED))
+        if _WRITTEN_NAME.fullmatch(self._id):
+            grades["PatientID"] = _Grade.IDENTIFYING
+        if self._may_show_writing():
+            grades[BURNED_IN] = _Grade.IDENTIFYING
+        if _text(self._dataset, "RecognizableVisualFeatures").upper() == "YES":
+            grades["RecognizableVisualFeatures"] = _Grade.TO_REVIEW
+        return grades
+
+    def _found(self, dataset: Dataset, depth: int, original: bool) -> Iterator[tuple[str, _Grade]]:
+        """Every attribute that counts, with its grade; ``original``: from before the identity was removed."""
+        rules = _rules()
+        for tag in sorted(dataset.keys()):
+            self._left -= 1
+            if self._left < 0:
+                return
+            rule = rules.get(tag) or (_repeating(tag) if tag.group >> 8 in (0x50, 0x60) else None)
+            element = _element(dataset, tag) if rule or _may_be_sequence(dataset, tag) or tag.is_private else None
+            if element is None:
+                continue
+            if tag.is_private:
+                if self._private_counts(dataset, tag, element):
+                    yield PRIVATE, _Grade.IDENTIFYING
+                continue
+            keyword = element.keyword or keyword_for_tag(tag) or str(tag)
+            if rule and not _is_stand_in(element):
+                yield keyword, self._grade(keyword, rule, element, original)
+            if element.VR == "SQ" and depth < _DEEPEST:
+                before = original or keyword == "ModifiedAttributesSequence"
+                for item in element.value or ():
+                    if isinstance(item, Dataset):
+                        yield from self._found(item, depth + 1, before)
+                        if _text(item, "PatientID") not in ("", self._id):
+                            yield keyword, _Grade.IDENTIFYING
+
+    def _grade(self, keyword: str, rule: _Rule, element: DataElement, original: bool) -> _Grade:
+        value = _written(element)
+        if keyword == "PatientName" and _plain(value) == _plain(self._id) and not _WRITTEN_NAME.fullmatch(value):
+            return _Grade.PASSED
+        if self._drawn_on_images and rule in (_DATE, _ORDER):
+            return _Grade.TO_REVIEW
+        if original:
+            return rule.bare
+        if rule is _DATE and self._dates_modified:
+            return _Grade.PASSED
+        if not self._stated:
+            return rule.bare
+        if rule is _NAME and re.search(r"\d", value) and "^" not in value.rstrip("^"):
+            return _Grade.TO_REVIEW
+        if rule is _BIRTH and value[4:8] == "0101":
+            return _Grade.TO_REVIEW
+        return rule.optional if rule.option in self._options else rule.stated
+
+    def _private_counts(self, dataset: Dataset, tag: BaseTag, element: DataElement) -> bool:
+        """True for a value (not the name or length of a block) that nobody has declared safe."""
+        if tag.element < 0x1000 or "113111" in self._options or _is_stand_in(element):
+            return False
+        creator = _element(dataset, BaseTag((tag.group << 16) | (tag.element >> 8)))
+        return creator is None or _written(creator).strip().upper() != _SAFE_CREATOR
+
+    def _may_show_writing(self) -> bool:
+        burned_in = _text(self._dataset, "BurnedInAnnotation").upper()
+        if burned_in in ("YES", "NO"):
+            return burned_in == "YES"
+        kinds = _text(self._dataset, "ImageType").upper()
+        captured = _text(self._dataset, "SOPClassUID").startswith(_SECONDARY_CAPTURE) or "SCREEN" in kinds
+        return (captured or bool(_text(self._dataset, "ConversionType"))) and "113101" not in self._options
+
+
+@functools.cache
+def _rules() -> dict[int, _Rule]:
+    """Tag -> rule: the attributes of PS3.15's table and every name of a person that DICOM knows."""
+    table = import_module(_TABLE)  # here, because the package also loads its command
+    tags = {BaseTag((tag[0] << 16) | tag[1]) for action in _ACTIONS for tag in getattr(table, action) if len(tag) == 2}
+    tags |= {BaseTag(tag) for tag in keyword_dict.values() if _vr(tag) == "PN"}
+    rules = {int(tag): _rule(keyword_for_tag(tag), _vr(tag)) for tag in tags if keyword_for_tag(tag)}
+    del rules[0x00100020]  # the ID itself: an archive always has one, and only its form can say that it is a name
+    return {tag: rule for tag, rule in rules.items() if rule is not None}
+
+
+def _rule(keyword: str, vr: str) -> _Rule | None:
+    if vr == "PN":
+        return _NAME
+    for pattern, rule in _KINDS:
+        if pattern.search(keyword) and (vr != "SQ" or keyword.endswith("CodeSequence")):
+            return rule
+    if vr in ("UI", "TM", "SQ"):
+        return None
+    if vr in ("DA", "DT"):
+        return _DATE
+    free_text = vr in ("LT", "ST", "UT") and not keyword.endswith(("Description", "Model", "Make"))
+    return _COMMENT if free_text else _DESCRIPTION
+
+
+def _repeating(tag: BaseTag) -> _Rule | None:
+    """Overlays and curves, whose groups repeat: their comments are text, their data may be."""
+    keyword = keyword_for_tag(tag)
+    if keyword in ("OverlayComments", "OverlayLabel", "OverlayDescription"):
+        return _COMMENT
+    return _GRAPHICS if keyword in ("OverlayData", "CurveData") else None
+
+
+def _vr(tag: int) -> str:
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+
+
+def _may_be_sequence(dataset: Dataset, tag: BaseTag) -> bool:
+    raw = dataset.get_item(tag)
+    return (getattr(raw, "VR", None) or _vr(tag)) in ("SQ", "UN")
+
+
+def _element(dataset: Dataset, tag: BaseTag) -> DataElement | None:
+    """One element, or None where it is missing or its value cannot be made sense of."""
+    try:
+        return dataset.get(tag)
+    except Exception:  # a damaged value makes pydicom raise nearly anything
+        return None
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    """A value as text; empty where it is missing, empty or damaged."""
+    try:
+        return _written(dataset[keyword]).strip()
+    except Exception:
+        return ""
+
+
+def _written(element: DataElement) -> str:
+    """The value as text; several values are joined by a backslash, as DICOM does."""
+    value: Any = element.value
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("latin-1").strip("\0 ")
+    return "\\".join(map(str, value)) if isinstance(value, (MultiValue, list, tuple)) else str(value)
+
+
+def _is_stand_in(element: DataElement) -> bool:
+    """True for an empty value, or one that is known to stand for a removed one."""
+    if element.VR == "SQ":
+        items = [item for item in element.value or () if isinstance(item, Dataset)]
+        return all(_is_plain_stand_in(_text(item, key)) for item in items for key in ("CodeMeaning", "CodeValue"))
+    if element.VR in ("DA", "DT"):
+        return all(_STAND_IN_DATE.match(day) or not day.strip() for day in _written(element).split("\\"))
+    return all(map(_is_plain_stand_in, _written(element).split("\\")))
+
+
+def _is_plain_stand_in(value: str) -> bool:
+    plain = _plain(value)
+    return not plain or _STAND_IN.fullmatch(plain) is not None
+
+
+def _codes(dataset: Dataset) -> set[str]:
+    try:
+        return {_text(item, "CodeValue") for item in dataset["DeidentificationMethodCodeSequence"].value} - {""}
+    except Exception:
+        return set()
+
+
+def _plain(value: str) -> str:
+    return re.sub(r"[\W_]+", "", value).casefold()

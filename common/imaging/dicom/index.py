@@ -1,0 +1,87 @@
+"""The DICOM series below a folder, by their UIDs: names of folders and files say nothing."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset
+
+from common.imaging.dicom.files import quiet, read_header
+
+_KEYWORDS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality", "SeriesDescription")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series as its headers describe it; text is empty where they say nothing.
+
+    Attributes:
+        uid, study_uid: of the series and its study.
+        patient: the patient's ID.
+        modality: as DICOM writes it: ``CT``, ``MR``, ``SEG``, ``RTSTRUCT``, ``CR``, …
+        description: what the scanner or its operator called the series.
+        files: sorted by path. One file may be there twice under two names.
+    """
+
+    uid: str
+    study_uid: str
+    patient: str
+    modality: str
+    description: str
+    files: tuple[Path, ...]
+
+
+def index_folder(root: Path) -> list[Series]:
+    """Every DICOM series below ``root``, sorted by patient, study and series; headers only.
+
+    Files that are no DICOM are passed over, as are DICOM files without a series (a DICOMDIR) and hidden ones.
+    A damaged header is mentioned in the log. What is said of a series is what its first file says.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    first: dict[str, Dataset] = {}
+    with quiet():
+        for path in _files(root):
+            header = read_header(path, _KEYWORDS)
+            uid = "" if header is None else _text(header, "SeriesInstanceUID")
+            if header is not None and uid:
+                files[uid].append(path)
+                first.setdefault(uid, header)
+    found = [
+        Series(
+            uid=uid,
+            study_uid=_text(first[uid], "StudyInstanceUID"),
+            patient=_text(first[uid], "PatientID"),
+            modality=_text(first[uid], "Modality"),
+            description=_text(first[uid], "SeriesDescription"),
+            files=tuple(paths),
+        )
+        for uid, paths in files.items()
+    ]
+    return sorted(found, key=lambda series: (series.patient, series.study_uid, series.uid))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Regular files below ``root`` in the order of their paths; links are followed, each folder is entered once."""
+    entered = set()
+    for folder, children, names in os.walk(root, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in entered:
+            children.clear()
+            continue
+        entered.add((state.st_dev, state.st_ino))
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """An attribute as plain text; empty where it is missing or damaged."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # pydicom converts a value only now.
+        return ""
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,209 @@
+"""One DICOM series becomes one volume, with its place in the patient."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from pydicom import Dataset
+
+from common.errors import BadStudyError
+from common.imaging.deidentification import identifying_fields
+from common.imaging.dicom.files import MOST_BYTES, quiet, read_file
+from common.imaging.dicom.frames import Frame, frame_count, frames_of, is_localiser
+from common.imaging.dicom.pixels import check_format, write_units
+from common.imaging.dicom.stacking import Stack, stack
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+_SMALLEST_SIDE = 16
+
+
+@dataclass(frozen=True)
+class DicomVolume:
+    """A series of parallel, evenly spaced slices.
+
+    Attributes:
+        voxels: (Z, Y, X) float32, HU for CT and stored units for MR; each slice as stored, slices ascending along
+            their normal.
+        spacing: millimetres along (z, y, x).
+        affine: (4, 4) from the index (x, y, z) to LPS millimetres.
+        sop_uids: the SOPInstanceUID of each slice; frames of one file share theirs.
+        series_uid, study_uid, patient: what the headers say; empty where they say nothing.
+        frame_of_reference: UID of the space in which ``affine`` places the volume; empty where there is none.
+        modality: ``"CT"`` or ``"MR"``.
+        identifying: header fields that may identify the person, by keyword.
+    """
+
+    voxels: npt.NDArray[np.float32]
+    spacing: tuple[float, float, float]
+    affine: npt.NDArray[np.float64]
+    sop_uids: tuple[str, ...]
+    series_uid: str
+    study_uid: str
+    patient: str
+    frame_of_reference: str
+    modality: str
+    identifying: tuple[str, ...]
+
+    def to_lps(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """An array on this grid, (Z, Y, X), turned as :class:`~common.imaging.patient.Patient` wants it.
+
+        z ascends to superior, y to posterior, x to the patient's left; an oblique series takes the nearest axes. A
+        view where that is possible.
+        """
+        turned = apply_orientation(array.transpose(2, 1, 0), self._turn)
+        return np.asarray(turned.transpose(2, 1, 0), dtype=array.dtype)
+
+    @property
+    def lps_spacing(self) -> tuple[float, float, float]:
+        """Millimetres along (z, y, x) after :meth:`to_lps`."""
+        steps = dict(zip(self._turn[:, 0].astype(int).tolist(), self.spacing[::-1], strict=True))
+        return steps[2], steps[1], steps[0]
+
+    @property
+    def _turn(self) -> npt.NDArray[np.float64]:
+        """nibabel's description of the turn of an (X, Y, Z) array to LPS; nibabel counts in RAS."""
+        ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine
+        return np.asarray(ornt_transform(io_orientation(ras), axcodes2ornt(("L", "P", "S"))))
+
+
+def load_volume(files: Sequence[Path], *, referred: Collection[str] = ()) -> DicomVolume:
+    """The volume that one series' files hold, whatever their names, order and instance numbers.
+
+    Scout views are left out, and a file that is there twice counts once. Of several acquisitions that form no volume
+    together, the one is taken that a mask refers to, or else the largest if it alone forms one.
+
+    Args:
+        referred: SOPInstanceUIDs to which a mask refers, if there is one.
+
+    Raises:
+        BadStudyError: the reason is any of the pitfalls that ``stacking`` and ``pixels`` name, a file that cannot be
+            read, another modality than CT or MR, or a size beyond ``MOST_BYTES``.
+    """
+    with quiet():
+        try:
+            return _load(files, referred)
+        except BadStudyError:
+            raise
+        except Exception as error:  # pydicom converts an attribute when it is asked for, and a damaged one fails then.
+            raise BadStudyError(f"{files[0].name} or a file beside it: a header cannot be understood") from error
+
+
+def _load(files: Sequence[Path], referred: Collection[str]) -> DicomVolume:
+    frames = _frames(files)
+    chosen = _one_acquisition(frames, referred)
+    dataset = chosen.frames[0].dataset
+    voxels = np.empty((len(chosen.frames), *chosen.frames[0].shape), np.float32)
+    identifying: set[str] = set()
+    for frame, out in zip(chosen.frames, voxels, strict=True):
+        check_format(frame)
+        write_units(frame, out)
+        if "PerFrameFunctionalGroupsSequence" not in frame.dataset:
+            frame.dataset.pop("PixelData", None)  # Decoded; the memory is needed for the others.
+            identifying.update(identifying_fields(frame.dataset))
+    if voxels.min() == voxels.max():
+        raise BadStudyError("image is empty, every voxel has the same value")
+    return DicomVolume(
+        voxels=voxels,
+        spacing=chosen.spacing,
+        affine=chosen.affine,
+        sop_uids=tuple(frame.sop_uid for frame in chosen.frames),
+        series_uid=str(dataset.SeriesInstanceUID),
+        study_uid=str(dataset.get("StudyInstanceUID") or ""),
+        patient=str(dataset.get("PatientID") or ""),
+        frame_of_reference=str(dataset.get("FrameOfReferenceUID") or ""),
+        modality=str(dataset.Modality),
+        identifying=tuple(sorted(identifying)),
+    )
+
+
+def _frames(files: Sequence[Path]) -> list[Frame]:
+    """The slices of all files that belong into a volume.
+
+    Raises:
+        BadStudyError: the files are of several series, one is no CT or MR slice, or all together are too large.
+    """
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    instances: dict[str, tuple[str, Dataset]] = {}
+    frames: list[Frame] = []
+    localisers = voxels = 0
+    for path in files:
+        if size > MOST_BYTES:
+            break
+        dataset = read_file(path)
+        _check_kind(path.name, dataset)
+        if is_localiser(dataset):
+            localisers += 1
+            continue
+        uid = str(dataset.get("SOPInstanceUID") or "")
+        if uid in instances:
+            _check_same(instances[uid], (path.name, dataset))
+            continue
+        instances[uid] = (path.name, dataset)
+        series = [str(some.SeriesInstanceUID) for _, some in (next(iter(instances.values())), instances[uid])]
+        if series[0] != series[1]:
+            raise BadStudyError(f"{path.name}: belongs to another series than {next(iter(instances.values()))[0]}")
+        voxels += int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
+        size = max(size, 4 * voxels)
+        frames.extend(frames_of(path.name, dataset) if size <= MOST_BYTES else ())
+    if size > MOST_BYTES:
+        raise BadStudyError(f"the series is larger than {MOST_BYTES >> 30} GiB")
+    if localisers and not frames:
+        raise BadStudyError("the series holds nothing but localisers (scout views)")
+    return frames
+
+
+def _check_kind(name: str, dataset: Dataset) -> None:
+    """Refuses what is no slice of a CT or MR, and sizes that no scanner makes."""
+    for keyword in ("Modality", "SeriesInstanceUID"):
+        if not dataset.get(keyword):
+            raise BadStudyError(f"{name}: {keyword} is missing, the file is damaged or no image")
+    if dataset.Modality not in ("CT", "MR"):
+        raise BadStudyError(f"{name}: modality is {dataset.Modality}, expected CT or MR")
+    for keyword in ("SOPInstanceUID", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
+        if dataset.get(keyword) in (None, ""):
+            raise BadStudyError(f"{name}: {keyword} is missing")
+    sides = int(dataset.Rows), int(dataset.Columns)
+    if min(sides) < _SMALLEST_SIDE or frame_count(dataset) < 1:
+        raise BadStudyError(f"{name}: {frame_count(dataset)} slices of {sides[0]}x{sides[1]} pixels are too small")
+
+
+def _check_same(first: tuple[str, Dataset], second: tuple[str, Dataset]) -> None:
+    """Passes two copies of one slice; two different slices must not share a UID."""
+    keywords = ("ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "RescaleSlope", "PixelData")
+    if any(first[1].get(keyword) != second[1].get(keyword) for keyword in keywords):
+        raise BadStudyError(f"{first[0]} and {second[0]} have one SOPInstanceUID, but are two different slices")
+
+
+def _one_acquisition(frames: Sequence[Frame], referred: Collection[str]) -> Stack:
+    """All slices as one volume or, if they form none, those of the acquisition that is meant."""
+    parts: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        parts[frame.acquisition].append(frame)
+    try:
+        return stack(frames)
+    except BadStudyError as error:
+        if len(parts) < 2:
+            raise
+        reason = error.reason
+    meant = [part for part in parts.values() if any(frame.sop_uid in referred for frame in part)]
+    if meant:
+        return stack([frame for part in meant for frame in part])
+    volumes = []
+    for part in parts.values():
+        try:
+            volumes.append(stack(part))
+        except BadStudyError:
+            continue
+    most = max(map(len, parts.values()))
+    if len(volumes) == 1 and len(volumes[0].frames) == most:
+        return volumes[0]
+    raise BadStudyError(
+        f"the series holds {len(parts)} acquisitions, {len(volumes)} of them a volume: store each as a series of its "
+        f"own ({reason})"
+    )

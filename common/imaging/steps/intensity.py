@@ -1,0 +1,51 @@
+"""Intensities on a scale that means the same in every patient: z-scores for MRI, a window of Hounsfield units for CT."""
+
+import numpy as np
+
+from common.errors import BadStudyError, ConfigError
+from common.imaging.steps.study import Mask, Volume
+
+
+def z_score(channel: Volume, inside: Mask) -> Volume:
+    """One volume with mean 0 and standard deviation 1 inside the foreground.
+
+    >>> z_score(np.array([1.0, 3.0, 9.0], np.float32), np.array([True, True, False])).tolist()
+    [-1.0, 1.0, 7.0]
+
+    Raises:
+        BadStudyError: if the foreground is constant.
+    """
+    mean, deviation = moments(channel, inside)
+    scored = channel - np.float32(mean)
+    scored /= np.float32(deviation)
+    return scored
+
+
+def moments(channel: Volume, inside: Mask) -> tuple[float, float]:
+    """Mean and standard deviation inside the foreground.
+
+    Raises:
+        BadStudyError: if the foreground is constant.
+    """
+    values = channel[inside]
+    mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    if deviation < 1e-6 * max(abs(mean), 1e-6):
+        raise BadStudyError("the image has the same value all over the foreground")
+    return mean, deviation
+
+
+def window(values: Volume, limits: list[float]) -> Volume:
+    """Values with ``limits`` mapped to 0 and 1, and clipped there.
+
+    >>> window(np.array([-200.0, 75.0, 300.0], np.float32), [-100, 250]).tolist()
+    [0.0, 0.5, 1.0]
+
+    Raises:
+        ConfigError: if ``limits`` are not two ascending numbers.
+    """
+    if len(limits) != 2 or not limits[0] < limits[1]:
+        raise ConfigError(f"preprocessing window {limits}: give two ascending numbers")
+    low, high = np.float32(limits[0]), np.float32(limits[1])
+    scaled = values - low
+    scaled /= high - low
+    return scaled.clip(0, 1, out=scaled)

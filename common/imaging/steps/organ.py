@@ -1,0 +1,104 @@
+"""Where the organ is: the lungs from Hounsfield units, the liver from its outline."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from common.errors import BadStudyError
+from common.imaging.steps.foreground import IN_PLANE, bounding_box
+from common.imaging.steps.study import Labels, Mask, Spacing, Volume
+
+RIGHT, LEFT = 1, 2
+"""Values of a mask of the lungs; any other organ is 1."""
+
+LUNG_HU = -400.0
+"""Between lung (about -850) and soft tissue (about 40)."""
+GAS_HU = -930.0
+"""A part whose middle value is below is gas without tissue: windpipe, main bronchi, stomach, bowel."""
+_GRID_MM = 3.0
+_CLOSING_MM = 9.0
+_SMALLEST_SHARE = 0.01
+
+
+def lungs(image: Volume, body: Mask, spacing: Spacing) -> Labels:
+    """(Z, Y, X) uint8: ``RIGHT`` and ``LEFT`` in the lungs, with their vessels and nodules, without the windpipe.
+
+    Found on a grid of about 3 mm: what is air inside the body, without parts that are pure gas, closed by 9 mm (so
+    that nodules at the pleura and vessels at the hilum belong to it) and with the holes of every slice filled.
+
+    Args:
+        image: (Z, Y, X) HU; x ascends to the patient's left.
+        body: (Z, Y, X) True inside the body, its air included.
+        spacing: millimetres along (z, y, x).
+
+    Raises:
+        BadStudyError: if less than 1% of the body is lung.
+    """
+    steps = [max(1, min(round(_GRID_MM / mm), n)) for mm, n in zip(spacing, body.shape, strict=True)]
+    grid = tuple(mm * step for mm, step in zip(spacing, steps, strict=True))
+    coarse = F.avg_pool3d(torch.from_numpy(image)[None, None], steps, ceil_mode=True)[0, 0].numpy()
+    inside = body[tuple(slice(step // 2 if n > step // 2 else 0, None, step) for step, n in zip(steps, body.shape, strict=True))]
+    inside = np.pad(inside, [(0, n - m) for n, m in zip(coarse.shape, inside.shape, strict=True)], mode="edge")
+    found = _large_parts(_without_gas((coarse < LUNG_HU) & inside, coarse))
+    if found.sum() < _SMALLEST_SHARE * max(1, inside.sum()):
+        raise BadStudyError("no lungs can be seen in the image")
+    found = _filled(_closed(found, grid)) & inside
+    sides = _sides(found)
+    smooth = F.interpolate(torch.from_numpy(found)[None, None].float(), scale_factor=steps, mode="trilinear")[0, 0]
+    lung = smooth.numpy()[tuple(slice(n) for n in body.shape)] > 0.5
+    for axis, step in enumerate(steps):
+        sides = sides.repeat(step, axis=axis)
+    return sides[tuple(slice(n) for n in body.shape)] * lung
+
+
+def _without_gas(air: Mask, image: Volume) -> Mask:
+    """Drops the parts of each slice whose median is that of gas."""
+    parts, count = ndimage.label(air, IN_PLANE)
+    if not count:
+        return air
+    medians = ndimage.median(image, parts, np.arange(1, count + 1))
+    return np.asarray(np.concatenate([[False], medians > GAS_HU])[parts])
+
+
+def _large_parts(mask: Mask) -> Mask:
+    """The connected parts with at least a tenth of the voxels of the largest."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(((sizes >= 0.1 * sizes.max()) & (sizes > 0))[parts])
+
+
+def _closed(mask: Mask, spacing: Spacing) -> Mask:
+    """Closing by a ball of ``_CLOSING_MM``, in the plane only if there is a single slice."""
+    reach = [0 if n == 1 else int(np.ceil(_CLOSING_MM / mm)) + 1 for n, mm in zip(mask.shape, spacing, strict=True)]
+    padded = np.pad(mask, [(n, n) for n in reach])
+    grown = ndimage.distance_transform_edt(~padded, spacing) <= _CLOSING_MM
+    kept = ndimage.distance_transform_edt(grown, spacing) > _CLOSING_MM
+    inner = tuple(slice(n, n + size) for n, size in zip(reach, mask.shape, strict=True))
+    return np.asarray((kept | padded)[inner])
+
+
+def _filled(mask: Mask) -> Mask:
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
+
+
+def _sides(mask: Mask) -> Labels:
+    """(Z, Y, X) ``RIGHT`` or ``LEFT`` for every voxel: parts on one side belong to it, the rest is cut at the midline."""
+    profile = mask.sum(axis=(0, 1))
+    across = bounding_box(mask)[2]
+    third = (across.stop - across.start) // 3
+    middle = across.start + third + int(np.argmin(profile[across.start + third : across.stop - third]))
+    side = np.where(np.arange(mask.shape[2]) < middle, RIGHT, LEFT).astype(np.uint8)
+    sides = np.broadcast_to(side, mask.shape).copy()
+    parts, count = ndimage.label(mask)
+    for part, on_left in enumerate(ndimage.mean(sides == LEFT, parts, np.arange(1, count + 1)), start=1):
+        if on_left < 0.1 or on_left > 0.9:
+            sides[parts == part] = LEFT if on_left > 0.5 else RIGHT
+    return sides
+
+
+def whole(outline: npt.NDArray[np.uint8], lesions: Labels, inside: Mask) -> Labels:
+    """(Z, Y, X) an organ's outline with the lesions in it, which some outlines leave out, inside the body."""
+    return np.asarray(((outline > 0) | (lesions > 0)) & inside, dtype=np.uint8)

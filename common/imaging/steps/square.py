@@ -1,0 +1,33 @@
+"""Slices of any size and pixel shape become squares."""
+
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def fit_to_square(
+    slices: npt.NDArray[Scalar], size: int, spacing: tuple[float, float], mode: Literal["area", "nearest"]
+) -> npt.NDArray[Scalar]:
+    """(..., H, W) scaled to fit (..., size, size), centred, the rest 0; one pixel is equally long in y and x.
+
+    Args:
+        spacing: millimetres along (y, x) before.
+        mode: ``area`` for images (linear, with the antialiasing that shrinking needs), ``nearest`` for masks. Both put
+            pixel centres at the same place.
+    """
+    height, width = slices.shape[-2:]
+    long_side = max(height * spacing[0], width * spacing[1])
+    shape = tuple(max(1, round(n * step / long_side * size)) for n, step in zip((height, width), spacing, strict=True))
+    stack = torch.from_numpy(np.ascontiguousarray(slices)).reshape(-1, 1, height, width)
+    if mode == "area":
+        scaled = F.interpolate(stack.float(), shape, mode="bilinear", antialias=True, align_corners=False)
+    else:
+        scaled = F.interpolate(stack.to(torch.uint8), shape, mode="nearest-exact")
+    top, left = ((size - n) // 2 for n in shape)
+    square = F.pad(scaled, (left, size - shape[1] - left, top, size - shape[0] - top))
+    return square.numpy().reshape(*slices.shape[:-2], size, size).astype(slices.dtype, copy=False)
