@@ -5,10 +5,37 @@ from pathlib import Path
 
 from common.command import Commands
 
+STUDY_HELP = """overrides are those of oncofed-simulation: they describe the study that this site may join. Examples:
+  oncofed-client {command} site.yaml                        the demo's study
+  oncofed-client {command} site.yaml preset=paper image.size=256
+  oncofed-client {command} site.yaml --study config.yaml    a resolved configuration from the coordinator
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     commands = Commands("oncofed-client", "Take part in a study with this hospital's data, which stay here.")
+    prepare = commands.add(
+        "prepare",
+        "read and preprocess this site's studies into its cache",
+        "Read and preprocess every study that site.yaml names, so that a federation can begin at once. An interrupted\n"
+        "preparation goes on where it stopped; afterwards only what has changed is done again.",
+        _prepare,
+        STUDY_HELP.format(command="prepare"),
+    )
+    _add_study(prepare)
+    doctor = commands.add(
+        "doctor",
+        "examine this site's studies, headers and machine, and try one training step",
+        "Examine everything that a study would need of this site, and write doctor/index.html and doctor/doctor.json,\n"
+        "which may show patients and stay here. Nothing is sent, and no image is changed. Exit code 0 says that the\n"
+        "site is fit to take part, 3 that it cannot.",
+        _doctor,
+        STUDY_HELP.format(command="doctor"),
+    )
+    _add_study(doctor)
+    doctor.add_argument("--json", action="store_true", help="print doctor.json and nothing else")
+    doctor.add_argument("--out", type=Path, metavar="FOLDER", help="where the folder doctor goes (default: the site's)")
     report = commands.add(
         "report",
         "write this site's report, which may show patients and stays here",
@@ -17,6 +44,29 @@ def main(arguments: list[str] | None = None) -> None:
     )
     report.add_argument("folder", type=Path, help="the site's folder of a run, e.g. runs/latest/sites/hospital1")
     commands.main(arguments)
+
+
+def _add_study(command: argparse.ArgumentParser) -> None:
+    command.add_argument("site", type=Path, metavar="site.yaml", help="this site's own settings")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="the study that it may join")
+    command.add_argument(
+        "--study", type=Path, metavar="FILE", help="the study's resolved configuration, in their place"
+    )
+
+
+# The imports below wait until a command needs them: torch takes seconds, and -h should not.
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from client.preparation import prepare
+
+    prepare(options.site, options.overrides, options.study)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from client.doctor.command import doctor
+
+    doctor(options.site, options.overrides, options.study, options.out, options.json)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ def declared_examples(session: Session) -> int:
 
 def introduce(session: Session) -> SiteHello:
     """The site's introduction; also keeps a full summary among its own results."""
-    settings, cohort, split = session.settings, session.cohort, session.split
+    settings, cohort = session.settings, session.cohort
     notes: list[str] = []
     tasks = _tasks(session, notes)
     declared = settings.declare_counts

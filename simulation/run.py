@@ -12,13 +12,13 @@ from server.app import make_app as make_server_app
 from server.app import run_study
 from server.report.build import build_study_report
 from server.settings import StudySettings
-from simulation.cohort.build import build_cohort
 from simulation.cohort.contact_sheet import contact_sheet
 from simulation.folders import RunFolder
 from simulation.grid import InProcessGrid
+from simulation.places import demo_folders, without_unavailable_demo
 from simulation.progress import terminal_progress
 from simulation.ray import run_on_ray
-from simulation.sites import check_sites, prepare_everything, told, with_absolute_paths
+from simulation.sites import check_sites, prepare_everything, with_absolute_paths
 
 RESUME = "resume="
 
@@ -37,9 +37,10 @@ def run(overrides: list[str]) -> Path:
     else:
         experiment = with_absolute_paths(compose(others))
         check_sites(experiment)
-        folder = RunFolder.new(experiment)
     progress = terminal_progress()
     try:
+        if not resume:
+            folder = RunFolder.new(without_unavailable_demo(experiment, progress))
         with folder.withdrawn_on_error():
             settings, site_files = prepare_everything(folder, progress)
         progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
@@ -68,36 +69,31 @@ def make_cohort(overrides: list[str], sheet: Path) -> None:
     experiment = with_absolute_paths(compose(overrides))
     progress = terminal_progress()
     try:
-        folders = build_cohort(
-            experiment.cohort,
-            experiment.site,
-            Path(experiment.simulation.cache_dir),
-            told(progress, "demo cohort"),
-        )
+        folders = demo_folders(without_unavailable_demo(experiment, progress), progress)
     finally:
         progress.close()
     for site, path in folders.sites.items():
         print(f"{site}: {path}")
-    print(f"reference set: {folders.reference}")
+    for organ, path in folders.reference.items():
+        print(f"reference set, {organ}: {path}")
     print(f"contact sheet: {contact_sheet(folders, sheet)}")
 
 
 def _closing(results: Results, report: Path) -> str:
     """The last lines on the terminal: the answer in short, and where to read it."""
     lines = []
-    federated = results.arms.get("federated", {})
-    for arm, scores in federated.items():
-        accuracy = scores.accuracy
-        if accuracy.mean is not None:
-            interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
-            lines.append(f"  federated, {arm:<15} accuracy {accuracy.mean:.3f}{interval}")
+    for where, scores in (results.organ_arms or {"": results.arms.get("federated", {})}).items():
+        for arm, one in scores.items():
+            accuracy = one.accuracy
+            if accuracy.mean is not None:
+                interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
+                lines.append(f"  federated, {where:<6}{arm:<15} accuracy {accuracy.mean:.3f}{interval}")
     for name, gan in results.gans.items():
-        if gan.final is not None:
-            final = gan.final
+        for organ, final in gan.final.items():
             lines.append(
-                f"  {name}, round {gan.chosen_round}: lesion SSIM {final.lesion_ssim:.3f}, biharmonic inpainting "
-                f"{final.floor_lesion_ssim:.3f} (n={final.slices} slices of {final.patients} patients)"
+                f"  {name}, {organ}, round {gan.chosen_round}: lesion SSIM {final.lesion_ssim:.3f}, biharmonic "
+                f"inpainting {final.floor_lesion_ssim:.3f} (n={final.slices} slices of {final.patients} patients)"
             )
     if results.run.demo_cohort:
-        lines.append("  the demo cohort deforms one anatomy: similarity figures on it are optimistic")
+        lines.append("  the demo cohort deforms one anatomy an organ: similarity figures on it are optimistic")
     return "\n".join([*lines, f"report: {report}"])

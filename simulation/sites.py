@@ -7,23 +7,29 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from client.session import Session
 from client.site import SiteSettings, load_site, save_site
 from common.config import Experiment, SiteConfig, WeightsConfig
 from common.errors import ConfigError, DataError
+from common.files import write_bytes
 from common.imaging.prepare import prepare_cohort
-from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.progress import StudyProgress
+from common.report.formatting import plural
 from common.weights import needed_weights, resolve_weights
 from server.reference import PARTS, reference_part
 from server.settings import StudySettings
-from simulation.cohort.build import build_cohort
 from simulation.folders import RunFolder
+from simulation.partition import share_out
+from simulation.places import Places, locate, told
 
 Result = TypeVar("Result")
 
 DOWNLOAD = "download"
 """Stands in place of a path where weights are to be fetched."""
+
+PATIENTS = "patients.txt"
+"""Beside a ``site.yaml``: the patients that are this site's share of a data set."""
 
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
@@ -35,7 +41,10 @@ def with_absolute_paths(experiment: Experiment) -> Experiment:
     made = deepcopy(experiment)
     for site in made.site.values():
         site.path = absolute(site.path)
-    made.reference.path = absolute(made.reference.path)
+    for partition in made.partition.values():
+        partition.path = absolute(partition.path)
+    for reference in made.reference.values():
+        reference.path = absolute(reference.path)
     made.weights = WeightsConfig(**{name: absolute(path) for name, path in asdict(made.weights).items()})
     made.simulation.cache_dir = str(Path(made.simulation.cache_dir).expanduser().resolve())
     made.simulation.runs_dir = str(Path(made.simulation.runs_dir).expanduser().resolve())
@@ -52,86 +61,94 @@ def check_sites(experiment: Experiment) -> None:
         raise ConfigError("there are no sites; choose a group such as site=brain")
     resolve_weights(experiment.weights, needed_weights(experiment))
     for name, site in experiment.site.items():
-        if not experiment.preprocessing.get(site.organ):
-            raise ConfigError(f"site.{name}.organ={site.organ}: there is no preprocessing.{site.organ}")
-        reader = _reader(experiment, site)
-        if site.path is not None:
+        reader = build_reader(
+            site.reader,
+            organ=site.organ,
+            contrasts=list(experiment.organs[site.organ].contrasts),
+            options=dict(site.options),
+        )
+        if site.path is not None and site.partition is None:
             _naming(name, partial(reader.find, Path(site.path)))
 
 
 def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[StudySettings, list[Path]]:
-    """Makes the demo cohort if it is needed, prepares every site's data and the reference set, writes the site files.
+    """Makes the demo cohort if it is needed, prepares every site's data and the reference sets, writes the site files.
 
     Raises:
         DataError: naming the site whose data cannot be used.
     """
     experiment = folder.experiment
     cache = Path(experiment.simulation.cache_dir)
-    wanted = {name: site for name, site in experiment.site.items() if site.path is None}
-    demo = bool(wanted) or experiment.reference.path is None
-    paths = {name: Path(site.path) for name, site in experiment.site.items() if site.path}
-    reference = Path(experiment.reference.path) if experiment.reference.path else None
-    if demo:
-        progress.message("making the demo cohort, or finding it in the cache")
-        made = build_cohort(
-            experiment.cohort,
-            experiment.site,
-            cache,
-            told(progress, "demo cohort"),
-        )
-        paths |= {name: made.sites[name] for name in wanted}
-        reference = reference or made.reference
-    assert reference is not None
+    places = locate(experiment, progress)
     settings = StudySettings(
         experiment=experiment,
         name=folder.path.name,
         run_dir=folder.path,
         sites=len(experiment.site),
-        reference=reference,
+        reference=places.reference,
         cache_dir=cache / "prepared",
         progress=progress,
         engine=experiment.simulation.engine,
-        demo_cohort=demo,
+        demo_cohort=places.demo,
     )
+    shares = _shares(experiment, places, progress)
     files = []
     for name, site in sorted(experiment.site.items()):
         file = folder.path / "sites" / name / "site.yaml"
-        save_site(_site_settings(experiment, name, site, paths[name], file.parent, cache / "prepared"), file)
-        _prepare_site(experiment, load_site(file), progress)
+        if name in shares:
+            write_bytes(file.parent / PATIENTS, "".join(f"{patient}\n" for patient in shares[name]).encode())
+        save_site(_site_settings(experiment, name, site, places.sites[name], file.parent), file)
+        session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
+        _fill_cache(session, progress)
         files.append(file)
-    for part in PARTS:
-        reference_part(settings, part)
+    for organ in settings.reference:
+        for part in PARTS:
+            reference_part(settings, organ, part)
     return settings, files
 
 
-def _prepare_site(experiment: Experiment, settings: SiteSettings, progress: StudyProgress) -> None:
-    """Fills the cache now, with progress, so that the study starts with data that are known to be usable."""
-    contrasts = list(experiment.image.contrasts)
-    cohort = _naming(
-        settings.name,
-        lambda: prepare_cohort(
-            build_reader(settings.reader, organ=settings.organ, contrasts=contrasts, options=settings.options),
-            settings.path,
-            cache_dir=settings.cache_dir,
-            organ=settings.organ,
-            contrasts=contrasts,
-            image=experiment.image,
-            preprocessing=experiment.preprocessing[settings.organ],
-            progress=told(progress, settings.name),
-        ),
-    )
+def _fill_cache(session: Session, progress: StudyProgress) -> None:
+    """Prepares a site's data now, with progress, so that the study starts with data that are known to be usable."""
+    name = session.settings.name
+    cohort = _naming(name, lambda: session.cohort)
     if cohort.quarantine:
         progress.message(
-            f"{settings.name}: {len(cohort.quarantine)} of {len(cohort.quarantine) + len(cohort.patients)} studies "
-            "are quarantined; its report lists the reasons"
+            f"{name}: {plural(len(cohort.quarantine), 'study', 'studies')} quarantined beside "
+            f"{plural(len(cohort.patients), 'usable patient')}; its report lists the reasons"
         )
     if not cohort.patients_known:
-        progress.message(f"{settings.name}: its images name no patients, so its split is BY IMAGE, not by patient")
+        progress.message(f"{name}: its images name no patients, so its split is BY IMAGE, not by patient")
 
 
-def _site_settings(
-    experiment: Experiment, name: str, site: SiteConfig, path: Path, folder: Path, cache: Path
-) -> SiteSettings:
+def _shares(experiment: Experiment, places: Places, progress: StudyProgress) -> dict[str, tuple[str, ...]]:
+    """Site -> its patients, for the sites that share a data set."""
+    shares: dict[str, tuple[str, ...]] = {}
+    for name, partition in experiment.partition.items():
+        organ = experiment.organs[partition.organ]
+        contrasts = list(organ.contrasts)
+        sites = [site for site, config in experiment.site.items() if config.partition == name]
+        whole = _naming(
+            name,
+            partial(
+                prepare_cohort,
+                build_reader(
+                    partition.reader, organ=partition.organ, contrasts=contrasts, options=dict(partition.options)
+                ),
+                places.sites[sites[0]],
+                cache_dir=Path(experiment.simulation.cache_dir) / "prepared",
+                organ=partition.organ,
+                contrasts=contrasts,
+                image=experiment.image,
+                preprocessing=organ.steps,
+                progress=told(progress, name),
+            ),
+        )
+        divided = share_out(whole.tumour_by_patient, partition, experiment.seed)
+        shares |= dict(zip(sites, divided, strict=True))
+    return shares
+
+
+def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Path, folder: Path) -> SiteSettings:
     return SiteSettings.model_validate(
         {
             "name": name,
@@ -139,6 +156,9 @@ def _site_settings(
             "organ": site.organ,
             "path": path,
             "options": dict(site.options),
+            "patients": folder / PATIENTS if site.partition else None,
+            "steps": dict(site.steps),
+            "identifying_data": site.identifying_data,
             "roles": list(site.roles),
             "device": site.device,
             "threads": experiment.simulation.threads,
@@ -147,20 +167,10 @@ def _site_settings(
             "demo_cohort": site.path is None,
             "folder": folder,
             "folder_per_run": False,
-            "cache_dir": cache,
+            "cache_dir": Path(experiment.simulation.cache_dir) / "prepared",
             "weights": asdict(experiment.weights),
         }
     )
-
-
-def told(progress: StudyProgress, name: str) -> Callable[[int, int, str], None]:
-    """Tells every tenth of the patients: a line each would drown the rest where lines are all there is."""
-
-    def tell(done: int, total: int, patient: str) -> None:
-        if done == total or done % max(1, total // 10) == 0:
-            progress.site(name, f"{done} of {total} patients ready")
-
-    return tell
 
 
 def _naming(site: str, action: Callable[[], Result]) -> Result:
@@ -169,9 +179,3 @@ def _naming(site: str, action: Callable[[], Result]) -> Result:
         return action()
     except DataError as error:
         raise DataError(f"{site}: {error}") from error
-
-
-def _reader(experiment: Experiment, site: SiteConfig) -> Reader:
-    return build_reader(
-        site.reader, organ=site.organ, contrasts=list(experiment.image.contrasts), options=dict(site.options)
-    )

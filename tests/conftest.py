@@ -21,5 +21,5 @@ def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
         overrides.append(f"site.{site}.path={folder}")
     for number, part in enumerate(("pretraining", "selection", "final"), start=10):
         write_site(root / "reference" / part, 4, seed=number)
-    overrides.append(f"reference.path={root / 'reference'}")
+    overrides.append(f"reference.brain.path={root / 'reference'}")
     return TinyStudy(root, tuple(overrides))

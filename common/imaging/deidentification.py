@@ -28,15 +28,16 @@ accession and order numbers     identifying           passed (PS3.15 lets
 comments, free text             identifying           to review             113105 clean descriptors: passed
 descriptions, protocol          to review             to review             113105: passed
 station, serial numbers, AE     to review             to review             113109 retain device identity: passed
-age, sex, size, weight ...      to review             to review             113108 retain characteristics: passed
+age, size, weight ...           to review             to review             113108 retain characteristics: passed
 overlays                        to review             to review             113103 clean graphics: passed
 ==============================  ====================  ====================  =========================================
 
-Empty values and stand-ins (``ANONYMOUS``, ``Removed by CTP``, ``XXXX``, 19000101, 20000101 ...) never count. UIDs never
-count either: a replaced one cannot be told from an original. Times of day say nothing without their date. What a trial
-gave (``ClinicalTrial...``) are pseudonyms. Items of sequences are searched like the object itself, with one exception:
-what ``ModifiedAttributesSequence`` holds are values from before a change, so no statement covers them. A segmentation
-or structure set repeats dates and numbers of the images that it was drawn on, which are examined themselves.
+Empty values, single characters and stand-ins (``ANONYMOUS``, ``Removed by CTP``, ``XXXX``, 19000101, 20000101 ...)
+never count. UIDs never count either: a replaced one cannot be told from an original. Times of day say nothing without
+their date. What a trial gave (``ClinicalTrial...``) are pseudonyms. Items of sequences are searched like the object
+itself, with one exception: what ``ModifiedAttributesSequence`` holds are values from before a change, so no statement
+covers them. A segmentation or structure set repeats dates and numbers of the images that it was drawn on, which are
+examined themselves.
 
 Pixels: ``BurnedInAnnotation`` counts where it is YES, and for a secondary capture or screen save that does not say NO.
 """
@@ -344,6 +345,8 @@ def _is_stand_in(element: DataElement) -> bool:
     if element.VR == "SQ":
         items = [item for item in element.value or () if isinstance(item, Dataset)]
         return all(_is_plain_stand_in(_text(item, key)) for item in items for key in ("CodeMeaning", "CodeValue"))
+    if isinstance(element.value, bytes):
+        return not element.value.strip(b"\0 ")
     if element.VR in ("DA", "DT"):
         return all(_STAND_IN_DATE.match(day) or not day.strip() for day in _written(element).split("\\"))
     return all(map(_is_plain_stand_in, _written(element).split("\\")))

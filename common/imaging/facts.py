@@ -70,7 +70,7 @@ class StudyFacts:
             lesion_mm3=0.0 if lesion is None else float(lesion.sum() * np.prod(patient.spacing)),
             lesions=patient.lesions,
             identifying=patient.identifying,
-            digest=hashlib.sha256(np.ascontiguousarray(patient.images)).hexdigest()[:32],
+            digest=hashlib.sha256(np.ascontiguousarray(patient.images).data).hexdigest()[:32],
         )
 
     def to_json(self) -> dict[str, Any]:

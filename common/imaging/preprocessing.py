@@ -13,21 +13,21 @@ import torch
 
 from common.config import ImageConfig, PreprocessingConfig
 from common.errors import BadStudyError, ConfigError
-from common.imaging.patient import Patient
+from common.imaging.patient import LESION_LABELS, Patient
 from common.imaging.slices import PatientSlices
 from common.imaging.steps.bias_field import correct_bias_field
 from common.imaging.steps.check import check_preprocessing
 from common.imaging.steps.crop import crop_to_each_lung, crop_to_foreground, crop_to_organ
 from common.imaging.steps.equalise import equalise
 from common.imaging.steps.foreground import bounding_box, ct_foreground, labels_inside, mri_foreground
-from common.imaging.steps.intensity import moments, window
+from common.imaging.steps.intensity import window, z_score
 from common.imaging.steps.median import median_in_plane
 from common.imaging.steps.organ import lungs, whole
 from common.imaging.steps.resample import resample
 from common.imaging.steps.skull import brain_mask
 from common.imaging.steps.square import fit_to_square
 from common.imaging.steps.stretch import stretch
-from common.imaging.steps.study import Mask, Study
+from common.imaging.steps.study import Study
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,11 @@ def preprocess(patient: Patient, image: ImageConfig, steps: PreprocessingConfig)
     """
     for stage in _stages(patient, image, steps):
         study = stage.study
-    outline = study.inside.astype(np.uint8)
     return PatientSlices(
         patient=patient.patient,
-        # Several times as fast as numpy's own cast.
-        images=torch.from_numpy(study.images.transpose(1, 0, 2, 3)).half().contiguous().numpy(),
+        images=study.images.transpose(1, 0, 2, 3),
         labels=study.labels,
-        foreground=outline,
+        foreground=study.inside.astype(np.uint8),
         organ=None if study.organ is None else np.asarray(study.organ > 0, dtype=np.uint8),
         tumour_slices=study.stated,
     )
@@ -108,25 +106,29 @@ def trace(patient: Patient, image: ImageConfig, steps: PreprocessingConfig, *, s
 
 def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) -> Iterator[_Stage]:
     """The study as stored, then as each step leaves it."""
-    check_preprocessing(steps, patient.organ)
     is_ct = patient.modality == "CT"
+    check_preprocessing(steps, patient.organ)
     if is_ct and (steps.skull_strip or steps.bias_field):
         raise ConfigError(f"preprocessing.{patient.organ}: skull_strip and bias_field are for MRI, this study is CT")
     study = _as_stored(patient)
     yield _Stage("as stored", "", study)
 
+    study = study.within(bounding_box(study.inside))
+    yield _Stage("foreground", f"the empty border around the {'body' if is_ct else 'head'} is cut off", study)
+
     if steps.skull_strip:
         study = _without_skull(study, patient)
-        yield _Stage("skull strip", "everything but the brain is taken off (deepbet)", study)
+        yield _Stage("skull strip", "all but the brain is taken off (deepbet)", study)
+
     if steps.bias_field:
-        corrected = [correct_bias_field(channel, study.inside) for channel in study.images]
-        study = replace(study, images=np.stack(corrected))
-        yield _Stage("bias field", "the coils' shading is divided out (N4)", study)
+        study = replace(study, images=np.stack([correct_bias_field(one, study.inside) for one in study.images]))
+        yield _Stage("bias field", "the shading of the coils is divided out (N4)", study)
+
     if steps.spacing is not None:
         if not patient.spacing_known:
             raise BadStudyError("resampling needs a known spacing, which these images do not have")
         study = resample(study, steps.spacing)
-        yield _Stage("resample", f"{' x '.join(f'{mm:.3g}' for mm in study.spacing)} mm along z, y, x", study)
+        yield _Stage("resample", f"to {' x '.join(f'{mm:.3g}' for mm in study.spacing)} mm along z, y, x", study)
 
     study = _with_organ(study, patient, needed=steps.crop != "foreground")
     if steps.crop == "foreground":
@@ -135,11 +137,107 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
         study = crop_to_organ(study, steps.margin, image.min_foreground)
     else:
         study = crop_to_each_lung(study, steps.margin, image.min_foreground)
-    around = "" if steps.crop == "foreground" else f", with {steps.margin:g} mm around it"
-    yield _Stage("crop", f"to the {steps.crop.replace('_', ' ')}{around}", study)
+    if steps.crop != "foreground" or steps.skull_strip:
+        shown = {"foreground": "brain", "organ": patient.organ, "each_lung": "right and the left lung"}[steps.crop]
+        yield _Stage("crop", f"to the {shown}" + f", {steps.margin:g} mm around" * (steps.crop != "foreground"), study)
 
     if steps.median:
-        study = replace(study, images=np.stack([median_in_plane(channel, steps.median) for channel in study.images]))
-        yield _Stage("median filter", f"radius {steps.median} px, in the plane", study)
-    
-    study = replace(study, images=np.stack([window(channel, steps.window) for channel in study.images]))
+        study = replace(study, images=np.stack([median_in_plane(one, steps.median) for one in study.images]))
+        yield _Stage("median filter", f"radius {steps.median} px in the plane", study)
+
+    if not is_ct:
+        study = replace(study, images=np.stack([z_score(one, study.inside) for one in study.images]))
+    study = replace(study, images=window(study.images, steps.window))
+    limits = f"{steps.window[0]:g} to {steps.window[1]:g}"
+    does = f"{limits} HU become 0 to 1" if is_ct else f"z-scores in the brain; {limits} become 0 to 1"
+    yield _Stage("window" if is_ct else "z-score", does, study, final_scale=True)
+
+    if steps.stretch is not None:
+        study = replace(study, images=np.stack([stretch(one, study.region, steps.stretch) for one in study.images]))
+        does = f"percentiles {steps.stretch[0]:g} and {steps.stretch[1]:g} of what is inside become 0 and 1"
+        yield _Stage("contrast stretch", does, study, final_scale=True)
+
+    if steps.equalise:
+        study = replace(study, images=np.stack([equalise(one, study.inside) for one in study.images]))
+        yield _Stage(
+            "histogram equalisation", "each brightness becomes equally frequent inside", study, final_scale=True
+        )
+
+    study = _as_squares(study, image.size)
+    yield _Stage("scale", f"to {image.size} x {image.size} px, black outside", study, final_scale=True)
+
+
+def _as_stored(patient: Patient) -> Study:
+    images = patient.images
+    inside = ct_foreground(images) if patient.modality == "CT" else mri_foreground(images)
+    labels = np.zeros(inside.shape, np.uint8) if patient.labels is None else labels_inside(patient.labels, inside)
+    return Study(
+        images=images,
+        inside=inside,
+        labels=labels,
+        organ=None if patient.organ_mask is None else whole(patient.organ_mask, labels, inside),
+        stated=patient.tumour_slices,
+        height=np.arange(len(inside), dtype=np.float64) * patient.spacing[0],
+        spacing=patient.spacing,
+    )
+
+
+def _without_skull(study: Study, patient: Patient) -> Study:
+    """The brain, with lesions that the network took for something else."""
+    best = patient.contrasts.index("t1") if "t1" in patient.contrasts else 0
+    brain = (brain_mask(study.images[best], study.spacing) | (study.labels > 0)) & study.inside
+    return replace(study, images=study.images * brain, inside=brain)
+
+
+def _with_organ(study: Study, patient: Patient, *, needed: bool) -> Study:
+    """The organ, where it is less than the foreground and known.
+
+    Raises:
+        BadStudyError: if it is ``needed`` and not known.
+    """
+    if patient.organ == "lung" and patient.modality == "CT":
+        try:
+            return replace(study, organ=lungs(study.images[0], study.inside, study.spacing, study.labels))
+        except BadStudyError:
+            if needed:
+                raise
+            return replace(study, organ=None)
+    if needed and patient.organ != "brain" and study.organ is None:
+        raise BadStudyError(f"there is no mask of the {patient.organ}, which crop=organ needs")
+    return study
+
+
+def _as_squares(study: Study, size: int) -> Study:
+    height, width = study.inside.shape[1:]
+    _, dy, dx = study.spacing
+    outline = fit_to_square(study.inside, size, (dy, dx), "nearest")
+    pixel = max(height * dy, width * dx) / size
+    squares = torch.empty(len(outline), len(study.images), size, size, dtype=torch.float16)
+    for index, channel in enumerate(study.images):
+        square = fit_to_square(channel * study.inside, size, (dy, dx), "area") * outline
+        squares[:, index] = torch.from_numpy(square)  # several times as fast as numpy's own cast
+    return replace(
+        study,
+        images=squares.transpose(0, 1).numpy(),
+        inside=outline,
+        labels=fit_to_square(study.labels, size, (dy, dx), "nearest") * outline,
+        organ=None if study.organ is None else fit_to_square(study.organ, size, (dy, dx), "nearest") * outline,
+        spacing=(study.spacing[0], pixel, pixel),
+    )
+
+
+def _telling_height(study: Study) -> float:
+    """Millimetres of the slice with the largest lesion, or of the middle of the patient."""
+    lesion = np.isin(study.labels, LESION_LABELS).sum(axis=(1, 2))
+    shown = np.flatnonzero(study.inside.any(axis=(1, 2)))
+    return float(study.height[int(lesion.argmax()) if lesion.any() else shown[len(shown) // 2]])
+
+
+def _shown(study: Study, height: float, size: int) -> npt.NDArray[np.float32]:
+    """(size, size) the slice nearest to a height; where both lungs have one, that with the lesion."""
+    distance = np.abs(study.height - height)
+    nearest = np.flatnonzero(distance <= distance.min() + 1e-3)
+    index = max(nearest.tolist(), key=lambda z: (np.count_nonzero(study.labels[z]), study.region[z].sum()))
+    plane = study.images[0, index].astype(np.float32)
+    lowest = plane.min()
+    return np.asarray(fit_to_square(plane - lowest, size, study.spacing[1:], "area") + lowest)

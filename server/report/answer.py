@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from common.report.arms import arm_title, compared, verdict
 from common.report.formatting import DECIBEL, PERCENT, listed, plural
-from common.results import ArmScores, GanResult, Results
+from common.results import ArmScores, FinalScore, GanResult, Results
 
 FEDERATED = "federated"
 PLAIN = ("copy_paste", "blob")
@@ -26,7 +26,7 @@ def answer(results: Results) -> list[str]:
     """Three sentences; each says plainly what is missing, and that overlapping intervals show no difference."""
     local = {scope: scores for scope, scores in results.arms.items() if scope != FEDERATED}
     return [
-        _in_federation(results.arms.get(FEDERATED, {})),
+        " ".join([_in_federation(results.arms.get(FEDERATED, {})), *_by_organ(results.organ_arms)]),
         _by_site(local),
         _generators(results.gans),
     ]
@@ -64,6 +64,21 @@ def _in_federation(scores: Mapping[str, ArmScores]) -> str:
     return f"{sentence[:-1]}; the plain baselines had {figures}, and real + synthetic is {beside}."
 
 
+def _by_organ(organs: Mapping[str, Mapping[str, ArmScores]]) -> list[str]:
+    """One sentence on the organs of a study of several; none in a study of one."""
+    clauses = []
+    for organ, scores in organs.items():
+        if "real" not in scores or "real_synthetic" not in scores:
+            continue
+        real, augmented = scores["real"].accuracy, scores["real_synthetic"].accuracy
+        if real.mean is None or augmented.mean is None:
+            clauses.append(f"{organ} not shown (too few patients)")
+            continue
+        figures = f"{PERCENT.interval(augmented)} against {PERCENT.interval(real)}"
+        clauses.append(f"{organ} {figures} ({compared(augmented, real)})")
+    return [f"By organ: {'; '.join(clauses)}."] if clauses else []
+
+
 def _by_site(local: Mapping[str, Mapping[str, ArmScores]]) -> str:
     pairs = {
         site: (scores["real"].accuracy, scores["real_synthetic"].accuracy)
@@ -95,27 +110,31 @@ def _where(some: Sequence[str], known: Mapping[str, object], word: str) -> str:
 def _generators(gans: Mapping[str, GanResult]) -> str:
     clauses = []
     for name, gan in gans.items():
-        final = gan.final
-        if final is None:
+        if not gan.final:
             clauses.append(f"{name} was not scored on the final part of the reference set")
-            continue
-        gain = final.lesion_psnr_gain
-        which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
-        if gain.mean is None or gain.low is None or gain.high is None:
-            said = "no interval could be computed for its gain"
-        elif gain.low > 0:
-            said = f"{DECIBEL.signed.interval(gain)} above biharmonic inpainting, an interval above zero"
-        elif gain.high < 0:
-            said = f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval below zero"
-        else:
-            said = (
-                f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval that includes zero, "
-                "so no gain is shown"
-            )
-        clauses.append(
-            f"{which} redrew lesions with a PSNR of {DECIBEL.text(final.lesion_psnr)}, {said} "
-            f"({plural(final.slices, 'slice')} of {plural(final.patients, 'patient')} that had no part in choosing it)"
-        )
+        clauses += [_redrawn(name, gan, organ, final) for organ, final in gan.final.items()]
     if not clauses:
         return "No generator was trained in this run."
     return f"On the reference set, {'; '.join(clauses)}."
+
+
+def _redrawn(name: str, gan: GanResult, organ: str, final: FinalScore) -> str:
+    """What the chosen round did on one organ's final part."""
+    gain = final.lesion_psnr_gain
+    which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
+    if gain.mean is None or gain.low is None or gain.high is None:
+        said = "no interval could be computed for its gain"
+    elif gain.low > 0:
+        said = f"{DECIBEL.signed.interval(gain)} above biharmonic inpainting, an interval above zero"
+    elif gain.high < 0:
+        said = f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval below zero"
+    else:
+        said = (
+            f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval that includes zero, "
+            "so no gain is shown"
+        )
+    where = f" of the {organ}" if len(gan.final) > 1 else ""
+    return (
+        f"{which} redrew lesions{where} with a PSNR of {DECIBEL.text(final.lesion_psnr)}, {said} "
+        f"({plural(final.slices, 'slice')} of {plural(final.patients, 'patient')} that had no part in choosing it)"
+    )

@@ -7,15 +7,23 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from common.files import write_bytes
-from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, in_order, scope_title
+from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, in_order
 from common.report.formatting import AUC, PERCENT, declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import HeatMap, Table, figure, heat_map, number, word
-from common.results import Results
+from common.results import GanResult, Results
 from server.report.answer import FEDERATED, answer, question
 from server.report.gallery import reference_gallery
-from server.report.generators import curves, final_frechet, final_table, loss_curves, participation, rounds_table
+from server.report.generators import (
+    curves,
+    final_frechet,
+    final_table,
+    loss_curves,
+    participation,
+    rounds_table,
+    scored_organs,
+)
 from server.report.limits import limits, meanings
 from server.report.spreadsheets import write_spreadsheets
 
@@ -54,7 +62,11 @@ def build_study_report(run_dir: Path) -> Path:
     """
     source = run_dir / "results.json"
     results = read_results(source)
-    gallery = reference_gallery(run_dir / "reference" / "gallery.npz")
+    galleries = {
+        path.stem: gallery
+        for path in sorted((run_dir / "reference").glob("*.npz"))
+        if (gallery := reference_gallery(path)) is not None
+    }
     sheet = run_dir / "cohort_sheet.png"
     page = render_page(
         "server.report",
@@ -72,21 +84,20 @@ def build_study_report(run_dir: Path) -> Path:
             {
                 "name": name,
                 "gan": gan,
-                "curves": curves(gan),
                 "losses": loss_curves(gan),
-                "rounds": rounds_table(gan),
-                "final": final_table(gan.final, gan.chosen_round) if gan.final else None,
-                "final_frechet": final_frechet(gan.final) if gan.final else None,
+                "organs": [_by_organ(gan, organ) for organ in scored_organs(gan)],
                 "participation": participation(gan, results.sites),
             }
             for name, gan in results.gans.items()
         ],
-        gallery=gallery,
+        galleries=galleries,
         cohort_sheet=file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
-        arms_charts=arms_charts(_scopes(results)),
+        arms_charts=arms_charts(
+            {_titles(results).get(scope, scope): scores for scope, scores in _scopes(results).items()}
+        ),
         arms_tables=[
             {
-                "title": scope_title(scope),
+                "title": _titles(results).get(scope, scope),
                 "table": arms_table(_arms_caption(scope), scores),
                 "confusions": confusion_tables(scores),
             }
@@ -126,15 +137,40 @@ def read_results(path: Path) -> Results:
         ) from error
 
 
+def _by_organ(gan: GanResult, organ: str) -> dict[str, object]:
+    """What the page says of one generator on one organ's reference set."""
+    final = gan.final.get(organ)
+    return {
+        "name": organ,
+        "curves": curves(gan, organ),
+        "rounds": rounds_table(gan, organ),
+        "final": final_table(final, organ, gan.chosen_round) if final else None,
+        "frechet": f"{final.frechet.name} on the final part: {final_frechet(final)}." if final else "",
+    }
+
+
 def _scopes(results: Results) -> dict[str, Scores]:
-    """Federation first, then the sites."""
-    names = sorted(results.arms, key=lambda scope: (scope != FEDERATED, scope))
-    return {name: results.arms[name] for name in names}
+    """Federation first, all organs together and one by one, then the sites."""
+    federated = {FEDERATED: results.arms[FEDERATED]} if FEDERATED in results.arms else {}
+    organs = {f"{FEDERATED}/{organ}": scores for organ, scores in results.organ_arms.items()}
+    return {**federated, **organs, **{name: results.arms[name] for name in sorted(results.arms) if name != FEDERATED}}
+
+
+def _titles(results: Results) -> dict[str, str]:
+    """Scope or site -> how it is written: in a study of several organs a site is named with its own."""
+    several = len({site.organ for site in results.sites.values()}) > 1
+    sites = {name: f"{name}, {site.organ}" if several else name for name, site in results.sites.items()}
+    organs = {f"{FEDERATED}/{organ}": f"in federation, {organ}" for organ in results.organ_arms}
+    return {FEDERATED: "in federation, all organs" if organs else "in federation", **organs, **sites}
 
 
 def _arms_caption(scope: str) -> str:
+    organ = scope.removeprefix(FEDERATED).removeprefix("/")
     subject = (
-        "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over sites"
+        f"Classifiers trained in federation over all organs, scored on the test patients of the sites with {organ} "
+        "images that trained them, mean over sites"
+        if organ and scope.startswith(FEDERATED)
+        else "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over sites"
         if scope == FEDERATED
         else f"Classifiers trained at {scope} alone, scored on its test patients"
     )
@@ -158,7 +194,7 @@ def _summary(results: Results) -> Table | None:
     ]
     return Table(
         "Accuracy of the classifier on test patients, by how it was trained: mean with 95% interval over patients.",
-        ["arm", *(scope_title(scope) for scope in scopes)],
+        ["arm", *(_titles(results).get(scope, scope) for scope in scopes)],
         rows,
     )
 
@@ -202,8 +238,8 @@ def _heat_maps(results: Results) -> list[HeatMap]:
     return [
         heat_map(
             f"{title} {behind}",
-            [scope_title(model) for model in matrix.models],
-            matrix.sites,
+            [_titles(results).get(model, model) for model in matrix.models],
+            [_titles(results).get(site, site) for site in matrix.sites],
             values,
             intervals,
             scale,

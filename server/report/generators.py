@@ -11,11 +11,16 @@ from common.results import FinalScore, GanResult, GanRound, PairedScores, SiteEn
 FLOOR = "biharmonic"
 
 
-def curves(gan: GanResult) -> list[Chart]:
+def scored_organs(gan: GanResult) -> list[str]:
+    """The organs of the reference sets that the rounds were scored on."""
+    return sorted({organ for r in gan.rounds for organ in r.scores})
+
+
+def curves(gan: GanResult, organ: str) -> list[Chart]:
     """SSIM, PSNR and Fréchet distance over the rounds, each with the floor it is to be read against."""
-    rounds = gan.rounds
-    name = rounds[0].frechet.name if rounds else ""
-    n = sorted({r.frechet.n for r in rounds})
+    rounds = _scored(gan, organ)
+    name = rounds[0][1].frechet.name if rounds else ""
+    n = sorted({scores.frechet.n for _, scores in rounds})
     panels = [
         ("SSIM, lesion", ("lesion_ssim", "floor_lesion_ssim"), SIMILARITY),
         ("PSNR, lesion, dB", ("lesion_psnr", "floor_lesion_psnr"), DECIBEL),
@@ -29,7 +34,7 @@ def curves(gan: GanResult) -> list[Chart]:
             [
                 Series(
                     FLOOR if key.startswith("floor") else names.get(key, "generated"),
-                    [(r.round, getattr(r, key)) for r in rounds],
+                    [(number, getattr(scores, key)) for number, scores in rounds],
                     floor=key.startswith("floor"),
                 )
                 for key in keys
@@ -46,8 +51,8 @@ def curves(gan: GanResult) -> list[Chart]:
         line_chart(
             f"{name}, n = {' to '.join(map(str, n[:: max(1, len(n) - 1)]))}",
             [
-                Series("generated against real", [(r.round, r.frechet.value) for r in rounds]),
-                Series("real against real", [(r.round, r.frechet.floor) for r in rounds], floor=True),
+                Series("generated against real", [(number, scores.frechet.value) for number, scores in rounds]),
+                Series("real against real", [(number, scores.frechet.floor) for number, scores in rounds], floor=True),
             ],
             x_title="round",
             written=significant,
@@ -74,28 +79,29 @@ def loss_curves(gan: GanResult) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def rounds_table(gan: GanResult) -> Table:
-    """Every score of every round."""
+def rounds_table(gan: GanResult, organ: str) -> Table:
+    """Every score of every round on one organ."""
+    seconds = {r.round: r.seconds for r in gan.rounds}
     rows = [
         [
-            word(f"{r.round}, chosen" if r.round == gan.chosen_round else str(r.round)),
-            *(number(text) for text in _similarity(r)),
-            *_frechet(r),
-            number(duration(r.seconds)),
+            word(f"{server_round}, chosen" if server_round == gan.chosen_round else str(server_round)),
+            *(number(text) for text in _similarity(scores)),
+            *_frechet(scores),
+            number(duration(seconds[server_round])),
         ]
-        for r in gan.rounds
+        for server_round, scores in _scored(gan, organ)
     ]
-    first = gan.rounds[0] if gan.rounds else None
+    first = next((scores for _, scores in _scored(gan, organ)), None)
     behind = f"{plural(first.slices, 'slice')} of {plural(first.patients, 'patient')}" if first else "no slice"
     caption = (
-        f"Scores on the reference set's selection part ({behind}). SSIM without a unit, PSNR in dB; floor: the same "
+        f"Scores on the selection part of the {organ}'s reference set ({behind}). SSIM without a unit, PSNR in dB; floor: the same "
         "slices filled by biharmonic inpainting; real against real: the distance between two real samples of that n."
     )
     return Table(caption, ["round", *_COLUMNS, "duration"], rows, _GROUPS)
 
 
-def final_table(final: FinalScore, chosen: int | None) -> Table:
-    """The chosen round on the final part, with its paired gain."""
+def final_table(final: FinalScore, organ: str, chosen: int | None) -> Table:
+    """The chosen round on an organ's final part, with its paired gain."""
     rows = [
         [
             word("lesion"),
@@ -123,7 +129,7 @@ def final_table(final: FinalScore, chosen: int | None) -> Table:
     ]
     which = "Round" if chosen is None else f"Round {chosen}"
     caption = (
-        f"{which} on the reference set's final part, scored once: {plural(final.slices, 'slice')} of "
+        f"{which} on the final part of the {organ}'s reference set, scored once: {plural(final.slices, 'slice')} of "
         f"{plural(final.patients, 'patient')}. Gain: generated minus biharmonic, paired over patients, with its 95% "
         "interval."
     )
@@ -199,6 +205,10 @@ _COLUMNS = [
 
 
 _GROUPS = (("", 1), ("SSIM", 4), ("PSNR, dB", 4), ("Fréchet distance", 3), ("", 1))
+
+
+def _scored(gan: GanResult, organ: str) -> list[tuple[int, PairedScores]]:
+    return [(r.round, r.scores[organ]) for r in gan.rounds if organ in r.scores]
 
 
 def _similarity(r: PairedScores) -> list[str]:

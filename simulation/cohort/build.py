@@ -58,11 +58,11 @@ class CohortFolders:
 
     Attributes:
         sites: for each site that uses the demo cohort, a folder of BraTS cases.
-        reference: a folder with the parts ``REFERENCE_PARTS``, each a folder of BraTS cases.
+        reference: organ -> a folder with the parts ``REFERENCE_PARTS``, each a folder of BraTS cases.
     """
 
     sites: dict[str, Path]
-    reference: Path
+    reference: dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def build_cohort(
     sites: Mapping[str, SiteConfig],
     cache_dir: Path,
     progress: Progress | None = None,
+    organs: Sequence[str] = ("brain",),
 ) -> CohortFolders:
     """Makes what is missing of the demo cohort below ``cache_dir``.
 
@@ -88,6 +89,7 @@ def build_cohort(
             or ``external`` where the site only evaluates.
         cache_dir: created if missing.
         progress: called once before the first patient and after each.
+        organs: those that a reference set is wanted of.
 
     Raises:
         ConfigError: for an unknown scanner, a site name that cannot be a folder's, or impossible sizes.
@@ -132,7 +134,7 @@ def build_cohort(
             f"the demo cohort cannot be written below {root}: {error.strerror or error}; "
             "free some space or set simulation.cache_dir to another folder; finished patients are kept"
         ) from error
-    return CohortFolders(folders, reference)
+    return CohortFolders(folders, {"brain": reference})
 
 
 def tumour_flags(count: int, share: float) -> list[bool]:

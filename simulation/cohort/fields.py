@@ -1,6 +1,6 @@
-"""Smooth random fields over the head, evaluated only where they are needed.
+"""Smooth random fields over a body, evaluated only where they are needed.
 
-A field is a cubic B-spline whose coefficients are white noise. It is drawn once for the whole head, so that a slab of
+A field is a cubic B-spline whose coefficients are white noise. It is drawn once for the whole body, so that a slab of
 slices and the full volume of the same patient agree, and evaluated axis by axis on any grid.
 """
 
@@ -23,7 +23,7 @@ _SPLINE_VARIANCE = 151 / 315
 
 @dataclass(frozen=True)
 class Grid:
-    """Sample positions along each axis, in BraTS voxel indices, which are mm.
+    """Sample positions along each axis in mm; for the head they are BraTS voxel indices as well.
 
     Attributes:
         z, y, x: (nz,), (ny,), (nx,) float32, each evenly spaced.
@@ -64,11 +64,19 @@ class SmoothField:
     Args:
         rng: where the coefficients come from.
         size: mm; the knots are half as far apart.
+        origin, extent: corner and size in mm, along (z, y, x), of the box in which the field is needed.
     """
 
-    def __init__(self, rng: np.random.Generator, size: float) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        size: float,
+        origin: tuple[float, float, float] = HEAD_ORIGIN,
+        extent: tuple[float, float, float] = HEAD_EXTENT,
+    ) -> None:
         self.knot = size / 2
-        knots = [int(np.ceil(extent / self.knot)) + 4 for extent in HEAD_EXTENT]
+        self._origin = origin
+        knots = [int(np.ceil(side / self.knot)) + 4 for side in extent]
         scale = np.float32(_SPLINE_VARIANCE**-1.5)
         self._coefficients = rng.standard_normal(knots, dtype=np.float32) * scale
 
@@ -78,7 +86,7 @@ class SmoothField:
         # From the last axis to the first: the array grows along one axis at a time and the largest step is the
         # only one at full size.
         for axis, positions in ((2, grid.x), (1, grid.y), (0, grid.z)):
-            values = _along(values, (positions - np.float32(HEAD_ORIGIN[axis])) / np.float32(self.knot), axis)
+            values = _along(values, (positions - np.float32(self._origin[axis])) / np.float32(self.knot), axis)
         return values
 
 

@@ -48,11 +48,11 @@ def test_a_wrong_override_is_refused_and_named(override: str, named: str) -> Non
 
 
 def test_a_new_site_can_be_added_by_override() -> None:
-    added = compose(["+site.hospital4={reader: brats, organ: brain, path: /data/four}"])
-    assert added.site["hospital4"].path == "/data/four"
-    assert compose(["+site.hospital4.path=/data/four"]).site["hospital4"].reader == "brats"
+    added = compose(["+site.hospital9={reader: brats, organ: brain, path: /data/four}"])
+    assert added.site["hospital9"].path == "/data/four"
+    assert compose(["+site.hospital9.path=/data/four"]).site["hospital9"].reader == "brats"
     with pytest.raises(ConfigError, match="colour"):
-        compose(["+site.hospital4.colour=red"])
+        compose(["+site.hospital9.colour=red"])
 
 
 def test_a_key_that_the_model_does_not_know_is_refused() -> None:

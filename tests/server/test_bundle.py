@@ -99,7 +99,7 @@ def test_a_study_runs_through_a_superlink_and_a_supernode(tmp_path: Path) -> Non
     save_site(settings, home / "site.yaml")
     overrides = [
         *(item for item in TINY if not item.startswith("site.")),
-        f"reference.path={tmp_path / 'reference'}",
+        f"reference.brain.path={tmp_path / 'reference'}",
         f"simulation.cache_dir={tmp_path / 'cache'}",
         "strategy.quorum=1",
         "study.arms=[real]",

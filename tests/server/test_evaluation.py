@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,13 +92,13 @@ def evaluation_of(slices: Slices, **options: object) -> ReferenceEvaluation:
     return ReferenceEvaluation(
         slices,
         config,
-        **{"min_tumour_pixels": 12, "extractor": PooledPixels(), **options},  # type: ignore[arg-type]
+        **{"extractor": PooledPixels(), **options},  # type: ignore[arg-type]
     )
 
 
 @pytest.fixture(scope="module")
 def slices() -> Slices:
-    return Slices("brain", ("flair",), [patient(i, tumour) for i, tumour in enumerate([5, 0, 7, 3, 6, 2, 8, 4])])
+    return Slices("brain", ("flair",), [patient(i, tumour) for i, tumour in enumerate([5, 0, 7, 3, 6, 2, 8, 4])], 12)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,9 @@ def test_generated_images_are_compared_with_real_ones_of_other_patients(evaluati
 
 def test_tumour_slices_alone_are_scored_and_as_many_as_asked_for(slices):
     evaluation = ReferenceEvaluation(
-        slices, EvaluationConfig(paired_images=7, frechet_images=15), min_tumour_pixels=30, extractor=PooledPixels()
+        replace(slices, min_tumour_pixels=30),
+        EvaluationConfig(paired_images=7, frechet_images=15),
+        extractor=PooledPixels(),
     )
     assert (slices.tumour_pixels[evaluation.positions] >= 30).all()
     assert (len(evaluation.positions), len(evaluation.paired), len(evaluation.compared)) == (15, 7, 15)
@@ -204,7 +207,7 @@ def test_inpainting_is_done_once_for_one_region(evaluation, monkeypatch):
 @pytest.mark.parametrize("healthy", [8, 7])
 def test_a_reference_set_without_two_tumour_patients_is_refused(healthy):
     patients = [patient(i, 0 if i < healthy else 5) for i in range(8)]
-    with pytest.raises(DataError, match=f"the reference set has {8 - healthy} patients with a tumour"):
+    with pytest.raises(DataError, match=f"the reference set of the brain has {8 - healthy} patients with a tumour"):
         evaluation_of(Slices("brain", ("flair",), patients))
 
 

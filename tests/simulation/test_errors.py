@@ -28,7 +28,7 @@ def corrupt_files(folder: Path) -> list[str]:
 
 
 def missing_reference(folder: Path) -> list[str]:
-    return [f"reference.path={folder / 'no-reference'}"]
+    return [f"reference.brain.path={folder / 'no-reference'}"]
 
 
 def unknown_key(folder: Path) -> list[str]:

@@ -18,11 +18,11 @@ from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
     RTStructureSetStorage,
-    UID,
     generate_uid,
 )
 
@@ -63,7 +63,9 @@ def ct_series(
     is_ct = modality == "CT"
     row, column = np.reshape(orientation, (2, 3))
     normal = np.cross(row, column)
-    uids = {name: value or generate_uid() for name, value in (("st", study), ("se", series), ("fr", frame_of_reference))}
+    uids = {
+        name: value or generate_uid() for name, value in (("st", study), ("se", series), ("fr", frame_of_reference))
+    }
     made = []
     for z, slice_hu in enumerate(hu):
         dataset = _new(CTImageStorage if is_ct else MRImageStorage)

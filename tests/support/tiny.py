@@ -60,6 +60,7 @@ def write_site(root: Path, patients: int, *, seed: int) -> Path:
 
 TINY = (
     "preset=demo",
+    "site=brain",
     "image.size=32",
     "image.min_foreground=0.05",
     "split.train=4",
@@ -70,9 +71,8 @@ TINY = (
     "model.discriminator_width=4",
     "model.crop=32",
     "model.perceptual_weight=0",
-    "model.min_pixels=4",
     "model.min_slices=1",
-    "study.min_tumour_pixels=4",
+    "organs.brain.min_tumour_pixels=4",
     "study.bootstrap=50",
     "federation.rounds=2",
     "federation.local_steps=2",

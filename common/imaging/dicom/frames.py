@@ -77,9 +77,7 @@ def frames_of(name: str, dataset: Dataset) -> Iterator[Frame]:
     for index in range(count):
         where = [dataset] if groups is None else [groups[index], shared]
         label = name if count == 1 else f"{name} frame {index + 1}"
-        position = _numbers(
-            label, "ImagePositionPatient", _find(where, "PlanePositionSequence", "ImagePositionPatient")
-        )
+        position = _find(where, "PlanePositionSequence", "ImagePositionPatient")
         orientation = _find(where, "PlaneOrientationSequence", "ImageOrientationPatient")
         row, column = _numbers(label, "PixelSpacing", _find(where, "PixelMeasuresSequence", "PixelSpacing"), 2)
         slope = _find(where, "PixelValueTransformationSequence", "RescaleSlope")
@@ -94,7 +92,7 @@ def frames_of(name: str, dataset: Dataset) -> Iterator[Frame]:
             dataset=dataset,
             index=index,
             sop_uid=str(_required(name, dataset, "SOPInstanceUID")),
-            position=position,
+            position=_numbers(label, "ImagePositionPatient", position, 3),
             orientation=_numbers(label, "ImageOrientationPatient", orientation, 6).reshape(2, 3),
             pixel_spacing=(float(row), float(column)),
             acquisition="" if acquisition is None else str(acquisition),
@@ -120,7 +118,7 @@ def _required(name: str, dataset: Dataset, keyword: str) -> Any:
     return value
 
 
-def _numbers(name: str, keyword: str, values: Any, count: int = 3) -> Vector:
+def _numbers(name: str, keyword: str, values: Any, count: int) -> Vector:
     if values is None or len(values) == 0:
         raise BadStudyError(f"{name}: {keyword} is missing")
     numbers = np.array([float(value) for value in values], np.float64)

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +34,20 @@ class Series:
 
 
 def index_folder(root: Path) -> list[Series]:
-    """Every DICOM series below ``root``, sorted by patient, study and series; headers only.
+    """Every DICOM series below ``root``, sorted by patient, study and series; hidden files are passed over."""
+    return index_files(_files(root))
 
-    Files that are no DICOM are passed over, as are DICOM files without a series (a DICOMDIR) and hidden ones.
-    A damaged header is mentioned in the log. What is said of a series is what its first file says.
+
+def index_files(paths: Iterable[Path]) -> list[Series]:
+    """The series to which ``paths`` belong, sorted by patient, study and series; headers only.
+
+    Files that are no DICOM are passed over, as are DICOM files without a series (a DICOMDIR). A damaged header is
+    mentioned in the log. What is said of a series is what its first file says.
     """
     files: dict[str, list[Path]] = defaultdict(list)
     first: dict[str, Dataset] = {}
     with quiet():
-        for path in _files(root):
+        for path in paths:
             header = read_header(path, _KEYWORDS)
             uid = "" if header is None else _text(header, "SeriesInstanceUID")
             if header is not None and uid:
@@ -55,9 +60,9 @@ def index_folder(root: Path) -> list[Series]:
             patient=_text(first[uid], "PatientID"),
             modality=_text(first[uid], "Modality"),
             description=_text(first[uid], "SeriesDescription"),
-            files=tuple(paths),
+            files=tuple(sorted(members)),
         )
-        for uid, paths in files.items()
+        for uid, members in files.items()
     ]
     return sorted(found, key=lambda series: (series.patient, series.study_uid, series.uid))
 

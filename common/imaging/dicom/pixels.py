@@ -1,11 +1,15 @@
 """Stored pixels become values in the modality's units."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels import pixel_array
+from pydicom.encaps import get_frame
+from pydicom.pixels.utils import pixel_array
 
 from common.errors import BadStudyError
-from common.imaging.dicom.frames import Frame
+from common.imaging.dicom.codestream import grey_image_size
+from common.imaging.dicom.frames import Frame, frame_count
 
 AIR_HU = -1024.0
 """The lowest value of a CT: what lies outside the scanner's field of view, or below it, gets this."""
@@ -43,7 +47,10 @@ def write_units(frame: Frame, out: npt.NDArray[np.float32]) -> None:
     """
     dataset = frame.dataset
     try:
+        check_codestream(frame)
         stored = pixel_array(dataset, index=frame.index, raw=True)
+    except BadStudyError:
+        raise
     except Exception as error:  # Every decoder has its own errors.
         raise BadStudyError(f"{frame.name}: pixel data are missing, truncated or damaged") from error
     if stored.shape != out.shape:
@@ -66,7 +73,21 @@ def write_units(frame: Frame, out: npt.NDArray[np.float32]) -> None:
         raise BadStudyError(f"{frame.name}: holds values that are NaN or infinite")
 
 
-def _padding(frame: Frame, stored: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_] | None:
+def check_codestream(frame: Frame) -> None:
+    """Refuses compressed pixels that would unpack to another size than the header says, before they are unpacked.
+
+    Raises:
+        BadStudyError: the compressed image is larger or smaller, or has colours.
+    """
+    dataset = frame.dataset
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    size = grey_image_size(get_frame(dataset.PixelData, frame.index, number_of_frames=frame_count(dataset)))
+    if size is not None and size != frame.shape:
+        raise BadStudyError(f"{frame.name}: compressed pixels are {size[0]}x{size[1]}, the header says otherwise")
+
+
+def _padding(frame: Frame, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
     """(Y, X) True where the scanner filled up the square; None where it did not.
 
     A value may be written as the other signedness than the pixels, e.g. 63536 for -2000: it is read as the pixels are.

@@ -80,6 +80,8 @@ def _check_alike(frames: Sequence[Frame]) -> None:
             raise BadStudyError(f"mixed series: {first.name} and {frame.name} differ in PixelSpacing")
         if np.abs(frame.orientation - first.orientation).max() > _ROUNDING:
             raise BadStudyError(f"mixed series: {first.name} and {frame.name} have different orientations")
+        if frame.dataset.Modality != first.dataset.Modality:
+            raise BadStudyError(f"mixed series: {first.name} and {frame.name} are of different modalities")
         if frame.dataset.get("FrameOfReferenceUID") != first.dataset.get("FrameOfReferenceUID"):
             raise BadStudyError(f"mixed series: {first.name} and {frame.name} have different frames of reference")
 

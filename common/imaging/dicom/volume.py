@@ -91,7 +91,8 @@ def load_volume(files: Sequence[Path], *, referred: Collection[str] = ()) -> Dic
         except BadStudyError:
             raise
         except Exception as error:  # pydicom converts an attribute when it is asked for, and a damaged one fails then.
-            raise BadStudyError(f"{files[0].name} or a file beside it: a header cannot be understood") from error
+            first = files[0].name if files else "no file"
+            raise BadStudyError(f"the series of {first}: a header cannot be understood") from error
 
 
 def _load(files: Sequence[Path], referred: Collection[str]) -> DicomVolume:
@@ -129,33 +130,34 @@ def _frames(files: Sequence[Path]) -> list[Frame]:
         BadStudyError: the files are of several series, one is no CT or MR slice, or all together are too large.
     """
     size = sum(path.stat().st_size for path in files if path.is_file())
+    _check_size(size)
     instances: dict[str, tuple[str, Dataset]] = {}
     frames: list[Frame] = []
     localisers = voxels = 0
     for path in files:
-        if size > MOST_BYTES:
-            break
         dataset = read_file(path)
         _check_kind(path.name, dataset)
         if is_localiser(dataset):
             localisers += 1
             continue
-        uid = str(dataset.get("SOPInstanceUID") or "")
+        uid = str(dataset.SOPInstanceUID)
         if uid in instances:
             _check_same(instances[uid], (path.name, dataset))
             continue
+        if frames and dataset.SeriesInstanceUID != frames[0].dataset.SeriesInstanceUID:
+            raise BadStudyError(f"{path.name}: belongs to another series than {frames[0].name}")
         instances[uid] = (path.name, dataset)
-        series = [str(some.SeriesInstanceUID) for _, some in (next(iter(instances.values())), instances[uid])]
-        if series[0] != series[1]:
-            raise BadStudyError(f"{path.name}: belongs to another series than {next(iter(instances.values()))[0]}")
         voxels += int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
-        size = max(size, 4 * voxels)
-        frames.extend(frames_of(path.name, dataset) if size <= MOST_BYTES else ())
-    if size > MOST_BYTES:
-        raise BadStudyError(f"the series is larger than {MOST_BYTES >> 30} GiB")
+        _check_size(voxels * 4)
+        frames.extend(frames_of(path.name, dataset))
     if localisers and not frames:
         raise BadStudyError("the series holds nothing but localisers (scout views)")
     return frames
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        raise BadStudyError(f"the series is larger than {MOST_BYTES >> 30} GiB")
 
 
 def _check_kind(name: str, dataset: Dataset) -> None:

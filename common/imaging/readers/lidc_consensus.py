@@ -189,9 +189,11 @@ def match_outlines(outlines: Sequence[Outline], spacing: Spacing, tolerance: flo
     pairs = []
     for one in range(len(outlines)):
         gaps = np.maximum(lows[one] - highs[one + 1 :], lows[one + 1 :] - highs[one]).max(axis=1, initial=0)
-        for other in (one + 1 + np.flatnonzero(gaps <= tolerance)).tolist():
+        for other in (one + 1 + np.flatnonzero(gaps <= tolerance + 1e-9)).tolist():
+            if outlines[one].reader == outlines[other].reader:
+                continue
             small, large = sorted((one, other), key=lambda index: len(places[index]))
-            nearest, _ = trees[large].query(places[small], distance_upper_bound=tolerance * (1 + 1e-9) + 1e-9)
+            nearest, _ = trees[large].query(places[small], distance_upper_bound=tolerance + 1e-9)
             if np.isfinite(nearest).any():
                 apart = np.linalg.norm((outlines[one].centre - outlines[other].centre) * step)
                 pairs.append((float(apart), one, other))

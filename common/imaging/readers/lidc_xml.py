@@ -25,7 +25,7 @@ ROOT = "lidcreadmessage"
 
 _MOST_BYTES = 16 * 2**20
 """The longest annotation in the archive has 22,000 edge points, about 2 MB."""
-_MOST_NODULES = 1_000
+_MOST_NODULES = 500
 _MOST_CONTOURS = 5_000
 """The most in the archive are 49 outlined nodules and 327 contours."""
 _DEEPEST = 32

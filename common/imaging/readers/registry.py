@@ -6,12 +6,20 @@ from typing import Any
 
 from common.errors import ConfigError
 from common.imaging.readers.brats import BratsReader
+from common.imaging.readers.dicom import DicomReader
+from common.imaging.readers.hcc_tace import HccTaceReader
 from common.imaging.readers.image_folder import ImageFolderReader
+from common.imaging.readers.lidc import LidcReader
 from common.imaging.readers.reader import Reader
 
-READERS: Mapping[str, type[BratsReader] | type[ImageFolderReader]] = {
+AnyReader = BratsReader | DicomReader | HccTaceReader | ImageFolderReader | LidcReader
+
+READERS: Mapping[str, type[AnyReader]] = {
     "brats": BratsReader,
+    "dicom": DicomReader,
+    "hcc_tace": HccTaceReader,
     "image_folder": ImageFolderReader,
+    "lidc": LidcReader,
 }
 
 

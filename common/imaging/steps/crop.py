@@ -10,8 +10,6 @@ from common.imaging.steps.organ import LEFT, RIGHT
 from common.imaging.steps.study import Box, Mask, Spacing, Study
 
 
-
-
 def crop_to_foreground(study: Study, least: float) -> Study:
     """The box around the head or body; slices of which at least a share ``least`` is inside.
 

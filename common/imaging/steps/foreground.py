@@ -36,7 +36,7 @@ def mri_foreground(images: Volume) -> Mask:
         bright = np.percentile(sample[sample > 0], 99) if sample.any() else 0.0
         above = channel > background + 0.02 * bright
         below = channel < background - 0.02 * bright
-        inside |= above | below if below.sum() > 0.1 * above.sum() else above
+        inside |= above | below if np.count_nonzero(below) > 0.1 * np.count_nonzero(above) else above
     return solid(inside)
 
 

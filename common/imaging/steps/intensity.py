@@ -1,4 +1,4 @@
-"""Intensities on a scale that means the same in every patient: z-scores for MRI, a window of Hounsfield units for CT."""
+"""One scale of intensities for all patients: z-scores for MRI, a window of Hounsfield units for CT."""
 
 import numpy as np
 
@@ -15,23 +15,13 @@ def z_score(channel: Volume, inside: Mask) -> Volume:
     Raises:
         BadStudyError: if the foreground is constant.
     """
-    mean, deviation = moments(channel, inside)
+    values = channel[inside]
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    if deviation < 1e-6 * max(abs(mean), 1e-6):
+        raise BadStudyError("the image has the same value all over the foreground")
     scored = channel - np.float32(mean)
     scored /= np.float32(deviation)
     return scored
-
-
-def moments(channel: Volume, inside: Mask) -> tuple[float, float]:
-    """Mean and standard deviation inside the foreground.
-
-    Raises:
-        BadStudyError: if the foreground is constant.
-    """
-    values = channel[inside]
-    mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-    if deviation < 1e-6 * max(abs(mean), 1e-6):
-        raise BadStudyError("the image has the same value all over the foreground")
-    return mean, deviation
 
 
 def window(values: Volume, limits: list[float]) -> Volume:

@@ -22,7 +22,7 @@ _CLOSING_MM = 9.0
 _SMALLEST_SHARE = 0.01
 
 
-def lungs(image: Volume, body: Mask, spacing: Spacing) -> Labels:
+def lungs(image: Volume, body: Mask, spacing: Spacing, lesions: Labels) -> Labels:
     """(Z, Y, X) uint8: ``RIGHT`` and ``LEFT`` in the lungs, with their vessels and nodules, without the windpipe.
 
     Found on a grid of about 3 mm: what is air inside the body, without parts that are pure gas, closed by 9 mm (so
@@ -32,6 +32,7 @@ def lungs(image: Volume, body: Mask, spacing: Spacing) -> Labels:
         image: (Z, Y, X) HU; x ascends to the patient's left.
         body: (Z, Y, X) True inside the body, its air included.
         spacing: millimetres along (z, y, x).
+        lesions: (Z, Y, X) labels of lesions, which belong to the lungs wherever they are.
 
     Raises:
         BadStudyError: if less than 1% of the body is lung.
@@ -39,18 +40,17 @@ def lungs(image: Volume, body: Mask, spacing: Spacing) -> Labels:
     steps = [max(1, min(round(_GRID_MM / mm), n)) for mm, n in zip(spacing, body.shape, strict=True)]
     grid = tuple(mm * step for mm, step in zip(spacing, steps, strict=True))
     coarse = F.avg_pool3d(torch.from_numpy(image)[None, None], steps, ceil_mode=True)[0, 0].numpy()
-    inside = body[tuple(slice(step // 2 if n > step // 2 else 0, None, step) for step, n in zip(steps, body.shape, strict=True))]
-    inside = np.pad(inside, [(0, n - m) for n, m in zip(coarse.shape, inside.shape, strict=True)], mode="edge")
+    inside = body[tuple(slice(None, None, step) for step in steps)]
     found = _large_parts(_without_gas((coarse < LUNG_HU) & inside, coarse))
     if found.sum() < _SMALLEST_SHARE * max(1, inside.sum()):
         raise BadStudyError("no lungs can be seen in the image")
     found = _filled(_closed(found, grid)) & inside
     sides = _sides(found)
     smooth = F.interpolate(torch.from_numpy(found)[None, None].float(), scale_factor=steps, mode="trilinear")[0, 0]
-    lung = smooth.numpy()[tuple(slice(n) for n in body.shape)] > 0.5
+    lung = (smooth.numpy()[tuple(slice(n) for n in body.shape)] > 0.5) | (lesions > 0)
     for axis, step in enumerate(steps):
         sides = sides.repeat(step, axis=axis)
-    return sides[tuple(slice(n) for n in body.shape)] * lung
+    return np.asarray(sides[tuple(slice(n) for n in body.shape)] * (lung & body), dtype=np.uint8)
 
 
 def _without_gas(air: Mask, image: Volume) -> Mask:
@@ -85,7 +85,7 @@ def _filled(mask: Mask) -> Mask:
 
 
 def _sides(mask: Mask) -> Labels:
-    """(Z, Y, X) ``RIGHT`` or ``LEFT`` for every voxel: parts on one side belong to it, the rest is cut at the midline."""
+    """(Z, Y, X) ``RIGHT`` or ``LEFT`` everywhere: a part on one side belongs to it, others are cut at the midline."""
     profile = mask.sum(axis=(0, 1))
     across = bounding_box(mask)[2]
     third = (across.stop - across.start) // 3

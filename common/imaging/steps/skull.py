@@ -2,7 +2,6 @@
 
 import nibabel as nib
 import numpy as np
-from deepbet import BrainExtraction
 
 from common.errors import BadStudyError
 from common.imaging.steps.study import Mask, Spacing, Volume
@@ -25,6 +24,8 @@ def brain_mask(head: Volume, spacing: Spacing) -> Mask:
 
     Source: Fisch et al. 2024, deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks.
     """
+    from deepbet import BrainExtraction  # brings pandas along: loaded only where a skull is to be taken off
+
     if len(head) < FEWEST_SLICES:
         raise BadStudyError(f"skull stripping needs a whole head, this study has {len(head)} slices")
     to_ras = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])

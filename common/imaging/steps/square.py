@@ -23,11 +23,14 @@ def fit_to_square(
     height, width = slices.shape[-2:]
     long_side = max(height * spacing[0], width * spacing[1])
     shape = tuple(max(1, round(n * step / long_side * size)) for n, step in zip((height, width), spacing, strict=True))
+    top, left = ((size - n) // 2 for n in shape)
+    square = np.zeros((*slices.shape[:-2], size, size), slices.dtype)
+    inner = square[..., top : top + shape[0], left : left + shape[1]]
     stack = torch.from_numpy(np.ascontiguousarray(slices)).reshape(-1, 1, height, width)
     if mode == "area":
-        scaled = F.interpolate(stack.float(), shape, mode="bilinear", antialias=True, align_corners=False)
+        shrinks = shape[0] < height or shape[1] < width  # Without shrinking, antialiasing costs time and changes nothing.
+        scaled = F.interpolate(stack.float(), shape, mode="bilinear", antialias=shrinks, align_corners=False)
     else:
         scaled = F.interpolate(stack.to(torch.uint8), shape, mode="nearest-exact")
-    top, left = ((size - n) // 2 for n in shape)
-    square = F.pad(scaled, (left, size - shape[1] - left, top, size - shape[0] - top))
-    return square.numpy().reshape(*slices.shape[:-2], size, size).astype(slices.dtype, copy=False)
+    inner[...] = scaled.numpy().reshape(inner.shape)
+    return square

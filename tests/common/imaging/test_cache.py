@@ -4,9 +4,25 @@ import numpy as np
 import pytest
 
 from common.config import ImageConfig
-from common.imaging.cache import PatientCache, PreparedPatient, cache_key, signature
-from common.imaging.patient import Quarantined, StudyLocation
+from common.imaging.cache import PatientCache, PreparedPatient, cache_key
+from common.imaging.facts import StudyFacts
+from common.imaging.patient import Lesion, Quarantined
 from common.imaging.slices import PatientSlices
+
+FACTS = StudyFacts(
+    path=Path("/data/y"),
+    modality="MR",
+    shape=(2, 8, 8),
+    spacing=(5.0, 1.0, 1.0),
+    spacing_known=True,
+    intensities={"flair": (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)},
+    has_mask=True,
+    tumour_slices=1,
+    lesion_mm3=12.5,
+    lesions=(Lesion((1.0, 2.0, 3.0), 12.5, readers=3, malignancy=4.0),),
+    identifying=("PatientName",),
+    digest="d",
+)
 
 
 def entry(**changes) -> PreparedPatient:
@@ -15,9 +31,7 @@ def entry(**changes) -> PreparedPatient:
         "signature": "s",
         "has_tumour": True,
         "slices": 2,
-        "spacing": (5.0, 1.0, 1.0),
-        "spacing_known": True,
-        "lesion_mm3": 12.5,
+        "studies": (FACTS,),
         "lesion_pixels": (0, 3),
         "tumour_slices": (False, True),
         "quarantined": (Quarantined("Ärztin 7/β", Path("/data/x"), "mask is empty"),),
@@ -59,10 +73,10 @@ def test_a_patient_whose_files_changed_is_not_known(tmp_path, slices) -> None:
 def test_storing_again_replaces(tmp_path, slices) -> None:
     cache = PatientCache(tmp_path, "key")
     cache.store(entry(), slices)
-    cache.store(entry(signature="new", lesion_mm3=1.0), slices)
+    cache.store(entry(signature="new", has_tumour=False), slices)
     loaded = cache.load("Ärztin 7/β", "new")
     assert loaded is not None
-    assert loaded.lesion_mm3 == 1.0
+    assert not loaded.has_tumour
     assert len(list((tmp_path / "key").iterdir())) == 1
 
 
@@ -93,21 +107,3 @@ def test_arrays_with_another_number_of_slices_than_the_index_count_as_absent(tmp
 def test_the_key_tells_configs_apart() -> None:
     keys = {cache_key(image=ImageConfig(size=size), reader=reader) for size in (64, 96) for reader in ("a", "b")}
     assert len(keys) == 4
-
-
-def test_the_signature_follows_the_listed_files_or_all_below_the_path(tmp_path) -> None:
-    listed, other = tmp_path / "a.nii", tmp_path / "sub" / "b.nii"
-    other.parent.mkdir()
-    listed.write_text("1")
-    other.write_text("1")
-    some, everything = StudyLocation("p", tmp_path, (listed,)), StudyLocation("p", tmp_path)
-    single = StudyLocation("p", listed)
-    before = [signature([location]) for location in (some, everything, single)]
-    assert before[0] == before[2] != before[1]
-    (tmp_path / ".hidden").write_text("not counted")
-    assert [signature([location]) for location in (some, everything, single)] == before
-    other.write_text("22")
-    after = [signature([location]) for location in (some, everything, single)]
-    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
-    listed.unlink()
-    assert signature([some]) not in before

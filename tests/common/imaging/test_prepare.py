@@ -68,8 +68,8 @@ def test_a_folder_becomes_a_cohort_whose_slices_are_read_by_memory_map(root, pre
     assert cohort.patients_known
     assert cohort.quarantine == ()
     anna = cohort.patients[0]
-    assert (anna.slices, anna.spacing, anna.spacing_known) == (12, (1.0, 1.0, 1.0), True)
-    assert anna.lesion_mm3 == 4 * 8 * 8
+    assert (anna.slices, anna.studies[0].spacing, anna.studies[0].spacing_known) == (12, (1.0, 1.0, 1.0), True)
+    assert anna.studies[0].lesion_mm3 == 4 * 8 * 8
     slices = cohort.slices(["cleo", "anna"])
     assert isinstance(slices.patients[0].images, np.memmap)
     assert [p.patient for p in slices.patients] == ["cleo", "anna"]
@@ -171,7 +171,7 @@ def test_a_kill_while_writing_leaves_nothing_half_written(root, prepare, tmp_pat
         prepare(root)
     monkeypatch.undo()
     (key,) = (tmp_path / "cache").iterdir()
-    assert list(key.iterdir()) == []
+    assert [path.name for path in key.iterdir()] == ["studies.json"]
     assert len(prepare(root).patients) == 3
 
 
@@ -229,7 +229,7 @@ def test_a_full_disk_is_an_error_that_names_the_cache_and_leaves_no_remains(
     with pytest.raises(DataError, match=r"cache: prepared slices cannot be written \(No space left on device\)"):
         prepare(root)
     (key,) = (tmp_path / "cache").iterdir()
-    assert list(key.iterdir()) == []
+    assert [path.name for path in key.iterdir()] == ["studies.json"]
 
 
 def test_a_cache_folder_that_is_a_file_is_an_error(root, prepare, tmp_path) -> None:
@@ -253,6 +253,58 @@ def test_a_case_without_a_mask_is_quarantined(root, prepare) -> None:
     assert bad.reason == "there is no tumour mask, so it cannot be trained on"
 
 
+def test_a_folder_without_any_mask_is_a_cohort_that_says_so(root, prepare) -> None:
+    for name in ("anna", "bert", "cleo"):
+        (root / name / f"{name}_seg.nii.gz").unlink()
+    cohort = prepare(root)
+    assert not cohort.has_masks
+    assert [patient.patient for patient in cohort.patients] == ["anna", "bert", "cleo"]
+    assert not cohort.quarantine
+
+
+def test_only_the_patients_named_take_part(root, prepare) -> None:
+    assert [patient.patient for patient in prepare(root, only={"bert", "cleo"}).patients] == ["bert", "cleo"]
+    with pytest.raises(DataError, match=r"1 of the 2 patients that should take part are not there, e\.g\. 'dora'"):
+        prepare(root, only={"bert", "dora"})
+
+
+@dataclasses.dataclass(frozen=True)
+class NamingReader(CountingReader):
+    """A reader that finds a name in the headers of one patient."""
+
+    def read(self, location: StudyLocation) -> Patient:
+        patient = super().read(location)
+        return dataclasses.replace(patient, identifying=("PatientName",) if location.patient == "bert" else ())
+
+
+def test_headers_that_identify_a_person_stop_the_site_or_quarantine_the_study(root, prepare) -> None:
+    with pytest.raises(
+        DataError, match=r"the headers of 1 of 3 patients may identify them \(PatientName\); de-identify"
+    ):
+        prepare(root, NamingReader())
+    cohort = prepare(root, NamingReader(), identifying_data="quarantine")
+    assert [patient.patient for patient in cohort.patients] == ["anna", "cleo"]
+    (bad,) = cohort.quarantine
+    assert bad.reason == "its headers may identify the person (PatientName); de-identify it first"
+
+
+def test_a_search_is_repeated_only_when_the_folder_has_changed(root, prepare, write_case) -> None:
+    finds = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Finding(CountingReader):
+        def find(self, root: Path) -> list[StudyLocation]:
+            finds.append(root)
+            return super().find(root)
+
+    prepare(root, Finding())
+    prepare(root, Finding())
+    assert len(finds) == 1
+    write_case(root, "dora", {})
+    assert len(prepare(root, Finding()).patients) == 4
+    assert len(finds) == 2
+
+
 def test_a_mask_of_another_brain_is_quarantined(root, prepare, write_case) -> None:
     labels = np.zeros((12, 40, 36), np.uint8)
     labels[:, :3, :3] = 1
@@ -273,7 +325,7 @@ def test_two_studies_of_one_patient_are_one_patient_and_a_bad_one_of_them_is_lef
     cohort = prepare(tmp_path / "data")
     (patient,) = cohort.patients
     assert (patient.patient, patient.slices) == ("BraTS-GLI-00001", 24)
-    assert patient.lesion_mm3 == 50
+    assert sum(study.lesion_mm3 for study in patient.studies) == 50
     assert len(cohort.quarantine) == 1
 
 
@@ -289,13 +341,13 @@ def test_image_folders_carry_the_class_of_images_without_a_mask(tmp_path, prepar
     Image.fromarray(mask).save(tmp_path / "data" / "tumour" / "a_mask.png")
     reader = ImageFolderReader("brain", ("t1",), ("tumour",))
     for _ in range(2):
-        cohort = prepare(tmp_path / "data", reader, contrasts=["t1"])
+        cohort = prepare(tmp_path / "data", reader, contrasts=["t1"], min_tumour_pixels=5)
         assert not cohort.patients_known
-        assert not cohort.patients[0].spacing_known
+        assert not cohort.patients[0].studies[0].spacing_known
         assert cohort.tumour_by_patient == [("healthy/c.png", False), ("tumour/a.png", True), ("tumour/b.png", True)]
         slices = cohort.slices([p.patient for p in cohort.patients])
-        assert slices.tumour_class(5).tolist() == [False, True, True]
-        assert slices.tumour_positions(5).tolist() == [1]
+        assert slices.tumour_class().tolist() == [False, True, True]
+        assert slices.tumour_positions().tolist() == [1]
         assert slices.healthy_positions().tolist() == [0]
 
 
@@ -310,6 +362,9 @@ def test_the_index_is_plain_json_with_counts(root, prepare) -> None:
 def test_the_real_patients_are_prepared(real_brats, prepare) -> None:
     cohort = prepare(real_brats, image=ImageConfig(size=64))
     by_name = {p.patient: p for p in cohort.patients}
-    assert {name: p.lesion_mm3 for name, p in by_name.items()} == {"TCGA-DU-7294": 24188, "TCGA-FG-6692": 30179}
+    assert {name: p.studies[0].lesion_mm3 for name, p in by_name.items()} == {
+        "TCGA-DU-7294": 24188,
+        "TCGA-FG-6692": 30179,
+    }
     assert all(100 < p.slices < 130 for p in cohort.patients)
     assert split_patients(cohort.tumour_by_patient, SplitConfig(8, 2, 20)).train

@@ -5,20 +5,19 @@ from PIL import Image
 from common.config import ImageConfig, PreprocessingConfig
 from common.errors import BadStudyError, ConfigError
 from common.imaging.patient import Patient
-from common.imaging.preprocessing import (
+from common.imaging.preprocessing import preprocess
+from common.imaging.readers.brats import BratsReader
+from common.imaging.steps.bias_field import correct_bias_field
+from common.imaging.steps.foreground import (
     bounding_box,
-    correct_bias_field,
     ct_foreground,
-    fit_to_square,
     foreground_share,
     labels_inside,
     mri_foreground,
-    preprocess,
     solid,
-    window,
-    z_score,
 )
-from common.imaging.readers.brats import BratsReader
+from common.imaging.steps.intensity import window, z_score
+from common.imaging.steps.square import fit_to_square
 
 
 def ellipse(shape: tuple[int, int, int], radius: float = 0.8) -> np.ndarray:

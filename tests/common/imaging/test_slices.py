@@ -13,18 +13,22 @@ def patient(name: str, pixels: list[int], stated: list[bool] | None = None) -> P
     images = np.broadcast_to(np.arange(len(pixels))[:, None, None, None] / 10, (len(pixels), 1, 4, 4))
     foreground = np.ones_like(labels)
     return PatientSlices(
-        name, images.astype(np.float16), labels, foreground, None if stated is None else np.array(stated)
+        name,
+        images.astype(np.float16),
+        labels,
+        foreground,
+        tumour_slices=None if stated is None else np.array(stated),
     )
 
 
 def test_positions_run_over_patients_and_their_slices() -> None:
-    slices = Slices("brain", ("flair",), [patient("a", [0, 3]), patient("b", [5, 0, 1])])
+    slices = Slices("brain", ("flair",), [patient("a", [0, 3]), patient("b", [5, 0, 1])], 3)
     assert len(slices) == 5
     assert slices.owner.tolist() == [0, 0, 1, 1, 1]
     assert slices.tumour_pixels.tolist() == [0, 3, 5, 0, 1]
-    assert slices.tumour_positions(3).tolist() == [1, 2]
+    assert slices.tumour_positions().tolist() == [1, 2]
     assert slices.healthy_positions().tolist() == [0, 3]
-    assert slices.tumour_class(3).tolist() == [False, True, True, False, False]
+    assert slices.tumour_class().tolist() == [False, True, True, False, False]
 
 
 def test_a_batch_gathers_in_the_order_asked_for_with_repeats() -> None:
@@ -38,10 +42,10 @@ def test_a_batch_gathers_in_the_order_asked_for_with_repeats() -> None:
 
 
 def test_a_stated_tumour_without_a_mask_has_its_class_but_is_neither_masked_nor_healthy() -> None:
-    slices = Slices("brain", ("t1",), [patient("a", [0, 0, 9, 1], stated=[True, False, True, True])])
-    assert slices.tumour_positions(3).tolist() == [2]
+    slices = Slices("brain", ("t1",), [patient("a", [0, 0, 9, 1], stated=[True, False, True, True])], 3)
+    assert slices.tumour_positions().tolist() == [2]
     assert slices.healthy_positions().tolist() == [1]
-    assert slices.tumour_class(3).tolist() == [True, False, True, False]
+    assert slices.tumour_class().tolist() == [True, False, True, False]
 
 
 def test_slices_carry_the_code_of_their_organ_and_contrasts() -> None:
@@ -52,4 +56,4 @@ def test_slices_carry_the_code_of_their_organ_and_contrasts() -> None:
 def test_no_patients_are_no_slices() -> None:
     slices = Slices("brain", ("flair",), [])
     assert len(slices) == 0
-    assert slices.tumour_class(1).tolist() == []
+    assert slices.tumour_class().tolist() == []

@@ -24,9 +24,9 @@ def _patient(index: int, size: int, tumour: bool, contrasts: int) -> PatientSlic
 
 @pytest.fixture(scope="session")
 def slices() -> Slices:
-    return Slices("brain", ("flair",), [_patient(i, 64, i < 4, 1) for i in range(6)])
+    return Slices("brain", ("flair",), [_patient(i, 64, i < 4, 1) for i in range(6)], 12)
 
 
 @pytest.fixture(scope="session")
 def healthy_slices() -> Slices:
-    return Slices("brain", ("flair",), [_patient(i, 64, False, 1) for i in range(3)])
+    return Slices("brain", ("flair",), [_patient(i, 64, False, 1) for i in range(3)], 12)

@@ -95,14 +95,14 @@ def _without_healthy_slices(slices: Slices) -> list[PatientSlices]:
 
 
 def test_contrasts_are_those_of_the_lesions(slices: Slices) -> None:
-    batch = slices.batch(slices.tumour_positions(12))
+    batch = slices.batch(slices.tumour_positions())
     contrasts = lesion_contrasts(batch)
     assert contrasts.shape == (len(batch), 3, 1)
     torch.testing.assert_close(contrasts.mean((0, 2)), torch.tensor([-0.2, 0.2, 0.5]), atol=0.03, rtol=0)
 
 
 def test_a_label_that_a_lesion_lacks_gets_the_mean_contrast(slices: Slices) -> None:
-    batch = slices.batch(slices.tumour_positions(12))
+    batch = slices.batch(slices.tumour_positions())
     full = lesion_contrasts(batch)
     batch.labels[0][batch.labels[0] == 1] = 4
     contrasts = lesion_contrasts(batch)

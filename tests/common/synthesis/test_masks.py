@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -21,13 +23,13 @@ STILL = Deformation(scale=(1.0, 1.0), stretch=1.0, elastic=0.0)
 
 
 def test_bank_draws_tumour_slices_only(slices: Slices) -> None:
-    drawn = MaskBank(slices, 12).draw(50, torch_generator(1))
+    drawn = MaskBank(slices).draw(50, torch_generator(1))
     assert (drawn.tumour_pixels() >= 12).all()
 
 
 def test_bank_of_a_site_without_tumours_is_refused(healthy_slices: Slices) -> None:
     with pytest.raises(DataError, match="only 0 slices hold at least 12 tumour pixels"):
-        MaskBank(healthy_slices, 12)
+        MaskBank(healthy_slices)
 
 
 def test_dilation_and_erosion_agree_with_scipy() -> None:
@@ -67,14 +69,14 @@ def test_a_foreground_too_thin_for_the_inset_is_still_hit() -> None:
 
 
 def test_the_centroid_moves_where_it_was_sent(slices: Slices) -> None:
-    labels = MaskBank(slices, 12).draw(20, torch_generator(4)).labels
+    labels = MaskBank(slices).draw(20, torch_generator(4)).labels
     centres = torch.tensor([[20.0, 40.0]]).expand(20, -1)
     moved = warp_labels(labels, random_grid(labels, centres, STILL, 0, torch_generator(5)))
     assert (centroids(lesion_mask(moved)) - centres).abs().max() < 1
 
 
 def test_turning_and_flipping_keep_the_area_of_every_label(slices: Slices) -> None:
-    labels = MaskBank(slices, 12).draw(20, torch_generator(4)).labels
+    labels = MaskBank(slices).draw(20, torch_generator(4)).labels
     centres = torch.full((20, 2), 31.5)
     moved = warp_labels(labels, random_grid(labels, centres, STILL, 0, torch_generator(5)))
     for label in (1, 2, 4):
@@ -84,7 +86,7 @@ def test_turning_and_flipping_keep_the_area_of_every_label(slices: Slices) -> No
 
 
 def test_scale_changes_the_area_by_its_square(slices: Slices) -> None:
-    labels = MaskBank(slices, 12).draw(20, torch_generator(4)).labels
+    labels = MaskBank(slices).draw(20, torch_generator(4)).labels
     bigger = Deformation(scale=(1.5, 1.5), stretch=1.0, elastic=0.0)
     grid = random_grid(labels, torch.full((20, 2), 31.5), bigger, 0, torch_generator(5))
     area = lesion_mask(warp_labels(labels, grid)).sum().item()
@@ -92,7 +94,7 @@ def test_scale_changes_the_area_by_its_square(slices: Slices) -> None:
 
 
 def test_a_mask_is_shrunk_to_the_largest_extent(slices: Slices) -> None:
-    labels = MaskBank(slices, 12).draw(20, torch_generator(4)).labels
+    labels = MaskBank(slices).draw(20, torch_generator(4)).labels
     deformation = Deformation(scale=(3.0, 3.0), stretch=1.2, elastic=0.0)
     grid = random_grid(labels, torch.full((20, 2), 31.5), deformation, 16, torch_generator(5))
     mask = lesion_mask(warp_labels(labels, grid))
@@ -102,7 +104,7 @@ def test_a_mask_is_shrunk_to_the_largest_extent(slices: Slices) -> None:
 
 
 def test_image_and_labels_are_warped_alike(slices: Slices) -> None:
-    batch = MaskBank(slices, 12).draw(8, torch_generator(4))
+    batch = MaskBank(slices).draw(8, torch_generator(4))
     grid = random_grid(batch.labels, torch.full((8, 2), 31.5), Deformation(), 0, torch_generator(5))
     as_image = warp_images(lesion_mask(batch.labels).float().unsqueeze(1), grid).squeeze(1)
     mask = lesion_mask(warp_labels(batch.labels, grid))
@@ -112,9 +114,7 @@ def test_image_and_labels_are_warped_alike(slices: Slices) -> None:
 
 def test_placed_masks_stay_inside_the_foreground_and_keep_their_pixels(slices: Slices) -> None:
     foreground = slices.batch(torch.arange(20, 30)).foreground
-    placed = place_masks(
-        MaskBank(slices, 12), foreground.repeat(5, 1, 1), Deformation(), min_pixels=12, generator=torch_generator(6)
-    )
+    placed = place_masks(MaskBank(slices), foreground.repeat(5, 1, 1), Deformation(), generator=torch_generator(6))
     assert not (lesion_mask(placed.labels) & ~foreground.repeat(5, 1, 1)).any()
     assert (lesion_mask(placed.labels).flatten(1).sum(1) >= 12).all()
 
@@ -124,7 +124,7 @@ def test_placing_is_the_same_for_the_same_seed(slices: Slices) -> None:
 
     def place(seed: int) -> torch.Tensor:
         generator = torch_generator(seed)
-        return place_masks(MaskBank(slices, 12), foreground, Deformation(), min_pixels=12, generator=generator).labels
+        return place_masks(MaskBank(slices), foreground, Deformation(), generator=generator).labels
 
     assert torch.equal(place(1), place(1))
     assert not torch.equal(place(1), place(2))
@@ -135,13 +135,13 @@ def test_a_mask_that_lost_its_pixels_is_drawn_again(slices: Slices) -> None:
     foreground = torch.zeros(6, 64, 64, dtype=torch.bool)
     foreground[:, 10:12] = True
     foreground[:, 30:46, 24:40] = True
-    bank = MaskBank(slices, 12)
-    placed = place_masks(bank, foreground, Deformation(inset=0), min_pixels=80, generator=torch_generator(1))
+    bank = MaskBank(replace(slices, min_tumour_pixels=80))
+    placed = place_masks(bank, foreground, Deformation(inset=0), generator=torch_generator(1))
     assert (lesion_mask(placed.labels).flatten(1).sum(1) >= 80).all()
 
 
 def test_a_foreground_without_room_is_an_error(slices: Slices) -> None:
     foreground = torch.zeros(2, 64, 64, dtype=torch.bool)
     foreground[:, 3, 3] = True
-    with pytest.raises(DataError, match="fits into the foreground"):
-        place_masks(MaskBank(slices, 12), foreground, Deformation(), min_pixels=12, generator=torch_generator(1))
+    with pytest.raises(DataError, match="fits into the organ"):
+        place_masks(MaskBank(slices), foreground, Deformation(), generator=torch_generator(1))

@@ -24,12 +24,12 @@ def _patient(index: int, size: int, tumour: bool, contrasts: int) -> PatientSlic
 
 @pytest.fixture(scope="session")
 def slices() -> Slices:
-    return Slices("brain", ("flair",), [_patient(i, 64, i < 4, 1) for i in range(6)])
+    return Slices("brain", ("flair",), [_patient(i, 64, i < 4, 1) for i in range(6)], 12)
 
 
 @pytest.fixture(scope="session")
 def healthy_slices() -> Slices:
-    return Slices("brain", ("flair",), [_patient(i, 64, False, 1) for i in range(3)])
+    return Slices("brain", ("flair",), [_patient(i, 64, False, 1) for i in range(3)], 12)
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +37,9 @@ def tumour_slices() -> Slices:
     """Two slices of one patient, each with a tumour."""
     patient = _patient(0, 64, True, 1)
     one = PatientSlices("p0", patient.images[1:4], patient.labels[1:4], patient.foreground[1:4])
-    return Slices("brain", ("flair",), [one, one])
+    return Slices("brain", ("flair",), [one, one], 12)
 
 
 @pytest.fixture(scope="session")
 def two_contrasts() -> Slices:
-    return Slices("brain", ("t1", "flair"), [_patient(i, 64, i < 4, 2) for i in range(6)])
+    return Slices("brain", ("t1", "flair"), [_patient(i, 64, i < 4, 2) for i in range(6)], 12)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ def make(
     return Trainer(
         config,
         image=ImageConfig(size=64),
-        contrasts=contrasts,
+        channels=len(contrasts),
         device=torch.device("cpu"),
         seed=seed,
         total_steps=total_steps,
@@ -33,7 +35,7 @@ def constant_set(value: float, tumour: list[bool], weight: float = 1.0) -> Train
 
 def test_a_slice_is_a_tumour_from_the_stated_number_of_pixels(slices: Slices) -> None:
     limit = int(slices.tumour_pixels.max())
-    training = TrainingSet.from_slices(slices, limit)
+    training = TrainingSet.from_slices(replace(slices, min_tumour_pixels=limit))
     assert training.tumour.tolist() == (slices.tumour_pixels >= limit).tolist()
     assert 0 < training.tumour.sum() < (slices.tumour_pixels > 0).sum()
 
@@ -157,7 +159,7 @@ def test_the_rate_rises_and_falls_over_the_stated_steps(slices: Slices) -> None:
 
 def test_the_schedule_can_be_longer_than_one_training(slices: Slices) -> None:
     trainer = Trainer(
-        SMALL, image=ImageConfig(size=64), contrasts=["flair"], device=torch.device("cpu"), seed=1, total_steps=200
+        SMALL, image=ImageConfig(size=64), channels=1, device=torch.device("cpu"), seed=1, total_steps=200
     )
     trainer.train(trainer.batches(slices, 5, 1))
     assert trainer.optimisers["classifier"].param_groups[0]["lr"] < 0.2 * SMALL.learning_rate

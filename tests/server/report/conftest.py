@@ -19,6 +19,7 @@ from common.results import (
     GanResult,
     GanRound,
     Interval,
+    PairedScores,
     Refusal,
     Results,
     RunInfo,
@@ -63,8 +64,7 @@ def fabricated_round(number: int, random: np.random.Generator) -> GanRound:
     contributors = [
         s for s in TRAINING if not (number == 3 and s == "hospital3") and not (number == 5 and s == "hospital2")
     ]
-    return GanRound(
-        round=number,
+    scores = PairedScores(
         ssim=0.951 + 0.03 * grown,
         psnr=30.2 + 3.1 * grown + random.normal(0, 0.08),
         foreground_ssim=0.862 + 0.07 * grown,
@@ -76,6 +76,10 @@ def fabricated_round(number: int, random: np.random.Generator) -> GanRound:
         slices=96,
         patients=11,
         frechet=Frechet(name="FD-EffLite0", value=31.0 - 17 * grown, n=48, floor=8.4),
+    )
+    return GanRound(
+        round=number,
+        scores={"brain": scores},
         contributors=contributors,
         refused=refused,
         losses={
@@ -91,7 +95,7 @@ def fabricated_round(number: int, random: np.random.Generator) -> GanRound:
 def fabricated_results() -> Results:
     random = np.random.default_rng(5)
     rounds = [fabricated_round(number, random) for number in range(1, 7)]
-    best = rounds[-1].model_dump()
+    best = rounds[-1].scores["brain"].model_dump()
     scores = {key: best[key] for key in FinalScore.model_fields if key in best} | {"patients": 12, "slices": 92}
     centres = {"real": 0.842, "real_synthetic": 0.868, "synthetic": 0.851, "copy_paste": 0.858, "blob": 0.872}
     arms: dict[str, dict[str, ArmScores]] = {
@@ -126,7 +130,7 @@ def fabricated_results() -> Results:
             finished="2000-01-01 10:11",
             demo_cohort=True,
             versions={"oncofed": "0.1.0", "torch": "0.0.0", "flwr": "0.0.0", "python": "3.11"},
-            config={"seed": 1, "image": {"size": 64, "contrasts": ["flair"]}, "federation": {"rounds": 6}},
+            config={"seed": 1, "image": {"size": 64}, "federation": {"rounds": 6}},
         ),
         sites={
             "hospital1": SiteEntry(
@@ -171,11 +175,13 @@ def fabricated_results() -> Results:
                 score="paired",
                 chosen_round=6,
                 rounds=rounds,
-                final=FinalScore(
-                    **scores,
-                    lesion_ssim_gain=Interval(mean=0.118, low=0.081, high=0.152),
-                    lesion_psnr_gain=Interval(mean=1.34, low=0.62, high=2.07),
-                ),
+                final={
+                    "brain": FinalScore(
+                        **scores,
+                        lesion_ssim_gain=Interval(mean=0.118, low=0.081, high=0.152),
+                        lesion_psnr_gain=Interval(mean=1.34, low=0.62, high=2.07),
+                    )
+                },
             )
         },
         arms=arms,
@@ -242,7 +248,7 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
         (run / "reference").mkdir(parents=True)
         (run / "results.json").write_text(results.model_dump_json(by_alias=True))
         if gallery:
-            np.savez_compressed(run / "reference" / "gallery.npz", allow_pickle=False, **fabricated_gallery())
+            np.savez_compressed(run / "reference" / "brain.npz", allow_pickle=False, **fabricated_gallery())
         Image.fromarray(np.tile(np.arange(0, 250, dtype=np.uint8), (40, 8))).save(run / "cohort_sheet.png")
         return run
 

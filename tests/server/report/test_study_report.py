@@ -100,7 +100,7 @@ def test_json_and_csv_beside_the_page_hold_the_same_figures(results: Results, wr
     assert cross["auc_mean"].tolist()[:4] == results.cross_site.auc[0]
     assert cross.set_index(["model", "site"]).loc[("hospital2", "external")].isna().all()
     rounds = pd.read_csv(report / "gan_rounds.csv", float_precision="round_trip")
-    assert rounds["lesion_psnr"].tolist() == [r.lesion_psnr for r in results.gans["cgan"].rounds]
+    assert rounds["lesion_psnr"].tolist() == [r.scores["brain"].lesion_psnr for r in results.gans["cgan"].rounds]
     assert rounds["refused"].tolist()[2] == "hospital3: its update's norm is above the bound"
     assert rounds["loss.generator.l1"].tolist()[0] == results.gans["cgan"].rounds[0].losses["generator.l1"]
     sites = pd.read_csv(report / "sites.csv").set_index("site")
@@ -213,6 +213,6 @@ def test_results_of_another_shape_are_a_clear_error_and_nothing_is_written(
 
 def test_a_broken_gallery_is_a_clear_error(results: Results, write_study: Write) -> None:
     run = write_study(results, gallery=True)
-    (run / "reference" / "gallery.npz").write_bytes(b"PK half a file")
-    with pytest.raises(ReportError, match=r"gallery\.npz"):
+    (run / "reference" / "brain.npz").write_bytes(b"PK half a file")
+    with pytest.raises(ReportError, match=r"brain\.npz"):
         build_study_report(run)

@@ -14,8 +14,8 @@ def test_a_reader_is_built_from_its_name_and_plain_options() -> None:
 
 
 def test_an_unknown_reader_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown reader 'dicom'; known: brats, image_folder"):
-        build_reader("dicom", organ="brain", contrasts=["t1"], options={})
+    with pytest.raises(ConfigError, match="unknown reader 'nrrd'; known: brats, dicom, hcc_tace, image_folder, lidc"):
+        build_reader("nrrd", organ="brain", contrasts=["t1"], options={})
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones() -> None:

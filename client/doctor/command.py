@@ -1,0 +1,42 @@
+"""``oncofed-client doctor`` from its options to the exit code."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from client.doctor.examine import examine
+from client.doctor.page import as_json, write_page
+from client.doctor.summary import terminal_text, verdict
+from client.preparation import local_session
+from common.errors import DataError
+from common.terminal import counted
+
+
+def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path | None, as_json_only: bool) -> None:
+    """Examines a site, writes ``doctor/`` and tells what was found.
+
+    Args:
+        site: its ``site.yaml``.
+        overrides, study: the study that it may join, as :func:`client.preparation.study_to_join` takes them.
+        out: where the folder ``doctor`` goes; the site's own folder if None.
+        as_json_only: standard output gets ``doctor.json`` and nothing else.
+
+    Raises:
+        ConfigError: if ``site.yaml`` or the configuration is wrong; nothing is written.
+        DataError: if the site cannot take part; everything is written.
+    """
+    session = local_session(site, overrides, study)
+    folder = (out or session.settings.folder) / "doctor"
+    with counted("reading", "patients", sys.stderr if as_json_only else sys.stdout) as session.report_preparation:
+        examined = examine(session, folder)
+    found = examined.found
+    page = write_page(examined, folder, asdict(session.experiment))
+    if as_json_only:
+        sys.stdout.buffer.write(as_json(found))
+        sys.stdout.flush()
+    else:
+        print(terminal_text(found))
+        print(f"page: {page}")
+    if not found.fit:
+        raise DataError(f"{verdict(found)} {'; '.join(found.problems)}")

@@ -1,0 +1,158 @@
+"""What the doctor found, typed: the content of ``doctor.json``, from which the page and the summary are made."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Finding(BaseModel):
+    """Base of the parts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PartBalance(Finding):
+    """One part of the split: how many patients and slices, and how many of them with a tumour."""
+
+    patients: int
+    with_tumour: int
+    slices: int
+    tumour_slices: int
+
+
+class StudyRow(Finding):
+    """One study as it was read.
+
+    Attributes:
+        shape, spacing: along (z, y, x), in voxels and millimetres.
+        intensities: contrast -> percentile -> value as stored (CT: HU).
+        digest: of the voxels.
+    """
+
+    patient: str
+    path: str
+    modality: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    spacing_known: bool
+    intensities: dict[str, dict[str, float]]
+    has_mask: bool
+    tumour_slices: int
+    lesion_mm3: float
+    identifying: list[str]
+    digest: str
+
+
+class Named(Finding):
+    """A study by its patient's name and its path."""
+
+    patient: str
+    path: str
+
+
+class QuarantineReason(Finding):
+    """Why studies were left out, and which."""
+
+    reason: str
+    studies: list[Named]
+
+
+class Duplicate(Finding):
+    """Studies or patients that may be one.
+
+    Attributes:
+        kind: ``same_pixels`` (two studies have equal voxels), ``similar_names`` (names that differ in case or
+            punctuation only), ``several_studies`` (of one patient; they are kept together).
+    """
+
+    kind: Literal["same_pixels", "similar_names", "several_studies"]
+    studies: list[Named]
+
+
+class Outlier(Finding):
+    """A study that differs from what is usual at this site, in words."""
+
+    patient: str
+    path: str
+    what: str
+    value: str
+    usual: str
+
+
+class Machine(Finding):
+    """Where a study would run.
+
+    Attributes:
+        cache_bytes: what the prepared slices take.
+        free_bytes: left on the disk that holds them.
+        device: as ``site.yaml`` names it.
+        weights: name of each file that the study needs here -> ``found``, ``to download``, or what is wrong.
+    """
+
+    cache_dir: str
+    cache_bytes: int
+    free_bytes: int
+    device: str
+    device_name: str
+    weights: dict[str, str]
+
+
+class TrainingStep(Finding):
+    """One step of one network on this site's slices; ``problem`` is empty if it went well."""
+
+    network: str
+    problem: str
+    losses: dict[str, float] = {}
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+
+
+class Examination(Finding):
+    """Everything. Paths and names are in it: it stays at the site.
+
+    Attributes:
+        version: of this layout.
+        fit: whether the site can take part.
+        problems: why it cannot, in sentences; empty if it can.
+        warnings: what somebody should look at, in sentences.
+        identifying, to_review: header field -> patients (studies) that have it.
+        tasks, notes: what the site would say of itself at hello.
+    """
+
+    version: Literal[1] = 1
+    site: str
+    study: str
+    reader: str
+    path: str
+    organ: str
+    modality: str = ""
+    contrasts: list[str] = []
+    roles: list[str] = []
+    fit: bool = False
+    problems: list[str] = []
+    warnings: list[str] = []
+    patients: int = 0
+    patients_known: bool = True
+    usable_patients: int = 0
+    slices: int = 0
+    parts: dict[str, PartBalance] = {}
+    studies: list[StudyRow] = []
+    quarantine: list[QuarantineReason] = []
+    identifying: dict[str, int] = {}
+    identifying_patients: int = 0
+    identifying_policy: str = ""
+    to_review: dict[str, int] = {}
+    duplicates: list[Duplicate] = []
+    outliers: list[Outlier] = []
+    machine: Machine | None = None
+    training: list[TrainingStep] = []
+    tasks: list[str] = []
+    notes: list[str] = []
+    preprocessing: dict[str, object] = {}
+    versions: dict[str, str] = {}
+
+
+def named(patient: str, path: Path) -> Named:
+    """A study by its patient's name and its path."""
+    return Named(patient=patient, path=str(path))

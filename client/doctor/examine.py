@@ -1,0 +1,192 @@
+"""From a site's session to what the doctor found: data first, then the machine, then one step of a study."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from client.doctor.examination import Examination, PartBalance, QuarantineReason, named
+from client.doctor.findings import clipped_shares, duplicates, outliers, study_rows
+from client.doctor.headers import header_fields_to_review
+from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_machine
+from client.doctor.rehearsal import rehearse
+from client.preparation import by_reason
+from client.session import Session
+from client.site import chosen_patients
+from common.errors import DataError, RefusalError
+from common.imaging.cohort import PreparedCohort
+from common.imaging.prepare import PreparedFolder, prepare_folder
+from common.report.formatting import listed, plural
+from common.versions import installed_versions
+
+_LITTLE_SPACE = 2**30
+_MOSTLY = 0.5
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found, and the patients that can be shown; None where the data cannot be used."""
+
+    found: Examination
+    cohort: PreparedCohort | None
+
+
+def examine(session: Session, folder: Path) -> Examined:
+    """Everything that can be found; what cannot be, because of a problem, is left out and the problem is named.
+
+    Args:
+        session: prepares the studies, or finds them prepared.
+        folder: for what is written on the way, and removed.
+
+    Raises:
+        ConfigError: if the options of ``site.yaml`` or the study's configuration are wrong.
+    """
+    settings = session.settings
+    found = Examination(
+        site=settings.name,
+        study=session.experiment.name,
+        reader=settings.reader,
+        path=str(settings.path),
+        organ=settings.organ,
+        roles=list(settings.roles),
+        identifying_policy=settings.identifying_data,
+        versions=installed_versions(),
+    )
+    everything, cohort = None, None
+    try:
+        found.contrasts = list(session.organ.contrasts)
+        found.preprocessing = {**asdict(session.experiment.image), **asdict(session.steps)}
+        everything = _prepared(session)
+        session.report_preparation = None  # what follows finds the same patients in the cache
+        _tell_studies(found, everything)
+        cohort = session.cohort
+    except (DataError, RefusalError) as error:
+        found.problems.append(str(error))
+    found.machine = look_at_machine(session, everything.patients if everything else ())
+    _tell_machine(found, session)
+    if cohort is not None:
+        _tell_cohort(found, session, cohort)
+        _tell_rehearsal(found, session, folder)
+    found.fit = not found.problems
+    return Examined(found, cohort)
+
+
+def _prepared(session: Session) -> PreparedFolder:
+    settings = session.settings
+    return prepare_folder(
+        session.reader,
+        settings.path,
+        cache_dir=settings.cache_dir,
+        organ=settings.organ,
+        contrasts=list(session.organ.contrasts),
+        image=session.experiment.image,
+        preprocessing=session.steps,
+        only=chosen_patients(settings),
+        progress=session.report_preparation,
+    )
+
+
+def _tell_studies(found: Examination, everything: PreparedFolder) -> None:
+    patients = everything.patients
+    found.patients = len(patients)
+    found.patients_known = everything.patients_known
+    found.studies = study_rows(patients)
+    found.modality = found.studies[0].modality if found.studies else ""
+    left_out = [bad for patient in patients for bad in patient.quarantined]
+    found.quarantine = [
+        QuarantineReason(reason=reason, studies=[named(bad.patient, bad.path) for bad in bads])
+        for reason, bads in by_reason(left_out).items()
+    ]
+    found.identifying = everything.identifying
+    found.identifying_patients = sum(bool(patient.identifying) for patient in patients)
+    reviewed = Counter(field for study in found.studies for field in header_fields_to_review(Path(study.path)))
+    found.to_review = dict(sorted(reviewed.items()))
+    found.duplicates = duplicates(patients, everything.patients_known)
+    found.outliers = outliers(found.studies)
+    _warn_of_studies(found, len(left_out))
+
+
+def _warn_of_studies(found: Examination, left_out: int) -> None:
+    warn = found.warnings.append
+    if left_out:
+        warn(f"{plural(left_out, 'study is', 'studies are')} in quarantine, for the reasons below.")
+    if found.identifying:
+        warn(
+            f"The headers of {plural(found.identifying_patients, 'patient')} may identify them "
+            f"({', '.join(found.identifying)}). Mend this where the images were exported from; nothing is edited here."
+        )
+    kinds = Counter(duplicate.kind for duplicate in found.duplicates)
+    if kinds["same_pixels"]:
+        warn(
+            f"{plural(kinds['same_pixels'], 'group')} of studies have equal voxels: one of them may train and its copy "
+            "may test. Remove the copies."
+        )
+    if kinds["similar_names"]:
+        warn(
+            f"{plural(kinds['similar_names'], 'group')} of patients have names that differ in case or punctuation "
+            "only: if they are one person, give them one name, or that person may be on both sides of the split."
+        )
+    if not found.patients_known:
+        warn("The data name no patients: each image counts as one, and two images of a person may be split apart.")
+    if found.outliers:
+        studies = len({outlier.path for outlier in found.outliers})
+        warn(f"{plural(studies, 'study differs', 'studies differ')} much from this site's usual one; see below.")
+
+
+def _tell_machine(found: Examination, session: Session) -> None:
+    machine = found.machine
+    assert machine is not None
+    problem = device_problem(session.device)
+    if problem:
+        found.problems.append(problem)
+    found.problems += [
+        f"weights.{name}: {state}" for name, state in machine.weights.items() if state not in (FOUND, TO_DOWNLOAD)
+    ]
+    if machine.free_bytes < max(_LITTLE_SPACE, 2 * machine.cache_bytes):
+        found.warnings.append(
+            f"{machine.free_bytes / 2**30:.1f} GiB are free beside the cache, which takes "
+            f"{machine.cache_bytes / 2**30:.1f} GiB; a study keeps weights and synthetic images there too."
+        )
+
+
+def _tell_cohort(found: Examination, session: Session, cohort: PreparedCohort) -> None:
+    found.modality = cohort.modality
+    found.usable_patients = len(cohort.patients)
+    found.slices = sum(patient.slices for patient in cohort.patients)
+    known = {study.path for reason in found.quarantine for study in reason.studies}
+    for reason, bads in by_reason([bad for bad in cohort.quarantine if str(bad.path) not in known]).items():
+        found.quarantine.append(QuarantineReason(reason=reason, studies=[named(bad.patient, bad.path) for bad in bads]))
+        found.warnings.append(f"{plural(len(bads), 'more study is', 'more studies are')} left out: {reason}.")
+    has_tumour = dict(cohort.tumour_by_patient)
+    split = session.split
+    parts = {"train": split.train, "validation": split.validation, "test": split.test, "unused": split.unused}
+    for part, names in parts.items():
+        slices = cohort.slices(names)
+        found.parts[part] = PartBalance(
+            patients=len(names),
+            with_tumour=sum(has_tumour[name] for name in names),
+            slices=len(slices),
+            tumour_slices=int(slices.tumour_class().sum()),
+        )
+    for contrast, (dark, bright) in clipped_shares(cohort).items():
+        if max(dark, bright) > _MOSTLY:
+            end = "darker than the darkest" if dark > bright else "brighter than the brightest"
+            found.warnings.append(
+                f"{max(dark, bright):.0%} of what {contrast} shows is {end} value of the window: look at the pictures, "
+                "the study's window may not suit these images."
+            )
+
+
+def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:
+    machine = found.machine
+    assert machine is not None
+    usable = not device_problem(session.device) and all(state == FOUND for state in machine.weights.values())
+    hello, found.training = rehearse(session, folder, with_training=usable)
+    found.tasks, found.notes = list(hello.tasks), list(hello.notes)
+    found.problems += [
+        f"one training step of {step.network} failed: {step.problem}" for step in found.training if step.problem
+    ]
+    if TO_DOWNLOAD in machine.weights.values():
+        names = [name for name, state in machine.weights.items() if state == TO_DOWNLOAD]
+        found.warnings.append(f"No training step was tried: {listed(names)} would have to be downloaded first.")
+    if not hello.tasks:
+        found.problems.append(f"there is nothing that it could take part in: {'; '.join(hello.notes)}")

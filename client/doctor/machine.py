@@ -1,0 +1,69 @@
+"""The machine that a study would run on: disk, device, weights files."""
+
+import platform
+import shutil
+from collections.abc import Iterable
+
+import torch
+
+from client.doctor.examination import Machine
+from client.session import Session
+from common.errors import OncofedError, WeightsError
+from common.imaging.cache import PreparedPatient
+from common.weights import needed_weights, resolve_weights
+
+FOUND, TO_DOWNLOAD = "found", "to download"
+_COORDINATORS = {"fid_inception"}
+"""Needed by a study, but not at a site."""
+
+
+def look_at_machine(session: Session, patients: Iterable[PreparedPatient]) -> Machine:
+    """What the disk, the device and the weights files are like; weights are never downloaded here."""
+    cache_dir = session.settings.cache_dir
+    folders = [patient.folder for patient in patients]
+    place = next(folder for folder in (cache_dir, *cache_dir.parents) if folder.exists())
+    return Machine(
+        cache_dir=str(cache_dir),
+        cache_bytes=sum(file.stat().st_size for folder in folders for file in folder.glob("*") if file.is_file()),
+        free_bytes=shutil.disk_usage(place).free,
+        device=session.settings.device,
+        device_name=_device_name(session.device),
+        weights=_weights(session),
+    )
+
+
+def device_problem(device: torch.device) -> str:
+    """Why the device in ``site.yaml`` cannot be used; empty if it can."""
+    if device.type != "cuda":
+        return ""
+    if not torch.cuda.is_available():
+        return (
+            f"device: {device} is set in site.yaml, but there is no CUDA here; install its driver, or set device: cpu"
+        )
+    if (device.index or 0) >= torch.cuda.device_count():
+        return f"device: {device} is set in site.yaml, but there are {torch.cuda.device_count()} CUDA devices here"
+    return ""
+
+
+def _device_name(device: torch.device) -> str:
+    if device_problem(device):
+        return ""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+
+
+def _weights(session: Session) -> dict[str, str]:
+    states = {}
+    try:
+        needed = needed_weights(session.experiment) - _COORDINATORS
+    except OncofedError as error:
+        return {"model": str(error)}
+    for name in sorted(needed):
+        if getattr(session.weights, name) == "download":
+            states[name] = TO_DOWNLOAD
+            continue
+        try:
+            resolve_weights(session.weights, [name])
+            states[name] = FOUND
+        except WeightsError as error:
+            states[name] = str(error)
+    return states

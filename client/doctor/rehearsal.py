@@ -1,0 +1,104 @@
+"""One step of what a study would ask of this site, by the code that would do it, in a folder that is then removed."""
+
+import dataclasses
+import math
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from client.doctor.examination import TrainingStep
+from client.hello import introduce
+from client.session import Session
+from client.training import Update, train_classifier, train_gan
+from common.config import FederationConfig
+from common.errors import OncofedError
+from common.records import Instruction, SiteHello
+from common.training.build import build_classifier_trainer, build_generator_trainer
+
+
+def rehearse(session: Session, folder: Path, with_training: bool = True) -> tuple[SiteHello, list[TrainingStep]]:
+    """What the site would say at hello, and one training step of each network that it could then be asked for.
+
+    Args:
+        session: its data are read; nothing is written to its folder.
+        folder: a folder inside it is used, and removed at the end.
+        with_training: False leaves the steps out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".rehearsal-", dir=folder) as scratch:
+        once = _one_step(session, Path(scratch))
+        hello = introduce(once)
+        steps = []
+        if with_training and "gan" in hello.tasks:
+            steps.append(_step(str(once.experiment.model["name"]), once, lambda: _train_gan(once)))
+        if with_training and "classifier" in hello.tasks:
+            steps.append(_step(once.experiment.classifier.network, once, lambda: _train_classifier(once)))
+    return hello, steps
+
+
+def _one_step(session: Session, scratch: Path) -> Session:
+    """The same site and study, but with rounds of one step, and a folder of its own."""
+
+    def once(federation: FederationConfig) -> FederationConfig:
+        return dataclasses.replace(federation, rounds=1, local_steps=1)
+
+    experiment = session.experiment
+    classifier = dataclasses.replace(experiment.classifier, federation=once(experiment.classifier.federation))
+    return dataclasses.replace(
+        session,
+        settings=session.settings.model_copy(update={"folder": scratch, "folder_per_run": False}),
+        experiment=dataclasses.replace(experiment, federation=once(experiment.federation), classifier=classifier),
+        report_preparation=None,
+    )
+
+
+def _train_gan(session: Session) -> Update:
+    trainer = build_generator_trainer(session.experiment, device=session.device, weights=session.weights)
+    phase = f"gan/{session.experiment.model['name']}"
+    return train_gan(session, _instruction(phase), trainer.shared_arrays())
+
+
+def _train_classifier(session: Session) -> Update:
+    trainer = build_classifier_trainer(
+        session.experiment, device=session.device, weights=session.weights, total_steps=1
+    )
+    return train_classifier(session, _instruction("classifier/real", arm="real"), trainer.shared_arrays())
+
+
+def _instruction(phase: str, arm: str = "") -> Instruction:
+    return Instruction.model_validate({"run": "rehearsal", "phase": phase, "server-round": 1, "arm": arm})
+
+
+def _step(network: str, session: Session, train: Callable[[], Update]) -> TrainingStep:
+    on_cuda = session.device.type == "cuda"
+    if on_cuda:
+        torch.cuda.reset_peak_memory_stats(session.device)
+    started = time.monotonic()
+    try:
+        losses = train().losses
+    except (MemoryError, torch.OutOfMemoryError):
+        return TrainingStep(network=network, problem="it ran out of memory; a smaller batch size or image may fit")
+    except OncofedError as error:
+        return TrainingStep(network=network, problem=str(error))
+    except Exception as error:  # whatever fails here would fail in the study
+        return TrainingStep(network=network, problem=f"{type(error).__name__}: {error}")
+    seconds = time.monotonic() - started
+    odd = [name for name, value in losses.items() if not math.isfinite(value)]
+    return TrainingStep(
+        network=network,
+        problem=f"its loss is not a finite number: {', '.join(odd)}" if odd else "",
+        losses={name: value for name, value in losses.items() if math.isfinite(value)},
+        seconds=round(seconds, 3),
+        peak_memory_mib=round(_peak_memory(session.device) / 2**20, 1),
+    )
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Bytes: of the GPU in this step, or of this whole process so far."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

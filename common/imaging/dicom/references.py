@@ -1,0 +1,65 @@
+"""Which series and which of its images a segmentation or structure set was drawn on."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from pydicom import Dataset
+
+from common.imaging.dicom.files import quiet, read_header
+from common.imaging.dicom.index import Series
+
+_SERIES = ("ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence")
+_IMAGES = ("PerFrameFunctionalGroupsSequence", "ROIContourSequence")
+
+
+def referred_series(mask: Path, candidates: Sequence[Series]) -> Series | None:
+    """The one series of ``candidates`` that a SEG or RTSTRUCT was drawn on; None if that cannot be told.
+
+    A mask names its series. One that does not is taken by the images that it names or, if it names none, by its frame
+    of reference within its study; where two series fit it is not guessed.
+    """
+    named = _values(mask, _SERIES, "SeriesInstanceUID")
+    if named:
+        fitting = [series for series in candidates if series.uid in named]
+    elif images := referred_images(mask):
+        fitting = [one for one in candidates if any(_has(path, "SOPInstanceUID", images) for path in one.files)]
+    else:
+        study = _values(mask, ("StudyInstanceUID",), "StudyInstanceUID")
+        space = _values(mask, ("FrameOfReferenceUID",), "FrameOfReferenceUID")
+        within = [series for series in candidates if series.study_uid in study]
+        fitting = [series for series in within if _has(series.files[0], "FrameOfReferenceUID", space)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def referred_images(mask: Path) -> frozenset[str]:
+    """SOPInstanceUIDs of the images that a mask refers to: frame by frame, or else as a list for the whole file."""
+    uids = _values(mask, _IMAGES, "ReferencedSOPInstanceUID")
+    return uids or _values(mask, _SERIES, "ReferencedSOPInstanceUID")
+
+
+def instance_uid(path: Path) -> str:
+    """The SOPInstanceUID of a file; empty if it has none."""
+    return next(iter(_values(path, ("SOPInstanceUID",), "SOPInstanceUID")), "")
+
+
+def _values(path: Path, within: Sequence[str], keyword: str) -> frozenset[str]:
+    """All values of ``keyword`` in a file's attributes ``within``, at any depth; none where it is damaged."""
+    with quiet():
+        header = read_header(path, within)
+        try:
+            return frozenset(_collect(header, keyword)) if header is not None else frozenset()
+        except Exception:  # pydicom converts a sequence when it is asked for, and a damaged one fails in many ways.
+            return frozenset()
+
+
+def _collect(dataset: Dataset, keyword: str) -> Iterator[str]:
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _collect(item, keyword)
+        elif element.keyword == keyword and element.value:
+            yield str(element.value)
+
+
+def _has(path: Path, keyword: str, values: Collection[str]) -> bool:
+    return bool(_values(path, (keyword,), keyword) & set(values))

@@ -1,0 +1,112 @@
+"""Where each site's data and each organ's reference set lie; the demo cohort is made where nothing is named."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.config import CohortConfig, Experiment, SiteConfig, check
+from common.errors import ConfigError
+from common.progress import StudyProgress
+from simulation.cohort.build import CohortFolders, build_cohort
+from simulation.cohort.ct.anatomy import fetch_ct_anatomies
+from simulation.cohort.ct.download import AnatomyUnavailableError
+
+DEMO_MRI = "brain"
+"""The organ whose demo patients need no download."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders of data.
+
+    Attributes:
+        sites: site -> folder of its patients; sites that share a data set have one folder.
+        reference: organ -> folder of the coordinator's reference set.
+        demo: whether any of it is the demo cohort's.
+    """
+
+    sites: dict[str, Path]
+    reference: dict[str, Path]
+    demo: bool
+
+
+def without_unavailable_demo(experiment: Experiment, progress: StudyProgress) -> Experiment:
+    """The experiment without the demo sites whose anatomy cannot be fetched; each is named on the terminal.
+
+    Raises:
+        AnatomyUnavailableError: if no site would be left.
+    """
+    lacking = {name: site for name, site in experiment.site.items() if site.path is None and site.organ != DEMO_MRI}
+    if not lacking:
+        return experiment
+    try:
+        fetch_ct_anatomies(Path(experiment.simulation.cache_dir), told(progress, "CT anatomy"))
+        return experiment
+    except AnatomyUnavailableError as error:
+        if len(lacking) == len(experiment.site):
+            raise
+        progress.message(str(error))
+    progress.message(f"the demo runs without {', '.join(lacking)}")
+    left = deepcopy(experiment)
+    left.site = {name: site for name, site in left.site.items() if name not in lacking}
+    left.partition = {
+        name: part for name, part in left.partition.items() if name in {site.partition for site in left.site.values()}
+    }
+    organs = {site.organ for site in left.site.values()}
+    left.organs = {organ: config for organ, config in left.organs.items() if organ in organs}
+    left.reference = {organ: config for organ, config in left.reference.items() if organ in organs}
+    check(left)
+    return left
+
+
+def locate(experiment: Experiment, progress: StudyProgress) -> Places:
+    """Finds every folder, and makes the demo cohort (or finds it in the cache) where a path is null.
+
+    Raises:
+        ConfigError: if there are data of an organ, but no reference set that could be made or found for it.
+        DataError: if the demo cohort cannot be made.
+    """
+    sites = {name: Path(site.path) for name, site in experiment.site.items() if site.path}
+    reference = {organ: Path(config.path) for organ, config in experiment.reference.items() if config.path}
+    wanted = {name: site for name, site in experiment.site.items() if name not in sites}
+    lacking = [organ for organ in experiment.organs if organ not in reference]
+    if not wanted and not lacking:
+        return Places(sites, reference, demo=False)
+    progress.message("making the demo cohort, or finding it in the cache")
+    cache = Path(experiment.simulation.cache_dir)
+    tell = told(progress, "demo cohort")
+    for name, partition in experiment.partition.items():
+        sharing = {site: config for site, config in wanted.items() if config.partition == name}
+        if sharing:
+            demo = SiteConfig(reader=partition.reader, organ=partition.organ, scanner=partition.scanner)
+            made = build_cohort(_larger(experiment.cohort, len(sharing)), {name: demo}, cache, tell)
+            sites |= dict.fromkeys(sharing, made.sites[name])
+            wanted = {site: config for site, config in wanted.items() if site not in sharing}
+    made = build_cohort(experiment.cohort, wanted, cache, tell, organs=lacking)
+    for organ in lacking:
+        if organ not in made.reference:
+            raise ConfigError(f"reference.{organ}.path: there is no demo reference set of the {organ}; name a folder")
+    return Places(sites | made.sites, reference | {organ: made.reference[organ] for organ in lacking}, demo=True)
+
+
+def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolders:
+    """The demo cohort of the experiment's sites alone."""
+    sites = {name: site for name, site in experiment.site.items() if site.path is None and site.partition is None}
+    cache = Path(experiment.simulation.cache_dir)
+    organs = sorted({site.organ for site in sites.values()})
+    return build_cohort(experiment.cohort, sites, cache, told(progress, "demo cohort"), organs=organs)
+
+
+def _larger(cohort: CohortConfig, times: int) -> CohortConfig:
+    return replace(cohort, train=cohort.train * times, validation=cohort.validation * times, test=cohort.test * times)
+
+
+def told(progress: StudyProgress, name: str) -> Callable[[int, int, str], None]:
+    """Tells every tenth of the patients: a line each would drown the rest where lines are all there is."""
+
+    def tell(done: int, total: int, patient: str) -> None:
+        if done == total or done % max(1, total // 10) == 0:
+            progress.site(name, f"{done} of {total} patients ready")
+
+    return tell
