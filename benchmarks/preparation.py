@@ -114,7 +114,9 @@ def brain(folder: Path) -> Case:
     lesion = ellipsoid(shape, (0.1, 0.2, -0.2), (0.15, 0.12, 0.12))
     for seed, contrast in enumerate(contrasts):
         tissue = 400 + 60 * texture(shape, 4, seed) + 8 * noise(shape, seed) + 150 * lesion
-        save_nifti(case / f"{case.name}_{contrast}.nii.gz", np.where(inside, tissue, 0).astype(np.int16), (1.0, 1.0, 1.0))
+        save_nifti(
+            case / f"{case.name}_{contrast}.nii.gz", np.where(inside, tissue, 0).astype(np.int16), (1.0, 1.0, 1.0)
+        )
     save_nifti(case / f"{case.name}_seg.nii.gz", lesion.astype(np.uint8), (1.0, 1.0, 1.0))
     keys = [*contrasts, "label"]
     steps = mt.Compose(

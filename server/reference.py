@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.errors import DataError
 from common.imaging.prepare import prepare_cohort
+from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
 from server.settings import StudySettings
@@ -27,11 +28,12 @@ def reference_part(settings: StudySettings, organ: str, part: str) -> Slices:
             f"{folder}: the reference set needs the folders {', '.join(PARTS)} with different patients in each; "
             f"set reference.{organ}.path"
         )
-    _check_disjoint(root)
     reference, config = experiment.reference[organ], experiment.organs[organ]
     contrasts = list(config.contrasts)
+    reader = build_reader(reference.reader, organ=organ, contrasts=contrasts, options=reference.options)
+    _check_disjoint(reader, root)
     cohort = prepare_cohort(
-        build_reader(reference.reader, organ=organ, contrasts=contrasts, options=reference.options),
+        reader,
         folder,
         cache_dir=settings.cache_dir,
         organ=organ,
@@ -43,15 +45,13 @@ def reference_part(settings: StudySettings, organ: str, part: str) -> Slices:
     return cohort.slices([patient.patient for patient in cohort.patients])
 
 
-def _check_disjoint(reference: Path) -> None:
+def _check_disjoint(reader: Reader, root: Path) -> None:
     """A patient in two parts would be chosen on and then reported on."""
     owner: dict[str, str] = {}
     for part in PARTS:
-        folder = reference / part
-        for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
-            name = re.sub(r"\W+", "", entry.name).lower()
+        folder = root / part
+        for patient in sorted({location.patient for location in reader.find(folder)}) if folder.is_dir() else []:
+            name = re.sub(r"\W+", "", patient).lower()
             if name in owner:
-                raise DataError(
-                    f"{reference}: {entry.name} is in both {owner[name]} and {part}; keep it in one part only"
-                )
+                raise DataError(f"{root}: {patient} is in both {owner[name]} and {part}; keep it in one part only")
             owner[name] = part

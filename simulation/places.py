@@ -9,7 +9,6 @@ from common.config import CohortConfig, Experiment, SiteConfig, check
 from common.errors import ConfigError
 from common.progress import StudyProgress
 from simulation.cohort.build import CohortFolders, build_cohort
-from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError
 
 DEMO_MRI = "brain"
@@ -40,6 +39,8 @@ def without_unavailable_demo(experiment: Experiment, progress: StudyProgress) ->
     lacking = {name: site for name, site in experiment.site.items() if site.path is None and site.organ != DEMO_MRI}
     if not lacking:
         return experiment
+    from simulation.cohort.ct.anatomy import fetch_ct_anatomies
+
     try:
         fetch_ct_anatomies(Path(experiment.simulation.cache_dir), told(progress, "CT anatomy"))
         return experiment

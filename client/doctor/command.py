@@ -39,4 +39,5 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
         print(terminal_text(found))
         print(f"page: {page}")
     if not found.fit:
-        raise DataError(f"{verdict(found)} {'; '.join(found.problems)}")
+        reasons = "; ".join(found.problems) if as_json_only else f"The reasons are above and in {page}"
+        raise DataError(f"{verdict(found)} {reasons}")

@@ -109,7 +109,7 @@ def _warn_of_studies(found: Examination, left_out: int) -> None:
     warn = found.warnings.append
     if left_out:
         warn(f"{plural(left_out, 'study is', 'studies are')} in quarantine, for the reasons below.")
-    if found.identifying:
+    if found.identifying and found.identifying_policy == "quarantine":
         warn(
             f"The headers of {plural(found.identifying_patients, 'patient')} may identify them "
             f"({', '.join(found.identifying)}). Mend this where the images were exported from; nothing is edited here."

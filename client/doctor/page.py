@@ -16,14 +16,14 @@ from common.report.page import Pair, Section, as_yaml, render_page
 from common.report.tables import Cell, Table, number, prose, word
 
 SECTIONS = (
-    Section("pictures", "Slices as a study sees them"),
+    Section("pictures", "Slices"),
     Section("studies", "What was read"),
     Section("balance", "Class balance"),
     Section("headers", "De-identification"),
     Section("odd", "Duplicates and outliers"),
     Section("quarantine", "Quarantine"),
-    Section("machine", "The machine and one step"),
-    Section("part", "What it could take part in"),
+    Section("machine", "Machine and training"),
+    Section("part", "Taking part"),
     Section("provenance", "Configuration and versions"),
 )
 _MOST_ROWS = 300

@@ -65,7 +65,7 @@ def nothing_to_resume(folder: Path) -> list[str]:
         (wrong_path, 3, ["hospital1", "nowhere"]),
         (empty_folder, 3, ["hospital1", "empty"]),
         (corrupt_files, 3, ["hospital1", "corrupt", "quarantine"]),
-        (missing_reference, 3, ["no-reference", "reference.path"]),
+        (missing_reference, 3, ["no-reference", "reference.brain.path"]),
         (unknown_key, 2, ["roundz"]),
         (unknown_group, 2, ["diffusion", "cgan"]),
         (unknown_model_key, 2, ["colour"]),
@@ -122,6 +122,6 @@ def test_a_few_bad_studies_are_quarantined_and_the_study_goes_on(
     with pytest.raises(SystemExit) as stop:
         main(["run", *tiny_study.with_output(tmp_path, *quick, f"site.hospital1.path={folder}")])
     assert stop.value.code == 0
-    assert "1 of 11 studies are quarantined" in capsys.readouterr().out
+    assert "hospital1: 1 study quarantined beside 10 usable patients" in capsys.readouterr().out
     page = (tmp_path / "runs" / "demo" / "sites" / "hospital1" / "report" / "index.html").read_text()
     assert "case-1-00" in page

@@ -13,7 +13,7 @@ def test_paths_hold_from_every_folder_and_download_stays_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = compose(["preset=paper", "site.hospital1.path=data/a", "weights.vgg19=vgg19.pth"])
+    given = compose(["preset=paper", "site=brain", "site.hospital1.path=data/a", "weights.vgg19=vgg19.pth"])
     made = with_absolute_paths(given)
     assert made.site["hospital1"].path == str(tmp_path / "data" / "a")
     assert made.site["hospital2"].path is None
@@ -25,9 +25,4 @@ def test_paths_hold_from_every_folder_and_download_stays_a_word(
 
 def test_a_study_without_sites_is_refused() -> None:
     with pytest.raises(ConfigError, match="no sites"):
-        check_sites(compose(["~site.hospital1", "~site.hospital2", "~site.hospital3", "~site.external"]))
-
-
-def test_an_organ_without_preprocessing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="preprocessing"):
-        check_sites(compose(["site.hospital1.organ=liver"]))
+        check_sites(compose(["site=brain", *(f"~site.{name}" for name in compose(["site=brain"]).site)]))

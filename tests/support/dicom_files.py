@@ -231,7 +231,7 @@ def _new(sop_class: UID) -> FileDataset:
 
 
 def _common(dataset: Dataset, patient: str, study: str, series: str, modality: str) -> None:
-    dataset.PatientID, dataset.PatientName = patient, patient
+    dataset.PatientID, dataset.PatientName = patient, f"{patient}^"
     dataset.PatientBirthDate = dataset.PatientSex = dataset.AccessionNumber = dataset.StudyID = ""
     dataset.StudyDate = dataset.StudyTime = dataset.ReferringPhysicianName = dataset.Manufacturer = ""
     dataset.PatientIdentityRemoved, dataset.DeidentificationMethod = "YES", "synthetic"

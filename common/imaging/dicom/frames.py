@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from common.errors import BadStudyError
 
@@ -96,8 +97,8 @@ def frames_of(name: str, dataset: Dataset) -> Iterator[Frame]:
             orientation=_numbers(label, "ImageOrientationPatient", orientation, 6).reshape(2, 3),
             pixel_spacing=(float(row), float(column)),
             acquisition="" if acquisition is None else str(acquisition),
-            slope=None if slope is None else float(_numbers(label, "RescaleSlope", [slope], 1)[0]),
-            intercept=None if intercept is None else float(_numbers(label, "RescaleIntercept", [intercept], 1)[0]),
+            slope=None if slope is None else float(_numbers(label, "RescaleSlope", slope, 1)[0]),
+            intercept=None if intercept is None else float(_numbers(label, "RescaleIntercept", intercept, 1)[0]),
         )
 
 
@@ -119,9 +120,13 @@ def _required(name: str, dataset: Dataset, keyword: str) -> Any:
 
 
 def _numbers(name: str, keyword: str, values: Any, count: int) -> Vector:
-    if values is None or len(values) == 0:
+    several = values if isinstance(values, MultiValue) else [values]
+    if values is None or len(several) == 0:
         raise BadStudyError(f"{name}: {keyword} is missing")
-    numbers = np.array([float(value) for value in values], np.float64)
+    try:
+        numbers = np.array([float(value) for value in several], np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise BadStudyError(f"{name}: {keyword} does not hold {count} numbers")
+        raise BadStudyError(f"{name}: {keyword} does not hold {count} number{'s' if count > 1 else ''}")
     return numbers

@@ -11,15 +11,25 @@ from common.errors import BadStudyError
 from common.imaging.dicom.volume import DicomVolume
 
 Mask = npt.NDArray[np.bool_]
+Affine = npt.NDArray[np.float64]
+
+_UNEVEN = 0.05
+"""A frame may lie so many slice spacings beside its place."""
+
+_OFF_GRID = 0.1
+"""A corner of the segmentation may lie so many voxels beside a voxel of the images."""
 
 _MOST_FACTOR = 8
 """A segmentation may span so many times the voxels of its volume; damaged positions span millions."""
 
 
 def segment_labels(dataset: Dataset) -> dict[int, str]:
-    """Segment number -> label in small letters, as the segmentation describes them. Two may share a label."""
-    segments = dataset.get("SegmentSequence") or ()
-    return {int(s.SegmentNumber): str(s.get("SegmentLabel") or "").strip().casefold() for s in segments}
+    """Segment number -> label in small letters, as the segmentation describes them. Two may share a label.
+
+    Number 0 is the background that a label map describes.
+    """
+    segments = [item for item in dataset.get("SegmentSequence") or () if int(item.SegmentNumber) > 0]
+    return {int(item.SegmentNumber): str(item.get("SegmentLabel") or "").strip().casefold() for item in segments}
 
 
 def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Collection[str]) -> dict[str, Mask]:
@@ -42,51 +52,67 @@ def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Colle
     wanted = {number: label for number, label in segment_labels(dataset).items() if label in names}
     if not wanted:
         return masks
-    _state_slice_spacing(dataset, volume.spacing[0])
+    _state_slice_spacing(dataset, volume)
     try:
         segmentation = hd.seg.Segmentation.from_dataset(dataset, copy=False)
-        _check_extent(name, segmentation, volume)
+        to_volume = _to_volume(name, segmentation, volume)
         for number, label in wanted.items():
-            mask = _placed(name, segmentation, number, volume)
+            mask = _placed(name, segmentation, number, volume, to_volume)
             masks[label] = mask | masks[label] if label in masks else mask
-    except BadStudyError:
-        raise
     except RuntimeError as error:
-        raise BadStudyError(f"{name}: its segments do not lie on the grid of the images") from error
+        raise BadStudyError(f"{name}: its frames form no volume of evenly spaced slices") from error
     return masks
 
 
-def _placed(name: str, segmentation: hd.seg.Segmentation, number: int, volume: DicomVolume) -> Mask:
-    drawn = segmentation.get_volume(segment_numbers=[number], combine_segments=False)
-    placed = drawn.match_geometry(_geometry(volume))
-    inside = np.asarray(placed.array[..., 0] >= 0.5, dtype=np.bool_)
-    if 2 * np.count_nonzero(inside) < np.count_nonzero(drawn.array >= 0.5):
+def _placed(name: str, segmentation: hd.seg.Segmentation, number: int, volume: DicomVolume, to_volume: Affine) -> Mask:
+    """(Z, Y, X) one segment on the volume's grid."""
+    drawn = segmentation.get_volume(segment_numbers=[number], combine_segments=False, rtol=_UNEVEN).array[..., 0] >= 0.5
+    grid = _highdicom_affine(volume)
+    here = hd.Volume(drawn.astype(np.uint8), grid @ to_volume, "PATIENT")
+    there = hd.VolumeGeometry(grid, volume.voxels.shape, "PATIENT")
+    placed = np.ascontiguousarray(here.match_geometry(there).array)
+    if 2 * np.count_nonzero(placed) < np.count_nonzero(drawn):
         raise BadStudyError(f"{name}: segment {number} lies outside the images")
-    return inside
+    return placed.view(np.bool_)
 
 
-def _geometry(volume: DicomVolume) -> hd.VolumeGeometry:
-    """highdicom counts along (slice, row, column), the volume's affine along (x, y, z)."""
-    return hd.VolumeGeometry(
-        volume.affine[:, [2, 1, 0, 3]],
-        volume.voxels.shape,
-        coordinate_system="PATIENT",
-        frame_of_reference_uid=volume.frame_of_reference or None,
-    )
+def _to_volume(name: str, segmentation: hd.seg.Segmentation, volume: DicomVolume) -> Affine:
+    """(4, 4) from the segmentation's (slice, row, column) to the volume's, in whole numbers.
 
-
-def _state_slice_spacing(dataset: Dataset, spacing: float) -> None:
-    """Adds the distance between slices where it is missing: frames left out make it impossible to tell otherwise."""
-    shared = list(dataset.get("SharedFunctionalGroupsSequence") or ())
-    for group in shared + list(dataset.get("PerFrameFunctionalGroupsSequence") or ()):
-        for measures in group.get("PixelMeasuresSequence") or ():
-            if "SpacingBetweenSlices" not in measures:
-                measures.SpacingBetweenSlices = f"{spacing:.10g}"
-
-
-def _check_extent(name: str, segmentation: hd.seg.Segmentation, volume: DicomVolume) -> None:
-    geometry = segmentation.get_volume_geometry()
+    Archives round positions and spacings, each program in its own way: a corner may miss its voxel by a tenth.
+    """
+    geometry = segmentation.get_volume_geometry(rtol=_UNEVEN)
     if geometry is None:
         raise BadStudyError(f"{name}: its frames form no volume of evenly spaced slices")
-    if np.prod(geometry.spatial_shape, dtype=float) > _MOST_FACTOR * volume.voxels.size:
+    shape = np.array(geometry.spatial_shape)
+    if np.prod(shape, dtype=float) > _MOST_FACTOR * volume.voxels.size:
         raise BadStudyError(f"{name}: spans far more than the images")
+    exact = np.linalg.inv(_highdicom_affine(volume)) @ geometry.affine
+    whole = np.round(exact)
+    corners = np.vstack([np.stack(np.meshgrid(*[[0, n - 1] for n in shape])).reshape(3, -1), np.ones(8)])
+    if np.abs((exact - whole) @ corners).max() > _OFF_GRID or round(abs(np.linalg.det(whole))) != 1:
+        raise BadStudyError(f"{name}: its segments do not lie on the grid of the images")
+    return np.asarray(whole)
+
+
+def _highdicom_affine(volume: DicomVolume) -> Affine:
+    """highdicom counts along (slice, row, column), the volume's affine along (x, y, z)."""
+    return volume.affine[:, [2, 1, 0, 3]]
+
+
+def _state_slice_spacing(dataset: Dataset, volume: DicomVolume) -> None:
+    """Gives parallel slices the images' distance from slice to slice.
+
+    Where frames are left out it cannot be told from positions; many segmentations do not state it, state it rounded, or
+    state the thickness of the slices instead.
+    """
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or ())
+    groups = shared + list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
+    for group in groups:
+        for plane in group.get("PlaneOrientationSequence") or ():
+            row, column = np.reshape(np.array(plane.ImageOrientationPatient, np.float64), (2, 3))
+            if abs(np.cross(row, column) @ volume.affine[:3, 2]) < 0.99 * volume.spacing[0]:
+                return
+    for group in groups:
+        for measures in group.get("PixelMeasuresSequence") or ():
+            measures.SpacingBetweenSlices = f"{volume.spacing[0]:.10g}"

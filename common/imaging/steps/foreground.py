@@ -14,6 +14,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 BODY_HU = -500.0
 """Between air (-1000) and fat (-100): above it is body."""
 
+_MANY_VOXELS = 1_000_000
+
 IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
 """Neighbours within a slice, for ``scipy.ndimage``."""
 
@@ -62,15 +64,22 @@ def solid(mask: Mask) -> Mask:
         BadStudyError: if the mask is empty.
     """
     box = bounding_box(mask)
-    parts, _ = ndimage.label(mask[box])
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    large = (sizes >= 0.1 * sizes.max()) & (sizes > 0)
-    gaps, _ = ndimage.label(np.pad(~large[parts], ((0, 0), (1, 1), (1, 1)), constant_values=True), IN_PLANE)
-    outside = np.unique(_edges(gaps))
+    background = np.pad(~large_parts(mask[box]), ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    gaps, count = ndimage.label(background, IN_PLANE)
+    patient = np.ones(count + 1, bool)
+    patient[_edges(gaps)] = False
     filled = np.zeros_like(mask)
-    filled[box] = ~np.isin(gaps, outside)[:, 1:-1, 1:-1]
+    filled[box] = patient[gaps[:, 1:-1, 1:-1]]
     return filled
+
+
+def large_parts(mask: Mask) -> Mask:
+    """The connected parts of a (Z, Y, X) mask with at least a tenth of the voxels of the largest."""
+    parts, count = ndimage.label(mask)
+    step = 1 if mask.size < _MANY_VOXELS else 2  # A share of many voxels is known from every fourth of them.
+    sizes = np.bincount(parts[:, ::step, ::step].ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return np.asarray(((sizes >= 0.1 * sizes.max()) & (sizes > 0))[parts])
 
 
 def labels_inside(labels: Labels, inside: Mask) -> Labels:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from common.errors import BadStudyError
-from common.imaging.steps.foreground import IN_PLANE, bounding_box
+from common.imaging.steps.foreground import IN_PLANE, bounding_box, large_parts
 from common.imaging.steps.study import Labels, Mask, Spacing, Volume
 
 RIGHT, LEFT = 1, 2
@@ -41,10 +41,11 @@ def lungs(image: Volume, body: Mask, spacing: Spacing, lesions: Labels) -> Label
     grid = tuple(mm * step for mm, step in zip(spacing, steps, strict=True))
     coarse = F.avg_pool3d(torch.from_numpy(image)[None, None], steps, ceil_mode=True)[0, 0].numpy()
     inside = body[tuple(slice(None, None, step) for step in steps)]
-    found = _large_parts(_without_gas((coarse < LUNG_HU) & inside, coarse))
+    found = large_parts(_without_gas((coarse < LUNG_HU) & inside, coarse))
     if found.sum() < _SMALLEST_SHARE * max(1, inside.sum()):
         raise BadStudyError("no lungs can be seen in the image")
-    found = _filled(_closed(found, grid)) & inside
+    box = bounding_box(found)
+    found[box] = _filled(_closed(found[box], grid)) & inside[box]
     sides = _sides(found)
     smooth = F.interpolate(torch.from_numpy(found)[None, None].float(), scale_factor=steps, mode="trilinear")[0, 0]
     lung = (smooth.numpy()[tuple(slice(n) for n in body.shape)] > 0.5) | (lesions > 0)
@@ -54,20 +55,12 @@ def lungs(image: Volume, body: Mask, spacing: Spacing, lesions: Labels) -> Label
 
 
 def _without_gas(air: Mask, image: Volume) -> Mask:
-    """Drops the parts of each slice whose median is that of gas."""
-    parts, count = ndimage.label(air, IN_PLANE)
-    if not count:
-        return air
-    medians = ndimage.median(image, parts, np.arange(1, count + 1))
-    return np.asarray(np.concatenate([[False], medians > GAS_HU])[parts])
-
-
-def _large_parts(mask: Mask) -> Mask:
-    """The connected parts with at least a tenth of the voxels of the largest."""
-    parts, _ = ndimage.label(mask)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    return np.asarray(((sizes >= 0.1 * sizes.max()) & (sizes > 0))[parts])
+    """Drops the parts of each slice whose median is that of gas: at least half of their voxels are below ``GAS_HU``."""
+    parts, _ = ndimage.label(air, IN_PLANE)
+    labels = parts.ravel()
+    tissue = 2 * np.bincount(labels, weights=(image < GAS_HU).ravel()) < np.bincount(labels)
+    tissue[0] = False
+    return np.asarray(tissue[parts])
 
 
 def _closed(mask: Mask, spacing: Spacing) -> Mask:

@@ -28,7 +28,9 @@ def fit_to_square(
     inner = square[..., top : top + shape[0], left : left + shape[1]]
     stack = torch.from_numpy(np.ascontiguousarray(slices)).reshape(-1, 1, height, width)
     if mode == "area":
-        shrinks = shape[0] < height or shape[1] < width  # Without shrinking, antialiasing costs time and changes nothing.
+        shrinks = (
+            shape[0] < height or shape[1] < width
+        )  # Without shrinking, antialiasing costs time and changes nothing.
         scaled = F.interpolate(stack.float(), shape, mode="bilinear", antialias=shrinks, align_corners=False)
     else:
         scaled = F.interpolate(stack.to(torch.uint8), shape, mode="nearest-exact")

@@ -5,7 +5,7 @@ import importlib.util
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +147,3 @@ def _wanted(package: SourcePackage, member: str) -> tuple[str, str] | None:
             return wanted, f"{name}{base}"
     return None
 
-
-Progress = Callable[[int, int, str], None]
-"""Called with steps done, steps in all, and what was finished."""

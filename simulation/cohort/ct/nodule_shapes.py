@@ -59,11 +59,13 @@ class NoduleShape:
             middle of the grid is the middle of the nodule.
         ratings: (R, 9) the readers' ``RATINGS``.
         diameter: mm, median over the readers of the largest extent in a slice.
+        width: mm, diameter of a disc as large as the largest slice of what most readers outlined.
     """
 
     distances: npt.NDArray[np.float32]
     ratings: npt.NDArray[np.uint8]
     diameter: float
+    width: float
 
     def rating(self, name: str) -> float:
         """Median over the readers."""
@@ -127,7 +129,9 @@ def load_shapes(path: Path) -> tuple[NoduleShape, ...]:
     for grid, diameter in zip(stored["grids"], stored["diameters"], strict=True):
         size, readers = int(np.prod(grid)), int(grid[0])
         distances = stored["distances"][start : start + size].reshape(grid).astype(np.float32) * DISTANCE_UNIT
-        shapes.append(NoduleShape(distances, stored["ratings"][first : first + readers], float(diameter)))
+        area = float((np.median(distances, axis=0) < 0).sum(axis=(1, 2)).max()) * STEP**2
+        width = 2 * float(np.sqrt(area / np.pi))
+        shapes.append(NoduleShape(distances, stored["ratings"][first : first + readers], float(diameter), width))
         start, first = start + size, first + readers
     return tuple(shapes)
 

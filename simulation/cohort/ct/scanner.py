@@ -46,7 +46,7 @@ LUNG_SCANNERS: Mapping[str, CtScanner] = {
     "a": CtScanner((300, 335), 3.0, 14, 0.7, 0.0, 1.00, 0, 0.35, True, "STANDARD"),
     "b": CtScanner((310, 345), 2.5, 22, 0.5, 0.5, 1.02, 4, 0.55, False, "B45f"),
     "c": CtScanner((305, 340), 3.0, 18, 0.9, 0.0, 0.98, -4, 0.15, False, "FC10"),
-    "external": CtScanner((325, 360), 2.5, 38, 0.4, 0.9, 1.05, 12, 0.0, False, "B60f"),
+    "external": CtScanner((325, 360), 2.5, 34, 0.4, 0.6, 1.05, 12, 0.0, False, "B60f"),
     "reference": CtScanner((300, 340), 3.0, 17, 0.7, 0.1, 1.00, 0, 0.35, True, "STANDARD"),
 }
 """Scanners of the demo's lung sites; the external one takes low-dose scans with a sharp kernel."""
@@ -55,7 +55,7 @@ LIVER_SCANNERS: Mapping[str, CtScanner] = {
     "a": CtScanner((350, 385), 2.5, 8, 0.9, 0.0, 1.00, 0, 1.0, True, "STANDARD"),
     "b": CtScanner((355, 395), 2.5, 11, 0.7, 0.2, 1.03, 3, 1.0, False, "B31f"),
     "c": CtScanner((350, 390), 3.0, 9, 1.1, 0.0, 0.97, -3, 1.0, True, "STANDARD"),
-    "external": CtScanner((375, 410), 3.0, 16, 0.6, 0.5, 1.08, 6, 1.0, False, "FC08"),
+    "external": CtScanner((375, 410), 3.0, 15, 0.6, 0.3, 1.08, 6, 1.0, False, "FC08"),
     "reference": CtScanner((350, 390), 2.5, 9, 0.9, 0.0, 1.00, 0, 1.0, True, "STANDARD"),
 }
 """Scanners of the demo's liver sites; the external one is noisier, with a lower tube voltage."""

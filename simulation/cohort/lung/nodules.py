@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from simulation.cohort.ct.drawing import Place, box_around, cover, tube
-from simulation.cohort.ct.nodule_shapes import RATINGS, STEP, NoduleShape
+from simulation.cohort.ct.nodule_shapes import STEP, NoduleShape
 from simulation.cohort.fields import Array, Grid, SmoothField, soft_step
 
 HALO = 16.0
@@ -20,7 +20,7 @@ class Reading:
 
     Attributes:
         mask: (Z, Y, X) bool.
-        ratings: one for each of ``RATINGS``.
+        ratings: one for each of ``nodule_shapes.RATINGS``.
     """
 
     mask: npt.NDArray[np.bool_]
@@ -49,7 +49,7 @@ class Nodule:
         self._turn = _turn(rng)
         self._rng = rng
         self._seed = int(rng.integers(2**62))
-        self.radius = shape.diameter / 2 * self._size
+        self.radius = shape.width / 2 * self._size
 
     def distances(self, grid: Grid, depth: Array) -> Array:
         """(R, nz, ny, nx) mm to each reader's outline, negative inside.
@@ -94,7 +94,7 @@ class Nodule:
         inner, lung = hu[box], depth[box]
         # What is there is what most readers saw.
         surface = np.median(self.distances(part, lung), axis=0)
-        surface = surface + 0.35 * self._field(rng, 3.0, part)
+        surface = surface + (0.3 + 0.12 * self.shape.rating("spiculation")) * self._field(rng, 4.0, part)
         self._draw_surroundings(rng, inner, part, lung, surface)
         self._draw_body(rng, inner, part, surface, contrast)
 
@@ -150,8 +150,8 @@ class Nodule:
             for _ in range(round(rng.uniform(0.7, 1.2) * 30 * rate)):
                 points = self._spicule(rng, grid, surface, rate)
                 if points is not None:
-                    strength = np.float32(rng.uniform(0.45, 0.95))
-                    np.maximum(streaks, strength * tube(grid, points, (rng.uniform(0.9, 1.5), 0.35), 0.8), out=streaks)
+                    strength = np.float32(rng.uniform(0.55, 1.0))
+                    np.maximum(streaks, strength * tube(grid, points, (rng.uniform(1.2, 2.0), 0.6), 0.8), out=streaks)
             cover(hu, streaks * lung, -30)
             reaction = np.exp(-np.clip(surface, 0, None) / np.float32(3)) * (0.6 + 0.4 * self._field(rng, 6.0, grid))
             hu += np.clip(reaction, 0, 1) * lung * np.float32(110 * rate)
@@ -214,5 +214,3 @@ def _nearest(grid: Grid, depth: Array, centre: Place) -> Place | None:
     place: Place = places[distance.argmin()].astype(np.float64)
     return place
 
-
-MALIGNANCY = RATINGS.index("malignancy")

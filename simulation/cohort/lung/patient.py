@@ -19,8 +19,8 @@ from simulation.cohort.key import PatientKey
 from simulation.cohort.lung.findings import Findings, Mark
 from simulation.cohort.lung.nodules import Nodule, Reading
 
-DIAMETERS = (10.0, 32.0)
-"""mm: nodules of the demo. A smaller one covers fewer than a dozen pixels where a lung is shown in 64 x 64, too few
+WIDTHS = (10.0, 30.0)
+"""mm: widths of the demo's nodules. A smaller one covers fewer than a dozen pixels where a lung is shown in 64 x 64, too few
 to learn from; larger ones are masses."""
 
 VARIATION = Variation(
@@ -28,7 +28,7 @@ VARIATION = Variation(
     size=0.05,
     shape=0.05,
     shift=(4, 5, 6),
-    elastic=((100.0, 5.0), (45.0, 2.2)),
+    elastic=((140.0, 6.0), (60.0, 1.8)),
     height=0.8,
     mirrored=0.3,
 )
@@ -92,7 +92,8 @@ def make_lung_patient(key: PatientKey, anatomy: Path) -> LungPatient:
     rng = numpy_generator("demo-cohort", "lung", key.seed, key.site, key.index)
     template, shapes = load_thorax(anatomy / "thorax.npz"), load_shapes(anatomy / "nodules.npz")
     body = Body(rng, VARIATION, template.extent)
-    grid = _grid(rng, template, key.slices, scanner.slice_distance, rng.uniform(*scanner.field_of_view))
+    pixel = round(float(rng.uniform(*scanner.field_of_view)) / MATRIX, 4)
+    grid = _grid(rng, template, key.slices, scanner.slice_distance, pixel)
     sampled = template.at(body.template_position(grid))
     hu, depth = sampled["native"], sampled["depth"]
     enhanced = bool(rng.random() < scanner.enhanced)
@@ -101,9 +102,9 @@ def make_lung_patient(key: PatientKey, anatomy: Path) -> LungPatient:
 
     seats, rims = _seats(grid, depth)
     marks = Findings(rng, seats, rims, template.extent).apply(hu, grid, depth)
-    drawn = _doubtful(rng, shapes, grid, seats, body)
+    drawn = _doubtful(rng, shapes, grid, seats)
     if key.tumour:
-        drawn += _agreed(rng, shapes, grid, depth, body)
+        drawn += _agreed(rng, shapes, grid, depth)
     nodules = []
     for nodule in drawn:
         nodule.draw(hu, grid, depth, 250 * contrast)
@@ -111,10 +112,10 @@ def make_lung_patient(key: PatientKey, anatomy: Path) -> LungPatient:
         readings = nodule.readings(grid, depth)
         nodules.append({int(reader): reading for reader, reading in zip(readers, readings, strict=False)})
     draw_table(hu, grid)
-    hu = acquire(hu, grid.spacing, scanner, rng)
+    hu = acquire(hu, pixel, scanner, rng)
     return LungPatient(
         hu=hu,
-        spacing=(scanner.slice_distance, grid.spacing, grid.spacing),
+        spacing=(scanner.slice_distance, pixel, pixel),
         inside=round_field((MATRIX, MATRIX)) if scanner.round_field else None,
         kernel=scanner.kernel,
         enhanced=enhanced,
@@ -123,12 +124,11 @@ def make_lung_patient(key: PatientKey, anatomy: Path) -> LungPatient:
     )
 
 
-def _grid(rng: np.random.Generator, template: Template, slices: int, distance: float, width: float) -> Grid:
-    """A slab somewhere in the lungs, in a field of view of ``width`` mm with the body in its middle."""
+def _grid(rng: np.random.Generator, template: Template, slices: int, distance: float, pixel: float) -> Grid:
+    """A slab somewhere in the lungs, in slices of pixels of ``pixel`` mm with the body in the middle."""
     height, rows, columns = template.extent
     count = min(slices, int((height - 2 * _EDGE) / distance))
     bottom = rng.uniform(_EDGE, max(_EDGE, height - _EDGE - count * distance))
-    pixel = round(width / MATRIX, 4)
     along = (np.arange(MATRIX) - (MATRIX - 1) / 2) * pixel
     middle = rows / 2 + rng.uniform(-8, 12), columns / 2 + rng.uniform(-8, 8)
     y, x = ((along + m).astype(np.float32) for m in middle)
@@ -147,10 +147,10 @@ def _seats(grid: Grid, depth: Array) -> tuple[list[Place], list[Place]]:
 
 
 def _doubtful(
-    rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, seats: list[Place], body: Body
+    rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, seats: list[Place]
 ) -> list[Nodule]:
     """Small nodules that only one or two readers marked; the studies do not count them."""
-    choices = [shape for shape in shapes if len(shape.ratings) < AGREED and shape.diameter < DIAMETERS[0]]
+    choices = [shape for shape in shapes if len(shape.ratings) < AGREED and shape.diameter < WIDTHS[0]]
     if not choices or not seats:
         return []
     places = [seats[rng.integers(len(seats))] for _ in range(rng.poisson(0.6))]
@@ -161,21 +161,21 @@ def _doubtful(
 
 
 def _agreed(
-    rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, depth: Array, body: Body
+    rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, depth: Array
 ) -> list[Nodule]:
     """The patient's nodules, apart from each other, with slices left between them."""
     low, high = float(grid.z[0]), float(grid.z[-1])
-    largest = min(DIAMETERS[1], max(DIAMETERS[0] + 2, 0.55 * (high - low)))
-    choices = [s for s in shapes if len(s.ratings) >= AGREED and DIAMETERS[0] <= s.diameter <= largest]
+    largest = min(WIDTHS[1], max(WIDTHS[0] + 2, 0.55 * (high - low)))
+    choices = [s for s in shapes if len(s.ratings) >= AGREED and WIDTHS[0] <= s.width <= largest]
     wanted = rng.choice(list(COUNTS), p=list(COUNTS.values()))
     nodules: list[Nodule] = []
     shown = np.zeros(len(grid.z), bool)
     for _ in range(_MOST_DRAWS):
         # Small nodules are far more frequent than large ones; here every size has its share.
-        size = rng.uniform(DIAMETERS[0], largest)
+        size = rng.uniform(WIDTHS[0], largest)
         drawn = [choices[k] for k in rng.integers(len(choices), size=12)]
-        shape = min(drawn, key=lambda candidate: abs(candidate.diameter - size))
-        place = _seat(rng, grid, depth, shape.diameter / 2)
+        shape = min(drawn, key=lambda candidate: abs(candidate.width - size))
+        place = _seat(rng, grid, depth, shape.width / 2)
         if place is None or any(_near(place, shape, other) for other in nodules):
             continue
         nodule = Nodule(rng, shape, place, _hilum(grid, place), bool(rng.random() < 0.4))

@@ -1,0 +1,88 @@
+"""A hospital's folder with its site.yaml, and its commands as a user gives them."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import TINY, write_site
+
+from client.cli import main
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """A folder with ``data``, ``site.yaml`` and whatever its commands write."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def site(self) -> Path:
+        return self.folder / "site.yaml"
+
+    def settings(self, **values: str) -> None:
+        """Writes ``site.yaml``."""
+        given = {"name": "hospital1", "reader": "brats", "organ": "brain", "path": "data", **values}
+        self.site.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
+
+    def files(self) -> set[str]:
+        """Everything but the data and the cache."""
+        found = (file.relative_to(self.folder) for file in self.folder.rglob("*") if file.is_file())
+        return {str(file) for file in found if file.parts[0] not in ("data", "cache")}
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Hospital:
+    """Eight patients, six of them with a tumour."""
+    made = Hospital(tmp_path / "hospital")
+    write_site(made.data, 8, seed=3)
+    made.settings()
+    return made
+
+
+@pytest.fixture
+def client(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """``client("doctor", hospital.site)``: runs ``oncofed-client`` with a tiny study's overrides."""
+
+    def run(command: str, site: Path, *more: str, study: tuple[str, ...] = TINY) -> Said:
+        with pytest.raises(SystemExit) as exit_:
+            main([command, str(site), *study, *more])
+        said = capfd.readouterr()
+        return Said(int(exit_.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Callable[[Path, int], Any]:
+    """``measure(page, width)``: what a real Chromium says of the page."""
+    path = Path(__file__).parents[2] / "common" / "report" / "browser.py"
+    spec = importlib.util.spec_from_file_location("browser", path)
+    assert spec is not None
+    assert spec.loader is not None
+    browser = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = browser
+    spec.loader.exec_module(browser)
+
+    def measured(page: Path, width: int) -> Any:
+        folder = tmp_path / f"browser{width}"
+        folder.mkdir()
+        return browser.measure(page, width, folder)
+
+    return measured
