@@ -59,7 +59,7 @@ def test_every_documented_make_target_exists():
 def test_the_researchers_page_lists_the_choices_of_each_group():
     page = (ROOT / "docs/researcher.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (`.*?`) \|", page, re.MULTILINE))
-    for group in ("preset", "model", "classifier", "strategy", "site"):
+    for group in ("preset", "model", "classifier", "strategy", "organ", "site"):
         files = {file.stem for file in (ROOT / "configs" / group).glob("*.yaml")}
         assert set(re.findall(r"`(\w+)`", rows[group])) == files
 

@@ -195,6 +195,7 @@ class _Examination:
         self._drawn_on_images = _text(dataset, "Modality").upper() in _DRAWN_ON_IMAGES
         self._id = _text(dataset, "PatientID")
         self._left = _MOST_ELEMENTS
+        self._private_found = "113111" in self._options  # then none counts
 
     def grades(self) -> dict[str, _Grade]:
         """Keyword -> the highest grade that it has anywhere in the object."""
@@ -216,13 +217,15 @@ class _Examination:
             self._left -= 1
             if self._left < 0:
                 return
-            rule = rules.get(tag) or (_repeating(tag) if tag.group >> 8 in (0x50, 0x60) else None)
-            element = _element(dataset, tag) if rule or _may_be_sequence(dataset, tag) or tag.is_private else None
-            if element is None:
-                continue
             if tag.is_private:
-                if self._private_counts(dataset, tag, element):
+                # One is enough, and a vendor writes hundreds.
+                if not self._private_found and _is_undeclared(dataset, tag):
+                    self._private_found = True
                     yield PRIVATE, _Grade.IDENTIFYING
+                continue
+            rule = rules.get(tag) or (_repeating(tag) if tag.group >> 8 in (0x50, 0x60) else None)
+            element = _element(dataset, tag) if rule or _may_be_sequence(dataset, tag) else None
+            if element is None:
                 continue
             keyword = element.keyword or keyword_for_tag(tag) or str(tag)
             if rule and not _is_stand_in(element):
@@ -252,13 +255,6 @@ class _Examination:
         if rule is _BIRTH and value[4:8] == "0101":
             return _Grade.TO_REVIEW
         return rule.optional if rule.option in self._options else rule.stated
-
-    def _private_counts(self, dataset: Dataset, tag: BaseTag, element: DataElement) -> bool:
-        """True for a value (not the name or length of a block) that nobody has declared safe."""
-        if tag.element < 0x1000 or "113111" in self._options or _is_stand_in(element):
-            return False
-        creator = _element(dataset, BaseTag((tag.group << 16) | (tag.element >> 8)))
-        return creator is None or _written(creator).strip().upper() != _SAFE_CREATOR
 
     def _may_show_writing(self) -> bool:
         burned_in = _text(self._dataset, "BurnedInAnnotation").upper()
@@ -294,6 +290,19 @@ def _rule(keyword: str, vr: str) -> _Rule | None:
     return _COMMENT if free_text else _DESCRIPTION
 
 
+def _is_undeclared(dataset: Dataset, tag: BaseTag) -> bool:
+    """True for a private value (not the name or length of a block) that the de-identifier did not write itself."""
+    if tag.element < 0x1000:
+        return False
+    creator = _element(dataset, BaseTag((tag.group << 16) | (tag.element >> 8)))
+    if creator is not None and _written(creator).strip().upper() == _SAFE_CREATOR:
+        return False
+    element = _element(dataset, tag)
+    if element is None:
+        return False
+    return bool(element.value) if element.VR == "SQ" else not _is_stand_in(element)
+
+
 def _repeating(tag: BaseTag) -> _Rule | None:
     """Overlays and curves, whose groups repeat: their comments are text, their data may be."""
     keyword = keyword_for_tag(tag)
@@ -302,6 +311,7 @@ def _repeating(tag: BaseTag) -> _Rule | None:
     return _GRAPHICS if keyword in ("OverlayData", "CurveData") else None
 
 
+@functools.cache
 def _vr(tag: int) -> str:
     try:
         return dictionary_VR(tag)
@@ -324,20 +334,26 @@ def _element(dataset: Dataset, tag: BaseTag) -> DataElement | None:
 
 def _text(dataset: Dataset, keyword: str) -> str:
     """A value as text; empty where it is missing, empty or damaged."""
-    try:
-        return _written(dataset[keyword]).strip()
-    except Exception:
-        return ""
+    element = _element(dataset, _tag(keyword))
+    return "" if element is None else _written(element).strip()
+
+
+@functools.cache
+def _tag(keyword: str) -> BaseTag:
+    return BaseTag(keyword_dict[keyword])
 
 
 def _written(element: DataElement) -> str:
-    """The value as text; several values are joined by a backslash, as DICOM does."""
+    """The value as text; several values are joined by a backslash, as DICOM does. Empty where it makes no text."""
     value: Any = element.value
     if value is None:
         return ""
     if isinstance(value, bytes):
         return value.decode("latin-1").strip("\0 ")
-    return "\\".join(map(str, value)) if isinstance(value, (MultiValue, list, tuple)) else str(value)
+    try:
+        return "\\".join(map(str, value)) if isinstance(value, (MultiValue, list, tuple)) else str(value)
+    except Exception:  # a name is decoded only when it is asked for
+        return ""
 
 
 def _is_stand_in(element: DataElement) -> bool:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,30 +23,12 @@ import torch
 
 from common.config import CohortConfig, SiteConfig
 from common.errors import ConfigError, DataError
-from simulation.cohort.brain.patient import PatientKey, make_patient
-from simulation.cohort.brain.scanner import scanner_named
-from simulation.cohort.brain.writing import write_brats_case
-
-VERSION = 8
-"""Raise when the same parameters give other pixels: every cached cohort is then made anew."""
+from simulation.cohort.ct.anatomy import ANATOMY, fetch_ct_anatomies
+from simulation.cohort.key import PatientKey
+from simulation.cohort.organs import demo_organ
 
 REFERENCE_PARTS = ("pretraining", "selection", "final")
 """Parts of the reference set, with different patients: public pre-training, choice of a round, final scores."""
-
-LIMITS = (
-    "Every patient is a deformation of one anatomy, an average of 152 healthy young adults, with drawn lesions. "
-    "Similarity and memorisation figures are optimistic on it, accuracy says nothing about real patients, "
-    "and nothing measured on it is clinical evidence."
-)
-"""What a report must say beside every figure that was measured on the demo cohort."""
-
-TEMPLATE_NOTICE = {
-    "template": "MNI ICBM152 2009a nonlinear symmetric, T1 with grey- and white-matter maps, as shipped in nilearn",
-    "notice": "Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, "
-    "McGill University. Permission to use, copy, modify, and distribute for any purpose and without fee is granted "
-    'provided that this notice appears in all copies; provided "as is" without express or implied warranty.',
-    "cite": "Fonov et al. 2011, NeuroImage 54:313-327; Fonov et al. 2009, NeuroImage 47:S102; Collins et al. 1999",
-}
 
 Progress = Callable[[int, int, str], None]
 """Called with patients done, patients to make, and the case that was finished."""
@@ -57,21 +39,25 @@ class CohortFolders:
     """Where the demo cohort lies.
 
     Attributes:
-        sites: for each site that uses the demo cohort, a folder of BraTS cases.
-        reference: organ -> a folder with the parts ``REFERENCE_PARTS``, each a folder of BraTS cases.
+        sites: for each site that uses the demo cohort, a folder of cases in the format of its organ's reader.
+        reference: organ -> a folder with the parts ``REFERENCE_PARTS``, each such a folder of cases.
+        organs: the organ of each of ``sites``.
     """
 
     sites: dict[str, Path]
     reference: dict[str, Path]
+    organs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Case:
     """One patient still to be made, and where."""
 
+    organ: str
     key: PatientKey
     folder: Path
     partial: Path
+    anatomy: Path | None
 
 
 def build_cohort(
@@ -85,44 +71,51 @@ def build_cohort(
 
     Args:
         cohort: sizes, seed and number of processes (0: one a core; 1: this process).
-        sites: of these, brain sites without a path of their own get patients: ``train + validation + test`` of them,
-            or ``external`` where the site only evaluates.
+        sites: of these, sites without a path of their own get patients: ``train + validation + test`` of them, or
+            ``external`` where the site only evaluates.
         cache_dir: created if missing.
         progress: called once before the first patient and after each.
         organs: those that a reference set is wanted of.
 
     Raises:
-        ConfigError: for an unknown scanner, a site name that cannot be a folder's, or impossible sizes.
+        ConfigError: for an unknown organ, scanner or reader, a site name that cannot be a folder's, or impossible
+            sizes.
+        AnatomyUnavailableError: if there are patients of the lung or liver to make and their anatomy cannot be had.
         DataError: if the cohort cannot be written, or a worker process was killed.
 
     Note:
         Worker processes are spawned, so a script that calls this needs the usual ``if __name__ == "__main__":`` guard
         unless ``cohort.workers`` is 1.
     """
-    _check(cohort, sites)
+    _check(cohort, sites, organs)
     root = cache_dir / "cohort"
     cases: list[_Case] = []
     folders: dict[str, Path] = {}
-    described: dict[Path, dict[str, Any]] = {}
-    for name, site in sites.items():
-        if site.path is not None or site.organ != "brain":
-            continue
+    described: dict[Path, tuple[str, dict[str, Any]]] = {}
+    demo = {name: site for name, site in sites.items() if site.path is None}
+    for name, site in demo.items():
         count = cohort.external if site.roles == ["evaluate"] else cohort.train + cohort.validation + cohort.test
-        parameters = _parameters(cohort, name, site.scanner, count)
+        parameters = _parameters(cohort, site.organ, name, site.scanner, count)
         home = root / f"{name}-{_hash(parameters)}"
-        described[home] = parameters
+        described[home] = site.organ, parameters
         folders[name] = home / "patients"
-        cases += _cases(cohort, f"site/{name}", name, site.scanner, count, home, folders[name])
-    parameters = _parameters(cohort, "reference", "reference", cohort.reference)
-    reference = root / f"reference-{_hash(parameters)}"
-    described[reference] = parameters
-    for part in REFERENCE_PARTS:
-        cases += _cases(cohort, f"reference/{part}", part, "reference", cohort.reference, reference, reference / part)
+        cases += _cases(cohort, site.organ, f"site/{name}", name, site.scanner, count, home, folders[name])
+    references: dict[str, Path] = {}
+    for organ in organs:
+        parameters = _parameters(cohort, organ, "reference", "reference", cohort.reference)
+        # The first organ's folder keeps the name that it had when it was the only one.
+        home = references[organ] = root / f"reference{'' if organ == 'brain' else f'-{organ}'}-{_hash(parameters)}"
+        described[home] = organ, parameters
+        for part in REFERENCE_PARTS:
+            cases += _cases(cohort, organ, f"reference/{part}", part, "reference", cohort.reference, home, home / part)
 
     missing = [case for case in cases if not case.folder.is_dir()]
+    if any(demo_organ(case.organ).needs_ct_anatomy for case in missing):
+        anatomy = fetch_ct_anatomies(cache_dir).folder
+        missing = [replace(case, anatomy=anatomy) for case in missing]
     try:
-        for home, parameters in described.items():
-            _describe(home, parameters)
+        for home, description in described.items():
+            _describe(home, *description)
         _make(missing, cohort.workers or os.cpu_count() or 1, progress)
     except BrokenProcessPool as error:
         raise DataError(
@@ -134,7 +127,7 @@ def build_cohort(
             f"the demo cohort cannot be written below {root}: {error.strerror or error}; "
             "free some space or set simulation.cache_dir to another folder; finished patients are kept"
         ) from error
-    return CohortFolders(folders, {"brain": reference})
+    return CohortFolders(folders, references, {name: site.organ for name, site in demo.items()})
 
 
 def tumour_flags(count: int, share: float) -> list[bool]:
@@ -151,17 +144,24 @@ def tumour_flags(count: int, share: float) -> list[bool]:
     return [after > before for before, after in pairwise(below)]
 
 
-def _check(cohort: CohortConfig, sites: Mapping[str, SiteConfig]) -> None:
+def _check(cohort: CohortConfig, sites: Mapping[str, SiteConfig], organs: Sequence[str]) -> None:
+    for organ in organs:
+        demo_organ(organ)
     for name, site in sites.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ConfigError(f"site.{name}: a site's name may hold letters, digits, '_', '.' and '-' only")
-        if site.path is None and site.organ == "brain":
-            scanner_named(site.scanner)
-            if site.reader != "brats":
-                raise ConfigError(
-                    f"site.{name}.reader={site.reader}: the demo cohort's brain is written for the reader brats; "
-                    f"set site.{name}.reader=brats, or site.{name}.path to data of your own"
-                )
+        if site.path is not None:
+            continue
+        demo = demo_organ(site.organ)
+        if site.scanner not in demo.scanners:
+            raise ConfigError(
+                f"site.{name}.scanner={site.scanner}: known scanners of the demo cohort are {', '.join(demo.scanners)}"
+            )
+        if site.reader != demo.reader:
+            raise ConfigError(
+                f"site.{name}.reader={site.reader}: the demo cohort's {site.organ} is written for the reader "
+                f"{demo.reader}; set site.{name}.reader={demo.reader}, or site.{name}.path to data of your own"
+            )
     if not 0 <= cohort.tumour_share <= 1:
         raise ConfigError(f"cohort.tumour_share={cohort.tumour_share}: must lie between 0 and 1")
     if cohort.slices < 8:
@@ -171,11 +171,11 @@ def _check(cohort: CohortConfig, sites: Mapping[str, SiteConfig]) -> None:
             raise ConfigError(f"cohort.{key}={getattr(cohort, key)}: must not be negative")
 
 
-def _parameters(cohort: CohortConfig, name: str, scanner: str, patients: int) -> dict[str, Any]:
+def _parameters(cohort: CohortConfig, organ: str, name: str, scanner: str, patients: int) -> dict[str, Any]:
     """Everything that decides one folder's content."""
-    return {
-        "generator": "oncofed demo cohort, brain",
-        "version": VERSION,
+    parameters = {
+        "generator": f"oncofed demo cohort, {organ}",
+        "version": demo_organ(organ).version,
         "name": name,
         "seed": cohort.seed,
         "scanner": scanner,
@@ -183,6 +183,7 @@ def _parameters(cohort: CohortConfig, name: str, scanner: str, patients: int) ->
         "slices": cohort.slices,
         "tumour_share": cohort.tumour_share,
     }
+    return {**parameters, "anatomy": ANATOMY} if demo_organ(organ).needs_ct_anatomy else parameters
 
 
 def _hash(parameters: Mapping[str, Any]) -> str:
@@ -190,20 +191,20 @@ def _hash(parameters: Mapping[str, Any]) -> str:
 
 
 def _cases(
-    cohort: CohortConfig, owner: str, label: str, scanner: str, count: int, home: Path, folder: Path
+    cohort: CohortConfig, organ: str, owner: str, label: str, scanner: str, count: int, home: Path, folder: Path
 ) -> Iterator[_Case]:
     for index, tumour in enumerate(tumour_flags(count, cohort.tumour_share)):
         case = f"Demo_{label}_{index:04d}"
         key = PatientKey(cohort.seed, owner, index, scanner, tumour, cohort.slices)
-        yield _Case(key, folder / case, home / "partial" / f"{case}-{os.getpid()}")
+        yield _Case(organ, key, folder / case, home / "partial" / f"{case}-{os.getpid()}", None)
 
 
-def _describe(home: Path, parameters: Mapping[str, Any]) -> None:
+def _describe(home: Path, organ: str, parameters: Mapping[str, Any]) -> None:
     """Writes ``cohort.json`` unless it is there, and removes what an interrupted build left half-made."""
-    path = home / "cohort.json"
+    path, made = home / "cohort.json", demo_organ(organ)
     if not path.is_file():
         home.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**parameters, "limits": LIMITS, "anatomy": TEMPLATE_NOTICE}, indent=2)
+        text = json.dumps({**parameters, "limits": made.limits, "anatomy": made.anatomy}, indent=2)
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(text + "\n", encoding="utf-8")
         os.replace(draft, path)
@@ -249,7 +250,6 @@ def _finished(cases: Sequence[_Case], workers: int) -> Iterator[str]:
 def _make_case(case: _Case) -> str:
     """Runs in a worker process."""
     case.folder.parent.mkdir(parents=True, exist_ok=True)
-    volumes = make_patient(case.key)
     partial = case.partial.with_name(f"{case.folder.name}-{os.getpid()}")
-    write_brats_case(case.folder, partial, volumes.images, volumes.labels, volumes.first_slice)
+    demo_organ(case.organ).make_case(case.key, case.folder, partial, case.anatomy)
     return case.folder.name

@@ -49,7 +49,10 @@ def contact_sheet(folders: CohortFolders, path: Path, patients: int = 4) -> Path
         DataError: if a folder holds no patient.
     """
     rows: list[tuple[str, list[_Tile]]] = []
-    groups = {**folders.sites, **{f"reference\n{part}": folders.reference["brain"] / part for part in REFERENCE_PARTS[:1]}}
+    groups = {
+        **folders.sites,
+        **{f"reference\n{part}": folders.reference["brain"] / part for part in REFERENCE_PARTS[:1]},
+    }
     for name, folder in groups.items():
         with_tumour, without = _pick(folder, patients)
         rows += [(f"{name}\ntumour", with_tumour), (f"{name}\nno tumour", without)]

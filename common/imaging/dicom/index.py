@@ -1,5 +1,6 @@
 """The DICOM series below a folder, by their UIDs: names of folders and files say nothing."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -7,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from common.imaging.dicom.files import quiet, read_header
+
+_log = logging.getLogger(__name__)
 
 _KEYWORDS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality", "SeriesDescription")
 
@@ -41,18 +45,22 @@ def index_folder(root: Path) -> list[Series]:
 def index_files(paths: Iterable[Path]) -> list[Series]:
     """The series to which ``paths`` belong, sorted by patient, study and series; headers only.
 
-    Files that are no DICOM are passed over, as are DICOM files without a series (a DICOMDIR). A damaged header is
-    mentioned in the log. What is said of a series is what its first file says.
+    Files that are no DICOM are passed over, as are DICOM files without a series (a DICOMDIR). A damaged or cut-off
+    header is mentioned in the log. What is said of a series is what its first file says.
     """
     files: dict[str, list[Path]] = defaultdict(list)
     first: dict[str, Dataset] = {}
     with quiet():
         for path in paths:
             header = read_header(path, _KEYWORDS)
-            uid = "" if header is None else _text(header, "SeriesInstanceUID")
-            if header is not None and uid:
+            if header is None:
+                continue
+            uid = _text(header, "SeriesInstanceUID")
+            if uid:
                 files[uid].append(path)
                 first.setdefault(uid, header)
+            elif _text(header.file_meta, "MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
+                _log.warning("%s: passed over, its DICOM header names no series; it may be cut off", path)
     found = [
         Series(
             uid=uid,

@@ -23,7 +23,7 @@ from common.errors import BadStudyError
 ROOT = "lidcreadmessage"
 """Root element of a CT annotation. That of a radiograph is ``IdriReadMessage``, and is not read."""
 
-_MOST_BYTES = 16 * 2**20
+_MOST_BYTES = 8 * 2**20
 """The longest annotation in the archive has 22,000 edge points, about 2 MB."""
 _MOST_NODULES = 500
 _MOST_CONTOURS = 5_000

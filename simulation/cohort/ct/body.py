@@ -109,7 +109,9 @@ class Template:
 def _coarsely(field: SmoothField, grid: Grid) -> Array:
     """A wide field on every fourth row and column, interpolated between: it has no finer features."""
     rows, columns = grid.y[::4], grid.x[::4]
-    coarse = field.on(Grid(grid.z, np.append(rows, rows[-1] + 4 * grid.spacing), np.append(columns, columns[-1] + 4 * grid.spacing)))
+    coarse = field.on(
+        Grid(grid.z, np.append(rows, rows[-1] + 4 * grid.spacing), np.append(columns, columns[-1] + 4 * grid.spacing))
+    )
     size = (4 * (coarse.shape[1] - 1) + 1, 4 * (coarse.shape[2] - 1) + 1)
     fine = F.interpolate(torch.from_numpy(coarse)[:, None], size=size, mode="bilinear", align_corners=True)
     return np.asarray(fine[:, 0, : len(grid.y), : len(grid.x)].numpy())

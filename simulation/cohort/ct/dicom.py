@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 PADDING = -2000
 """Stored value outside a round field of view."""
@@ -51,7 +51,9 @@ def make_uid(*names: str | int) -> str:
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(map(str, ('oncofed', *names)))).int}"
 
 
-def ct_series(hu: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_] | None, header: SeriesHeader) -> list[Dataset]:
+def ct_series(
+    hu: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_] | None, header: SeriesHeader
+) -> list[Dataset]:
     """The series' slices from the lowest to the highest.
 
     Args:
@@ -72,7 +74,7 @@ def save(dataset: Dataset, path: Path) -> None:
 
 def _slice(plane: npt.NDArray[np.int16], index: int, count: int, header: SeriesHeader, padded: bool) -> Dataset:
     study = make_uid(header.patient, header.study)
-    uid = make_uid(header.patient, header.study, header.series, index)
+    uid = UID(make_uid(header.patient, header.study, header.series, index))
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = CTImageStorage

@@ -146,4 +146,3 @@ def _wanted(package: SourcePackage, member: str) -> tuple[str, str] | None:
         if wanted.endswith("/") and inside == wanted + base and base and base not in (".", ".."):
             return wanted, f"{name}{base}"
     return None
-

@@ -1,6 +1,7 @@
 """Small things drawn into a CT volume: boxes around them, tubes, and how tissue covers tissue."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ def tube(grid: Grid, points: Sequence[Place], radii: tuple[float, float], edge: 
     """(nz, ny, nx) in [0, 1]: a tube along ``points`` whose radius in mm changes from the first to the last."""
     covered = np.zeros(grid.shape, np.float32)
     pieces = len(points) - 1
-    for index, (start, stop) in enumerate(zip(points[:-1], points[1:], strict=True)):
+    for index, (start, stop) in enumerate(pairwise(points)):
         along = (stop - start).astype(np.float32)
         length = float(along @ along)
         if length == 0:

@@ -96,7 +96,8 @@ def read_database(path: Path) -> list[tuple[npt.NDArray[np.int8], npt.NDArray[np
     with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as database:
         readings = list(_readings(database))
     database.close()
-    agreed, others = [], []
+    agreed: list[_Nodule] = []
+    others: list[_Nodule] = []
     for group in _groups(readings):
         diameter = float(np.median([reading.diameter for reading in group]))
         if SMALLEST <= diameter <= LARGEST and len(group) <= 4:
@@ -217,7 +218,7 @@ def _distances(group: list[_Reading]) -> npt.NDArray[np.int8] | None:
             return None
         result.append(smooth)
     stored = np.stack(result) / DISTANCE_UNIT
-    return np.clip(np.rint(_centred(stored)), -127, 127).astype(np.int8)
+    return _centred(np.clip(np.rint(stored), -127, 127).astype(np.int8))
 
 
 def _inside(points: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -226,7 +227,7 @@ def _inside(points: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDAr
     filled[polygon(points[:, 0], points[:, 1], shape)] = True
     outline = np.rint(points).astype(int)
     filled[outline[:, 0], outline[:, 1]] = True
-    filled = binary_fill_holes(filled)
+    filled = np.asarray(binary_fill_holes(filled), bool)
     filled[outline[:, 0], outline[:, 1]] = False
     return filled
 
@@ -241,12 +242,12 @@ def _signed(mask: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64]) -> np
     return np.where(mask, spacing[-1] / 2 - inside, outside - spacing[-1] / 2).astype(np.float32)
 
 
-def _centred(stored: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _centred(stored: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
     """Cut so that the middle of the nodule lies in the middle of the grid, with 4 samples around it."""
     inside = np.argwhere((stored < 0).any(axis=0))
     low, high = inside.min(axis=0) - 4, inside.max(axis=0) + 5
     before = np.maximum(0, -low)
     after = np.maximum(0, high - stored.shape[1:])
-    padded = np.pad(stored, [(0, 0), *zip(before, after, strict=True)], mode="edge")
+    padded: npt.NDArray[np.int8] = np.pad(stored, [(0, 0), *zip(before, after, strict=True)], mode="edge")
     low, high = low + before, high + before
     return padded[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]

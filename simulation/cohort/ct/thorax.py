@@ -97,7 +97,7 @@ def body_mask(image: Volume) -> Mask:
     for z, plane in enumerate(trunk):
         wide = binary_closing(np.pad(plane, margin), iterations=4)
         filled[z] = binary_fill_holes(wide)[margin:-margin, margin:-margin]
-    return binary_dilation(filled, iterations=1)
+    return np.asarray(binary_dilation(filled), bool)
 
 
 def largest(mask: Mask) -> Mask:
@@ -143,7 +143,7 @@ def _lungs(image: Volume, air: Mask) -> Mask:
     """The two lungs with the vessels inside them, without trachea and large bronchi."""
     airway = binary_opening(image < -930, iterations=2) & air
     parts, count = label(airway)
-    rows, columns = np.mgrid[: image.shape[1], : image.shape[2]]
+    columns = np.broadcast_to(np.arange(image.shape[2]), image.shape[1:])
     # Airways run near the middle; emptier lung elsewhere stays.
     for part in range(1, count + 1):
         where = parts == part
@@ -158,7 +158,9 @@ def _lungs(image: Volume, air: Mask) -> Mask:
 
 def _blood_pool(image: Volume, air: Mask, vessels: Mask) -> Volume:
     """(Z, Y, X) float32 in [0, 1]: where contrast medium may be, in heart and vessels, with a soft border."""
-    chest = np.stack([binary_erosion(convex_hull_image(plane), iterations=3) if plane.any() else plane for plane in air])
+    chest = np.stack(
+        [binary_erosion(convex_hull_image(plane), iterations=3) if plane.any() else plane for plane in air]
+    )
     slices, rows, columns = np.ogrid[: image.shape[0], : image.shape[1], : image.shape[2]]
     heights, fronts = zip(*_SPINE_FRONT, strict=True)
     front = np.interp(slices.ravel() + KEPT[0], heights, fronts)[:, None, None]

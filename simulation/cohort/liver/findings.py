@@ -60,10 +60,15 @@ class Findings:
         liver = soft_step(depth, 1.2)
         mottle, regions = (field.on(grid) * np.float32(amount) for field, amount in (self._mottle, self._regions))
         change = liver * (mottle + regions - np.float32(self._steatosis))
-        fat = 0.0
+        fat = np.zeros((1, 1, 1), np.float32)
         if self._fat[1]:
             # Focal fat lies beneath the capsule and has the shape of a map.
-            fat = liver * soft_step(self._fat[0].on(grid) - 0.9, 0.25) * soft_step(22 - depth, 8) * self._fat[1]
+            fat = (
+                liver
+                * soft_step(self._fat[0].on(grid) - 0.9, 0.25)
+                * soft_step(22 - depth, 8)
+                * np.float32(self._fat[1])
+            )
         for hu in phases.values():
             hu += change - fat
         if self._perfusion[1] and "AP" in phases:

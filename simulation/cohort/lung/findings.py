@@ -1,6 +1,5 @@
 """Harmless findings in the lungs: without them any dense spot would be a nodule that four readers agree on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,11 @@ class Findings:
     """
 
     def __init__(
-        self, rng: np.random.Generator, seats: Sequence[Place], rims: Sequence[Place], extent: tuple[float, float, float]
+        self,
+        rng: np.random.Generator,
+        seats: Place,
+        rims: Place,
+        extent: tuple[float, float, float],
     ) -> None:
         self._rng = rng
         few = rng.poisson(1.6) if len(seats) else 0

@@ -60,11 +60,14 @@ class Nodule:
         offsets = [o / np.float32(STEP * self._size) for o in grid.offsets(self.centre)]
         middle = [(n - 1) / 2 for n in self.shape.distances.shape[1:]]
         where = [
-            np.broadcast_to(sum(np.float32(t) * o for t, o in zip(row, offsets, strict=True)) + np.float32(m), grid.shape)
+            np.broadcast_to(
+                sum(np.float32(t) * o for t, o in zip(row, offsets, strict=True)) + np.float32(m), grid.shape
+            )
             for row, m in zip(self._turn, middle, strict=True)
         ]
         read = [map_coordinates(one, where, order=1, mode="nearest") for one in self.shape.distances]
-        return np.maximum(np.stack(read) * np.float32(self._size), -0.5 - depth)
+        distances: Array = np.maximum(np.stack(read) * np.float32(self._size), -0.5 - depth)
+        return distances
 
     def readings(self, grid: Grid, depth: Array) -> list[Reading]:
         """What each of the shape's readers outlined; one who outlined nothing here is left out."""
@@ -138,9 +141,7 @@ class Nodule:
             cavity = soft_step(deep - 0.45 + 0.15 * mottle, 0.12)
             hu += cavity * (-920 - hu)
 
-    def _draw_surroundings(
-        self, rng: np.random.Generator, hu: Array, grid: Grid, depth: Array, surface: Array
-    ) -> None:
+    def _draw_surroundings(self, rng: np.random.Generator, hu: Array, grid: Grid, depth: Array, surface: Array) -> None:
         """Spicules, a vessel, a tag to the pleura, and a little reaction of the lung."""
         lung = soft_step(depth + 1, 1.5)
         spiculation = self.shape.rating("spiculation")
@@ -173,9 +174,7 @@ class Nodule:
         bend = rng.normal(0, 0.12, 3) * length
         return [self.centre, self.centre + along * length * 0.55 + bend, self.centre + along * length]
 
-    def _spicule(
-        self, rng: np.random.Generator, grid: Grid, surface: Array, rate: float
-    ) -> list[Place] | None:
+    def _spicule(self, rng: np.random.Generator, grid: Grid, surface: Array, rate: float) -> list[Place] | None:
         """Start and end of a line that leaves the surface in a random direction."""
         direction = rng.normal(0, 1, 3) * np.array([0.5, 1, 1])
         direction /= np.linalg.norm(direction)
@@ -213,4 +212,3 @@ def _nearest(grid: Grid, depth: Array, centre: Place) -> Place | None:
         return None
     place: Place = places[distance.argmin()].astype(np.float64)
     return place
-

@@ -20,8 +20,8 @@ from simulation.cohort.lung.findings import Findings, Mark
 from simulation.cohort.lung.nodules import Nodule, Reading
 
 WIDTHS = (10.0, 30.0)
-"""mm: widths of the demo's nodules. A smaller one covers fewer than a dozen pixels where a lung is shown in 64 x 64, too few
-to learn from; larger ones are masses."""
+"""mm: widths of the demo's nodules. A smaller one covers fewer than a dozen pixels where a lung is shown in 64 x 64,
+too few to learn from; larger ones are masses."""
 
 VARIATION = Variation(
     rotation=(4, 2, 2),
@@ -135,23 +135,21 @@ def _grid(rng: np.random.Generator, template: Template, slices: int, distance: f
     return Grid((bottom + np.arange(count) * distance).astype(np.float32), y, x)
 
 
-def _seats(grid: Grid, depth: Array) -> tuple[list[Place], list[Place]]:
-    """Places well inside the lungs, and just beneath their border."""
+def _seats(grid: Grid, depth: Array) -> tuple[Place, Place]:
+    """(N, 3) places well inside the lungs, and just beneath their border."""
     coarse = depth[:, ::4, ::4]
     axes = grid.z, grid.y[::4], grid.x[::4]
     places = []
     for chosen in (coarse > 5, (coarse > 1) & (coarse < 5)):
         index = np.nonzero(chosen)
-        places.append(list(np.stack([axis[i] for axis, i in zip(axes, index, strict=True)], axis=1).astype(np.float64)))
+        places.append(np.stack([axis[i] for axis, i in zip(axes, index, strict=True)], axis=1).astype(np.float64))
     return places[0], places[1]
 
 
-def _doubtful(
-    rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, seats: list[Place]
-) -> list[Nodule]:
+def _doubtful(rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, seats: Place) -> list[Nodule]:
     """Small nodules that only one or two readers marked; the studies do not count them."""
     choices = [shape for shape in shapes if len(shape.ratings) < AGREED and shape.diameter < WIDTHS[0]]
-    if not choices or not seats:
+    if not choices or not len(seats):
         return []
     places = [seats[rng.integers(len(seats))] for _ in range(rng.poisson(0.6))]
     return [
@@ -160,9 +158,7 @@ def _doubtful(
     ]
 
 
-def _agreed(
-    rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, depth: Array
-) -> list[Nodule]:
+def _agreed(rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Grid, depth: Array) -> list[Nodule]:
     """The patient's nodules, apart from each other, with slices left between them."""
     low, high = float(grid.z[0]), float(grid.z[-1])
     largest = min(WIDTHS[1], max(WIDTHS[0] + 2, 0.55 * (high - low)))

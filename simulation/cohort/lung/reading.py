@@ -84,9 +84,7 @@ def reading_xml(
     return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
 
 
-def _add_nodule(
-    session: ElementTree.Element, name: str, reading: Reading, slices: Sequence[tuple[str, float]]
-) -> None:
+def _add_nodule(session: ElementTree.Element, name: str, reading: Reading, slices: Sequence[tuple[str, float]]) -> None:
     element = ElementTree.SubElement(session, "unblindedReadNodule")
     ElementTree.SubElement(element, "noduleID").text = name
     characteristics = ElementTree.SubElement(element, "characteristics")
@@ -99,9 +97,7 @@ def _add_nodule(
                 _add_edge(roi, x, y)
 
 
-def _add_point(
-    session: ElementTree.Element, number: int, mark: Mark, slices: Sequence[tuple[str, float]]
-) -> None:
+def _add_point(session: ElementTree.Element, number: int, mark: Mark, slices: Sequence[tuple[str, float]]) -> None:
     z, y, x = mark.place
     uid, height = slices[z]
     if mark.nodule:

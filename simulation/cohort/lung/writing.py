@@ -1,4 +1,4 @@
-"""One patient in the layout of LIDC-IDRI: a CT series below two folders of odd names, and the readers' XML beside it."""
+"""One patient in the layout of LIDC-IDRI: a CT series below two folders of odd names, beside it the readers' XML."""
 
 from pathlib import Path
 

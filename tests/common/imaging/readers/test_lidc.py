@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import body, ct_series, write
+from dicom_files import body, ct_series, enhanced, write
 from lidc_files import (
     annotation,
     disc,
@@ -252,6 +252,7 @@ def test_files_that_are_no_annotation_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "broken.xml").write_text("<LidcReadMessage><")
     (tmp_path / "page.xml").write_text("<html/>")
     (tmp_path / "folder.xml").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     (location,) = READER.find(tmp_path)
     assert [path.name for path in location.files if path.suffix == ".xml"] == ["071.xml"]
 
@@ -280,6 +281,14 @@ def test_a_file_that_was_replaced_by_another_series_annotation_is_refused(tmp_pa
     (tmp_path / "a/b/071.xml").write_text(annotation("1.2.3", [session()] * 3))
     with pytest.raises(BadStudyError, match="names another series"):
         READER.read(location)
+
+
+def test_slices_that_share_a_uid_are_refused_because_an_outline_has_no_place(tmp_path: Path) -> None:
+    slices = scan()
+    multi_frame = enhanced(slices)
+    write([multi_frame], tmp_path)
+    (tmp_path / "1.xml").write_text(annotation(multi_frame.SeriesInstanceUID, [session()] * 4))
+    assert reason(tmp_path) == "several slices have one SOPInstanceUID, so that outlines have no place"
 
 
 @pytest.mark.parametrize("spoil", ["truncate", "remove"])

@@ -104,7 +104,7 @@ def test_the_tolerance_is_in_millimetres_along_every_axis() -> None:
 def test_two_nodules_of_one_reader_never_join_and_a_large_one_joins_the_nearer() -> None:
     left, right = outline(0, ball(15, 20, 4)), outline(0, ball(25, 20, 4))
     large = outline(1, ball(18, 20, 9))
-    found = match_outlines([left, right, large], SPACING, 2.5)
+    found = match_outlines([right, left, large], SPACING, 2.5)
     assert {frozenset(map(id, group)) for group in found} == {frozenset((id(left), id(large))), frozenset((id(right),))}
 
 

@@ -145,7 +145,7 @@ def test_an_external_entity_is_refused_and_never_opened(file: Path, tmp_path: Pa
 
 
 def test_a_huge_or_deeply_nested_file_is_refused(file: Path) -> None:
-    assert "too many for an annotation" in reason(file, WHOLE + " " * (16 * 2**20))
+    assert "too many for an annotation" in reason(file, WHOLE + " " * (8 * 2**20))
     assert "nested too deep" in reason(file, WHOLE.replace("<noduleID>1<", "<x>" * 100_000 + "<noduleID>1<"))
 
 

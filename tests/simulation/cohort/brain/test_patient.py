@@ -12,7 +12,6 @@ from simulation.cohort.brain.patient import (
     LARGEST_SHARE,
     LOWEST,
     WINDOW,
-    PatientKey,
     Volumes,
     _lesion_and_first_slice,
     _lesion_slices,
@@ -21,6 +20,7 @@ from simulation.cohort.brain.patient import (
 from simulation.cohort.brain.scanner import SCANNERS, acquire
 from simulation.cohort.brain.signal import healthy_images
 from simulation.cohort.fields import Grid
+from simulation.cohort.key import PatientKey
 
 KEY = PatientKey(seed=5, site="site/north", index=0, scanner="a", tumour=True, slices=24)
 
