@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from client.session import Session
+from client.step_pictures import keep_step_pictures
 from common.files import write_json
 from common.imaging.slices import Slices
 from common.records import SiteHello
@@ -39,6 +40,7 @@ def introduce(session: Session) -> SiteHello:
         notes=notes,
     )
     _keep_summary(session, hello)
+    keep_step_pictures(session)
     return hello
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from client.cli import main as client_command
+from client.preparation import study_to_join
 from client.site import SiteSettings, load_site
 from common import errors
-from common.config import compose
+from common.config import compose, to_yaml
 from common.records import Action
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +51,26 @@ def test_every_documented_run_is_a_valid_experiment(page):
             compose(overrides)
 
 
+def test_every_documented_client_command_is_understood(tmp_path, monkeypatch):
+    """Each is parsed and its study composed; what it then does is tested elsewhere."""
+    done = []
+    config = tmp_path / "config.yaml"
+    config.write_text(to_yaml(compose([]), leaving=True))
+
+    def understood(site, overrides, study, *_):
+        done.append(study_to_join(overrides, study and config))
+
+    monkeypatch.setattr("client.preparation.prepare", understood)
+    monkeypatch.setattr("client.doctor.command.doctor", understood)
+    for page in PAGES:
+        for words in commands(page):
+            if words[0].endswith("oncofed-client") and words[1] in ("prepare", "doctor"):
+                with pytest.raises(SystemExit) as exit_:
+                    client_command(words[1:])
+                assert exit_.value.code == 0, words
+    assert len(done) >= 4
+
+
 def test_every_documented_make_target_exists():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = {words[1] for page in PAGES for words in commands(page) if words[0] == "make"}
@@ -82,6 +104,6 @@ def test_the_site_file_on_the_hospitals_page_loads_and_shows_the_cautious_defaul
     file.write_text(example)
     site = load_site(file)
     assert site.path == tmp_path / "data" / "BraTS2021"
-    for key in ("share_site_model", "declare_counts", "device", "roles", "options"):
+    for key in ("share_site_model", "declare_counts", "identifying_data", "device", "roles", "options"):
         assert getattr(site, key) == SiteSettings.model_fields[key].get_default(call_default_factory=True)
         assert key in OmegaConf.create(example)

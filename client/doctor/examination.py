@@ -21,6 +21,15 @@ class PartBalance(Finding):
     tumour_slices: int
 
 
+class LesionRow(Finding):
+    """One lesion that the data set tells apart: readers who marked it, and their median rating, 1 to 5."""
+
+    volume_mm3: float
+    readers: int
+    malignancy: float | None
+    malignant: bool | None
+
+
 class StudyRow(Finding):
     """One study as it was read.
 
@@ -40,6 +49,7 @@ class StudyRow(Finding):
     has_mask: bool
     tumour_slices: int
     lesion_mm3: float
+    lesions: list[LesionRow]
     identifying: list[str]
     digest: str
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from client.doctor.examination import Duplicate, Named, Outlier, StudyRow, named
+from client.doctor.examination import Duplicate, LesionRow, Named, Outlier, StudyRow, named
 from common.imaging.cache import PreparedPatient
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import PERCENTILES
@@ -20,6 +20,7 @@ _SPACING_FACTOR = 1.5
 _MRI_FACTOR = 4.0
 _CT_SHIFT = 300.0
 _AIR = -500.0
+_METAL = 2000.0
 _DARK, _BRIGHT = 0.001, 0.999
 
 
@@ -40,6 +41,15 @@ def study_rows(patients: Iterable[PreparedPatient]) -> list[StudyRow]:
             has_mask=study.has_mask,
             tumour_slices=study.tumour_slices,
             lesion_mm3=study.lesion_mm3,
+            lesions=[
+                LesionRow(
+                    volume_mm3=lesion.volume_mm3,
+                    readers=lesion.readers,
+                    malignancy=lesion.malignancy,
+                    malignant=lesion.is_malignant,
+                )
+                for lesion in study.lesions
+            ],
             identifying=list(study.identifying),
             digest=study.digest,
         )
@@ -81,11 +91,11 @@ def _several(
 def outliers(studies: Sequence[StudyRow]) -> list[Outlier]:
     """Studies whose voxels are larger, smaller, brighter or darker than this site's median by a wide margin.
 
-    Spacing: by a factor of 1.5 along an axis. CT: the median by 300 HU; or no value as dark as air, which a wrong
-    rescale intercept causes. MRI, whose units are arbitrary: the 99th percentile by a factor of 4. Nothing is an
-    outlier among fewer than four studies, except CT without air.
+    Spacing: by a factor of 1.5 along an axis. MRI, whose units are arbitrary: the 99th percentile by a factor of 4. CT:
+    the median by 300 HU; or, whatever is usual here, no value as dark as air, or a hundredth of the voxels brighter
+    than bone, as a wrong rescale intercept or slope makes them. Among fewer than four studies nothing is usual.
     """
-    found = [outlier for study in studies for outlier in _without_air(study)]
+    found = [outlier for study in studies for outlier in _implausible(study)]
     if len(studies) < _FEWEST:
         return found
     for axis, direction in enumerate(("between slices", "down", "across")):
@@ -109,13 +119,19 @@ def outliers(studies: Sequence[StudyRow]) -> list[Outlier]:
     return found
 
 
-def _without_air(study: StudyRow) -> list[Outlier]:
+def _implausible(study: StudyRow) -> list[Outlier]:
+    """CT whose Hounsfield units cannot be right."""
     values = study.intensities.get("ct")
-    if values is None or values["0"] < _AIR:
+    if values is None:
         return []
-    return [
-        _outlier(study, "darkest value; is the rescale intercept right?", f"{values['0']:.0f} HU", "-1000 HU (air)")
-    ]
+    found = []
+    if values["0"] > _AIR:
+        what = "darkest value; is the rescale intercept right?"
+        found.append(_outlier(study, what, f"{values['0']:.0f} HU", "-1000 HU (air)"))
+    if values["99"] > _METAL:
+        what = "99th percentile; is the rescale slope right?"
+        found.append(_outlier(study, what, f"{values['99']:.0f} HU", "below 1000 HU"))
+    return found
 
 
 def _factor(value: float, usual: float) -> float:

@@ -1,5 +1,6 @@
 """The doctor's page and ``doctor.json``. They may show patients and their names, and stay in the hospital."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -45,6 +46,7 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
         verdict=verdict(found),
         strips=strips(examined.cohort) if examined.cohort else [],
         studies=_studies_table(found) if found.studies else None,
+        ratings=_ratings(found),
         every_study=_every_study_table(found) if found.studies else None,
         not_shown=max(0, len(found.studies) - _MOST_ROWS),
         balance=_balance_table(found) if found.parts else None,
@@ -54,7 +56,7 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
         outliers=_outliers_table(found),
         quarantine=_quarantine_table(found),
         machine=_machine_pairs(found),
-        steps=[step_sentence(step) for step in found.training],
+        steps=[step_sentence(step, found) for step in found.training],
         tasks=listed(TASKS.get(task, task) for task in found.tasks),
         preprocessing=[Pair(name.replace("_", " "), _told(value)) for name, value in found.preprocessing.items()],
         config=as_yaml(config),
@@ -96,12 +98,24 @@ def _studies_table(found: Examination) -> Table:
     return Table(caption, ["", "lowest", "median", "highest"], rows)
 
 
+def _ratings(found: Examination) -> str:
+    """Lesions by their rating, where any was rated."""
+    rated = Counter(lesion.malignant for study in found.studies for lesion in study.lesions)
+    if set(rated) <= {None}:
+        return ""
+    return (
+        f"{plural(sum(rated.values()), 'lesion')}: {rated[True]} rated malignant, {rated[False]} benign, "
+        f"{rated[None]} undecided or not rated."
+    )
+
+
 def _range_row(title: str, values: Sequence[float]) -> list[Cell]:
     return [word(title), *(number(_figure(value)) for value in (min(values), median(values), max(values)))]
 
 
 def _figure(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else significant(value)
+    whole = value == round(value) and abs(value) < 1e6
+    return f"{value:.0f}".replace("-", "\N{MINUS SIGN}") if whole else significant(value)
 
 
 def _every_study_table(found: Examination) -> Table:

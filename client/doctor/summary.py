@@ -18,12 +18,14 @@ def verdict(found: Examination) -> str:
     )
 
 
-def step_sentence(step: TrainingStep) -> str:
+def step_sentence(step: TrainingStep, found: Examination) -> str:
     """How one training step went."""
     if step.problem:
         return f"{step.network}: {step.problem}"
     losses = ", ".join(f"{name} {significant(value)}" for name, value in step.losses.items())
-    return f"{step.network}: {losses}; {duration(step.seconds)}, at most {step.peak_memory_mib:.0f} MiB"
+    on_cuda = found.machine is not None and found.machine.device.startswith("cuda")
+    memory = "GPU memory" if on_cuda else "memory of the whole program"
+    return f"{step.network}: {losses}; {duration(step.seconds)}, {memory} {step.peak_memory_mib:.0f} MiB at most"
 
 
 def size(count: int) -> str:
@@ -66,5 +68,5 @@ def terminal_text(found: Examination) -> str:
             f"{size(machine.free_bytes)} free"
         )
         lines += [f"  weights.{name}: {state}" for name, state in machine.weights.items()]
-    lines += [f"one training step of {step_sentence(step)}" for step in found.training]
+    lines += [f"one training step of {step_sentence(step, found)}" for step in found.training]
     return "\n".join(lines)

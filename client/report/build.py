@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from client.report.gallery import kind_groups, missing_kinds
+from client.report.gallery import kind_groups, missing_kinds, step_rows
 from client.report.inputs import FILES, PartCounts, SiteInputs, Summary, read_inputs
 from client.report.mistakes import mistakes_table
 from client.report.training import training_groups, training_table
@@ -70,6 +70,7 @@ def build_site_report(site_dir: Path) -> Path:
         quarantine=_quarantine_table(summary) if summary and summary.quarantine else None,
         declared=_pairs(summary.declared, missing="not declared") if summary else [],
         preprocessing=_pairs(summary.preprocessing) if summary else [],
+        steps=step_rows(inputs.steps),
         groups=kind_groups(inputs.gallery),
         missing_kinds=missing_kinds(inputs.gallery) if inputs.gallery else [],
         arms_charts=arms_charts(scopes),

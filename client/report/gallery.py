@@ -51,6 +51,32 @@ class KindGroup:
         return [[k.pictures[i] if i < len(k.pictures) else None for k in self.kinds] for i in range(longest)]
 
 
+@dataclass(frozen=True)
+class StepRow:
+    """One slice before and after one preprocessing step."""
+
+    title: str
+    explained: str
+    pictures: Sequence[Picture]
+
+
+def step_rows(steps: Mapping[str, npt.NDArray[Any]]) -> list[StepRow]:
+    """The steps in their order; empty if none were kept."""
+    if not steps:
+        return []
+    return [
+        StepRow(
+            str(name).capitalize(),
+            str(does),
+            [
+                picture(steps[key][i].astype(np.float32), f"A slice {when} the step {name}", when)
+                for key, when in (("before", "before"), ("after", "after"))
+            ],
+        )
+        for i, (name, does) in enumerate(zip(steps["name"], steps["does"], strict=True))
+    ]
+
+
 def kind_groups(gallery: Mapping[str, npt.NDArray[Any]], most: int = 8) -> list[KindGroup]:
     """The kinds that are there, at most ``most`` pictures of each."""
     groups = []

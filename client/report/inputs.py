@@ -114,6 +114,7 @@ class SiteInputs:
     cross_site: dict[str, CrossSiteScores] = field(default_factory=dict)
     predictions: list[Prediction] = field(default_factory=list)
     gallery: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    steps: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
@@ -136,6 +137,7 @@ FILES = {
     "cross_site": "cross_site.json",
     "predictions": "predictions.csv",
     "gallery": "gallery.npz",
+    "steps": "steps.npz",
 }
 """Part -> file in ``results/``."""
 
@@ -170,6 +172,7 @@ def read_inputs(folder: Path) -> SiteInputs:
     inputs.cross_site = part("cross_site", lambda text: _CROSS_SITE.validate_python(_json(text)), {})
     inputs.predictions = part("predictions", _predictions, [])
     inputs.gallery = part("gallery", _gallery, {})
+    inputs.steps = part("steps", _steps, {})
     return inputs
 
 
@@ -187,7 +190,7 @@ def _why_missing(name: str, summary: Summary | None) -> str:
     assert summary is not None
     if summary.roles and "train" not in summary.roles and name in _TRAINING_PARTS:
         return f"There is no {file}: this site takes part in {role_titles(summary.roles)} and trains nothing."
-    if summary.roles and "evaluate" not in summary.roles and name not in _TRAINING_PARTS:
+    if summary.roles and "evaluate" not in summary.roles and name not in (*_TRAINING_PARTS, "steps"):
         return f"There is no {file}: this site takes part in {role_titles(summary.roles)} and evaluates nothing."
     return f"There is no {file}: the run had not reached this step here, or did not ask for it."
 
@@ -212,6 +215,11 @@ def _training(text: bytes) -> list[TrainingRecord]:
 
 def _predictions(text: bytes) -> list[Prediction]:
     return [Prediction.model_validate(row) for row in csv.DictReader(io.StringIO(text.decode()))]
+
+
+def _steps(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        return {key: stored[key] for key in ("patient", "name", "does", "before", "after")}
 
 
 def _gallery(content: bytes) -> dict[str, npt.NDArray[Any]]:

@@ -46,21 +46,18 @@ import functools
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import IntEnum
-from importlib import import_module
 from typing import Any
 
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag
+from pydicom.datadict import keyword_dict, keyword_for_tag
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
+
+from common.imaging.confidential import BIRTH, DATE, NAME, ORDER, Grade, Rule, attribute_rules, repeating_rule, usual_vr
 
 PRIVATE = "private tags"
 BURNED_IN = "BurnedInAnnotation"
 
-_TABLE = "dicomanonymizer.dicom_anonymization_databases.dicomfields_2026c"
-_ACTIONS = ("D_TAGS", "Z_TAGS", "X_TAGS", "Z_D_TAGS", "X_Z_TAGS", "X_D_TAGS", "X_Z_D_TAGS")
 _SAFE_CREATOR = "CTP"
 _DRAWN_ON_IMAGES = ("SEG", "RTSTRUCT")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -82,7 +79,7 @@ def identifying_fields(dataset: Dataset) -> tuple[str, ...]:
     >>> identifying_fields(header)
     ('PatientName',)
     """
-    return _with_grade(dataset, _Grade.IDENTIFYING)
+    return _with_grade(dataset, Grade.IDENTIFYING)
 
 
 def fields_to_review(dataset: Dataset) -> tuple[str, ...]:
@@ -93,76 +90,9 @@ def fields_to_review(dataset: Dataset) -> tuple[str, ...]:
     >>> fields_to_review(header)
     ('PatientAge', 'StationName')
     """
-    return _with_grade(dataset, _Grade.TO_REVIEW)
+    return _with_grade(dataset, Grade.TO_REVIEW)
 
 
-class _Grade(IntEnum):
-    PASSED = 0
-    TO_REVIEW = 1
-    IDENTIFYING = 2
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How attributes of one kind count.
-
-    Attributes:
-        name: of the kind.
-        bare: without a statement of de-identification.
-        stated: with one.
-        option: the code of the option that lowers ``stated`` to ``optional``.
-    """
-
-    name: str
-    bare: _Grade
-    stated: _Grade
-    option: str = ""
-    optional: _Grade = _Grade.PASSED
-
-
-_PASSED, _REVIEW, _ACT = _Grade.PASSED, _Grade.TO_REVIEW, _Grade.IDENTIFYING
-_PERSON = _Rule("person", _ACT, _ACT)
-_NAME = _Rule("name", _ACT, _ACT)
-_BIRTH = _Rule("birth", _ACT, _ACT)
-_INSTITUTION = _Rule("institution", _ACT, _ACT, "113112", _REVIEW)
-_DATE = _Rule("date", _ACT, _REVIEW, "113107")
-_ORDER = _Rule("order", _ACT, _PASSED)
-_COMMENT = _Rule("comment", _ACT, _REVIEW, "113105")
-_DESCRIPTION = _Rule("description", _REVIEW, _REVIEW, "113105")
-_DEVICE = _Rule("device", _REVIEW, _REVIEW, "113109")
-_CHARACTERISTIC = _Rule("characteristic", _REVIEW, _REVIEW, "113108")
-_GRAPHICS = _Rule("graphics", _REVIEW, _REVIEW, "113103")
-_TRIAL = _Rule("trial", _PASSED, _PASSED)
-
-# The table has no kinds; its keywords tell them. The first pattern that is found decides.
-_KINDS: tuple[tuple[re.Pattern[str], _Rule], ...] = tuple(
-    (re.compile(pattern), rule)
-    for pattern, rule in (
-        (r"^PatientBirthDate$", _BIRTH),
-        (r"^Institution|^CustodialOrg|^ResponsibleOrganization$|^(HumanPerformer|Verifying)Organi", _INSTITUTION),
-        (
-            r"^Patient(Age|Sex|SexNeutered|Size|Weight|State)$|^EthnicGroup|^SmokingStatus$|^PregnancyStatus$",
-            _CHARACTERISTIC,
-        ),
-        (
-            r"Address|[Pp]hone|Telecom|^OtherPatientIDs|Insurance|^MedicalRecordLocator$|^MilitaryRank$|Residence$|"
-            r"^BranchOfService$|Religious|^IssuerOfPatientID$|^CurrentPatientLocation$|^Occupation$|^GPSL|"
-            r"^(Person|VerifyingObserver)IdentificationCodeSequence$",
-            _PERSON,
-        ),
-        (
-            r"Accession|OrderNumber|^(Issuer)?(Of)?AdmissionID|ServiceEpisodeID|ProcedureID$|ProcedureStepID$|"
-            r"^(Results|Interpretation)ID|^BarcodeValue$",
-            _ORDER,
-        ),
-        (
-            r"AETitle|Device|Station|Detector|Gantry|Cassette|Plate|Generator|Lens|Camera|XRay|SerialNumber|AE(Value)?$|"
-            r"Calibration|Manufactur|Installation|TreatmentMachine|^GPS|Version|^NetworkID$|SourceStrength|Hanging",
-            _DEVICE,
-        ),
-        (r"^ClinicalTrial|^IssuerOfClinicalTrial", _TRIAL),
-    )
-)
 _STAND_IN = re.compile(
     r"(?:anon(?:ym(?:ous|i[sz]ed)?)?|removed(?:by\w+)?|deidentified|pseudonym(?:i[sz]ed)?|redacted|masked|deleted|"
     r"dummy|unknown|none|na|nil|null|notapplicable|noname|name|patient|subject|phantom)(?:patient|name)?\d*|(.)\1*"
@@ -171,7 +101,7 @@ _STAND_IN_DATE = re.compile(r"(?:0001|1000|1111|1800|1900|1970|2000)0101|(\d)\1{
 _WRITTEN_NAME = re.compile(r"\s*[^\W\d_][^\d^]*\^\s*[^\W\d_][^\d]*")
 
 
-def _with_grade(dataset: Dataset, grade: _Grade) -> tuple[str, ...]:
+def _with_grade(dataset: Dataset, grade: Grade) -> tuple[str, ...]:
     # Odd values make pydicom warn at length, and a warning could quote a value.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,22 +127,22 @@ class _Examination:
         self._left = _MOST_ELEMENTS
         self._private_found = "113111" in self._options  # then none counts
 
-    def grades(self) -> dict[str, _Grade]:
+    def grades(self) -> dict[str, Grade]:
         """Keyword -> the highest grade that it has anywhere in the object."""
-        grades: dict[str, _Grade] = {}
+        grades: dict[str, Grade] = {}
         for keyword, grade in self._found(self._dataset, depth=0, original=False):
-            grades[keyword] = max(grade, grades.get(keyword, _Grade.PASSED))
+            grades[keyword] = max(grade, grades.get(keyword, Grade.PASSED))
         if _WRITTEN_NAME.fullmatch(self._id):
-            grades["PatientID"] = _Grade.IDENTIFYING
+            grades["PatientID"] = Grade.IDENTIFYING
         if self._may_show_writing():
-            grades[BURNED_IN] = _Grade.IDENTIFYING
+            grades[BURNED_IN] = Grade.IDENTIFYING
         if _text(self._dataset, "RecognizableVisualFeatures").upper() == "YES":
-            grades["RecognizableVisualFeatures"] = _Grade.TO_REVIEW
+            grades["RecognizableVisualFeatures"] = Grade.TO_REVIEW
         return grades
 
-    def _found(self, dataset: Dataset, depth: int, original: bool) -> Iterator[tuple[str, _Grade]]:
+    def _found(self, dataset: Dataset, depth: int, original: bool) -> Iterator[tuple[str, Grade]]:
         """Every attribute that counts, with its grade; ``original``: from before the identity was removed."""
-        rules = _rules()
+        rules = attribute_rules()
         for tag in sorted(dataset.keys()):
             self._left -= 1
             if self._left < 0:
@@ -221,9 +151,9 @@ class _Examination:
                 # One is enough, and a vendor writes hundreds.
                 if not self._private_found and _is_undeclared(dataset, tag):
                     self._private_found = True
-                    yield PRIVATE, _Grade.IDENTIFYING
+                    yield PRIVATE, Grade.IDENTIFYING
                 continue
-            rule = rules.get(tag) or (_repeating(tag) if tag.group >> 8 in (0x50, 0x60) else None)
+            rule = rules.get(tag) or (repeating_rule(tag) if tag.group >> 8 in (0x50, 0x60) else None)
             element = _element(dataset, tag) if rule or _may_be_sequence(dataset, tag) else None
             if element is None:
                 continue
@@ -236,24 +166,24 @@ class _Examination:
                     if isinstance(item, Dataset):
                         yield from self._found(item, depth + 1, before)
                         if _text(item, "PatientID") not in ("", self._id):
-                            yield keyword, _Grade.IDENTIFYING
+                            yield keyword, Grade.IDENTIFYING
 
-    def _grade(self, keyword: str, rule: _Rule, element: DataElement, original: bool) -> _Grade:
+    def _grade(self, keyword: str, rule: Rule, element: DataElement, original: bool) -> Grade:
         value = _written(element)
         if keyword == "PatientName" and _plain(value) == _plain(self._id) and not _WRITTEN_NAME.fullmatch(value):
-            return _Grade.PASSED
-        if self._drawn_on_images and rule in (_DATE, _ORDER):
-            return _Grade.TO_REVIEW
+            return Grade.PASSED
+        if self._drawn_on_images and rule in (DATE, ORDER):
+            return Grade.TO_REVIEW
         if original:
             return rule.bare
-        if rule is _DATE and self._dates_modified:
-            return _Grade.PASSED
+        if rule is DATE and self._dates_modified:
+            return Grade.PASSED
         if not self._stated:
             return rule.bare
-        if rule is _NAME and re.search(r"\d", value) and "^" not in value.rstrip("^"):
-            return _Grade.TO_REVIEW
-        if rule is _BIRTH and value[4:8] == "0101":
-            return _Grade.TO_REVIEW
+        if rule is NAME and re.search(r"\d", value) and "^" not in value.rstrip("^"):
+            return Grade.TO_REVIEW
+        if rule is BIRTH and value[4:8] == "0101":
+            return Grade.TO_REVIEW
         return rule.optional if rule.option in self._options else rule.stated
 
     def _may_show_writing(self) -> bool:
@@ -263,31 +193,6 @@ class _Examination:
         kinds = _text(self._dataset, "ImageType").upper()
         captured = _text(self._dataset, "SOPClassUID").startswith(_SECONDARY_CAPTURE) or "SCREEN" in kinds
         return (captured or bool(_text(self._dataset, "ConversionType"))) and "113101" not in self._options
-
-
-@functools.cache
-def _rules() -> dict[int, _Rule]:
-    """Tag -> rule: the attributes of PS3.15's table and every name of a person that DICOM knows."""
-    table = import_module(_TABLE)  # here, because the package also loads its command
-    tags = {BaseTag((tag[0] << 16) | tag[1]) for action in _ACTIONS for tag in getattr(table, action) if len(tag) == 2}
-    tags |= {BaseTag(tag) for tag in keyword_dict.values() if _vr(tag) == "PN"}
-    rules = {int(tag): _rule(keyword_for_tag(tag), _vr(tag)) for tag in tags if keyword_for_tag(tag)}
-    del rules[0x00100020]  # the ID itself: an archive always has one, and only its form can say that it is a name
-    return {tag: rule for tag, rule in rules.items() if rule is not None}
-
-
-def _rule(keyword: str, vr: str) -> _Rule | None:
-    if vr == "PN":
-        return _NAME
-    for pattern, rule in _KINDS:
-        if pattern.search(keyword) and (vr != "SQ" or keyword.endswith("CodeSequence")):
-            return rule
-    if vr in ("UI", "TM", "SQ"):
-        return None
-    if vr in ("DA", "DT"):
-        return _DATE
-    free_text = vr in ("LT", "ST", "UT") and not keyword.endswith(("Description", "Model", "Make"))
-    return _COMMENT if free_text else _DESCRIPTION
 
 
 def _is_undeclared(dataset: Dataset, tag: BaseTag) -> bool:
@@ -303,25 +208,12 @@ def _is_undeclared(dataset: Dataset, tag: BaseTag) -> bool:
     return bool(element.value) if element.VR == "SQ" else not _is_stand_in(element)
 
 
-def _repeating(tag: BaseTag) -> _Rule | None:
-    """Overlays and curves, whose groups repeat: their comments are text, their data may be."""
-    keyword = keyword_for_tag(tag)
-    if keyword in ("OverlayComments", "OverlayLabel", "OverlayDescription"):
-        return _COMMENT
-    return _GRAPHICS if keyword in ("OverlayData", "CurveData") else None
-
-
-@functools.cache
-def _vr(tag: int) -> str:
-    try:
-        return dictionary_VR(tag)
-    except KeyError:
-        return "UN"
-
-
 def _may_be_sequence(dataset: Dataset, tag: BaseTag) -> bool:
-    raw = dataset.get_item(tag)
-    return (getattr(raw, "VR", None) or _vr(tag)) in ("SQ", "UN")
+    try:
+        raw = dataset.get_item(tag)
+    except Exception:  # an element of unlimited length is converted even here
+        return False
+    return (getattr(raw, "VR", None) or usual_vr(tag)) in ("SQ", "UN")
 
 
 def _element(dataset: Dataset, tag: BaseTag) -> DataElement | None:

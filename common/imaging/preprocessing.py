@@ -239,5 +239,5 @@ def _shown(study: Study, height: float, size: int) -> npt.NDArray[np.float32]:
     nearest = np.flatnonzero(distance <= distance.min() + 1e-3)
     index = max(nearest.tolist(), key=lambda z: (np.count_nonzero(study.labels[z]), study.region[z].sum()))
     plane = study.images[0, index].astype(np.float32)
-    lowest = plane.min()
+    lowest = min(0.0, float(plane.min()))  # the colour of what is added to make it square
     return np.asarray(fit_to_square(plane - lowest, size, study.spacing[1:], "area") + lowest)

@@ -98,7 +98,7 @@ def listened(tmp_path_factory: pytest.TempPathFactory) -> Listened:
             name="run",
             run_dir=run_dir,
             sites=4,
-            reference=root / "reference",
+            reference={"brain": root / "reference"},
             cache_dir=root / "coordinator" / "cache",
             progress=NoProgress(),
             engine="in_process",

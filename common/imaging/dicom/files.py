@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
-from pydicom import Dataset
+from pydicom import FileDataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from common.errors import BadStudyError
 
@@ -19,9 +20,9 @@ _PREAMBLE = 128
 _WITHOUT_PREAMBLE = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 """How a data set begins that lacks the preamble: group 2 or 8, little endian, or group 8 big endian."""
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99\x00"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 
-_log = logging.getLogger(__name__)
+_TALKATIVE = ("pydicom", "highdicom", "pylibjpeg", "libjpeg", "openjpeg")
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def quiet() -> Iterator[None]:
 
     What matters of their warnings is checked here and becomes a reason.
     """
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -43,24 +44,25 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def read_header(path: Path, keywords: Sequence[str]) -> Dataset | None:
+def read_header(path: Path, keywords: Sequence[str]) -> FileDataset | None:
     """The attributes ``keywords`` of a DICOM file, as far as it has them; None for any other file.
 
-    A file that begins as DICOM does but cannot be read is mentioned in the log and passed over.
+    Raises:
+        BadStudyError: it begins as DICOM does, but cannot be read.
+        PermissionError: it may not be read.
     """
     try:
         with path.open("rb") as stream:
             if not _begins_as_dicom(stream):
                 return None
             return pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(keywords))
-    except PermissionError:
+    except (BadStudyError, PermissionError):
         raise
     except Exception as error:  # A damaged header makes pydicom raise nearly anything.
-        _log.warning("%s: passed over, its DICOM header cannot be read (%s)", path, type(error).__name__)
-        return None
+        raise BadStudyError(f"{path.name}: its header cannot be read, the file is damaged or incomplete") from error
 
 
-def read_file(path: Path, *, pixels: bool = True) -> Dataset:
+def read_file(path: Path) -> FileDataset:
     """A whole DICOM file.
 
     Raises:
@@ -72,11 +74,16 @@ def read_file(path: Path, *, pixels: bool = True) -> Dataset:
                 raise BadStudyError(f"{path.name}: is larger than {MOST_BYTES >> 30} GiB")
             if not _begins_as_dicom(stream):
                 raise BadStudyError(f"{path.name}: is no DICOM file, or damaged")
-            return pydicom.dcmread(stream, force=True, stop_before_pixels=not pixels)
+            dataset = pydicom.dcmread(stream, force=True)
     except BadStudyError:
         raise
     except Exception as error:  # A damaged file makes pydicom raise nearly anything.
         raise BadStudyError(f"{path.name}: cannot be read, the file is damaged or incomplete") from error
+    if "TransferSyntaxUID" not in dataset.file_meta:  # Stored without the preamble: pydicom looked how it is written.
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
 def _begins_as_dicom(stream: BinaryIO) -> bool:

@@ -4,12 +4,14 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import Dataset, FileDataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from common.errors import BadStudyError
 from common.imaging.dicom.files import quiet, read_header
 
 _log = logging.getLogger(__name__)
@@ -45,33 +47,43 @@ def index_folder(root: Path) -> list[Series]:
 def index_files(paths: Iterable[Path]) -> list[Series]:
     """The series to which ``paths`` belong, sorted by patient, study and series; headers only.
 
-    Files that are no DICOM are passed over, as are DICOM files without a series (a DICOMDIR). A damaged or cut-off
-    header is mentioned in the log. What is said of a series is what its first file says.
+    Files that are no DICOM are passed over. So are DICOM files that cannot be read or name no series (they were cut
+    off, or their UIDs were removed): one line of the log counts them. What is said of a series is what its first file
+    says.
     """
     files: dict[str, list[Path]] = defaultdict(list)
     first: dict[str, Dataset] = {}
+    damaged: list[Path] = []
     with quiet():
         for path in paths:
-            header = read_header(path, _KEYWORDS)
-            if header is None:
-                continue
-            uid = _text(header, "SeriesInstanceUID")
-            if uid:
+            uid = ""
+            with suppress(BadStudyError):
+                header = read_header(path, _KEYWORDS)
+                if header is None or _is_directory(header):
+                    continue
+                uid = _text(header, "SeriesInstanceUID")
+            if uid and header is not None:
                 files[uid].append(path)
                 first.setdefault(uid, header)
-            elif _text(header.file_meta, "MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
-                _log.warning("%s: passed over, its DICOM header names no series; it may be cut off", path)
-    found = [
-        Series(
-            uid=uid,
-            study_uid=_text(first[uid], "StudyInstanceUID"),
-            patient=_text(first[uid], "PatientID"),
-            modality=_text(first[uid], "Modality"),
-            description=_text(first[uid], "SeriesDescription"),
-            files=tuple(sorted(members)),
+            else:
+                damaged.append(path)
+        found = [
+            Series(
+                uid=uid,
+                study_uid=_text(first[uid], "StudyInstanceUID"),
+                patient=_text(first[uid], "PatientID"),
+                modality=_text(first[uid], "Modality"),
+                description=_text(first[uid], "SeriesDescription"),
+                files=tuple(sorted(members)),
+            )
+            for uid, members in files.items()
+        ]
+    if damaged:
+        _log.warning(
+            "%d DICOM files are passed over, their headers cannot be read or name no series, e.g. %s",
+            len(damaged),
+            damaged[0],
         )
-        for uid, members in files.items()
-    ]
     return sorted(found, key=lambda series: (series.patient, series.study_uid, series.uid))
 
 
@@ -89,6 +101,11 @@ def _files(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if not name.startswith(".") and path.is_file():
                 yield path
+
+
+def _is_directory(header: FileDataset) -> bool:
+    """Whether a file is a DICOMDIR, the table of contents of a CD."""
+    return _text(header.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
 
 
 def _text(header: Dataset, keyword: str) -> str:

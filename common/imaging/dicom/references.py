@@ -15,18 +15,18 @@ _IMAGES = ("PerFrameFunctionalGroupsSequence", "ROIContourSequence")
 def referred_series(mask: Path, candidates: Sequence[Series]) -> Series | None:
     """The one series of ``candidates`` that a SEG or RTSTRUCT was drawn on; None if that cannot be told.
 
-    A mask names its series. One that does not is taken by the images that it names or, if it names none, by its frame
-    of reference within its study; where two series fit it is not guessed.
+    A mask names its series. For one that does not, the series is sought in its study by the images that it names or, if
+    it names none, by its frame of reference; where two series fit it is not guessed.
     """
     named = _values(mask, _SERIES, "SeriesInstanceUID")
+    study = _values(mask, ("StudyInstanceUID",), "StudyInstanceUID")
+    within = [series for series in candidates if series.study_uid in study]
     if named:
         fitting = [series for series in candidates if series.uid in named]
     elif images := referred_images(mask):
-        fitting = [one for one in candidates if any(_has(path, "SOPInstanceUID", images) for path in one.files)]
+        fitting = [series for series in within if any(_has(path, "SOPInstanceUID", images) for path in series.files)]
     else:
-        study = _values(mask, ("StudyInstanceUID",), "StudyInstanceUID")
         space = _values(mask, ("FrameOfReferenceUID",), "FrameOfReferenceUID")
-        within = [series for series in candidates if series.study_uid in study]
         fitting = [series for series in within if _has(series.files[0], "FrameOfReferenceUID", space)]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -45,8 +45,8 @@ def instance_uid(path: Path) -> str:
 def _values(path: Path, within: Sequence[str], keyword: str) -> frozenset[str]:
     """All values of ``keyword`` in a file's attributes ``within``, at any depth; none where it is damaged."""
     with quiet():
-        header = read_header(path, within)
         try:
+            header = read_header(path, within)
             return frozenset(_collect(header, keyword)) if header is not None else frozenset()
         except Exception:  # pydicom converts a sequence when it is asked for, and a damaged one fails in many ways.
             return frozenset()

@@ -66,9 +66,10 @@ def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Colle
 
 def _placed(name: str, segmentation: hd.seg.Segmentation, number: int, volume: DicomVolume, to_volume: Affine) -> Mask:
     """(Z, Y, X) one segment on the volume's grid."""
-    drawn = segmentation.get_volume(segment_numbers=[number], combine_segments=False, rtol=_UNEVEN).array[..., 0] >= 0.5
+    values = segmentation.get_volume(segment_numbers=[number], combine_segments=False, rtol=_UNEVEN).array[..., 0]
+    drawn = values >= 0.5 if values.dtype.kind == "f" else values != 0
     grid = _highdicom_affine(volume)
-    here = hd.Volume(drawn.astype(np.uint8), grid @ to_volume, "PATIENT")
+    here = hd.Volume(drawn.view(np.uint8), grid @ to_volume, "PATIENT")
     there = hd.VolumeGeometry(grid, volume.voxels.shape, "PATIENT")
     placed = np.ascontiguousarray(here.match_geometry(there).array)
     if 2 * np.count_nonzero(placed) < np.count_nonzero(drawn):

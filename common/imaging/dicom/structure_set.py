@@ -5,9 +5,9 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from skimage.draw import polygon
 
 from common.errors import BadStudyError
+from common.imaging.dicom.contour import filled
 from common.imaging.dicom.volume import DicomVolume
 
 Mask = npt.NDArray[np.bool_]
@@ -38,6 +38,7 @@ def structure_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Col
     """
     _check_frames_of_reference(name, dataset, volume)
     titles = structure_names(dataset)
+    slices, rows, columns = volume.voxels.shape
     to_index = np.linalg.inv(volume.affine)
     masks: dict[str, Mask] = {}
     for structure in dataset.get("ROIContourSequence") or ():
@@ -45,14 +46,14 @@ def structure_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Col
         contours = structure.get("ContourSequence") or ()
         if title not in names:
             continue
-        mask = np.zeros(volume.voxels.shape, np.bool_)
+        mask = np.zeros((slices, rows, columns), np.bool_)
         for contour in contours:
             if contour.get("ContourGeometricType") not in _CLOSED:
                 raise BadStudyError(f"{name}: {title} has contours that are not closed")
             points = np.array(contour.ContourData, np.float64).reshape(-1, 3)
             points = points @ to_index[:3, :3].T + to_index[:3, 3]
             z = _slice(name, title, contour, points[:, 2], volume)
-            mask[z][polygon(points[:, 1], points[:, 0], mask.shape[1:])] ^= True
+            mask[z] ^= filled(points[:, :2], (rows, columns))
         if len(contours) and not mask.any():
             raise BadStudyError(f"{name}: the contours of {title} enclose no pixel of the images")
         masks[title] = mask | masks[title] if title in masks else mask
@@ -61,7 +62,7 @@ def structure_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Col
 
 def _slice(name: str, title: str, contour: Dataset, heights: npt.NDArray[np.float64], volume: DicomVolume) -> int:
     """The slice on which a contour lies, from the heights of its points in slices."""
-    if not np.isfinite(heights).all():
+    if len(heights) == 0 or not np.isfinite(heights).all():
         raise BadStudyError(f"{name}: a contour of {title} has points that are no numbers")
     z = round(float(heights.mean()))
     if np.abs(heights - z).max() > _OFF_PLANE:

@@ -1,7 +1,7 @@
 """One DICOM series becomes one volume, with its place in the patient."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from common.imaging.dicom.pixels import check_format, write_units
 from common.imaging.dicom.stacking import Stack, stack
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+Referred = Collection[str] | Callable[[], Collection[str]]
 
 _SMALLEST_SIDE = 16
 
@@ -72,14 +73,15 @@ class DicomVolume:
         return np.asarray(ornt_transform(io_orientation(ras), axcodes2ornt(("L", "P", "S"))))
 
 
-def load_volume(files: Sequence[Path], *, referred: Collection[str] = ()) -> DicomVolume:
+def load_volume(files: Sequence[Path], *, referred: Referred = ()) -> DicomVolume:
     """The volume that one series' files hold, whatever their names, order and instance numbers.
 
     Scout views are left out, and a file that is there twice counts once. Of several acquisitions that form no volume
     together, the one is taken that a mask refers to, or else the largest if it alone forms one.
 
     Args:
-        referred: SOPInstanceUIDs to which a mask refers, if there is one.
+        referred: SOPInstanceUIDs to which a mask refers, or a function that gives them: it is called only where there
+            are several acquisitions.
 
     Raises:
         BadStudyError: the reason is any of the pitfalls that ``stacking`` and ``pixels`` name, a file that cannot be
@@ -95,7 +97,7 @@ def load_volume(files: Sequence[Path], *, referred: Collection[str] = ()) -> Dic
             raise BadStudyError(f"the series of {first}: a header cannot be understood") from error
 
 
-def _load(files: Sequence[Path], referred: Collection[str]) -> DicomVolume:
+def _load(files: Sequence[Path], referred: Referred) -> DicomVolume:
     frames = _frames(files)
     chosen = _one_acquisition(frames, referred)
     dataset = chosen.frames[0].dataset
@@ -106,7 +108,9 @@ def _load(files: Sequence[Path], referred: Collection[str]) -> DicomVolume:
         write_units(frame, out)
         if "PerFrameFunctionalGroupsSequence" not in frame.dataset:
             frame.dataset.pop("PixelData", None)  # Decoded; the memory is needed for the others.
-            identifying.update(identifying_fields(frame.dataset))
+    # The frames of one file share its header.
+    for header in {id(frame.dataset): frame.dataset for frame in chosen.frames}.values():
+        identifying.update(identifying_fields(header))
     if voxels.min() == voxels.max():
         raise BadStudyError("image is empty, every voxel has the same value")
     return DicomVolume(
@@ -182,7 +186,7 @@ def _check_same(first: tuple[str, Dataset], second: tuple[str, Dataset]) -> None
         raise BadStudyError(f"{first[0]} and {second[0]} have one SOPInstanceUID, but are two different slices")
 
 
-def _one_acquisition(frames: Sequence[Frame], referred: Collection[str]) -> Stack:
+def _one_acquisition(frames: Sequence[Frame], referred: Referred) -> Stack:
     """All slices as one volume or, if they form none, those of the acquisition that is meant."""
     parts: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
@@ -193,7 +197,8 @@ def _one_acquisition(frames: Sequence[Frame], referred: Collection[str]) -> Stac
         if len(parts) < 2:
             raise
         reason = error.reason
-    meant = [part for part in parts.values() if any(frame.sop_uid in referred for frame in part)]
+    outlined = referred() if callable(referred) else referred
+    meant = [part for part in parts.values() if any(frame.sop_uid in outlined for frame in part)]
     if meant:
         return stack([frame for part in meant for frame in part])
     volumes = []

@@ -66,7 +66,10 @@ def read_study(
         BadStudyError: there is not exactly one image series, it forms no volume, the outlines do not fit it, or none
             of them is the tumour or the organ.
     """
-    found = index_files(location.files) if location.files else index_folder(location.path)
+    try:
+        found = index_files(location.files) if location.files else index_folder(location.path)
+    except PermissionError as error:
+        raise BadStudyError(f"{Path(error.filename).name}: not allowed to read") from error
     outlines = [path for _, path in distinct_files(series for series in found if series.modality in MASK_MODALITIES)]
     images = [series for series in found if series.modality not in MASK_MODALITIES]
     if mask_required and not outlines:
@@ -74,8 +77,9 @@ def read_study(
     if len(images) != 1:
         named = outlines[0].name if outlines else "the study"
         raise BadStudyError(f"{named}: the series that it was drawn on is not here, or it does not say which one")
-    referred = frozenset[str]().union(*(referred_images(path) for path in outlines))
-    volume = load_volume(images[0].files, referred=referred)
+    volume = load_volume(
+        images[0].files, referred=lambda: frozenset[str]().union(*(referred_images(path) for path in outlines))
+    )
     if (volume.modality == "CT") != (contrast == "ct"):
         raise BadStudyError(f"modality is {volume.modality}, but the contrast asked for is {contrast}")
     masks = [load_masks(path, volume, (*tumour, *inside)) for path in outlines]

@@ -41,7 +41,9 @@ def lungs(image: Volume, body: Mask, spacing: Spacing, lesions: Labels) -> Label
     grid = tuple(mm * step for mm, step in zip(spacing, steps, strict=True))
     coarse = F.avg_pool3d(torch.from_numpy(image)[None, None], steps, ceil_mode=True)[0, 0].numpy()
     inside = body[tuple(slice(None, None, step) for step in steps)]
-    found = large_parts(_without_gas((coarse < LUNG_HU) & inside, coarse))
+    # Blur makes the skin look like lung.
+    below_skin = ndimage.binary_erosion(inside, IN_PLANE, iterations=2, border_value=1)
+    found = large_parts(_without_gas((coarse < LUNG_HU) & below_skin, coarse))
     if found.sum() < _SMALLEST_SHARE * max(1, inside.sum()):
         raise BadStudyError("no lungs can be seen in the image")
     box = bounding_box(found)

@@ -93,12 +93,13 @@ def _slice(plane: npt.NDArray[np.int16], index: int, count: int, header: SeriesH
     image.ReferringPhysicianName = ""
     image.SeriesDescription = header.description
     image.ManufacturerModelName = "oncofed demo cohort"
-    image.PatientName = header.patient
+    # The caret says that there is one name component on purpose.
+    image.PatientName = f"{header.patient}^"
     image.PatientID = header.patient
     image.PatientBirthDate = ""
     image.PatientSex = ""
     image.PatientIdentityRemoved = "YES"
-    image.DeidentificationMethod = "deformed template anatomy, drawn lesions: there is no such patient"
+    image.DeidentificationMethod = "deformed anatomy and drawn lesions: no such patient exists"
     image.BodyPartExamined = header.body_part
     if header.contrast_agent:
         image.ContrastBolusAgent = header.contrast_agent

@@ -74,6 +74,8 @@ def run_pip(arguments: Sequence[str], requirements: Path, folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=folder)
     except subprocess.TimeoutExpired as error:
         raise unavailable(f"pip did not finish within {TIMEOUT} seconds") from error
+    except OSError as error:
+        raise unavailable(f"pip cannot be started ({error.strerror})") from error
     if done.returncode:
         raise unavailable(_last_words(done.stderr))
 

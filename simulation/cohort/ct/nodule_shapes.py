@@ -239,7 +239,7 @@ def _signed(mask: npt.NDArray[np.bool_], spacing: npt.NDArray[np.float64]) -> np
     outside = distance_transform_edt(~mask, sampling=spacing)
     inside = distance_transform_edt(mask, sampling=spacing)
     # Both are measured between the middles of samples; the surface lies half way.
-    return np.where(mask, spacing[-1] / 2 - inside, outside - spacing[-1] / 2).astype(np.float32)
+    return np.asarray(np.where(mask, spacing[-1] / 2 - inside, outside - spacing[-1] / 2), np.float32)
 
 
 def _centred(stored: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:

@@ -44,9 +44,9 @@ class CtScanner:
 
 LUNG_SCANNERS: Mapping[str, CtScanner] = {
     "a": CtScanner((300, 335), 3.0, 14, 0.7, 0.0, 1.00, 0, 0.35, True, "STANDARD"),
-    "b": CtScanner((310, 345), 2.5, 22, 0.5, 0.5, 1.02, 4, 0.55, False, "B45f"),
+    "b": CtScanner((310, 345), 2.5, 22, 0.5, 0.25, 1.02, 4, 0.55, False, "B45f"),
     "c": CtScanner((305, 340), 3.0, 18, 0.9, 0.0, 0.98, -4, 0.15, False, "FC10"),
-    "external": CtScanner((325, 360), 2.5, 34, 0.4, 0.6, 1.05, 12, 0.0, False, "B60f"),
+    "external": CtScanner((325, 360), 2.5, 34, 0.4, 0.4, 1.05, 12, 0.0, False, "B60f"),
     "reference": CtScanner((300, 340), 3.0, 17, 0.7, 0.1, 1.00, 0, 0.35, True, "STANDARD"),
 }
 """Scanners of the demo's lung sites; the external one takes low-dose scans with a sharp kernel."""

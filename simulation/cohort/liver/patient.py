@@ -188,7 +188,8 @@ def _masses(rng: np.random.Generator, grid: Grid, depth: Array) -> list[Mass]:
     for _ in range(_MOST_DRAWS):
         # The first is the largest; the others are its daughters.
         largest = min(RADII[1], 0.5 * thickness) if not masses else max(RADII[0] + 1, 0.6 * masses[0].radius)
-        radius = float(rng.uniform(RADII[0], max(RADII[0] + 1, largest)))
+        smallest = RADII[0] if masses else min(RADII[0] + 3, largest - 1)
+        radius = float(rng.uniform(smallest, max(smallest + 1, largest)))
         seats = _seats(grid, depth, min(0.45 * radius, 8.0) if rng.random() < 0.4 else min(radius, 18.0))
         if not len(seats):
             continue

@@ -91,6 +91,12 @@ def segmentation(name: str, images: Sequence[Dataset], masks: dict[str, npt.NDAr
         series_description="Segmentation",
         omit_empty_frames=True,
     )
+    made.InstanceCreationDate = made.ContentDate = images[0].ContentDate
+    made.InstanceCreationTime = made.ContentTime = images[0].ContentTime
+    del made.ContributingEquipmentSequence
+    organization = make_uid(name, "segmentation", "dimensions")
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = images[0].DeidentificationMethod
     return made

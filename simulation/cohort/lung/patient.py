@@ -163,13 +163,16 @@ def _agreed(rng: np.random.Generator, shapes: tuple[NoduleShape, ...], grid: Gri
     low, high = float(grid.z[0]), float(grid.z[-1])
     largest = min(WIDTHS[1], max(WIDTHS[0] + 2, 0.55 * (high - low)))
     choices = [s for s in shapes if len(s.ratings) >= AGREED and WIDTHS[0] <= s.width <= largest]
+    # Readers found few large nodules benign; here benign, undecided and malignant ones are equally frequent.
+    verdicts = np.array([np.sign(shape.rating("malignancy") - 3) for shape in choices])
+    weights = 1 / np.array([(verdicts == verdict).sum() for verdict in verdicts])
     wanted = rng.choice(list(COUNTS), p=list(COUNTS.values()))
     nodules: list[Nodule] = []
     shown = np.zeros(len(grid.z), bool)
     for _ in range(_MOST_DRAWS):
         # Small nodules are far more frequent than large ones; here every size has its share.
         size = rng.uniform(WIDTHS[0], largest)
-        drawn = [choices[k] for k in rng.integers(len(choices), size=12)]
+        drawn = [choices[k] for k in rng.choice(len(choices), 12, p=weights / weights.sum())]
         shape = min(drawn, key=lambda candidate: abs(candidate.width - size))
         place = _seat(rng, grid, depth, shape.width / 2)
         if place is None or any(_near(place, shape, other) for other in nodules):

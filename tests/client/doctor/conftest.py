@@ -47,13 +47,22 @@ class Hospital:
         return {str(file) for file in found if file.parts[0] not in ("data", "cache")}
 
 
+@pytest.fixture(scope="session")
+def new_hospital() -> Callable[[Path], Hospital]:
+    """``new_hospital(folder)``: eight patients, six of them with a tumour."""
+
+    def make(folder: Path) -> Hospital:
+        made = Hospital(folder)
+        write_site(made.data, 8, seed=3)
+        made.settings()
+        return made
+
+    return make
+
+
 @pytest.fixture
-def hospital(tmp_path: Path) -> Hospital:
-    """Eight patients, six of them with a tumour."""
-    made = Hospital(tmp_path / "hospital")
-    write_site(made.data, 8, seed=3)
-    made.settings()
-    return made
+def hospital(tmp_path: Path, new_hospital: Callable[[Path], Hospital]) -> Hospital:
+    return new_hospital(tmp_path / "hospital")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from dicom_files import body, ct_series, segmentation, write
 from PIL import Image
 from tiny import TINY
 
+from client.doctor.command import doctor
 from client.doctor.examination import Examination
 from common.config import compose, to_yaml
 
@@ -58,7 +59,8 @@ def write_liver(folder: Path, patients: int, *, identifying: tuple[int, ...] = (
         write([segmentation(slices, {"Liver": liver, "Mass": mass} if mass.any() else {"Liver": liver})], study / "seg")
 
 
-def test_a_fit_site_is_told_so_in_the_first_sentence(hospital: Any, client: Callable[..., Any]) -> None:
+def test_a_fit_site_is_told_so_with_the_findings_of_its_data(hospital: Any, client: Callable[..., Any]) -> None:
+    before = {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in hospital.data.rglob("*") if f.is_file()}
     said = client("doctor", hospital.site)
     assert said.code == 0, said.err
     sentence = (
@@ -71,10 +73,6 @@ def test_a_fit_site_is_told_so_in_the_first_sentence(hospital: Any, client: Call
     assert f"<p><b>{sentence}</b></p>" in page.read_text()
     assert "It stays in this hospital" in page.read_text()
     assert hospital.files() == {"site.yaml", "doctor/index.html", "doctor/doctor.json"}
-
-
-def test_the_findings_are_those_of_the_data(hospital: Any, client: Callable[..., Any]) -> None:
-    client("doctor", hospital.site)
     examination = found(hospital)
     assert (examination.patients, examination.usable_patients, examination.slices) == (8, 8, 80)
     assert sum(part.patients for part in examination.parts.values()) == 8
@@ -93,6 +91,7 @@ def test_the_findings_are_those_of_the_data(hospital: Any, client: Callable[...,
     assert examination.machine is not None
     assert examination.machine.cache_bytes > 8 * 10 * 32 * 32 * 4
     assert examination.tasks == ["gan", "classifier", "evaluate"]
+    assert {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in hospital.data.rglob("*") if f.is_file()} == before
 
 
 def test_json_is_all_that_standard_output_gets(hospital: Any, client: Callable[..., Any]) -> None:
@@ -110,16 +109,10 @@ def test_the_page_goes_where_it_is_told(hospital: Any, client: Callable[..., Any
     assert hospital.files() == {"site.yaml"}
 
 
-def test_nothing_of_the_hospitals_data_is_touched(hospital: Any, client: Callable[..., Any]) -> None:
-    def state() -> dict[Path, tuple[int, bytes]]:
-        return {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in hospital.data.rglob("*") if f.is_file()}
-
-    before = state()
-    client("doctor", hospital.site)
-    assert state() == before
-
-
-def test_bad_studies_copies_and_lookalikes_are_found(hospital: Any, client: Callable[..., Any]) -> None:
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory, new_hospital: Callable[[Path], Any]) -> Any:
+    """A hospital with damaged studies, copies and a study that is twenty times as bright, already examined."""
+    hospital = new_hospital(tmp_path_factory.mktemp("troubled"))
     damage(hospital, "case-3-05")
     damage(hospital, "case-3-06")
     copy_case(hospital, "case-3-00", "another")
@@ -129,9 +122,12 @@ def test_bad_studies_copies_and_lookalikes_are_found(hospital: Any, client: Call
     header = image.header.copy()
     header["descrip"] = b"Jane Doe"
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj).astype(np.int16) * 20, image.affine, header), bright)
-    said = client("doctor", hospital.site)
-    assert said.code == 0
-    examination = found(hospital)
+    doctor(hospital.site, TINY, None, None, as_json_only=False)
+    return hospital
+
+
+def test_bad_studies_copies_and_lookalikes_are_found(troubled: Any) -> None:
+    examination = found(troubled)
     (reason,) = examination.quarantine
     assert reason.reason == "cannot be read, the file is damaged or incomplete"
     assert [study.patient for study in reason.studies] == ["case-3-05", "case-3-06"]
@@ -143,10 +139,23 @@ def test_bad_studies_copies_and_lookalikes_are_found(hospital: Any, client: Call
     (outlier,) = examination.outliers
     assert outlier.patient == "case-3-04"
     assert examination.to_review == {"NIfTI descrip": 1}
-    page = (hospital.folder / "doctor" / "index.html").read_text()
+    page = (troubled.folder / "doctor" / "index.html").read_text()
     for text in ("case-3-05, case-3-06", "another and case-3-00", "NIfTI descrip", "brightness of flair"):
         assert text in page
-    assert "Jane Doe" not in page + said.out + (hospital.folder / "doctor" / "doctor.json").read_text()
+    assert "Jane Doe" not in page + (troubled.folder / "doctor" / "doctor.json").read_text()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_page_opens_offline_and_never_scrolls_sideways(
+    troubled: Any, measure: Callable[[Path, int], Any], width: int
+) -> None:
+    page = measure(troubled.folder / "doctor" / "index.html", width)
+    assert page.title == "Doctor: hospital1"
+    assert page.content <= width, page.wide
+    assert page.wide == []
+    assert page.fetched == []
+    assert page.images == 8
+    assert page.broken == 0
 
 
 def test_a_site_whose_headers_identify_is_refused_or_goes_on_without_them(
@@ -260,19 +269,3 @@ def test_a_wrong_option_starts_nothing(
     assert said.code == 2
     assert text in said.err
     assert hospital.files() == {"site.yaml"}
-
-
-@pytest.mark.parametrize("width", [400, 1280])
-def test_the_page_opens_offline_and_never_scrolls_sideways(
-    hospital: Any, client: Callable[..., Any], measure: Callable[[Path, int], Any], width: int
-) -> None:
-    damage(hospital, "case-3-05")
-    copy_case(hospital, "case-3-00", "another")
-    client("doctor", hospital.site)
-    page = measure(hospital.folder / "doctor" / "index.html", width)
-    assert page.title == "Doctor: hospital1"
-    assert page.content <= width, page.wide
-    assert page.wide == []
-    assert page.fetched == []
-    assert page.images == 8
-    assert page.broken == 0

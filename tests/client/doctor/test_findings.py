@@ -8,6 +8,7 @@ import pytest
 from client.doctor.findings import duplicates, outliers, study_rows
 from common.imaging.cache import PreparedPatient
 from common.imaging.facts import StudyFacts
+from common.imaging.patient import Lesion
 
 CT = {"ct": (-1000.0, -990.0, -800.0, 30.0, 60.0, 200.0, 900.0)}
 MR = {"t1": (0.0, 0.0, 10.0, 200.0, 300.0, 500.0, 900.0)}
@@ -55,6 +56,12 @@ def test_a_site_like_itself_has_no_outlier():
             "24 HU",
             "-1000 HU (air)",
         ),
+        (
+            {"intensities": {"ct": (-1000.0, 0, 0, 30.0, 0, 3069.0, 0)}},
+            "99th percentile; is the rescale slope right?",
+            "3069 HU",
+            "below 1000 HU",
+        ),
     ],
 )
 def test_a_study_far_from_the_median_is_an_outlier(odd, what, value, usually):
@@ -76,6 +83,20 @@ def test_mri_is_compared_by_factors():
 
 def test_among_three_studies_nothing_is_usual():
     assert outliers(study_rows([*usual(2), patient("odd", study("odd", spacing=(9.0, 0.8, 0.8)))])) == []
+
+
+def test_hounsfield_units_that_cannot_be_right_are_told_of_a_single_study():
+    (found,) = outliers(study_rows([patient("raw", study("raw", intensities={"ct": (0.0, 0, 0, 1030.0, 0, 0, 0)}))]))
+    assert found.value == "0 HU"
+
+
+def test_what_is_known_of_lesions_is_told():
+    lesions = (Lesion((1, 2, 3), 80.0, readers=4, malignancy=4.5), Lesion((1, 2, 3), 8.0, readers=3))
+    (row,) = study_rows([patient("p", study("p", lesions=lesions))])
+    assert [(lesion.readers, lesion.malignancy, lesion.malignant) for lesion in row.lesions] == [
+        (4, 4.5, True),
+        (3, None, None),
+    ]
 
 
 def test_an_unknown_spacing_is_no_outlier():

@@ -33,6 +33,18 @@ def fabricated_arm(mean: float) -> dict[str, Any]:
     ).model_dump()
 
 
+def fabricated_steps(size: int = 64) -> dict[str, np.ndarray[Any, Any]]:
+    """Two steps on a ramp."""
+    ramp = np.tile(np.linspace(0, 1, size), (size, 1)).astype(np.float16)
+    return {
+        "patient": np.array("case-0001"),
+        "name": np.array(["window", "contrast stretch"]),
+        "does": np.array(["-1000 to 400 HU become 0 to 1", "percentiles 1 and 99 become 0 and 1"]),
+        "before": np.stack([ramp, ramp]),
+        "after": np.stack([ramp, ramp.T]),
+    }
+
+
 def fabricated_gallery(count: int = 6, size: int = 64) -> dict[str, np.ndarray[Any, Any]]:
     """Ellipses, with a brighter blob where a lesion is meant."""
     random = np.random.default_rng(3)
@@ -145,6 +157,8 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
                 writer.writerows(rows)
         if "gallery.npz" not in without:
             np.savez_compressed(folder / "gallery.npz", allow_pickle=False, **fabricated_gallery())
+        if "steps.npz" not in without:
+            np.savez_compressed(folder / "steps.npz", allow_pickle=False, **fabricated_steps())
         return site
 
     return write

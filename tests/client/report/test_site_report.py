@@ -38,7 +38,7 @@ def test_the_page_shows_data_quarantine_arms_and_mistakes(write_site: Write) -> 
         "demo cohort",
     ):
         assert said in page
-    assert page.count("<img ") == 36
+    assert page.count("<img ") == 40
     assert page.count('class="outline"') == 24
     assert page.count('class="confusion"') == 10
 
@@ -107,7 +107,7 @@ def test_kinds_that_a_gallery_lacks_are_named(write_site: Write) -> None:
     site = write_site()
     np.savez(site / "results" / "gallery.npz", real_tumour=np.zeros((2, 32, 32)), blob=np.zeros((1, 32, 32)))
     page = build_site_report(site).read_text()
-    assert page.count("<img ") == 3
+    assert page.count("<img ") == 3 + 4  # beside the four of the preprocessing steps
     assert "Not in this gallery: synthetic (slices with a tumour), copy-paste" in page
 
 
@@ -134,3 +134,9 @@ def test_names_from_the_data_are_text_and_never_markup(write_site: Write) -> Non
     page = build_site_report(write_site(summary=summary)).read_text()
     assert "<script" not in page
     assert page.count(html.escape(hostile)) >= 4
+
+
+def test_each_step_of_preprocessing_is_shown_before_and_after(write_site: Write) -> None:
+    page = html.unescape(build_site_report(write_site()).read_text())
+    assert "Contrast stretch: percentiles 1 and 99 become 0 and 1" in page
+    assert page.count("A slice before the step") == page.count("A slice after the step") == 2

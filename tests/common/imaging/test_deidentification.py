@@ -1,9 +1,14 @@
 """Each rule with a header made for it, then the headers of whole archives."""
 
+import logging
+import warnings
+from io import BytesIO
 from pathlib import Path
+from random import Random
 
 import pydicom
 import pytest
+from dicom_files import body, ct_series, enhanced, write
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2023
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -12,6 +17,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from common.imaging.deidentification import fields_to_review, identifying_fields
+from common.imaging.dicom.volume import load_volume
 
 SHIPPED = sorted((Path(pydicom.__file__).parent / "data" / "test_files").rglob("*.dcm"))
 LIDC_METHOD = "DCM:113100/113105/113107/113108/113109/113111"
@@ -292,6 +298,9 @@ def test_private_attributes_count_unless_they_are_declared_safe_or_written_by_th
     orphan = header()
     orphan.add_new(Tag(0x0009, 0x1027), "LO", "Jane Doe")
     assert identifying_fields(orphan) == ("private tags",)
+    nested = header()
+    nested.private_block(0x0009, "GEMS_IDEN_01", create=True).add_new(0x27, "SQ", Sequence([orphan]))
+    assert identifying_fields(nested) == ("private tags",)
 
 
 @pytest.mark.parametrize(
@@ -373,6 +382,36 @@ def test_every_file_that_pydicom_ships_is_examined_without_a_failure(path):
         pytest.skip("pydicom itself cannot read it")
     assert isinstance(identifying_fields(dataset), tuple)
     assert not set(identifying_fields(dataset)) & set(fields_to_review(dataset))
+
+
+def test_mutated_files_are_examined_without_a_failure():
+    random, examined = Random(1), 0
+    logging.disable(logging.CRITICAL)  # pydicom logs at length what it makes of them
+    try:
+        for _ in range(300):
+            content = bytearray(random.choice(SHIPPED).read_bytes()[:4000])
+            for _ in range(random.choice((1, 5, 30, 200))):
+                content[random.randrange(132, len(content))] = random.randrange(256)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    dataset = pydicom.dcmread(BytesIO(bytes(content)), stop_before_pixels=True, force=True)
+                except Exception:  # pydicom itself cannot read it
+                    continue
+            identifying_fields(dataset)
+            examined += 1
+    finally:
+        logging.disable(logging.NOTSET)
+    assert examined > 200
+
+
+def test_a_multi_frame_file_is_examined_like_a_series(tmp_path):
+    slices = ct_series(body(), patient="HCC_001")
+    for dataset in slices:
+        dataset.PatientName, dataset.PatientAddress = "DOE^JANE", "1 Main Street"
+    expected = ("PatientAddress", "PatientName")
+    assert load_volume(write(slices, tmp_path / "series")).identifying == expected
+    assert load_volume(write([enhanced(slices)], tmp_path / "frames")).identifying == expected
 
 
 def test_every_text_of_an_older_edition_of_the_table_is_told_of_a_header_without_a_statement():

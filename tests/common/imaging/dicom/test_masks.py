@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from common.errors import BadStudyError
+from common.imaging.dicom.contour import filled
 from common.imaging.dicom.masks import Masks, load_masks
 from common.imaging.dicom.volume import DicomVolume, load_volume
 
@@ -225,6 +226,25 @@ def test_a_contour_within_a_contour_is_a_hole_and_one_beside_it_is_not(tmp_path:
     _, masks = outlined(slices, outline, tmp_path, "gtv")
     expected = (inside(OUTER) & ~inside(INNER)) | inside(core) | inside(apart)
     np.testing.assert_array_equal(masks.by_name["gtv"][2], expected)
+
+
+def test_a_ragged_contour_that_crosses_itself_and_the_border_is_filled_as_matplotlib_fills_it() -> None:
+    rng = np.random.default_rng(3)
+    for count in (3, 10, 60):
+        points = rng.uniform(-10, 45, (count, 2))
+        y, x = np.indices(SHAPE[1:])
+        windings = np.zeros(SHAPE[1:], bool)
+        for corner, following in zip(points, np.roll(points, -1, axis=0), strict=True):
+            # Even-odd: a pixel lies inside an odd number of the triangles that a fixed point forms with the edges.
+            triangle = Outline(np.array([points[0], corner, following]))
+            windings ^= triangle.contains_points(np.stack([x.ravel(), y.ravel()], 1)).reshape(SHAPE[1:])
+        np.testing.assert_array_equal(filled(points, (32, 40)), windings)
+
+
+def test_a_contour_that_fills_memory_is_refused() -> None:
+    zigzag = np.tile([(0.0, -1.0), (5.0, 600.0)], (40_000, 1))
+    with pytest.raises(ValueError, match="too often"):
+        filled(zigzag, (512, 512))
 
 
 def test_a_keyhole_leaves_its_hole_out(tmp_path: Path) -> None:

@@ -156,6 +156,15 @@ def test_compressed_slices_equal_plain_ones(tmp_path: Path, syntax: str) -> None
     np.testing.assert_array_equal(volume.voxels, plain.voxels)
 
 
+def test_files_without_preamble_and_meta_group_are_read(tmp_path: Path) -> None:
+    hu = body()
+    files = write(ct_series(hu), tmp_path)
+    for path in files:
+        stored = path.read_bytes()
+        path.write_bytes(stored[stored.index(b"\x08\x00\x08\x00CS") :])
+    np.testing.assert_array_equal(load_volume(files).voxels, hu)
+
+
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), SAGITTAL])
 def test_an_enhanced_multi_frame_file_equals_its_slices_and_highdicoms_volume(
     tmp_path: Path, orientation: tuple[float, ...]
@@ -172,6 +181,15 @@ def test_an_enhanced_multi_frame_file_equals_its_slices_and_highdicoms_volume(
     np.testing.assert_allclose(theirs.match_geometry(ours).array, np.asarray(plain.voxels), atol=1e-3)
     assert len(set(volume.sop_uids)) == 1
     assert len(volume.sop_uids) == 8
+
+
+def test_what_identifies_the_person_is_told_for_every_kind_of_file(tmp_path: Path) -> None:
+    slices = ct_series(body())
+    slices[5].PatientTelephoneNumbers = "0123 456789"
+    converted = enhanced(slices)
+    converted.PatientTelephoneNumbers = "0123 456789"
+    for name, datasets in (("plain", slices), ("enhanced", [converted])):
+        assert "PatientTelephoneNumbers" in load_volume(write(datasets, tmp_path / name)).identifying
 
 
 def test_a_compressed_multi_frame_file_equals_its_slices(tmp_path: Path) -> None:

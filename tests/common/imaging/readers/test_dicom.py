@@ -96,6 +96,18 @@ def test_an_outline_of_a_series_that_is_not_there_says_so(tmp_path: Path) -> Non
         reader().read(astray)
 
 
+def test_a_file_that_may_not_be_read_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(ct_series(body(SHAPE)), tmp_path)
+    [location] = reader().find(tmp_path)
+
+    def forbid(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", forbid)
+    with pytest.raises(BadStudyError, match=r"000\.dcm: not allowed to read"):
+        reader().read(location)
+
+
 def test_an_mr_series_is_chosen_by_its_description(tmp_path: Path) -> None:
     values = np.abs(body(SHAPE))
     flair = ct_series(values, modality="MR", description="Ax FLAIR")
