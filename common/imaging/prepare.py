@@ -234,6 +234,8 @@ def _prepare_patient(
 
 def _joined(name: str, studies: list[PatientSlices]) -> PatientSlices:
     """The slices of several studies of one patient, one after another."""
+    if len(studies) == 1:
+        return studies[0]
     stated = None
     if any(study.tumour_slices is not None for study in studies):
         stated = np.concatenate(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 from scipy.ndimage import label
 
@@ -78,7 +79,7 @@ def contact_sheet(folders: CohortFolders, path: Path, patients: int = 4) -> Path
     Args:
         folders: what ``build_cohort`` returned.
         path: of the picture; its folder is made if missing.
-        patients: patients in a row.
+        patients: most patients in a row.
 
     Returns:
         ``path``.
@@ -93,7 +94,7 @@ def contact_sheet(folders: CohortFolders, path: Path, patients: int = 4) -> Path
     for name, organ, folder in groups:
         with_tumour, without = _pick(folder, organ, patients)
         rows += [(f"{name}\n{which}", tiles) for which, tiles in (("tumour", with_tumour), ("none", without)) if tiles]
-    figure = _figure(rows, patients)
+    figure = _figure(rows)
     for resolution in _RESOLUTIONS:
         content = _png(figure, resolution)
         if len(content) <= LARGEST_FILE:
@@ -154,11 +155,11 @@ def _shown(lesion: npt.NDArray[np.bool_], pixel: float, zoom: float | None) -> t
     return slice(top, top + side), slice(left, left + side)
 
 
-def _figure(rows: list[tuple[str, list[_Tile]]], patients: int) -> Figure:
+def _figure(rows: list[tuple[str, list[_Tile]]]) -> Figure:
     views = len(next(iter(VIEWS.values())))
-    columns = patients * views
-    figure = Figure(figsize=(1.35 * columns + 0.6, 1.45 * len(rows) + 0.1), facecolor="black", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[union-attr]
+    columns = views * max(len(tiles) for _, tiles in rows)
+    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    figure = Figure(figsize=(1.35 * columns + 0.6, 1.45 * len(rows) + 0.1), facecolor="black", layout=layout)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (words, tiles) in zip(axes, rows, strict=True):
         for axis in line:

@@ -74,10 +74,22 @@ def solid(mask: Mask) -> Mask:
 
 
 def large_parts(mask: Mask) -> Mask:
-    """The connected parts of a (Z, Y, X) mask with at least a tenth of the voxels of the largest."""
-    parts, count = ndimage.label(mask)
-    step = 1 if mask.size < _MANY_VOXELS else 2  # A share of many voxels is known from every fourth of them.
-    sizes = np.bincount(parts[:, ::step, ::step].ravel(), minlength=count + 1)
+    """The connected parts of a (Z, Y, X) mask with at least a tenth of the voxels of the largest.
+
+    In a large volume, parts that come as close as a voxel in the plane count as connected.
+    """
+    if mask.size < _MANY_VOXELS:
+        return _large_parts(mask)
+    # Four pixels become one: a quarter of the work.
+    even = np.pad(mask, ((0, 0), (0, mask.shape[1] % 2), (0, mask.shape[2] % 2)))
+    coarse = even[:, ::2, ::2] | even[:, 1::2, ::2] | even[:, ::2, 1::2] | even[:, 1::2, 1::2]
+    kept = _large_parts(coarse).repeat(2, axis=1).repeat(2, axis=2)
+    return np.asarray(mask & kept[:, : mask.shape[1], : mask.shape[2]])
+
+
+def _large_parts(mask: Mask) -> Mask:
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     return np.asarray(((sizes >= 0.1 * sizes.max()) & (sizes > 0))[parts])
 

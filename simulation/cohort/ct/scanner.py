@@ -53,7 +53,7 @@ LUNG_SCANNERS: Mapping[str, CtScanner] = {
 
 LIVER_SCANNERS: Mapping[str, CtScanner] = {
     "a": CtScanner((350, 385), 2.5, 8, 0.9, 0.0, 1.00, 0, 1.0, True, "STANDARD"),
-    "b": CtScanner((355, 395), 2.5, 11, 0.7, 0.2, 1.03, 3, 1.0, False, "B31f"),
+    "b": CtScanner((355, 395), 2.5, 10, 0.7, 0.2, 1.03, 3, 1.0, False, "B31f"),
     "c": CtScanner((350, 390), 3.0, 9, 1.1, 0.0, 0.97, -3, 1.0, True, "STANDARD"),
     "external": CtScanner((375, 410), 3.0, 15, 0.6, 0.3, 1.08, 6, 1.0, False, "FC08"),
     "reference": CtScanner((350, 390), 2.5, 9, 0.9, 0.0, 1.00, 0, 1.0, True, "STANDARD"),

@@ -23,8 +23,8 @@ class Kind(StrEnum):
 
 _CONTRAST = {
     Kind.HYPERVASCULAR: {"AP": (42.0, 75.0), "PVP": (-45.0, -22.0)},
-    Kind.MODERATE: {"AP": (20.0, 38.0), "PVP": (-36.0, -18.0)},
-    Kind.HYPOVASCULAR: {"AP": (-22.0, -8.0), "PVP": (-45.0, -28.0)},
+    Kind.MODERATE: {"AP": (25.0, 42.0), "PVP": (-38.0, -22.0)},
+    Kind.HYPOVASCULAR: {"AP": (-30.0, -16.0), "PVP": (-45.0, -28.0)},
 }
 """HU of living tumour beside the liver in each phase."""
 
@@ -59,7 +59,7 @@ class Mass:
         self._axes = axes / np.prod(axes) ** (1 / 3)
         self._lobulation = float(rng.uniform(0.05, 0.16))
         self._edge = float(rng.uniform(0.9, 2.2))
-        self.kind = rng.choice(list(Kind), p=[_SHARES[kind] for kind in Kind])
+        self.kind = list(Kind)[rng.choice(len(Kind), p=[_SHARES[kind] for kind in Kind])]
         self._contrast = {phase: float(rng.uniform(*_CONTRAST[self.kind][phase])) for phase in PHASES}
         large = radius > 13
         self._mosaic = float(rng.uniform(7, 18) if large else rng.uniform(2, 7))

@@ -97,7 +97,7 @@ class Nodule:
         inner, lung = hu[box], depth[box]
         # What is there is what most readers saw.
         surface = np.median(self.distances(part, lung), axis=0)
-        surface = surface + (0.3 + 0.12 * self.shape.rating("spiculation")) * self._field(rng, 4.0, part)
+        surface = surface + (0.25 + 0.06 * self.shape.rating("spiculation")) * self._field(rng, 4.0, part)
         self._draw_surroundings(rng, inner, part, lung, surface)
         self._draw_body(rng, inner, part, surface, contrast)
 

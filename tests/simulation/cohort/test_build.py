@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 
 import simulation.cohort.build as build
+import simulation.cohort.organs as organs
 from common.config import CohortConfig, SiteConfig
 from common.errors import ConfigError, DataError
 from common.imaging.readers.brats import BratsReader
+from common.imaging.readers.registry import build_reader
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, tumour_flags
+from simulation.cohort.ct.anatomy import AnatomyUnavailableError
+from simulation.cohort.organs import demo_organ
+
+ORGANS = ("brain", "lung", "liver")
+CONTRAST = {"brain": "t1", "lung": "ct", "liver": "ct"}
 
 BRATS_AFFINE = np.array([[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
 """Of every case in the released archive."""
@@ -22,31 +29,59 @@ def volume(case: Path, name: str) -> Any:
     return nib.load(case / f"{case.name}_{name}.nii.gz")
 
 
-def all_cases(folders: CohortFolders) -> list[Path]:
-    homes = [*folders.sites.values(), *(folders.reference / part for part in REFERENCE_PARTS)]
-    return [case for home in homes for case in sorted(home.iterdir())]
+def homes_of(folders: CohortFolders, organ: str) -> list[Path]:
+    sites = [folder for name, folder in folders.sites.items() if folders.organs[name] == organ]
+    return [*sites, *(folders.reference[organ] / part for part in REFERENCE_PARTS)]
+
+
+def brain_cases(folders: CohortFolders) -> list[Path]:
+    return [case for home in homes_of(folders, "brain") for case in sorted(home.iterdir())]
 
 
 def snapshot(root: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*")}
 
 
-def test_only_brain_sites_without_a_path_get_patients(small_cohort: CohortFolders) -> None:
+def test_sites_without_a_path_get_patients(small_cohort: CohortFolders) -> None:
     assert {name: len(list(folder.iterdir())) for name, folder in small_cohort.sites.items()} == {
         "north": 4,
         "south": 1,
+        "chest": 1,
+        "belly": 1,
     }
 
 
-def test_reference_set_has_three_parts_of_different_patients(small_cohort: CohortFolders) -> None:
-    parts = [small_cohort.reference / part for part in REFERENCE_PARTS]
-    assert [len(list(part.iterdir())) for part in parts] == [1, 1, 1]
-    pixels = {volume(next(part.iterdir()), "t1").get_fdata().sum() for part in parts}
-    assert len(pixels) == 3
+def test_every_organ_has_a_reference_set_of_three_parts_with_different_patients(small_cohort: CohortFolders) -> None:
+    assert set(small_cohort.reference) == {"brain", "lung", "liver"}
+    for organ, folder in small_cohort.reference.items():
+        parts = [folder / part for part in REFERENCE_PARTS]
+        assert [len(list(part.iterdir())) for part in parts] == [1, 1, 1]
+        reader = build_reader(demo_organ(organ).reader, organ=organ, contrasts=[CONTRAST[organ]], options={})
+        pixels = {float(reader.read(reader.find(part)[0]).images.sum()) for part in parts}
+        assert len(pixels) == 3
+
+
+@pytest.mark.parametrize("organ", ["brain", "lung", "liver"])
+def test_the_organ_s_own_reader_takes_every_patient(small_cohort: CohortFolders, organ: str) -> None:
+    reader = build_reader(demo_organ(organ).reader, organ=organ, contrasts=[CONTRAST[organ]], options={})
+    patients = [reader.read(place) for folder in homes_of(small_cohort, organ) for place in reader.find(folder)]
+    assert len(patients) == len({patient.patient for patient in patients}) == (8 if organ == "brain" else 4)
+    assert all(patient.organ == organ and patient.images.shape[1] == 8 for patient in patients)
+    planned = [
+        flag for folder in homes_of(small_cohort, organ) for flag in tumour_flags(len(list(folder.iterdir())), 0.8)
+    ]
+    assert [patient.has_tumour for patient in patients] == planned
+
+
+def test_brain_cohort_of_an_earlier_version_is_found_again(tmp_path: Path) -> None:
+    config = CohortConfig(external=0, reference=0)
+    folders = build_cohort(config, {"north": SiteConfig(scanner="b", roles=["evaluate"])}, tmp_path)
+    assert folders.sites["north"].parent.name == "north-600b0b690ef6"
+    assert folders.reference["brain"].name == "reference-6b57a822a0bd"
 
 
 def test_files_have_the_shape_affine_and_types_of_brats(small_cohort: CohortFolders) -> None:
-    for case in all_cases(small_cohort):
+    for case in brain_cases(small_cohort):
         for name in ("t1", "t1ce", "t2", "flair", "seg"):
             image = volume(case, name)
             affine = image.affine.copy()
@@ -67,8 +102,7 @@ def test_files_have_the_shape_affine_and_types_of_brats(small_cohort: CohortFold
 
 def test_our_own_reader_takes_every_patient(small_cohort: CohortFolders) -> None:
     reader = BratsReader(contrasts=("t1", "t1ce", "t2", "flair"))
-    folders = [*small_cohort.sites.values(), *(small_cohort.reference / part for part in REFERENCE_PARTS)]
-    patients = [reader.read(location) for folder in folders for location in reader.find(folder)]
+    patients = [reader.read(place) for folder in homes_of(small_cohort, "brain") for place in reader.find(folder)]
     assert len(patients) == len({patient.patient for patient in patients}) == 8
     assert {patient.images.shape for patient in patients} == {(4, 8, 240, 240)}
 
@@ -98,7 +132,7 @@ def test_second_call_writes_nothing(
 ) -> None:
     before = snapshot(small_cache)
     calls: list[tuple[int, int, str]] = []
-    again = build_cohort(small_config, small_sites, small_cache, lambda *call: calls.append(call))
+    again = build_cohort(small_config, small_sites, small_cache, lambda *call: calls.append(call), ORGANS)
     assert again == small_cohort
     assert calls == []
     assert snapshot(small_cache) == before
@@ -113,7 +147,7 @@ def test_interrupted_build_resumes_and_gives_the_same_bytes(
 ) -> None:
     sites = {"south": small_sites["south"]}
     config = replace(small_config, external=2)
-    write, written = build.write_brats_case, []
+    write, written = organs.write_brats_case, []
 
     def stops_half_way(folder: Path, partial: Path, *rest: Any) -> None:
         if written:
@@ -123,13 +157,13 @@ def test_interrupted_build_resumes_and_gives_the_same_bytes(
         write(folder, partial, *rest)
         written.append(folder)
 
-    monkeypatch.setattr(build, "write_brats_case", stops_half_way)
+    monkeypatch.setattr(organs, "write_brats_case", stops_half_way)
     with pytest.raises(KeyboardInterrupt):
         build_cohort(config, sites, tmp_path)
     kept = snapshot(written[0])
     assert [path.name for path in written[0].parent.iterdir()] == [written[0].name]
 
-    monkeypatch.setattr(build, "write_brats_case", write)
+    monkeypatch.setattr(organs, "write_brats_case", write)
     calls: list[tuple[int, int, str]] = []
     folders = build_cohort(config, sites, tmp_path, lambda *call: calls.append(call))
     assert [call[:2] for call in calls] == [(done, 4) for done in range(5)]
@@ -143,12 +177,15 @@ def test_interrupted_build_resumes_and_gives_the_same_bytes(
 
 
 def test_several_processes_give_the_same_bytes_as_one(
-    small_cohort: CohortFolders, small_config: CohortConfig, small_sites: dict[str, SiteConfig], tmp_path: Path
+    small_cohort: CohortFolders, small_config: CohortConfig, made_up_anatomy: Path, tmp_path: Path
 ) -> None:
-    folders = build_cohort(replace(small_config, reference=1, workers=2), {}, tmp_path)
-    for part in REFERENCE_PARTS:
-        for path in (folders.reference / part).rglob("*.nii.gz"):
-            same = small_cohort.reference / part / path.parent.name / path.name
+    shutil.copytree(made_up_anatomy, tmp_path / "anatomy" / made_up_anatomy.name)
+    folders = build_cohort(replace(small_config, workers=2), {}, tmp_path, organs=["brain", "lung"])
+    for organ, reference in folders.reference.items():
+        files = [path for path in reference.rglob("*") if path.is_file() and path.name != "cohort.json"]
+        assert len(files) > 10
+        for path in files:
+            same = small_cohort.reference[organ] / path.relative_to(reference)
             assert path.read_bytes() == same.read_bytes()
 
 
@@ -156,7 +193,7 @@ def test_another_site_changes_nothing_elsewhere(
     small_cohort: CohortFolders, small_config: CohortConfig, small_sites: dict[str, SiteConfig], small_cache: Path
 ) -> None:
     folders = build_cohort(
-        small_config, {**small_sites, "west": SiteConfig(scanner="b", roles=["evaluate"])}, small_cache
+        small_config, {**small_sites, "west": SiteConfig(scanner="b", roles=["evaluate"])}, small_cache, organs=ORGANS
     )
     assert folders.reference == small_cohort.reference
     assert {name: folders.sites[name] for name in small_cohort.sites} == small_cohort.sites
@@ -177,12 +214,15 @@ def test_folder_depends_on_every_parameter_of_its_content(small_config: CohortCo
 
 
 def test_cohort_json_states_parameters_licence_and_limits(small_cohort: CohortFolders) -> None:
-    for home in (small_cohort.sites["north"].parent, small_cohort.reference):
-        stated = json.loads((home / "cohort.json").read_text())
-        assert stated["seed"] == 3
-        assert stated["slices"] == 8
-        assert "Louis Collins" in stated["anatomy"]["notice"]
-        assert "deformation of one anatomy" in stated["limits"]
+    said = {"brain": "Louis Collins", "lung": "Apache-2.0", "liver": "Apache-2.0"}
+    one = {"brain": "one anatomy", "lung": "one thorax", "liver": "one abdomen"}
+    for organ in ORGANS:
+        for home in (homes_of(small_cohort, organ)[0].parent, small_cohort.reference[organ]):
+            stated = json.loads((home / "cohort.json").read_text())
+            assert stated["seed"] == 3
+            assert stated["slices"] == 8
+            assert said[organ] in str(stated["anatomy"])
+            assert f"deformation of {one[organ]}" in stated["limits"]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +233,9 @@ def test_cohort_json_states_parameters_licence_and_limits(small_cohort: CohortFo
         (CohortConfig(test=-1), SiteConfig(), "test"),
         (CohortConfig(), SiteConfig(scanner="mystery"), "mystery"),
         (CohortConfig(), SiteConfig(reader="image_folder"), "image_folder"),
+        (CohortConfig(), SiteConfig(organ="lung"), r"reader=brats.*lung.*reader lidc"),
+        (CohortConfig(), SiteConfig(organ="liver", reader="hcc_tace", scanner="mystery"), "mystery"),
+        (CohortConfig(), SiteConfig(organ="kidney"), r"organ=kidney: the demo cohort has brain, lung, liver"),
     ],
 )
 def test_impossible_parameters_are_refused_before_anything_is_written(
@@ -212,3 +255,21 @@ def test_unwritable_cache_is_a_clear_error(small_config: CohortConfig, tmp_path:
     (tmp_path / "cohort").write_text("a file where a folder should be")
     with pytest.raises(DataError, match="cache_dir"):
         build_cohort(small_config, {"north": SiteConfig()}, tmp_path)
+
+
+def test_no_ct_patient_means_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "fetch_ct_anatomies", lambda *given: pytest.fail("was fetched"))
+    config = CohortConfig(external=0, reference=0)
+    sites = {"chest": SiteConfig(reader="lidc", organ="lung", roles=["evaluate"])}
+    build_cohort(config, sites, tmp_path, organs=["brain", "liver"])
+
+
+def test_missing_anatomy_is_told_before_any_patient_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*given: object) -> None:
+        raise AnatomyUnavailableError("no network")
+
+    monkeypatch.setattr(build, "fetch_ct_anatomies", unreachable)
+    sites = {"chest": SiteConfig(reader="lidc", organ="lung"), "north": SiteConfig()}
+    with pytest.raises(AnatomyUnavailableError):
+        build_cohort(CohortConfig(train=1, reference=0), sites, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import kstest, rankdata
+from skimage.exposure import equalize_hist
 
 from common.errors import BadStudyError
 from common.imaging.steps.equalise import equalise
@@ -25,10 +26,15 @@ def test_a_value_becomes_its_rank_in_the_region() -> None:
     np.testing.assert_allclose(equalise(volume, region)[region], ranks, atol=0.02)
 
 
+def test_the_curve_agrees_with_scikit_image() -> None:
+    volume, region = skewed()
+    np.testing.assert_allclose(equalise(volume, region), equalize_hist(volume, 4096, region), atol=2e-3)
+
+
 def test_the_curve_is_the_regions_wherever_it_is_applied() -> None:
     volume, region = skewed()
     bright = volume.copy()
-    bright[~region] += 0.5
+    bright[~region] = np.minimum(bright[~region] + 0.5, 1)
     np.testing.assert_array_equal(equalise(volume, region)[region], equalise(bright, region)[region])
     assert equalise(bright, region)[~region].max() == 1
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from phantoms import brain, ellipse
+from skimage import measure
 
 from common.errors import BadStudyError
 from common.imaging.steps.foreground import (
@@ -8,6 +9,7 @@ from common.imaging.steps.foreground import (
     ct_foreground,
     foreground_share,
     labels_inside,
+    large_parts,
     mri_foreground,
     solid,
 )
@@ -52,6 +54,21 @@ def test_two_large_parts_both_count() -> None:
     kept = solid(mask)
     assert kept.sum() == 72
     assert not kept[0, 0, 19]
+
+
+def test_parts_of_a_large_volume_are_those_that_scikit_image_finds() -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.random((16, 257, 255)) > 0.9999
+    mask[2:14, 20:121, 31:150] = True
+    mask[2:9, 140:201, 31:130] = True
+    mask[2:5, 230:240, 200:210] = True
+    labels = measure.label(mask, connectivity=1)
+    sizes = np.bincount(labels.ravel())
+    expected = np.isin(labels, [n for n in range(1, len(sizes)) if sizes[n] >= 0.1 * sizes[1:].max()])
+    found = large_parts(mask)
+    assert found[expected].all()
+    assert (found != expected).sum() < 20  # specks that touch a part
+    assert expected.sum() < mask.sum()
 
 
 def test_body_on_ct_includes_the_lungs_but_not_the_air_around() -> None:

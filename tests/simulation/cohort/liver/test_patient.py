@@ -20,7 +20,9 @@ def patients(made_up_anatomy: Path) -> list[LiverPatient]:
     return [make_liver_patient(replace(KEY, index=index, tumour=index < 3), made_up_anatomy) for index in range(4)]
 
 
-def test_same_key_gives_the_same_patient_and_another_key_another(patients: list[LiverPatient], made_up_anatomy: Path) -> None:
+def test_same_key_gives_the_same_patient_and_another_key_another(
+    patients: list[LiverPatient], made_up_anatomy: Path
+) -> None:
     assert np.array_equal(make_liver_patient(KEY, made_up_anatomy).phases["AP"], patients[0].phases["AP"])
     other = make_liver_patient(replace(KEY, seed=6), made_up_anatomy)
     assert not np.array_equal(other.phases["AP"], patients[0].phases["AP"])

@@ -26,7 +26,9 @@ def agreed(patient: LungPatient) -> np.ndarray:
     return mask
 
 
-def test_same_key_gives_the_same_patient_and_another_key_another(patients: list[LungPatient], made_up_anatomy: Path) -> None:
+def test_same_key_gives_the_same_patient_and_another_key_another(
+    patients: list[LungPatient], made_up_anatomy: Path
+) -> None:
     assert np.array_equal(make_lung_patient(KEY, made_up_anatomy).hu, patients[0].hu)
     for other in (replace(KEY, seed=6), replace(KEY, site="site/south")):
         assert not np.array_equal(make_lung_patient(other, made_up_anatomy).hu, patients[0].hu)
