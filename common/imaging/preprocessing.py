@@ -130,7 +130,7 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
         study = resample(study, steps.spacing)
         yield _Stage("resample", f"to {' x '.join(f'{mm:.3g}' for mm in study.spacing)} mm along z, y, x", study)
 
-    study = _with_organ(study, patient, needed=steps.crop != "foreground")
+    study = _with_organ(study, patient, needed=steps.crop != "foreground", both=steps.crop == "each_lung")
     if steps.crop == "foreground":
         study = crop_to_foreground(study, image.min_foreground)
     elif steps.crop == "organ":
@@ -145,9 +145,8 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
         study = replace(study, images=np.stack([median_in_plane(one, steps.median) for one in study.images]))
         yield _Stage("median filter", f"radius {steps.median} px in the plane", study)
 
-    if not is_ct:
-        study = replace(study, images=np.stack([z_score(one, study.inside) for one in study.images]))
-    study = replace(study, images=window(study.images, steps.window))
+    scored = (one if is_ct else z_score(one, study.inside) for one in study.images)
+    study = replace(study, images=np.stack([window(one, steps.window) for one in scored]))
     limits = f"{steps.window[0]:g} to {steps.window[1]:g}"
     does = f"{limits} HU become 0 to 1" if is_ct else f"z-scores in the brain; {limits} become 0 to 1"
     yield _Stage("window" if is_ct else "z-score", does, study, final_scale=True)
@@ -189,13 +188,15 @@ def _without_skull(study: Study, patient: Patient) -> Study:
     return replace(study, images=study.images * brain, inside=brain)
 
 
-def _with_organ(study: Study, patient: Patient, *, needed: bool) -> Study:
-    """The organ, where it is less than the foreground and known.
+def _with_organ(study: Study, patient: Patient, *, needed: bool, both: bool) -> Study:
+    """The organ, where it is less than the foreground and known; ``both`` tells the right lung from the left.
 
     Raises:
         BadStudyError: if it is ``needed`` and not known.
     """
-    if patient.organ == "lung" and patient.modality == "CT":
+    if study.organ is not None and not study.organ.any():
+        study = replace(study, organ=None)
+    if patient.organ == "lung" and patient.modality == "CT" and (study.organ is None or both):
         try:
             return replace(study, organ=lungs(study.images[0], study.inside, study.spacing, study.labels))
         except BadStudyError:

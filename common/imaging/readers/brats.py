@@ -1,5 +1,6 @@
 """BraTS on disk: one folder a case, one NIfTI file a contrast, one for the tumour mask."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ NAMES_2023 = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair", "seg": "s
 _FILE = re.compile(r"(?P<case>.+)[_-](?P<role>t1|t1ce|t2|flair|t1n|t1c|t2w|t2f|seg)\.nii(\.gz)?", re.IGNORECASE)
 _TIMEPOINT = re.compile(r"(?P<patient>BraTS-[A-Za-z]+-\d+)-\d{3}")
 _SMALLEST_SIDE = 16
+_MOST_VOXELS = 2**28
+"""A volume of 512 x 512 x 1024: 1 GB as float32. A damaged header can claim any size."""
 _AFFINE_TOLERANCE = 0.01
 
 
@@ -128,21 +131,25 @@ class _Volume:
         try:
             image: Any = nib.load(path)
             shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=np.float64)
+            if math.prod(shape) > _MOST_VOXELS:
+                raise BadStudyError(
+                    f"{path.name}: {' x '.join(map(str, shape))} voxels are more than can be one volume"
+                )
             values = np.asarray(image.dataobj)
             values = values.reshape(shape[:3]) if len(shape) > 3 and set(shape[3:]) == {1} else values
+        except BadStudyError:
+            raise
         except Exception as error:  # A damaged header or stream makes nibabel raise nearly anything.
             raise BadStudyError(f"{path.name}: cannot be read, the file is damaged or incomplete") from error
         if values.ndim != 3:
             raise BadStudyError(f"{path.name}: has {values.ndim} dimensions, expected a volume of 3")
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise BadStudyError(f"{path.name}: its header gives no usable orientation and spacing")
         if values.dtype.kind not in "iuf":
             raise BadStudyError(f"{path.name}: its voxels are no plain numbers")
         with np.errstate(over="ignore"):
             values = values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise BadStudyError(f"{path.name}: holds values that are NaN or infinite")
-        turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S")))
+        turn = _to_lps(affine, path.name)
         affine = affine @ inv_ornt_aff(turn, values.shape)
         x, y, z = (float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
         values = apply_orientation(values, turn).transpose(2, 1, 0)
@@ -162,6 +169,17 @@ class _Volume:
     def check_shows_something(self) -> None:
         if self.values.min() == self.values.max():
             raise BadStudyError(f"{self.name}: image is empty, every voxel has the same value")
+
+
+def _to_lps(affine: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    """How a volume's axes are turned and flipped to LPS, as nibabel writes it."""
+    try:
+        with np.errstate(all="ignore"):
+            if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+                raise ValueError("singular")
+            return np.asarray(ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S"))))
+    except ValueError as error:  # Two axes that point the same way, also within rounding.
+        raise BadStudyError(f"{name}: its header gives no usable orientation and spacing") from error
 
 
 def _labels(mask: _Volume, *, renumbered: bool) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import SimpleITK
 from common.errors import BadStudyError
 from common.imaging.steps.study import Spacing, Study, Volume
 
-_MOST_VOXELS = 512 * 512 * 1024
+_MOST_VOXELS = 512**3
 
 
 def resample(study: Study, spacing: list[float]) -> Study:

@@ -64,5 +64,5 @@ class Study:
 
     @property
     def region(self) -> Mask:
-        """Where values count for a patient's own statistics: the organ, or all that is inside."""
-        return self.inside if self.organ is None else self.organ > 0
+        """Where values count for a patient's own statistics: the organ, or all that is inside where there is none."""
+        return self.inside if self.organ is None or not self.organ.any() else self.organ > 0

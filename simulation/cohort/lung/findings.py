@@ -51,7 +51,7 @@ class Findings:
         box = (-30.0, -60.0, -60.0), (extent[0] + 60, extent[1] + 120, extent[2] + 120)
         self._density = SmoothField(rng, 60, *box), float(rng.uniform(5, 22))
         self._emphysema = SmoothField(rng, 16, *box), float(rng.uniform(30, 90) * (rng.random() < 0.35))
-        self._inflation = float(rng.uniform(-25, 55))
+        self._inflation = float(rng.uniform(-80, 15))
         self._dependent = float(rng.uniform(0, 120))
 
     def apply(self, hu: Array, grid: Grid, depth: Array) -> list[Mark]:

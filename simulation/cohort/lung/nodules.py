@@ -145,7 +145,7 @@ class Nodule:
         """Spicules, a vessel, a tag to the pleura, and a little reaction of the lung."""
         lung = soft_step(depth + 1, 1.5)
         spiculation = self.shape.rating("spiculation")
-        rate = max(0.0, spiculation - 1) / 4
+        rate = (max(0.0, spiculation - 1) / 4) ** 1.4
         if rate > 0:
             streaks = np.zeros(grid.shape, np.float32)
             for _ in range(round(rng.uniform(0.7, 1.2) * 30 * rate)):
@@ -161,7 +161,7 @@ class Nodule:
             if rng.random() < 0.5:
                 away = 2 * self.centre - self._hilum
                 cover(hu, tube(grid, self._towards(rng, away), (1.4, 0.5), 0.9) * lung, 10)
-        if rate > 0.2 and rng.random() < 0.6:
+        if rate > 0.1 and rng.random() < 0.6:
             wall = _nearest(grid, depth, self.centre)
             if wall is not None:
                 cover(hu, 0.85 * tube(grid, [self.centre, wall], (1.3, 0.9), 0.8), 0)

@@ -127,25 +127,6 @@ KINDS: dict[str, Callable[[list[Dataset]], list[Dataset]]] = {
 }
 
 
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """A few bytes changed, or a piece cut out, doubled or lost at the end."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 5, 20))):
-        at = rng.randrange(min(128, len(changed) - 1), len(changed))
-        match rng.randrange(6):
-            case 0 | 1:
-                changed[at] = rng.randrange(256)
-            case 2:
-                changed[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f"))
-            case 3:
-                del changed[at : at + rng.randrange(1, 60)]
-            case 4:
-                changed[at:at] = changed[at : at + rng.randrange(1, 60)]
-            case 5:
-                del changed[max(at, len(changed) - 400, 200) :]
-    return bytes(changed)
-
-
 @pytest.mark.parametrize("mutations", [15, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_files_never_crash_hang_talk_or_take_much_memory(

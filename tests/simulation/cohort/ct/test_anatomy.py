@@ -102,7 +102,7 @@ def test_real_anatomy_is_what_the_patients_need(tmp_path: Path, made_up_anatomy:
         }
     thorax = read_arrays(folder / "thorax.npz")
     lung = thorax["lung"] > 4
-    assert -920 < np.median(thorax["native"][lung]) < -800
+    assert -880 < np.median(thorax["native"][lung]) < -720
     assert 3.0e6 < lung.sum() * 1.5**3 < 6.5e6, "mm3"
     blood = thorax["enhancement"] > 200
     assert 30 < np.median(thorax["native"][blood]) < 80, "blood without contrast medium"
