@@ -16,7 +16,8 @@ from torch import Tensor
 from client.app import make_app, site_from_node_config
 from client.session import Session
 from client.site import load_site
-from common.config import Experiment, compose, to_yaml
+from common.config import compose, to_yaml
+from common.experiment import Experiment
 from common.logs import quiet_libraries
 from common.progress import NoProgress
 from common.records import Action

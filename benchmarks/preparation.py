@@ -25,7 +25,7 @@ from monai import transforms as mt
 from monai.data import PersistentDataset
 from scipy import ndimage
 
-from common.config import ImageConfig, PreprocessingConfig
+from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 

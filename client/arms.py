@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from client.session import Session
-from common.config import ARMS
 from common.errors import RefusalError
+from common.experiment import ARMS
 from common.files import read_arrays, write_arrays
 from common.synthesis.baselines import blob, copy_and_paste
 from common.training.classifier import TrainingSet

@@ -8,8 +8,9 @@ import torch
 
 from client.session import Session
 from client.site import load_site
-from common.config import Experiment, compose, from_yaml
+from common.config import compose, from_yaml
 from common.errors import ConfigError, RefusalError
+from common.experiment import Experiment
 from common.imaging.patient import Quarantined
 from common.logs import quiet_libraries
 from common.report.formatting import plural

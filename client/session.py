@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from client.site import SiteSettings, chosen_patients
-from common.config import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig, from_yaml, site_steps
+from common.config import from_yaml, site_steps
 from common.errors import ConfigError, RefusalError
+from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
 from common.files import read_json, write_bytes, write_json
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import prepare_cohort

@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from common.config import Experiment, WeightsConfig, model_config
+from common.config import model_config
 from common.errors import WeightsError
+from common.experiment import Experiment, WeightsConfig
 from common.features.inception_architecture import fid_inception_network
 
 FID_INCEPTION_URL = (

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.config import EvaluationConfig, Experiment
 from common.errors import ConfigError, DataError, StudyError
+from common.experiment import EvaluationConfig, Experiment
 from common.features.extractor import FeatureExtractor, feature_extractor
 from common.files import read_arrays, write_arrays
 from common.imaging.slices import Slices

@@ -11,8 +11,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from common.config import StrategyConfig
 from common.errors import StudyError
+from common.experiment import StrategyConfig
 from common.progress import StudyProgress
 from common.records import (
     ARRAYS,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from common.config import Experiment, compose
+from common.config import compose
 from common.errors import ConfigError
+from common.experiment import Experiment
 from common.progress import NoProgress, StudyProgress
 
 log = logging.getLogger("oncofed.server")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from flwr.serverapp.strategy import FedAvg, FedProx, Strategy
 from torch import Tensor
 
-from common.config import StrategyConfig
 from common.errors import ConfigError
+from common.experiment import StrategyConfig
 
 
 def build_strategy(config: StrategyConfig) -> Strategy:

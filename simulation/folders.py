@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import Experiment, from_yaml, to_yaml
+from common.config import from_yaml, to_yaml
 from common.errors import ConfigError
+from common.experiment import Experiment
 from common.files import write_bytes
 
 LATEST = "latest"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.config import PartitionConfig
 from common.errors import ConfigError
+from common.experiment import PartitionConfig
 from common.seeding import numpy_generator
 
 Shares = list[tuple[str, ...]]

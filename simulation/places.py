@@ -5,8 +5,9 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.config import CohortConfig, Experiment, SiteConfig, check
+from common.config import check
 from common.errors import ConfigError
+from common.experiment import CohortConfig, Experiment, SiteConfig
 from common.progress import StudyProgress
 from simulation.cohort.build import CohortFolders, build_cohort
 from simulation.cohort.ct.download import AnatomyUnavailableError

@@ -11,8 +11,8 @@ from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
 from client.app import make_app
-from common.config import SimulationConfig
 from common.errors import ConfigError
+from common.experiment import SimulationConfig
 
 
 def site_by_partition(site_files: Sequence[str], context: Context) -> Path:

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from client.session import Session
 from client.site import SiteSettings, load_site, save_site
-from common.config import Experiment, SiteConfig, WeightsConfig
 from common.errors import ConfigError, DataError
+from common.experiment import Experiment, SiteConfig, WeightsConfig
 from common.files import write_bytes
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader

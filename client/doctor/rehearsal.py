@@ -14,8 +14,8 @@ from client.doctor.examination import TrainingStep
 from client.hello import introduce
 from client.session import Session
 from client.training import Update, train_classifier, train_gan
-from common.config import FederationConfig
 from common.errors import OncofedError
+from common.experiment import FederationConfig
 from common.records import Instruction, SiteHello
 from common.training.build import build_classifier_trainer, build_generator_trainer
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from client.report.inputs import Prediction
-from common.config import ARMS
+from common.experiment import ARMS
 from common.report.arms import arm_title
 from common.report.formatting import AUC, MISSING
 from common.report.tables import Table, number, prose, word

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from common.config import WeightsConfig
 from common.errors import ConfigError
+from common.experiment import WeightsConfig
 from common.features.efficientnet import efficientnet_lite0
 from common.features.frozen import FrozenNetwork, resized
 from common.features.inception import fid_inception

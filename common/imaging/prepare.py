@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from common.config import ImageConfig, PreprocessingConfig
 from common.errors import BadStudyError, DataError
+from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import StudyFacts

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from common.config import ImageConfig, PreprocessingConfig
 from common.errors import BadStudyError, ConfigError
+from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.patient import LESION_LABELS, Patient
 from common.imaging.slices import PatientSlices
 from common.imaging.steps.bias_field import correct_bias_field
@@ -170,11 +170,12 @@ def _as_stored(patient: Patient) -> Study:
     images = patient.images
     inside = ct_foreground(images) if patient.modality == "CT" else mri_foreground(images)
     labels = np.zeros(inside.shape, np.uint8) if patient.labels is None else labels_inside(patient.labels, inside)
+    outline = patient.organ_mask
     return Study(
         images=images,
         inside=inside,
         labels=labels,
-        organ=None if patient.organ_mask is None else whole(patient.organ_mask, labels, inside),
+        organ=None if outline is None or not outline.any() else whole(outline, labels, inside),
         stated=patient.tumour_slices,
         height=np.arange(len(inside), dtype=np.float64) * patient.spacing[0],
         spacing=patient.spacing,
@@ -194,8 +195,6 @@ def _with_organ(study: Study, patient: Patient, *, needed: bool, both: bool) -> 
     Raises:
         BadStudyError: if it is ``needed`` and not known.
     """
-    if study.organ is not None and not study.organ.any():
-        study = replace(study, organ=None)
     if patient.organ == "lung" and patient.modality == "CT" and (study.organ is None or both):
         try:
             return replace(study, organ=lungs(study.images[0], study.inside, study.spacing, study.labels))

@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.config import SplitConfig
 from common.errors import ConfigError
+from common.experiment import SplitConfig
 
 
 @dataclass(frozen=True)

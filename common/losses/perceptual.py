@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from common.config import WeightsConfig
 from common.errors import ConfigError
+from common.experiment import WeightsConfig
 from common.features.efficientnet import efficientnet_lite0
 from common.features.frozen import FrozenNetwork, split_contrasts
 from common.features.vgg import vgg19

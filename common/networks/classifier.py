@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from common.config import WeightsConfig
 from common.errors import ConfigError
+from common.experiment import WeightsConfig
 from common.weights import load_weights, resolve_weights
 
 _MEAN, _SPREAD = 0.25, 0.22

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.config import ARMS
+from common.experiment import ARMS
 from common.report.charts import Chart, IntervalRow, interval_chart, shared_span
 from common.report.formatting import AUC, PERCENT, Scale, listed
 from common.report.tables import Table, figure, interval_columns, interval_fields, number, word

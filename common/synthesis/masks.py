@@ -47,8 +47,8 @@ class MaskBank:
         self.positions = torch.from_numpy(slices.tumour_positions())
         if len(self) < least:
             raise DataError(
-                f"only {len(self)} slices hold at least {slices.min_tumour_pixels} tumour pixels, and {least} are needed to learn"
-                " from; add patients with a tumour mask or lower the number of pixels"
+                f"only {len(self)} slices hold at least {slices.min_tumour_pixels} tumour pixels, and {least} are needed "
+                "to learn from; add patients with a tumour mask or lower the number of pixels"
             )
 
     def __len__(self) -> int:
@@ -188,7 +188,7 @@ def place_masks(
     generator: torch.Generator,
     attempts: int = 20,
 ) -> PlacedMasks:
-    """One deformed mask of the bank inside each organ (N, H, W), with at least the bank's ``min_tumour_pixels`` left of it.
+    """One deformed mask of the bank inside each organ (N, H, W), with at least ``min_tumour_pixels`` of the bank left.
 
     A mask that loses too many pixels at the organ's edge is drawn again, place and all.
 

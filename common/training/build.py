@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from common.config import Experiment, FederationConfig, WeightsConfig, channels, model_config
+from common.config import channels, model_config
+from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.training import classifier
 from common.training.trainer import GeneratorTrainer, OptimiserStep, plain_step, trainer_module
 

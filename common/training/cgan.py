@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from common.conditions import CONDITION_SIZE, condition_maps, one_hot_labels
-from common.config import ImageConfig, WeightsConfig
 from common.errors import ConfigError
+from common.experiment import ImageConfig, WeightsConfig
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
 from common.losses.adversarial import adversarial_loss, weighted_mean

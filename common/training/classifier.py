@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.config import ClassifierConfig, ImageConfig, WeightsConfig
 from common.errors import DataError
+from common.experiment import ClassifierConfig, ImageConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.networks.classifier import TumourClassifier, build_classifier
 from common.seeding import derive_seed, torch_generator

@@ -170,7 +170,8 @@ def _arms_caption(scope: str) -> str:
         f"Classifiers trained in federation over all organs, scored on the test patients of the sites with {organ} "
         "images that trained them, mean over sites"
         if organ and scope.startswith(FEDERATED)
-        else "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over sites"
+        else "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over "
+        "sites"
         if scope == FEDERATED
         else f"Classifiers trained at {scope} alone, scored on its test patients"
     )

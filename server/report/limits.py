@@ -44,9 +44,9 @@ def meanings(results: Results) -> list[str]:
         "Biharmonic inpainting fills the blanked region smoothly from its edge without any learning. A generator that "
         "does not beat it has learnt nothing about lesions.",
     ]
-    names = sorted({
-        scores.frechet.name for gan in results.gans.values() for r in gan.rounds for scores in r.scores.values()
-    })
+    names = sorted(
+        {scores.frechet.name for gan in results.gans.values() for r in gan.rounds for scores in r.scores.values()}
+    )
     if others := [name for name in names if name != "FID"]:
         sentences.append(
             f"{listed(others)} is a Fréchet distance of other features than the standard Inception network's: it is "

@@ -72,4 +72,14 @@ _SCORE_FIELDS = [key for key in PairedScores.model_fields if key != "frechet"]
 def _round_columns(results: Results) -> list[str]:
     losses = sorted({key for gan in results.gans.values() for r in gan.rounds for key in r.losses})
     frechet = [f"frechet_{key}" for key in Frechet.model_fields]
-    return ["gan", "round", "organ", *_SCORE_FIELDS, *frechet, "seconds", "contributors", "refused", *(f"loss.{key}" for key in losses)]
+    return [
+        "gan",
+        "round",
+        "organ",
+        *_SCORE_FIELDS,
+        *frechet,
+        "seconds",
+        "contributors",
+        "refused",
+        *(f"loss.{key}" for key in losses),
+    ]

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from common.config import CohortConfig, SiteConfig
 from common.errors import ConfigError, DataError
+from common.experiment import CohortConfig, SiteConfig
 from simulation.cohort.ct.anatomy import ANATOMY, fetch_ct_anatomies
 from simulation.cohort.key import PatientKey
 from simulation.cohort.organs import demo_organ

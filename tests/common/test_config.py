@@ -2,8 +2,9 @@
 
 import pytest
 
-from common.config import LOCAL_SECTIONS, compose, from_yaml, model_config, to_yaml
+from common.config import compose, from_yaml, model_config, to_yaml
 from common.errors import ConfigError
+from common.experiment import LOCAL_SECTIONS
 
 
 def test_a_resolved_experiment_comes_back_from_its_yaml() -> None:

@@ -6,8 +6,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from common.config import Experiment, WeightsConfig
 from common.errors import ConfigError, WeightsError
+from common.experiment import Experiment, WeightsConfig
 from common.weights import KNOWN, load_weights, needed_weights, resolve_weights
 
 

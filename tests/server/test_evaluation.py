@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.config import EvaluationConfig
 from common.errors import ConfigError, DataError, StudyError
+from common.experiment import EvaluationConfig
 from common.imaging.slices import PatientSlices, SliceBatch, Slices, lesion_mask
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim

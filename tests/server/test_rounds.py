@@ -11,8 +11,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor
 
-from common.config import StrategyConfig
 from common.errors import StudyError
+from common.experiment import StrategyConfig
 from common.progress import NoProgress
 from common.records import (
     ARRAYS,

@@ -86,8 +86,8 @@ def _run(count: int, folder: Path, answer: Connection) -> None:
 
 
 def _campaign(name: str, count: int, folder: Path) -> Campaign:
-    from common.config import ImageConfig, PreprocessingConfig
     from common.errors import BadStudyError, DataError
+    from common.experiment import ImageConfig, PreprocessingConfig
     from common.imaging.preprocessing import preprocess
 
     reader, target = _study(name, folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from common.config import PreprocessingConfig
+    from common.experiment import PreprocessingConfig
 
 CROPS = ("foreground", "organ", "each_lung")
 LARGEST_MEDIAN = 10

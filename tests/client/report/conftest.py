@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.config import ARMS
+from common.experiment import ARMS
 from common.results import ArmScores, Confusion, Interval
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}

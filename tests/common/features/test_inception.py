@@ -6,8 +6,8 @@ import torch.nn.functional as F
 import torchvision
 from torchvision.models import inception
 
-from common.config import WeightsConfig
 from common.errors import ConfigError, WeightsError
+from common.experiment import WeightsConfig
 from common.features.extractor import feature_extractor
 from common.features.inception import fid_inception
 

@@ -11,6 +11,7 @@ import pytest
 
 LPS_AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 39], [0, 0, 1, 0], [0, 0, 0, 1]])
 REAL_BRATS = Path(__file__).parents[4] / "shared" / "data" / "brats"
+REAL_LIVER = REAL_BRATS.parent / "dicom_seg"
 
 WriteCase = Callable[..., Path]
 
@@ -70,3 +71,11 @@ def real_brats() -> Path:
     if not REAL_BRATS.is_dir():
         pytest.skip("the real BraTS patients are not on this machine")
     return REAL_BRATS
+
+
+@pytest.fixture
+def real_liver() -> Path:
+    """The folder of three real CT slices with a DICOM SEG of the liver; the test is skipped where it is absent."""
+    if not REAL_LIVER.is_dir():
+        pytest.skip("the real CT slices are not on this machine")
+    return REAL_LIVER

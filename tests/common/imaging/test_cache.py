@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.config import ImageConfig
+from common.experiment import ImageConfig
 from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.facts import StudyFacts
 from common.imaging.patient import Lesion, Quarantined

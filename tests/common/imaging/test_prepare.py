@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.config import ImageConfig, PreprocessingConfig, SplitConfig
 from common.errors import ConfigError, DataError
+from common.experiment import ImageConfig, PreprocessingConfig, SplitConfig
 from common.imaging.cohort import PreparedCohort
 from common.imaging.patient import Patient, StudyLocation
 from common.imaging.prepare import prepare_cohort

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from phantoms import brain, ellipse, ellipsoid, patient_of, thorax
 
-from common.config import ImageConfig, PreprocessingConfig
 from common.errors import BadStudyError, ConfigError
+from common.experiment import ImageConfig, PreprocessingConfig
+from common.imaging.dicom.masks import load_masks
+from common.imaging.dicom.volume import load_volume
 from common.imaging.patient import Patient
 from common.imaging.preprocessing import preprocess, trace
 from common.imaging.readers.brats import BratsReader
@@ -138,6 +140,16 @@ def test_lungs_are_known_without_cropping_to_them_and_a_brain_is_all_organ() -> 
     assert preprocess(patient_of(brain()[None], None), ImageConfig(32), PreprocessingConfig(crop="organ")).organ is None
 
 
+def test_lungs_that_a_data_set_outlines_are_taken_as_they_are_unless_each_is_asked_for() -> None:
+    chest = thorax()
+    outlined = chest_of(organ_mask=chest.right.astype(np.uint8))
+    one = preprocess(outlined, ImageConfig(size=64), LUNG)
+    assert one.organ is not None
+    assert one.organ.any(axis=(0, 2)).sum() > one.organ.any(axis=(0, 1)).sum()  # one lung is higher than wide
+    both = preprocess(outlined, ImageConfig(size=64), replace(LUNG, crop="each_lung"))
+    assert len(both.images) > 1.7 * len(one.images)
+
+
 def test_a_nodule_is_larger_where_each_lung_has_its_own_slices() -> None:
     pixels = {}
     for crop in ("organ", "each_lung"):
@@ -150,6 +162,8 @@ def test_what_a_step_needs_and_a_study_lacks_is_named() -> None:
     small = ImageConfig(size=32)
     with pytest.raises(BadStudyError, match="no mask of the liver, which crop=organ needs"):
         preprocess(abdomen_of(organ_mask=None), small, LIVER)
+    with pytest.raises(BadStudyError, match="no mask of the liver, which crop=organ needs"):
+        preprocess(abdomen_of(organ_mask=np.zeros((20, 80, 90), np.uint8)), small, LIVER)
     with pytest.raises(BadStudyError, match="needs a known spacing"):
         preprocess(abdomen_of(spacing_known=False), small, replace(LIVER, spacing=[2, 2, 2]))
     with pytest.raises(BadStudyError, match="no lungs"):
@@ -238,6 +252,25 @@ def test_pictures_of_a_patient_without_a_lesion_show_the_middle() -> None:
     pictures = trace(patient_of(brain()[None], None), ImageConfig(size=32), PreprocessingConfig())
     assert [picture.name for picture in pictures] == ["foreground", "z-score", "scale"]
     assert pictures[-1].after.max() > 0.3
+
+
+def test_a_real_liver_fills_its_box_and_is_equalised(real_liver) -> None:
+    volume = load_volume(sorted(real_liver.glob("0*.dcm")))
+    liver = load_masks(real_liver / "liver_seg.dcm", volume, ["liver"]).by_name["liver"]
+    images = np.ascontiguousarray(volume.to_lps(volume.voxels))[None]
+    outline = np.ascontiguousarray(volume.to_lps(liver)).astype(np.uint8)
+    patient = patient_of(images, None, organ="liver", contrasts=("ct",), spacing=volume.lps_spacing, organ_mask=outline)
+    prepared = preprocess(patient, ImageConfig(size=128), LIVER)
+    assert len(prepared.images) == 3
+    assert prepared.organ is not None
+    rows, columns = (np.flatnonzero(prepared.organ.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    assert max(np.ptp(rows), np.ptp(columns)) > 110
+    pixel = np.ptp(np.flatnonzero(outline.any(axis=(0, 1)))) * volume.lps_spacing[2] / np.ptp(columns)
+    area = outline.sum() * volume.lps_spacing[1] * volume.lps_spacing[2]
+    assert prepared.organ.sum() * pixel**2 == pytest.approx(area, rel=0.05)
+    plain = preprocess(patient, ImageConfig(size=128), replace(LIVER, equalise=False))
+    equal, unequal = (one.images[:, 0][prepared.organ > 0].astype(np.float64).std() for one in (prepared, plain))
+    assert equal > 2 * unequal
 
 
 @pytest.mark.parametrize("size", [64, 256])

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.config import SplitConfig
 from common.errors import ConfigError
+from common.experiment import SplitConfig
 from common.imaging.split import everything_is_test, part_sizes, split_patients
 
 FRACTIONS = SplitConfig(0.7, 0.2, 0.1)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.config import WeightsConfig
 from common.errors import ConfigError, WeightsError
+from common.experiment import WeightsConfig
 from common.features.efficientnet import EfficientNetLite0
 from common.features.frozen import FrozenNetwork
 from common.features.vgg import Vgg19

@@ -5,8 +5,8 @@ import torch
 import torchvision
 from torch import nn
 
-from common.config import WeightsConfig
 from common.errors import ConfigError, WeightsError
+from common.experiment import WeightsConfig
 from common.networks.classifier import ResNet50Classifier, SmallResNet, build_classifier
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from common.config import ImageConfig, compose, model_config
+from common.config import compose, model_config
 from common.errors import ConfigError, DataError
+from common.experiment import ImageConfig
 from common.imaging.slices import Slices, lesion_mask
 from common.training.cgan import Config, InsertionBatch, Trainer
 from common.training.trainer import Exchange, Score, trainer_module

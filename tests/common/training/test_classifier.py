@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from common.config import ClassifierConfig, ImageConfig
 from common.errors import DataError
+from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import Slices
 from common.training.classifier import ClassifierBatch, Trainer, TrainingSet
 from common.training.trainer import SyntheticSlices

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.config import ARMS
+from common.experiment import ARMS
 from common.results import (
     ArmScores,
     Confusion,

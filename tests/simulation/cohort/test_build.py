@@ -10,8 +10,8 @@ import pytest
 
 import simulation.cohort.build as build
 import simulation.cohort.organs as organs
-from common.config import CohortConfig, SiteConfig
 from common.errors import ConfigError, DataError
+from common.experiment import CohortConfig, SiteConfig
 from common.imaging.readers.brats import BratsReader
 from common.imaging.readers.registry import build_reader
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, tumour_flags

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from common.config import PreprocessingConfig
 from common.errors import ConfigError
+from common.experiment import PreprocessingConfig
 from common.imaging.steps.check import check_preprocessing
 
 

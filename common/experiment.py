@@ -1,0 +1,242 @@
+"""The typed schema of an experiment: one dataclass a section, every key with its default and its meaning."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob")
+
+
+@dataclass
+class ImageConfig:
+    """What one slice is, everywhere in the study."""
+
+    size: int = 64
+    min_foreground: float = 0.15
+    """Slices with a smaller share of foreground pixels (after cropping to the patient) are left out."""
+
+
+@dataclass
+class PreprocessingConfig:
+    """The steps from a patient as stored to slices, in the order in which they run. A step that is off costs nothing.
+
+    Each is a function of its own below ``common/imaging/steps``.
+    """
+
+    skull_strip: bool = False
+    """MRI: take off the skull (deepbet, on T1 or the first contrast); for studies that are not stripped already."""
+    bias_field: bool = False
+    """MRI: N4."""
+    spacing: list[float] | None = None
+    """Resample to these millimetres along (z, y, x); 0 keeps an axis, null keeps all."""
+    crop: str = "foreground"
+    """What the slices show: ``foreground`` (the head or body), ``organ`` (a box around it), or ``each_lung``."""
+    margin: float = 10.0
+    """Millimetres kept around the organ's box."""
+    median: int = 0
+    """Radius in pixels of an in-plane median filter."""
+    window: list[float] = field(default_factory=lambda: [-2.5, 4.5])
+    """Fixed window mapped to [0, 1]: z-scores for MRI, HU for CT."""
+    stretch: list[float] | None = None
+    """Percentiles of what is inside that become 0 and 1 (per patient), e.g. [1, 99]."""
+    equalise: bool = False
+    """Histogram equalisation of what is inside."""
+
+
+@dataclass
+class OrganConfig:
+    """What a slice of one organ shows and how it is made: the same at every site and in the reference set."""
+
+    contrasts: list[str] = field(default_factory=lambda: ["flair"])
+    """Its channels; every organ of a study has the same number of them, because the networks are shared."""
+    min_tumour_pixels: int = 12
+    """From how many tumour pixels on a slice counts as one with a tumour; also the smallest mask to learn from."""
+    steps: PreprocessingConfig = field(default_factory=PreprocessingConfig)
+
+
+@dataclass
+class SplitConfig:
+    """Patients by part: fractions that sum to 1, or exact counts."""
+
+    train: float = 0.7
+    validation: float = 0.2
+    test: float = 0.1
+
+
+@dataclass
+class FederationConfig:
+    """The round loop of one federated training (``local_steps`` 0: one pass over the site's slices)."""
+
+    rounds: int = 6
+    local_steps: int = 100
+    share: str = "all"
+    """``all`` networks cross the wire, or only the ``generator``."""
+
+
+@dataclass
+class StrategyConfig:
+    name: str = "fedavg"
+    proximal_mu: float = 0.0
+    quorum: int = 2
+    """Fewest valid replies for which a round counts."""
+    deadline: float = 3600.0
+    """Seconds to wait for a round's replies."""
+    norm_bound: float = 5.0
+    """An update is refused if its norm exceeds this many times the median of the previous round's updates."""
+
+
+@dataclass
+class ClassifierConfig:
+    network: str = "small_resnet"
+    width: int = 16
+    pretrained: bool = False
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1.0e-2
+    federation: FederationConfig = field(default_factory=lambda: FederationConfig(rounds=4, local_steps=50))
+
+
+@dataclass
+class StudyConfig:
+    arms: list[str] = field(default_factory=lambda: list(ARMS))
+    synthetic_ratio: float = 1.0
+    """Synthetic slices for each real training slice."""
+    bootstrap: int = 1000
+    min_cell: int = 5
+    """Fewest patients behind a figure that leaves a site; smaller cells are sent as null."""
+
+
+@dataclass
+class EvaluationConfig:
+    features: str = "efficientnet_lite0"
+    frechet_images: int = 96
+    paired_images: int = 96
+    gallery: int = 12
+    device: str = "cpu"
+    """Where the coordinator scores."""
+
+
+@dataclass
+class WeightsConfig:
+    """Each a path, the word ``download``, or null (not needed by this study)."""
+
+    imagenet_resnet50: str | None = None
+    vgg19: str | None = None
+    fid_inception: str | None = None
+
+
+@dataclass
+class ReferenceConfig:
+    """The coordinator's public reference set of one organ: a folder with three parts of different patients."""
+
+    reader: str = "brats"
+    path: str | None = None
+    """Null in simulation means: the demo cohort's."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Reader options."""
+
+
+@dataclass
+class SiteConfig:
+    """One simulated site; it becomes that site's own ``site.yaml`` and is never sent."""
+
+    reader: str = "brats"
+    organ: str = "brain"
+    path: str | None = None
+    """Null means: this site's share of the demo cohort."""
+    scanner: str = "a"
+    roles: list[str] = field(default_factory=lambda: ["train", "evaluate"])
+    share_site_model: bool = True
+    declare_counts: bool = True
+    device: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+    """Reader options, e.g. ``tumour_classes`` for image_folder."""
+    steps: dict[str, Any] = field(default_factory=dict)
+    """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
+    identifying_data: str = "refuse"
+    """Studies whose headers may identify the person: ``refuse`` to take part, or ``quarantine`` them."""
+    partition: str | None = None
+    """The entry of ``partition`` that this site has a share of; set where the partition is made."""
+
+
+@dataclass
+class PartitionConfig:
+    """One data set shared out over several simulated sites, patient by patient; they are called ``<name>-<number>``."""
+
+    reader: str = "brats"
+    organ: str = "brain"
+    path: str | None = None
+    """Null means: demo patients, as many as the sites need."""
+    options: dict[str, Any] = field(default_factory=dict)
+    scanner: str = "a"
+    sites: int = 3
+    scheme: str = "even"
+    """``even``: equal numbers and equal shares of tumours. ``dirichlet``: the patients of each class (tumour, none) are
+    shared out in proportions drawn from a Dirichlet distribution."""
+    alpha: float = 0.5
+    """Concentration of the Dirichlet distribution: the smaller, the more skewed."""
+    least: int = 3
+    """Fewest patients of a site."""
+
+
+@dataclass
+class CohortConfig:
+    """Sizes of the demo cohort (see ``simulation/cohort``)."""
+
+    seed: int = 7
+    train: int = 8
+    validation: int = 2
+    test: int = 20
+    external: int = 20
+    reference: int = 16
+    slices: int = 24
+    tumour_share: float = 0.8
+    workers: int = 0
+    """Processes; 0 takes one a core."""
+
+
+@dataclass
+class SimulationConfig:
+    engine: str = "in_process"
+    threads: int = 0
+    """Torch threads a site; 0 leaves torch's choice."""
+    cache_dir: str = "cache"
+    runs_dir: str = "runs"
+    ray_address: str | None = None
+    client_cpus: float = 1.0
+    client_gpus: float = 0.0
+
+
+@dataclass
+class PrivacyConfig:
+    mode: str = "none"
+
+
+@dataclass
+class Experiment:
+    """One study, resolved. ``model`` is checked against the ``Config`` of ``common/training/<model.name>.py``."""
+
+    name: str = "study"
+    seed: int = 1
+    image: ImageConfig = field(default_factory=ImageConfig)
+    organs: dict[str, OrganConfig] = field(default_factory=dict)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    model: dict[str, Any] = field(default_factory=dict)
+    federation: FederationConfig = field(default_factory=FederationConfig)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    weights: WeightsConfig = field(default_factory=WeightsConfig)
+    reference: dict[str, ReferenceConfig] = field(default_factory=dict)
+    site: dict[str, SiteConfig] = field(default_factory=dict)
+    partition: dict[str, PartitionConfig] = field(default_factory=dict)
+    cohort: CohortConfig = field(default_factory=CohortConfig)
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+
+
+LOCAL_SECTIONS = ("site", "partition", "cohort", "simulation", "reference", "weights")
+"""Sections that hold paths of one machine; they stay on it."""
+
+LOCAL_STEPS = ("skull_strip", "bias_field", "spacing", "median")
+"""Preprocessing that a site may choose for itself, because it depends on how its images were made."""
