@@ -47,8 +47,8 @@ class MaskBank:
         self.positions = torch.from_numpy(slices.tumour_positions())
         if len(self) < least:
             raise DataError(
-                f"only {len(self)} slices hold at least {slices.min_tumour_pixels} tumour pixels, and {least} are needed "
-                "to learn from; add patients with a tumour mask or lower the number of pixels"
+                f"only {len(self)} slices hold at least {slices.min_tumour_pixels} tumour pixels, and {least} are "
+                "needed to learn from; add patients with a tumour mask or lower the number of pixels"
             )
 
     def __len__(self) -> int:

@@ -95,7 +95,8 @@ def rounds_table(gan: GanResult, organ: str) -> Table:
     behind = f"{plural(first.slices, 'slice')} of {plural(first.patients, 'patient')}" if first else "no slice"
     caption = (
         f"Scores on the selection part of the {organ}'s reference set ({behind}). SSIM without a unit, PSNR in dB; "
-        "floor: the same slices filled by biharmonic inpainting; real against real: the distance between two real samples of that n."
+        "floor: the same slices filled by biharmonic inpainting; real against real: the distance between two real "
+        "samples of that n."
     )
     return Table(caption, ["round", *_COLUMNS, "duration"], rows, _GROUPS)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import body, ct_series, enhanced, segmentation, structure_set, write
+from mutation import mutate
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from pydicom.pixels.utils import compress
