@@ -10,6 +10,7 @@ from common.errors import ConfigError
 from common.experiment import CohortConfig, Experiment, SiteConfig
 from common.progress import StudyProgress
 from simulation.cohort.build import CohortFolders, build_cohort
+from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError
 
 DEMO_MRI = "brain"
@@ -35,29 +36,28 @@ def without_unavailable_demo(experiment: Experiment, progress: StudyProgress) ->
     """The experiment without the demo sites whose anatomy cannot be fetched; each is named on the terminal.
 
     Raises:
-        AnatomyUnavailableError: if no site would be left.
+        AnatomyUnavailableError: if no site would be left, or sites with data of their own lack a reference set that
+            only the demo could give.
     """
     lacking = {name: site for name, site in experiment.site.items() if site.path is None and site.organ != DEMO_MRI}
-    if not lacking:
+    others = {site.organ for name, site in experiment.site.items() if name not in lacking}
+    reference = {organ for organ, one in experiment.reference.items() if one.path is None and organ != DEMO_MRI}
+    if not lacking and not reference:
         return experiment
-    from simulation.cohort.ct.anatomy import fetch_ct_anatomies
-
     try:
         fetch_ct_anatomies(Path(experiment.simulation.cache_dir), told(progress, "CT anatomy"))
         return experiment
     except AnatomyUnavailableError as error:
-        if len(lacking) == len(experiment.site):
+        if not others or reference & others:
             raise
         progress.message(str(error))
     progress.message(f"the demo runs without {', '.join(lacking)}")
     left = deepcopy(experiment)
     left.site = {name: site for name, site in left.site.items() if name not in lacking}
-    left.partition = {
-        name: part for name, part in left.partition.items() if name in {site.partition for site in left.site.values()}
-    }
-    organs = {site.organ for site in left.site.values()}
-    left.organs = {organ: config for organ, config in left.organs.items() if organ in organs}
-    left.reference = {organ: config for organ, config in left.reference.items() if organ in organs}
+    shared = {site.partition for site in left.site.values()}
+    left.partition = {name: partition for name, partition in left.partition.items() if name in shared}
+    left.organs = {organ: config for organ, config in left.organs.items() if organ in others}
+    left.reference = {organ: config for organ, config in left.reference.items() if organ in others}
     check(left)
     return left
 

@@ -1,5 +1,6 @@
 """What the pages say is checked against the code, so that they cannot grow old unnoticed."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,8 @@ from client.preparation import study_to_join
 from client.site import SiteSettings, load_site
 from common import errors
 from common.config import compose, to_yaml
+from common.experiment import PreprocessingConfig
+from common.imaging.readers.registry import READERS
 from common.records import Action
 
 ROOT = Path(__file__).parents[1]
@@ -107,3 +110,17 @@ def test_the_site_file_on_the_hospitals_page_loads_and_shows_the_cautious_defaul
     for key in ("share_site_model", "declare_counts", "identifying_data", "device", "roles", "options"):
         assert getattr(site, key) == SiteSettings.model_fields[key].get_default(call_default_factory=True)
         assert key in OmegaConf.create(example)
+
+
+def test_the_researchers_page_lists_every_step_of_preprocessing():
+    page = (ROOT / "docs/researcher.md").read_text()
+    table = page[page.index("| step | what it does |") : page.index("What a site's images need beside")]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [
+        f.name for f in dataclasses.fields(PreprocessingConfig)
+    ]
+
+
+def test_the_researchers_page_lists_every_reader():
+    page = (ROOT / "docs/researcher.md").read_text()
+    table = page[page.index("| reader | what it expects") :].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(READERS)

@@ -83,7 +83,7 @@ class Patient:
         """True if any lesion label is present, or the data set says so of any slice."""
         if self.tumour_slices is not None and self.tumour_slices.any():
             return True
-        return self.labels is not None and bool(np.isin(self.labels, LESION_LABELS).any())
+        return self.labels is not None and bool(self.labels.any())
 
 
 @dataclass(frozen=True)

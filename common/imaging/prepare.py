@@ -15,7 +15,7 @@ from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import StudyFacts
 from common.imaging.listing import Stamp, list_files, listing_digest, signature
-from common.imaging.patient import LESION_LABELS, Quarantined, StudyLocation
+from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
 from common.imaging.slices import PatientSlices
@@ -254,4 +254,4 @@ def _joined(name: str, studies: list[PatientSlices]) -> PatientSlices:
 
 
 def _lesion_pixels(slices: PatientSlices) -> npt.NDArray[np.int64]:
-    return np.asarray(np.isin(slices.labels, LESION_LABELS).sum(axis=(1, 2)), dtype=np.int64)
+    return np.asarray(np.count_nonzero(slices.labels, axis=(1, 2)), dtype=np.int64)

@@ -29,6 +29,9 @@ from common.imaging.steps.square import fit_to_square
 from common.imaging.steps.stretch import stretch
 from common.imaging.steps.study import Study
 
+_SLAB = 4
+"""Slices that are scaled together: few enough to stay in the processor's cache from step to step."""
+
 
 @dataclass(frozen=True)
 class StepPicture:
@@ -145,8 +148,11 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
         study = replace(study, images=np.stack([median_in_plane(one, steps.median) for one in study.images]))
         yield _Stage("median filter", f"radius {steps.median} px in the plane", study)
 
-    scored = (one if is_ct else z_score(one, study.inside) for one in study.images)
-    study = replace(study, images=np.stack([window(one, steps.window) for one in scored]))
+    windowed = np.empty(study.images.shape, np.float32)
+    inside = np.ascontiguousarray(study.inside)  # Looking up values by a mask in one piece is three times as fast.
+    for one, out in zip(study.images, windowed, strict=True):
+        window(one if is_ct else z_score(one, inside, out), steps.window, out)
+    study = replace(study, images=windowed)
     limits = f"{steps.window[0]:g} to {steps.window[1]:g}"
     does = f"{limits} HU become 0 to 1" if is_ct else f"z-scores in the brain; {limits} become 0 to 1"
     yield _Stage("window" if is_ct else "z-score", does, study, final_scale=True)
@@ -212,11 +218,13 @@ def _as_squares(study: Study, size: int) -> Study:
     _, dy, dx = study.spacing
     outline = fit_to_square(study.inside, size, (dy, dx), "nearest")
     pixel = max(height * dy, width * dx) / size
-    squares = torch.empty(len(outline), len(study.images), size, size, dtype=torch.float16)
-    for index, channel in enumerate(study.images):
-        square = fit_to_square(channel * study.inside, size, (dy, dx), "area")
-        square *= outline
-        squares[:, index] = torch.from_numpy(square)  # several times as fast as numpy's own cast
+    squares = torch.from_numpy(np.empty((len(outline), len(study.images), size, size), np.float16))
+    for start in range(0, len(outline), _SLAB):
+        slab = slice(start, start + _SLAB)
+        shown = study.images[:, slab] * study.inside[slab].astype(np.float32)
+        square = fit_to_square(shown, size, (dy, dx), "area")
+        square *= outline[slab].astype(np.float32)
+        squares[slab] = torch.from_numpy(square).transpose(0, 1)  # several times as fast as numpy's own cast
     return replace(
         study,
         images=squares.transpose(0, 1).numpy(),

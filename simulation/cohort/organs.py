@@ -107,23 +107,23 @@ ORGANS: Mapping[str, DemoOrgan] = {
     ),
     "lung": DemoOrgan(
         reader="lidc",
-        version=1,
+        version=2,
         scanners=tuple(LUNG_SCANNERS),
         make_case=_make_lung,
         needs_ct_anatomy=True,
         anatomy=SOURCES,
-        limits="Every patient is a deformation of one thorax, with drawn nodules whose shapes, sizes and readings are "
-        f"those of a few hundred real ones, which sites may share. {_OPTIMISTIC}",
+        limits="Every patient is a deformation of one thorax, with drawn nodules whose shapes and readings are "
+        f"those of a few hundred real ones, the large ones, and which sites may share. {_OPTIMISTIC}",
     ),
     "liver": DemoOrgan(
         reader="hcc_tace",
-        version=1,
+        version=2,
         scanners=tuple(LIVER_SCANNERS),
         make_case=_make_liver,
         needs_ct_anatomy=True,
         anatomy={"abdomen": SOURCES["thorax and abdomen"]},
-        limits="Every patient is a deformation of one abdomen, 20 slices high, with drawn masses and drawn phases of "
-        f"contrast medium. {_OPTIMISTIC}",
+        limits="Every patient is a deformation of one abdomen, 20 slices high, with drawn, conspicuous masses and "
+        f"drawn phases of contrast medium. {_OPTIMISTIC}",
     ),
 }
 """The organs that have a demo cohort, by name."""

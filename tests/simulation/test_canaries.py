@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from dicom_files import ct_series, segmentation, write
 from flwr.app import Message
 from tiny import TINY, write_patient, write_site
 
@@ -55,7 +57,17 @@ class Listened:
     sites: Path
 
 
-def write_site_file(folder: Path, name: str, data: Path) -> Path:
+def write_dicom_patient(folder: Path, name: str, *, tumour: bool, seed: int) -> None:
+    """The same kind of patient as DICOM: a series and a segmentation, with the canary in every name they have."""
+    write_patient(folder.parent / "nifti", name, tumour=tumour, seed=seed)
+    case = folder.parent / "nifti" / name
+    image, labels = (np.asarray(nib.load(case / f"{name}_{role}.nii.gz").dataobj).T for role in ("flair", "seg"))
+    slices = ct_series(image, patient=name, description=f"{CANARY} flair", modality="MR", intercept=0)
+    write(slices, folder / name / CANARY)
+    write([segmentation(slices, {"Tumour": labels > 0, f"{CANARY} box": image > 0})], folder / name / "seg")
+
+
+def write_site_file(folder: Path, name: str, data: Path, **more: object) -> Path:
     home = folder / f"{CANARY}-home" / name
     home.mkdir(parents=True)
     values = {
@@ -68,6 +80,7 @@ def write_site_file(folder: Path, name: str, data: Path) -> Path:
         "folder": str(home),
         "cache_dir": str(home / "cache"),
         "weights": {"vgg19": f"/models/{CANARY}.pth"},
+        **more,
     }
     (home / "site.yaml").write_text(yaml.safe_dump(values))
     return home / "site.yaml"
@@ -75,17 +88,20 @@ def write_site_file(folder: Path, name: str, data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def listened(tmp_path_factory: pytest.TempPathFactory) -> Listened:
-    """A finished study of two sound sites, one whose data are broken, and one that is too small to be shown."""
+    """A finished study of two sound sites, one of them with DICOM, one whose data are broken, and one that is too small
+    to be shown."""
     root = tmp_path_factory.mktemp("canaries")
     files = []
     for number, site in enumerate(("hospital1", "hospital2", "small", "broken"), start=1):
         data = root / f"{CANARY}-data" / site
         for index in range(4 if site == "small" else 10):
-            write_patient(data, f"{CANARY}-{site}-{index:02d}", tumour=index % 4 != 3, seed=100 * number + index)
+            make = write_dicom_patient if site == "hospital2" else write_patient
+            make(data, f"{CANARY}-{site}-{index:02d}", tumour=index % 4 != 3, seed=100 * number + index)
         if site == "broken":
             for image in data.rglob("*_flair.nii.gz"):
                 image.write_bytes(b"broken")
-        files.append(write_site_file(root, site, data))
+        dicom = {"reader": "dicom", "options": {"tumour_segments": ["tumour"]}} if site == "hospital2" else {}
+        files.append(write_site_file(root, site, data, **dicom))
     for number, part in enumerate(("pretraining", "selection", "final"), start=10):
         write_site(root / "reference" / part, 4, seed=number)
     experiment = compose([item for item in TINY if not item.startswith("site.")])
@@ -166,3 +182,8 @@ def test_figures_of_fewer_than_five_patients_do_not_leave(listened: Listened) ->
     assert tree.arms["small"]["real"].confusion is None
     assert tree.arms["hospital1"]["real"].accuracy.mean is not None
     assert (listened.sites / "small" / "runs" / "run" / "results" / "arms.json").exists()
+
+
+def test_the_site_with_dicom_took_part(listened: Listened) -> None:
+    tree = Results.model_validate_json((listened.run_dir / "results.json").read_text())
+    assert "hospital2" in tree.gans["cgan"].rounds[0].contributors

@@ -15,6 +15,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from common.errors import BadStudyError, ConfigError, DataError
 from common.imaging.patient import LESION_LABELS, Patient, StudyLocation
+from common.imaging.readers.nifti import read_voxels
 
 MRI_CONTRASTS = ("t1", "t1ce", "t2", "flair")
 NAMES_2021 = {"t1": "t1", "t1ce": "t1ce", "t2": "t2", "flair": "flair", "seg": "seg"}
@@ -91,11 +92,14 @@ class BratsReader:
         missing = [contrast for contrast in self.contrasts if contrast not in files]
         if missing:
             raise BadStudyError(f"contrast {', '.join(missing)} is missing")
-        volumes = [_Volume.load(files[contrast]) for contrast in self.contrasts]
-        first = volumes[0]
-        for volume in volumes:
+        first = _Volume.load(files[self.contrasts[0]])
+        images = np.empty((len(self.contrasts), *first.values.shape), np.float32)
+        for contrast, image in zip(self.contrasts, images, strict=True):
+            # One at a time: memory that has just been let go is used again, which is faster than new memory.
+            volume = first if contrast == self.contrasts[0] else _Volume.load(files[contrast])
             volume.check_same_grid(first)
             volume.check_shows_something()
+            image[...] = volume.values
         labels = None
         if "seg" in files:
             mask = _Volume.load(files["seg"])
@@ -103,9 +107,6 @@ class BratsReader:
             labels = _labels(mask, renumbered=_role(files[self.contrasts[0]]) not in NAMES_2021)
             if self.tumour_free == "quarantine" and not labels.any():
                 raise BadStudyError(f"{mask.name}: mask is empty")
-        images = np.empty((len(volumes), *first.values.shape), np.float32)
-        for index, volume in enumerate(volumes):
-            images[index] = volume.values
         return Patient(
             patient=location.patient,
             organ=self.organ,
@@ -135,7 +136,7 @@ class _Volume:
                 raise BadStudyError(
                     f"{path.name}: {' x '.join(map(str, shape))} voxels are more than can be one volume"
                 )
-            values = np.asarray(image.dataobj)
+            values = read_voxels(path, image)
             values = values.reshape(shape[:3]) if len(shape) > 3 and set(shape[3:]) == {1} else values
         except BadStudyError:
             raise

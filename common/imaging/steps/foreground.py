@@ -2,6 +2,8 @@
 
 from typing import TypeVar
 
+import cc3d
+import fill_voids
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -31,14 +33,16 @@ def mri_foreground(images: Volume) -> Mask:
     Raises:
         BadStudyError: if no voxel stands out.
     """
-    inside = np.zeros(images.shape[1:], bool)
+    inside, above, below = (np.zeros(images.shape[1:], bool) for _ in range(3))
     for channel in images:
         background = np.median(_edges(channel))
-        sample = np.abs(channel[:, ::3, ::3] - background)
+        sample = channel[:, ::3, ::3] - background
+        np.abs(sample, out=sample)
         bright = np.percentile(sample[sample > 0], 99) if sample.any() else 0.0
-        above = channel > background + 0.02 * bright
-        below = channel < background - 0.02 * bright
-        inside |= above | below if np.count_nonzero(below) > 0.1 * np.count_nonzero(above) else above
+        inside |= np.greater(channel, background + 0.02 * bright, out=above)
+        np.less(channel, background - 0.02 * bright, out=below)
+        if np.count_nonzero(below) > 0.1 * np.count_nonzero(above):
+            inside |= below
     return solid(inside)
 
 
@@ -64,12 +68,8 @@ def solid(mask: Mask) -> Mask:
         BadStudyError: if the mask is empty.
     """
     box = bounding_box(mask)
-    background = np.pad(~large_parts(mask[box]), ((0, 0), (1, 1), (1, 1)), constant_values=True)
-    gaps, count = ndimage.label(background, IN_PLANE)
-    patient = np.ones(count + 1, bool)
-    patient[_edges(gaps)] = False
     filled = np.zeros_like(mask)
-    filled[box] = patient[gaps[:, 1:-1, 1:-1]]
+    filled[box] = np.stack([fill_voids.fill(plane, in_place=True) for plane in large_parts(mask[box])])
     return filled
 
 
@@ -88,7 +88,7 @@ def large_parts(mask: Mask) -> Mask:
 
 
 def _large_parts(mask: Mask) -> Mask:
-    parts, _ = ndimage.label(mask)
+    parts = cc3d.connected_components(mask, connectivity=6, binary_image=True)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     return np.asarray(((sizes >= 0.1 * sizes.max()) & (sizes > 0))[parts])
@@ -120,8 +120,9 @@ def bounding_box(mask: Mask) -> Box:
     """
     if not mask.any():
         raise BadStudyError("nothing stands out from the background")
-    hits = [np.flatnonzero(mask.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
-    z, y, x = (slice(int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    from_above = np.any(mask, axis=0)
+    shown = (np.any(mask, axis=(1, 2)), np.any(from_above, axis=1), np.any(from_above, axis=0))
+    z, y, x = (slice(int(hits[0]), int(hits[-1]) + 1) for hits in map(np.flatnonzero, shown))
     return z, y, x
 
 

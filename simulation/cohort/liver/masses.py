@@ -22,11 +22,12 @@ class Kind(StrEnum):
 
 
 _CONTRAST = {
-    Kind.HYPERVASCULAR: {"AP": (42.0, 75.0), "PVP": (-45.0, -22.0)},
-    Kind.MODERATE: {"AP": (25.0, 42.0), "PVP": (-38.0, -22.0)},
-    Kind.HYPOVASCULAR: {"AP": (-30.0, -16.0), "PVP": (-45.0, -28.0)},
+    Kind.HYPERVASCULAR: {"AP": (55.0, 95.0), "PVP": (-62.0, -35.0)},
+    Kind.MODERATE: {"AP": (38.0, 60.0), "PVP": (-55.0, -35.0)},
+    Kind.HYPOVASCULAR: {"AP": (-48.0, -28.0), "PVP": (-65.0, -42.0)},
 }
-"""HU of living tumour beside the liver in each phase."""
+"""HU of living tumour beside the liver in each phase: the conspicuous half of what is seen in patients, because a dozen
+patients at 64 pixels teach a classifier nothing about the faint half."""
 
 _SHARES = {Kind.HYPERVASCULAR: 0.55, Kind.MODERATE: 0.3, Kind.HYPOVASCULAR: 0.15}
 

@@ -28,7 +28,7 @@ VARIATION = Variation(
 )
 """Little along z: the template has 20 slices. Left and right stay, since the liver lies on the right."""
 
-RADII = (8.0, 27.0)
+RADII = (12.0, 28.0)
 """mm: masses of the demo."""
 
 LARGEST_SHARE = 0.75

@@ -19,9 +19,9 @@ from simulation.cohort.key import PatientKey
 from simulation.cohort.lung.findings import Findings, Mark
 from simulation.cohort.lung.nodules import Nodule, Reading
 
-WIDTHS = (10.0, 30.0)
-"""mm: widths of the demo's nodules. A smaller one covers fewer than a dozen pixels where a lung is shown in 64 x 64,
-too few to learn from; larger ones are masses."""
+WIDTHS = (16.0, 34.0)
+"""mm: widths of the demo's nodules, large ones. Where a lung is shown in 64 x 64, one of 10 mm covers nine pixels: a
+classifier that learns from a dozen patients does not find it."""
 
 VARIATION = Variation(
     rotation=(4, 2, 2),

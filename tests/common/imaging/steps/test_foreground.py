@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from phantoms import brain, ellipse
+from scipy import ndimage
 from skimage import measure
 
 from common.errors import BadStudyError
@@ -54,6 +55,20 @@ def test_two_large_parts_both_count() -> None:
     kept = solid(mask)
     assert kept.sum() == 72
     assert not kept[0, 0, 19]
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 40), (4, 1, 25), (2, 25, 1), (1, 2, 2), (5, 7, 3)])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_large_parts_and_the_holes_of_a_slice_are_those_that_scipy_finds(shape: tuple[int, ...], share: float) -> None:
+    mask = np.random.default_rng(3).random(shape) < share
+    mask[0, 0, 0] = True
+    parts, count = ndimage.label(mask)
+    sizes = ndimage.sum(mask, parts, np.arange(1, count + 1))
+    expected = np.isin(parts, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max()))
+    expected = np.stack([ndimage.binary_fill_holes(plane) for plane in expected])
+    before = mask.copy()
+    np.testing.assert_array_equal(solid(mask), expected)
+    np.testing.assert_array_equal(mask, before)
 
 
 def test_parts_of_a_large_volume_are_those_that_scikit_image_finds() -> None:

@@ -18,6 +18,22 @@ def test_z_score_agrees_with_monai_inside_and_has_mean_0_and_deviation_1() -> No
     assert ours[inside].std() == pytest.approx(1, abs=1e-4)
 
 
+def test_z_score_and_window_write_where_they_are_told_and_leave_the_image_as_it_is() -> None:
+    image = brain()
+    before, out = image.copy(), np.empty_like(image)
+    expected = window(z_score(image, image > 0), [-2.5, 4.5])
+    assert window(z_score(image, image > 0, out), [-2.5, 4.5], out) is out
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e30])
+def test_z_scores_do_not_depend_on_the_size_of_the_values(scale: float) -> None:
+    image = (np.random.default_rng(0).normal(3, 1, (5, 40, 40)) * scale).astype(np.float32)
+    scored = z_score(image, np.ones(image.shape, bool))
+    assert scored.std(dtype=np.float64) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_constant_foreground_is_refused() -> None:
     with pytest.raises(BadStudyError, match="same value"):
         z_score(np.full((2, 4, 4), 7, np.float32), np.ones((2, 4, 4), bool))

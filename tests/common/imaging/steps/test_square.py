@@ -1,4 +1,7 @@
 import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from common.imaging.steps.square import fit_to_square
@@ -16,6 +19,17 @@ def test_masks_are_resized_as_pillow_does_to_the_nearest() -> None:
     for size in (32, 160):
         theirs = np.asarray(Image.fromarray(labels).resize((size, size), Image.Resampling.NEAREST))
         np.testing.assert_array_equal(fit_to_square(labels, size, (1.0, 1.0), "nearest"), theirs)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 7), (37, 50), (96, 64), (200, 199), (300, 301)])
+def test_masks_are_resized_as_torch_does_to_the_nearest_exactly(height: int, width: int) -> None:
+    masks = np.random.default_rng(1).choice([0, 1, 2, 4], (3, height, width)).astype(np.uint8)
+    side = max(height, width)
+    shape = max(1, round(height / side * 64)), max(1, round(width / side * 64))
+    theirs = F.interpolate(torch.from_numpy(masks)[:, None], shape, mode="nearest-exact")[:, 0].numpy()
+    ours = fit_to_square(masks, 64, (1.0, 1.0), "nearest")
+    top, left = (64 - shape[0]) // 2, (64 - shape[1]) // 2
+    np.testing.assert_array_equal(ours[:, top : top + shape[0], left : left + shape[1]], theirs)
 
 
 def test_image_and_mask_stay_aligned_when_resized() -> None:
