@@ -86,7 +86,10 @@ def load_site(path: Path) -> SiteSettings:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a site needs its site.yaml") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML ({str(error).splitlines()[0]})") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}: is not valid YAML ({where}{what})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a list of `key: value` lines")
     here = path.resolve().parent

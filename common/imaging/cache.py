@@ -26,7 +26,7 @@ from common.imaging.facts import StudyFacts
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.slices import PatientSlices
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised whenever preprocessing or the files' layout changes, so that older caches are not taken for current ones."""
 
 ARRAYS = ("images", "labels", "foreground")

@@ -69,7 +69,7 @@ def solid(mask: Mask) -> Mask:
     """
     box = bounding_box(mask)
     filled = np.zeros_like(mask)
-    filled[box] = np.stack([fill_voids.fill(plane, in_place=True) for plane in large_parts(mask[box])])
+    filled[box] = np.stack([fill_voids.fill(plane) for plane in large_parts(mask[box])])
     return filled
 
 
