@@ -29,7 +29,7 @@ from common.imaging.steps.square import fit_to_square
 from common.imaging.steps.stretch import stretch
 from common.imaging.steps.study import Study
 
-_SLAB = 4
+_SLAB = 2
 """Slices that are scaled together: few enough to stay in the processor's cache from step to step."""
 
 

@@ -1,12 +1,16 @@
 """Resampling: another spacing of voxels, images and masks alike."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK
 
 from common.errors import BadStudyError
 from common.imaging.steps.study import Spacing, Study, Volume
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _MOST_VOXELS = 512**3
 
@@ -32,20 +36,26 @@ def resample(study: Study, spacing: list[float]) -> Study:
         np.minimum((np.arange(count) * b / a + 0.5).astype(np.intp), n - 1)
         for count, n, a, b in zip(counts, shape, old, new, strict=True)
     )
-    picked = np.ix_(*nearest)
     images = np.empty((len(study.images), *counts), np.float32)
     for index, channel in enumerate(study.images):
         images[index] = _linear(channel, old, new, counts)
     return replace(
         study,
         images=images,
-        inside=study.inside[picked],
-        labels=study.labels[picked],
-        organ=None if study.organ is None else study.organ[picked],
+        inside=_picked(study.inside, nearest),
+        labels=_picked(study.labels, nearest),
+        organ=None if study.organ is None else _picked(study.organ, nearest),
         stated=None if study.stated is None else study.stated[nearest[0]],
         height=study.height[0] + np.arange(counts[0]) * new[0],
         spacing=new,
     )
+
+
+def _picked(mask: npt.NDArray[Scalar], positions: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[Scalar]:
+    """The voxels at ``positions`` along each axis; axis by axis, several times as fast as all at once."""
+    for axis, picked in enumerate(positions):
+        mask = mask.take(picked, axis=axis)
+    return mask
 
 
 def _linear(volume: Volume, old: Spacing, new: Spacing, counts: tuple[int, ...]) -> Volume:
