@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from common.errors import DataError
-from common.imaging.prepare import prepare_cohort
+from common.imaging.prepare import Progress, prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
@@ -14,7 +14,7 @@ PARTS = ("pretraining", "selection", "final")
 """For public pre-training; for scoring every round and choosing the best; scored once, for the report."""
 
 
-def reference_part(settings: StudySettings, organ: str, part: str) -> Slices:
+def reference_part(settings: StudySettings, organ: str, part: str, progress: Progress | None = None) -> Slices:
     """All slices of one part of an organ's reference set, prepared and cached.
 
     Raises:
@@ -41,6 +41,7 @@ def reference_part(settings: StudySettings, organ: str, part: str) -> Slices:
         image=experiment.image,
         preprocessing=config.steps,
         min_tumour_pixels=config.min_tumour_pixels,
+        progress=progress,
     )
     return cohort.slices([patient.patient for patient in cohort.patients])
 

