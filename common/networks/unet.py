@@ -3,7 +3,8 @@
 Differences from the paper's network, each for a reason: the decoder upsamples and convolves instead of transposing
 (no checkerboard), the first block keeps the full resolution (lesion rims at small crop sizes), InstanceNorm replaces
 BatchNorm (batch statistics would mix patients, and cannot be averaged over sites), and no operation works in place
-(per-patient gradients need the activations).
+(per-patient gradients need the activations). A code that says what is shown (organ, contrasts) scales and shifts the
+maps after each normalisation: as a constant input channel it would be taken out again by the first one.
 """
 
 from itertools import pairwise
@@ -17,23 +18,54 @@ from common.errors import ConfigError
 NORMS = ("instance", "none")
 
 
+CODE_GAIN = 10.0
+"""The code's weights are learnt this many times as fast as others: few steps of a federated round see each organ."""
+
+
 class InstanceNorm(nn.InstanceNorm2d):
-    """InstanceNorm with learnt scale and shift; a map of one pixel has no variance and passes with the affine only."""
+    """InstanceNorm with learnt scale and shift, which a code changes (conditional instance normalisation, Dumoulin et
+    al. 2017). A map of one pixel has no variance and passes without being normalised.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of the maps.
+        code_size: length of the code; 0 for none.
+    """
+
+    def __init__(self, channels: int, code_size: int = 0) -> None:
         super().__init__(channels, affine=True)
+        self.by_code: nn.Linear | None = None
+        if code_size:
+            self.by_code = nn.Linear(code_size, 2 * channels, bias=False)
+            nn.init.normal_(self.by_code.weight, std=0.1 / CODE_GAIN)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """The maps ``x`` (B, C, H, W) normalised; ``code`` (K,) holds for the whole batch."""
         if x.shape[-1] * x.shape[-2] == 1:
-            return x * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
-        return super().forward(x)
+            x = x * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        else:
+            x = super().forward(x)
+        if self.by_code is None or code is None:
+            return x
+        scale, shift = self.by_code(CODE_GAIN * code).view(2, 1, -1, 1, 1)
+        modulated: Tensor = x * (1 + scale) + shift
+        return modulated
 
 
-def _block(convolution: nn.Conv2d, norm: str) -> nn.Sequential:
-    layers: list[nn.Module] = [convolution]
-    if norm == "instance":
-        layers.append(InstanceNorm(convolution.out_channels))
-    return nn.Sequential(*layers, nn.LeakyReLU(0.2))
+class Block(nn.Module):
+    """A convolution, a normalisation unless ``norm`` is ``none``, and a leaky rectifier."""
+
+    def __init__(self, convolution: nn.Conv2d, norm: str, code_size: int) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm = InstanceNorm(convolution.out_channels, code_size) if norm == "instance" else None
+        self.activation = nn.LeakyReLU(0.2)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        x = self.convolution(x)
+        if self.norm is not None:
+            x = self.norm(x, code)
+        result: Tensor = self.activation(x)
+        return result
 
 
 class UNet(nn.Module):
@@ -47,6 +79,7 @@ class UNet(nn.Module):
         width: channels at full resolution.
         depth: how many times the resolution is halved; the input must be at least ``2**depth`` pixels wide.
         norm: ``instance`` or ``none``.
+        code_size: length of the code that says what is shown; 0 for none.
 
     Raises:
         ConfigError: for an unknown norm or a depth or width below 1.
@@ -56,7 +89,14 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, width: int = 64, depth: int = 8, norm: str = "instance"
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int = 64,
+        depth: int = 8,
+        norm: str = "instance",
+        code_size: int = 0,
     ) -> None:
         super().__init__()
         if norm not in NORMS:
@@ -65,19 +105,20 @@ class UNet(nn.Module):
             raise ConfigError(f"a U-Net needs width and depth of at least 1, got {width} and {depth}")
         self.depth = depth
         channels = [width * min(2**level, 8) for level in range(depth + 1)]
-        self.entry = _block(nn.Conv2d(in_channels, width, 3, padding=1), "none")
+        self.entry = Block(nn.Conv2d(in_channels, width, 3, padding=1), "none", 0)
         self.down = nn.ModuleList(
-            _block(nn.Conv2d(above, below, 4, stride=2, padding=1), norm) for above, below in pairwise(channels)
+            Block(nn.Conv2d(above, below, 4, stride=2, padding=1), norm, code_size)
+            for above, below in pairwise(channels)
         )
-        self.bottleneck = _block(nn.Conv2d(channels[-1], channels[-1], 3, padding=1), norm)
+        self.bottleneck = Block(nn.Conv2d(channels[-1], channels[-1], 3, padding=1), norm, code_size)
         self.up = nn.ModuleList(
-            _block(nn.Conv2d(below + above, above, 3, padding=1), norm)
+            Block(nn.Conv2d(below + above, above, 3, padding=1), norm, code_size)
             for above, below in zip(reversed(channels[:-1]), reversed(channels[1:]), strict=True)
         )
         self.exit = nn.Conv2d(width, out_channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, out_channels, H, W) from (B, in_channels, H, W).
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """(B, out_channels, H, W) from (B, in_channels, H, W), and the code (K,) of all B images.
 
         Raises:
             ValueError: if the image is smaller than ``2**depth`` pixels.
@@ -88,11 +129,11 @@ class UNet(nn.Module):
         skips = []
         for down in self.down:
             skips.append(x)
-            x = down(x)
-        x = self.bottleneck(x)
+            x = down(x, code)
+        x = self.bottleneck(x, code)
         for up in self.up:
             skip = skips.pop()
             # To the skip's own size: an odd size loses a pixel on the way down.
-            x = up(torch.cat([F.interpolate(x, size=skip.shape[-2:], mode="nearest"), skip], dim=1))
+            x = up(torch.cat([F.interpolate(x, size=skip.shape[-2:], mode="nearest"), skip], dim=1), code)
         result: Tensor = self.exit(x)
         return result

@@ -104,7 +104,12 @@ class Trainer(PairedTrainer[InsertionBatch]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "cgan", "weights"))
             self.generator: nn.Module = UNet(
-                channels + condition + 1, channels, width=config.width, depth=config.depth, norm=config.norm
+                channels + condition + 1,
+                channels,
+                width=config.width,
+                depth=config.depth,
+                norm=config.norm,
+                code_size=CONDITION_SIZE,
             )
             self.discriminator: nn.Module = PatchGAN(
                 channels + condition, width=config.discriminator_width, layers=config.discriminator_layers
@@ -159,7 +164,8 @@ class Trainer(PairedTrainer[InsertionBatch]):
         images, region = batch.images.to(self.device), batch.region.to(self.device)
         weight = region.unsqueeze(1).float()
         condition = self._condition(batch.labels.to(self.device), weight, batch.condition)
-        made = self._generate(images, weight, condition, batch.noise.to(self.device))
+        code = batch.condition.to(self.device)
+        made = self._generate(images, weight, condition, code, batch.noise.to(self.device))
         generated = compose(made, images, region)
 
         self.discriminator.requires_grad_(True)
@@ -207,10 +213,10 @@ class Trainer(PairedTrainer[InsertionBatch]):
     def _condition(self, labels: Tensor, weight: Tensor, code: Tensor) -> Tensor:
         return torch.cat([one_hot_labels(labels), weight, condition_maps(code, weight)], dim=1)
 
-    def _generate(self, images: Tensor, weight: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
+    def _generate(self, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor) -> Tensor:
         blanked = (images * (1 - weight)) * 2 - 1
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output = self.generator(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1))
+            output = self.generator(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
         return (torch.tanh(output.float()) + 1) / 2
 
     def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
@@ -235,10 +241,9 @@ class Trainer(PairedTrainer[InsertionBatch]):
             for size, chosen in groups_of(sizes, most=32):
                 windows = windows_around(region[chosen], size)
                 image, weight = windows.cut(images[chosen]), windows.cut(region[chosen]).unsqueeze(1).float()
-                code = self._condition(windows.cut(labels[chosen]), weight, condition).to(self.device)
-                made = self._generate(
-                    image.to(self.device), weight.to(self.device), code, windows.cut(noise[chosen]).to(self.device)
-                )
+                asked = self._condition(windows.cut(labels[chosen]), weight, condition)
+                inputs = (image, weight, asked, condition, windows.cut(noise[chosen]))
+                made = self._generate(*(one.to(self.device) for one in inputs))
                 result[chosen] = insert(made.cpu(), windows, images[chosen], region[chosen])
         return result
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from common.errors import ConfigError
-from common.networks.unet import UNet
+from common.networks.unet import CODE_GAIN, InstanceNorm, UNet
 
 
 @pytest.mark.parametrize(("height", "width", "depth"), [(32, 32, 3), (64, 64, 3), (37, 50, 3), (8, 8, 3), (64, 64, 6)])
@@ -54,3 +54,22 @@ def test_wrong_choices_are_named() -> None:
         UNet(3, 1, depth=0)
     with pytest.raises(ValueError, match="at least 16 pixels"):
         UNet(3, 1, width=4, depth=4)(torch.zeros(1, 3, 8, 8))
+
+
+def test_the_code_of_an_organ_changes_what_a_normalised_network_makes() -> None:
+    torch.manual_seed(0)
+    network = UNet(3, 1, width=4, depth=2, code_size=2)
+    image = torch.rand(1, 3, 16, 16)
+    brain, liver = network(image, torch.tensor([1.0, 0.0])), network(image, torch.tensor([0.0, 1.0]))
+    assert (brain - liver).abs().mean() > 0.01
+
+
+def test_conditional_normalisation_is_a_scale_and_shift_after_instance_norm() -> None:
+    norm = InstanceNorm(3, code_size=2)
+    assert norm.by_code is not None
+    torch.nn.init.normal_(norm.by_code.weight)
+    x, code = torch.rand(2, 3, 5, 5), torch.tensor([0.3, -1.0])
+    scale, shift = norm.by_code(CODE_GAIN * code).chunk(2)
+    plain = torch.nn.functional.instance_norm(x)
+    expected = plain * (1 + scale.view(1, 3, 1, 1)) + shift.view(1, 3, 1, 1)
+    torch.testing.assert_close(norm(x, code), expected)
