@@ -22,7 +22,8 @@ from common.logs import quiet_libraries
 from common.progress import NoProgress
 from common.records import Action
 from common.seeding import derive_seed
-from common.training.build import build_generator_trainer
+from common.training.build import build_gan_trainer
+from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import call_roll
 from server.rounds import FederatedTraining
@@ -32,7 +33,8 @@ from simulation.sites import prepare_everything
 
 PAIRS = 9
 STEPS = 30
-PHASE = "gan/cgan"
+MODEL = "cgan"
+PHASE = f"gan/{MODEL}"
 
 
 def main() -> None:
@@ -57,8 +59,8 @@ def main() -> None:
         )
         _, files = prepare_everything(RunFolder.new(experiment), NoProgress())
         files = [file for file in files if "train" in load_site(file).roles]
-        initial = build_generator_trainer(
-            experiment, device=torch.device("cpu"), weights=experiment.weights
+        initial = build_gan_trainer(
+            experiment, MODEL, device=torch.device("cpu"), weights=experiment.weights
         ).shared_arrays()
         sides = {"federated": federated, "plain": plain}
         for run in sides.values():  # neither side pays for first use
@@ -93,10 +95,12 @@ def federated(experiment: Experiment, files: list[Path], initial: dict[str, Tens
             action=Action.TRAIN_GAN,
             experiment=text,
             config=experiment.strategy,
-            members=roster.able("gan"),
+            members=roster.able(PHASE),
             rounds=1,
             checkpoints=PhaseCheckpoints(folder, PHASE),
             progress=NoProgress(),
+            exchange=Averaging(experiment.strategy),
+            model=MODEL,
         )
         .train(initial)
         .weights
@@ -108,7 +112,7 @@ def plain(experiment: Experiment, files: list[Path], initial: dict[str, Tensor],
     updates = []
     for file in files:
         session = Session(load_site(file), experiment, folder.name)
-        trainer = build_generator_trainer(experiment, device=session.device, weights=session.weights)
+        trainer = build_gan_trainer(experiment, MODEL, device=session.device, weights=session.weights)
         trainer.load_shared_arrays(initial)
         seed = derive_seed(experiment.seed, session.settings.name, PHASE, 1)
         trainer.train(trainer.batches(session.training, STEPS, seed))

@@ -138,7 +138,7 @@ def _trained(session: Session, instruction: Instruction, update: training.Update
 
 
 def _synthesise(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    study.synthesise(session, received_arrays(content))
+    study.synthesise(session, instruction.model, received_arrays(content))
     return _content(session, instruction)
 
 

@@ -7,8 +7,10 @@ import numpy as np
 from client.session import Session
 from client.step_pictures import keep_step_pictures
 from common.files import write_json
-from common.imaging.slices import Slices
 from common.records import SiteHello
+from common.report.formatting import listed
+from common.training.build import model_needs
+from common.training.trainer import Needs
 from common.versions import installed_versions
 
 
@@ -29,7 +31,7 @@ def introduce(session: Session) -> SiteHello:
         site=settings.name,
         organ=settings.organ,
         modality=cohort.modality,
-        contrasts=list(cohort.contrasts),
+        contrasts=list(session.held),
         roles=list(settings.roles),
         tasks=tasks,
         share_site_model=settings.share_site_model,
@@ -46,12 +48,13 @@ def introduce(session: Session) -> SiteHello:
 
 def _tasks(session: Session, notes: list[str]) -> list[str]:
     """What this site can take part in; what it cannot, and why, is noted in words that may leave."""
-    if not session.cohort.has_masks:
-        notes.append("takes part in nothing: its studies have neither tumour masks nor classes")
-        return []
     if not session.cohort.patients_known:
         notes.append("its images name no patients: its split and its intervals are by image, not by patient")
-    tasks = _training_tasks(session.training, notes) if "train" in session.settings.roles else []
+    tasks = _training_tasks(session, notes) if "train" in session.settings.roles else []
+    if not session.cohort.has_masks:
+        what = "takes part in no classifier" if tasks else "takes part in nothing"
+        notes.append(f"{what}: its studies have neither tumour masks nor classes")
+        return tasks
     least = session.experiment.study.min_cell
     if "evaluate" in session.settings.roles:
         if session.split.test:
@@ -65,16 +68,25 @@ def _tasks(session: Session, notes: list[str]) -> list[str]:
     return tasks
 
 
-def _training_tasks(training: Slices, notes: list[str]) -> list[str]:
-    """``classifier`` needs both classes, ``gan`` also masks; what is missing is noted."""
-    tumour = training.tumour_class()
-    if tumour.all() or not tumour.any():
-        notes.append("trains nothing: its training patients do not hold both classes")
-        return []
-    if not len(training.tumour_positions()) or not len(training.healthy_positions()):
+def _training_tasks(session: Session, notes: list[str]) -> list[str]:
+    """``classifier`` needs both classes, a GAN what it says; what is missing is noted."""
+    known = session.cohort.has_masks
+    tumour = session.training.tumour_class() if known else np.zeros(0, bool)
+    classes = known and not tumour.all() and bool(tumour.any())
+    masks = classes and bool(len(session.training.tumour_positions()) and len(session.training.healthy_positions()))
+    lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
+    tasks = []
+    for model in session.experiment.models:
+        if session.view(model) is None:
+            notes.append(f"{model}: takes no part, it holds none of the images that {model} looks at")
+        elif not lacking[model_needs(session.experiment, model)] and len(session.training_for(model)):
+            tasks.append(f"gan/{model}")
+    if known and not classes:
+        left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""
+        notes.append(f"trains nothing{left}: its training patients do not hold both classes")
+    elif known and not masks:
         notes.append("trains the classifier on real images only: its tumours have no masks")
-        return ["classifier"]
-    return ["gan", "classifier"]
+    return [*tasks, "classifier"] if classes else tasks
 
 
 def _keep_summary(session: Session, hello: SiteHello) -> None:

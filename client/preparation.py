@@ -63,6 +63,9 @@ def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
     try:
         with counted("preparing", "patients", sys.stdout) as session.report_preparation:
             cohort = session.cohort
+            for model in session.experiment.models if "train" in session.settings.roles else []:
+                if (view := session.view(model)) is not None:
+                    session.cohort_in(view.contrasts)
     except RefusalError as error:
         raise ConfigError(f"{error}; choose a study that is, e.g. organ=[{session.settings.organ}]") from error
     except KeyboardInterrupt:

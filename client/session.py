@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
 from common.imaging.split import Split, everything_is_test, split_patients
+from common.training.build import site_view
+from common.training.trainer import View
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Session:
     experiment: Experiment
     run: str
     report_preparation: Callable[[int, int, str], None] | None = None
+    _cohorts: dict[tuple[str, ...], PreparedCohort] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def open(cls, settings: SiteSettings, experiment_yaml: str, run: str) -> "Session":
@@ -74,21 +77,42 @@ class Session:
         """The study's preprocessing, with what this site does differently."""
         return site_steps(self.organ, self.settings.steps)
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The contrasts that this site has: those its ``site.yaml`` names, or those of its organ in the study."""
+        return tuple(self.settings.contrasts or self.organ.contrasts)
+
+    def view(self, model: str) -> View | None:
+        """What this site shows the study's GAN ``model``; None if it has nothing that the GAN looks at."""
+        return site_view(self.experiment, model, self.settings.organ, self.held)
+
     @cached_property
     def reader(self) -> Reader:
-        settings, contrasts = self.settings, list(self.organ.contrasts)
-        return build_reader(settings.reader, organ=settings.organ, contrasts=contrasts, options=settings.options)
+        return self._reader(tuple(self.organ.contrasts))
+
+    def _reader(self, contrasts: tuple[str, ...]) -> Reader:
+        settings = self.settings
+        return build_reader(settings.reader, organ=settings.organ, contrasts=list(contrasts), options=settings.options)
 
     @cached_property
     def cohort(self) -> PreparedCohort:
         """The site's patients, prepared and cached; bad studies are in its quarantine list."""
+        return self.cohort_in(tuple(self.organ.contrasts))
+
+    def cohort_in(self, contrasts: tuple[str, ...]) -> PreparedCohort:
+        """The same patients, prepared and cached in these contrasts."""
+        if contrasts not in self._cohorts:
+            self._cohorts[contrasts] = self._prepare(contrasts)
+        return self._cohorts[contrasts]
+
+    def _prepare(self, contrasts: tuple[str, ...]) -> PreparedCohort:
         settings = self.settings
         return prepare_cohort(
-            self.reader,
+            self._reader(contrasts),
             settings.path,
             cache_dir=settings.cache_dir,
             organ=settings.organ,
-            contrasts=list(self.organ.contrasts),
+            contrasts=list(contrasts),
             image=self.experiment.image,
             preprocessing=self.steps,
             min_tumour_pixels=self.organ.min_tumour_pixels,
@@ -108,6 +132,23 @@ class Session:
     @cached_property
     def training(self) -> Slices:
         return self.cohort.slices(self.split.train)
+
+    def training_for(self, model: str) -> Slices:
+        """The training patients' slices as the study's GAN ``model`` looks at them.
+
+        Raises:
+            RefusalError: if this site has nothing to show it.
+        """
+        view = self.view(model)
+        if view is None:
+            raise RefusalError(f"it has no images that {model} looks at")
+        if view.contrasts == tuple(self.organ.contrasts):
+            return self.training
+        cohort = self.cohort_in(view.contrasts)
+        # The split stays that of the study's own contrasts: a test patient is one for every model. A study that lacks
+        # one of the other contrasts is missing here.
+        there = {patient.patient for patient in cohort.patients}
+        return cohort.slices([name for name in self.split.train if name in there])
 
     @cached_property
     def test(self) -> Slices:

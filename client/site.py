@@ -19,6 +19,8 @@ class SiteSettings(BaseModel):
         organ: ``brain``, ``lung`` or ``liver``.
         path: folder of the data; a relative path counts from the folder of ``site.yaml``.
         options: reader options, e.g. ``{tumour_classes: [tumour]}``.
+        contrasts: the contrasts that these patients have, e.g. ``[flair, t1]``; without it, those that the study asks
+            for.
         patients: a text file with the names of the patients that take part, one a line; without it all do.
         steps: preprocessing that these data need beside the study's, e.g. ``{skull_strip: true}``.
         identifying_data: what happens where the headers of a study may identify the person: ``refuse`` to take part
@@ -42,6 +44,7 @@ class SiteSettings(BaseModel):
     organ: str
     path: Path
     options: dict[str, Any] = {}
+    contrasts: list[str] | None = None
     patients: Path | None = None
     steps: dict[str, Any] = {}
     identifying_data: Literal["refuse", "quarantine"] = "refuse"

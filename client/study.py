@@ -18,18 +18,25 @@ from common.files import write_arrays, write_bytes, write_tensors
 from common.metrics.classification import ClassificationScores, classification_scores
 from common.results import ArmScores, Interval, SiteArms
 from common.seeding import derive_seed, numpy_generator
-from common.training.build import build_classifier_trainer, build_generator_trainer, steps_per_round
+from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
+from common.training.trainer import GeneratorTrainer
 
 PREDICTION_COLUMNS = ("arm", "scope", "patient", "slice", "truth", "probability")
 
 
-def synthesise(session: Session, arrays: dict[str, Tensor]) -> None:
-    """Makes this site's images with the federated generator; they stay here."""
+def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
+    """Makes this site's images with a federated generator; they stay here.
+
+    Raises:
+        RefusalError: if that model makes no slices of its own.
+    """
     experiment = session.experiment
-    trainer = build_generator_trainer(experiment, device=session.device, weights=session.weights)
+    trainer = build_gan_trainer(experiment, model, device=session.device, weights=session.weights)
+    if not isinstance(trainer, GeneratorTrainer):
+        raise RefusalError(f"{model} makes no slices that an arm could train on")
     trainer.load_shared_arrays(arrays)
-    seed = derive_seed(experiment.seed, session.settings.name, "synthesis", str(experiment.model["name"]))
+    seed = derive_seed(experiment.seed, session.settings.name, "synthesis", model)
     make_images(session, trainer, seed)
     _keep_gallery(session)
 

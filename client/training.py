@@ -10,9 +10,10 @@ from torch import Tensor
 from client.arms import training_sets
 from client.session import Session
 from client.state import RoundState
+from common.config import model_of
 from common.records import Instruction
 from common.seeding import derive_seed
-from common.training.build import build_classifier_trainer, build_generator_trainer, steps_per_round
+from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.steps import proximal_step
 from common.training.trainer import Trainer
 
@@ -26,11 +27,14 @@ class Update:
 
 
 def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
-    """Trains the study's GAN on this site's training patients for one round."""
-    experiment = session.experiment
-    trainer = build_generator_trainer(experiment, device=session.device, weights=session.weights)
-    steps = steps_per_round(experiment.federation, len(session.training), trainer.config.batch_size)
-    batches = trainer.batches(session.training, steps, _seed(session, instruction))
+    """Trains one GAN of the study on this site's training patients for one round."""
+    experiment, name = session.experiment, instruction.model
+    slices = session.training_for(name)
+    trainer = build_gan_trainer(
+        experiment, name, device=session.device, weights=session.weights, run=instruction.repeat
+    )
+    steps = steps_per_round(model_of(experiment, name).federation, len(slices), trainer.config.batch_size)
+    batches = trainer.batches(slices, steps, _seed(session, instruction))
     return _one_round(session, instruction, trainer, arrays, batches, steps)
 
 

@@ -4,6 +4,8 @@ Config enters at the edge: :func:`compose` turns a list of overrides into an :cl
 does the same with what the coordinator sent. Inside, functions take typed values.
 """
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -21,6 +23,7 @@ from common.experiment import (
     LOCAL_SECTIONS,
     LOCAL_STEPS,
     Experiment,
+    FederationConfig,
     OrganConfig,
     PreprocessingConfig,
     SiteConfig,
@@ -31,8 +34,10 @@ from common.experiment import (
 ConfigStore.instance().store(name="schema", node=Experiment)
 
 
-_OPEN = ("site.", "partition.", "organs.", "reference.")
+_OPEN = ("site.", "partition.", "organs.", "reference.", "models.")
 """Mappings to which a command line may add an entry."""
+
+_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -78,20 +83,50 @@ def to_yaml(experiment: Experiment, *, leaving: bool = False) -> str:
     return str(OmegaConf.to_yaml(OmegaConf.create(tree)))
 
 
-def model_config(experiment: Experiment) -> Any:
-    """The model's own typed ``Config``, checked.
+@dataclass(frozen=True)
+class Model:
+    """One GAN of a study.
+
+    Attributes:
+        name: its entry of ``models``.
+        family: the module of ``common/training`` that trains it.
+        config: that family's own typed ``Config``.
+        federation: its round loop.
+        runs: how many trainings with different seeds.
+    """
+
+    name: str
+    family: str
+    config: Any
+    federation: FederationConfig
+    runs: int
+
+
+def model_of(experiment: Experiment, name: str) -> Model:
+    """The entry ``name`` of ``models``, typed and checked.
 
     Raises:
-        ConfigError: if the model is unknown or a key is not one of its.
+        ConfigError: if the study has no such model, its family is unknown or a key is not one of its.
     """
     from common.training.trainer import trainer_module
 
-    values = {key: value for key, value in experiment.model.items() if key != "name"}
-    schema = OmegaConf.structured(trainer_module(str(experiment.model.get("name", ""))).Config)
+    if name not in experiment.models:
+        raise ConfigError(f"models.{name}: the study has {', '.join(experiment.models) or 'no model'}")
+    entry = dict(experiment.models[name])
+    family = str(entry.pop("family", ""))
+    federation = entry.pop("federation", None) or {}
+    runs = entry.pop("runs", 1)
+    schema = OmegaConf.structured(trainer_module(family).Config)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(schema, values))
+        config = OmegaConf.to_object(OmegaConf.merge(schema, entry))
+        loop = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(experiment.federation), federation))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"model: {_plain(error)}") from error
+        raise ConfigError(f"models.{name}: {_plain(error)}") from error
+    assert isinstance(loop, FederationConfig)
+    _check_federation(f"models.{name}.federation", loop)
+    if not isinstance(runs, int) or runs < 1:
+        raise ConfigError(f"models.{name}.runs={runs}: must be a whole number of at least 1")
+    return Model(name, family, config, loop, runs)
 
 
 def _typed(tree: Any) -> Experiment:
@@ -99,6 +134,7 @@ def _typed(tree: Any) -> Experiment:
     assert isinstance(experiment, Experiment)
     _share_out(experiment)
     _keep_used_organs(experiment)
+    _keep_chosen_models(experiment)
     check(experiment)
     return experiment
 
@@ -127,6 +163,16 @@ def _keep_used_organs(experiment: Experiment) -> None:
         used = {site.organ for site in experiment.site.values()}
         experiment.organs = {organ: config for organ, config in experiment.organs.items() if organ in used}
     experiment.reference = {organ: ref for organ, ref in experiment.reference.items() if organ in experiment.organs}
+
+
+def _keep_chosen_models(experiment: Experiment) -> None:
+    """A preset may speak of models that the study does not train; they have no family."""
+    experiment.models = {name: entry for name, entry in experiment.models.items() if "family" in (entry or {})}
+
+
+def contrasts_by_organ(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    """The channels of a slice of each organ: the same number for all."""
+    return {organ: tuple(config.contrasts) for organ, config in experiment.organs.items()}
 
 
 def channels(experiment: Experiment) -> int:
@@ -186,12 +232,18 @@ def check(experiment: Experiment) -> None:
         require(part.least >= 1, f"partition.{name}.least", part.least, "must be at least 1")
     for arm in experiment.study.arms:
         require(arm in ARMS, "study.arms", arm, f"known arms are {', '.join(ARMS)}")
-    for section, federation in (
-        ("federation", experiment.federation),
-        ("classifier.federation", experiment.classifier.federation),
-    ):
-        require(federation.rounds >= 1, f"{section}.rounds", federation.rounds, "must be at least 1")
-        require(federation.share in ("all", "generator"), f"{section}.share", federation.share, "all or generator")
+    _check_federation("federation", experiment.federation)
+    _check_federation("classifier.federation", experiment.classifier.federation)
+    require(bool(experiment.models), "models", "{}", "a study needs at least one GAN, e.g. model=[cgan]")
+    for name in experiment.models:
+        require(bool(_MODEL_NAME.fullmatch(name)), "models", name, "a model's name is lower case, digits and _")
+    generator = experiment.study.generator
+    require(
+        generator is None or generator in experiment.models,
+        "study.generator",
+        generator,
+        f"the study's models are {', '.join(experiment.models)}",
+    )
     strategy = experiment.strategy
     require(strategy.name in ("fedavg", "fedprox"), "strategy.name", strategy.name, "fedavg or fedprox")
     require(strategy.quorum >= 1, "strategy.quorum", strategy.quorum, "must be at least 1")
@@ -206,6 +258,13 @@ def check(experiment: Experiment) -> None:
         parts,
         "three fractions that sum to 1, or three whole numbers of patients",
     )
+
+
+def _check_federation(section: str, federation: FederationConfig) -> None:
+    if federation.rounds < 1:
+        raise ConfigError(f"{section}.rounds={federation.rounds}: must be at least 1")
+    if federation.share not in ("all", "generator"):
+        raise ConfigError(f"{section}.share={federation.share}: all or generator")
 
 
 def _plain(error: Exception) -> str:

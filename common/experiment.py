@@ -47,7 +47,8 @@ class OrganConfig:
     """What a slice of one organ shows and how it is made: the same at every site and in the reference set."""
 
     contrasts: list[str] = field(default_factory=lambda: ["flair"])
-    """Its channels; every organ of a study has the same number of them, because the networks are shared."""
+    """Its channels; every organ of a study has the same number of them, because the networks are shared. A GAN that
+    translates between contrasts looks at those that its own configuration names."""
     min_tumour_pixels: int = 12
     """From how many tumour pixels on a slice counts as one with a tumour; also the smallest mask to learn from."""
     steps: PreprocessingConfig = field(default_factory=PreprocessingConfig)
@@ -64,7 +65,10 @@ class SplitConfig:
 
 @dataclass
 class FederationConfig:
-    """The round loop of one federated training (``local_steps`` 0: one pass over the site's slices)."""
+    """The round loop of one federated training (``local_steps`` 0: one pass over the site's slices).
+
+    ``federation`` holds for every GAN of the study; ``models.<name>.federation`` changes keys of it for one of them.
+    """
 
     rounds: int = 6
     local_steps: int = 100
@@ -98,6 +102,9 @@ class ClassifierConfig:
 @dataclass
 class StudyConfig:
     arms: list[str] = field(default_factory=lambda: list(ARMS))
+    generator: str | None = None
+    """The GAN, of ``models``, whose images the arms are trained on; null means the first that can label what it makes.
+    """
     synthetic_ratio: float = 1.0
     """Synthetic slices for each real training slice."""
     bootstrap: int = 1000
@@ -150,6 +157,8 @@ class SiteConfig:
     device: str = "cpu"
     options: dict[str, Any] = field(default_factory=dict)
     """Reader options, e.g. ``tumour_classes`` for image_folder."""
+    contrasts: list[str] | None = None
+    """The contrasts that this site holds; null means: those of its organ in this study, and no others."""
     steps: dict[str, Any] = field(default_factory=dict)
     """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
     identifying_data: str = "refuse"
@@ -213,14 +222,19 @@ class PrivacyConfig:
 
 @dataclass
 class Experiment:
-    """One study, resolved. ``model`` is checked against the ``Config`` of ``common/training/<model.name>.py``."""
+    """One study, resolved.
+
+    ``models`` holds the GANs by name. Each entry names its ``family``, a module of ``common/training`` whose ``Config``
+    its other keys are checked against, beside ``federation`` (:class:`FederationConfig`) and ``runs`` (how many
+    trainings with different seeds).
+    """
 
     name: str = "study"
     seed: int = 1
     image: ImageConfig = field(default_factory=ImageConfig)
     organs: dict[str, OrganConfig] = field(default_factory=dict)
     split: SplitConfig = field(default_factory=SplitConfig)
-    model: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Any] = field(default_factory=dict)
     federation: FederationConfig = field(default_factory=FederationConfig)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)

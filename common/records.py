@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -51,6 +51,8 @@ class Instruction(BaseModel):
         phase: e.g. ``gan/cgan``, ``classifier/real``, ``cross_site/hospital1``.
         server_round: 1-based; 0 where there are no rounds.
         experiment: resolved YAML without the sections that hold local paths.
+        model: the GAN of the study, where one is meant.
+        repeat: which of that model's trainings with different seeds, 1-based.
         arm: the arm of the classifier study, where one is meant.
         proximal_mu: weight of FedProx's proximal term.
     """
@@ -62,6 +64,8 @@ class Instruction(BaseModel):
     phase: str = Field(pattern=r"^[a-z0-9_][a-z0-9_/-]{0,99}$")
     server_round: int = Field(default=0, ge=0, alias="server-round")
     experiment: str = ""
+    model: str = Field(default="", max_length=30)
+    repeat: int = Field(default=1, ge=1)
     arm: str = ""
     proximal_mu: float = Field(default=0.0, ge=0.0, alias="proximal-mu")
 
@@ -77,15 +81,15 @@ class SiteHello(BaseModel):
     modality: str = Field(max_length=5)
     contrasts: list[str] = Field(max_length=8)
     roles: list[str] = Field(max_length=5)
-    tasks: list[str] = Field(max_length=10)
-    """What it can take part in: ``gan``, ``classifier``, ``evaluate``."""
+    tasks: list[str] = Field(max_length=40)
+    """What it can take part in: ``gan/<model>``, ``classifier``, ``evaluate``."""
     share_site_model: bool = False
     examples: int = Field(default=1, ge=1, le=MAX_EXAMPLES)
     """Weight in averages: the declared number of training slices, or 1."""
     patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
-    notes: list[str] = Field(default=[], max_length=10)
+    notes: list[str] = Field(default=[], max_length=40)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -4,11 +4,11 @@ A count or a figure is None where it was not declared, not reached, or suppresse
 patients stand behind it.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "oncofed-results/2"
+SCHEMA = "oncofed-results/3"
 
 
 class Record(BaseModel):
@@ -37,6 +37,7 @@ class Frechet(Record):
 class PairedScores(Record):
     """Generated against real on the reference set; means over slices, PSNR in dB."""
 
+    kind: Literal["paired"] = "paired"
     ssim: float
     psnr: float
     foreground_ssim: float
@@ -57,18 +58,7 @@ class Refusal(Record):
     reason: str
 
 
-class GanRound(Record):
-    """One federated round, scored organ by organ on the reference set's selection part."""
-
-    round: int
-    scores: dict[str, PairedScores]
-    contributors: list[str]
-    refused: list[Refusal] = []
-    losses: dict[str, float] = {}
-    seconds: float
-
-
-class FinalScore(PairedScores):
+class FinalPaired(PairedScores):
     """The chosen round on the reference set's final part, scored once; gains over biharmonic inpainting are paired
     over patients."""
 
@@ -76,13 +66,43 @@ class FinalScore(PairedScores):
     lesion_psnr_gain: Interval
 
 
+AnyScores = PairedScores
+AnyFinal = FinalPaired
+
+
+class GanRound(Record):
+    """One federated round, scored subject by subject (an organ, or a translation) on the reference set's selection
+    part."""
+
+    round: int
+    scores: dict[str, AnyScores]
+    contributors: list[str]
+    refused: list[Refusal] = []
+    losses: dict[str, float] = {}
+    seconds: float
+
+
+class GanRun(Record):
+    """One training of a GAN with a seed of its own."""
+
+    run: int
+    rounds: int
+    chosen_round: int | None = None
+    final: dict[str, AnyFinal] = {}
+
+
 class GanResult(Record):
+    """A GAN of the study. Rounds and gallery are those of its first run, whose images the study uses."""
+
+    family: str
     exchange: str
     score: str
     chosen_round: int | None = None
     rounds: list[GanRound]
-    final: dict[str, FinalScore] = {}
-    """By organ; empty until the chosen round has been scored."""
+    final: dict[str, AnyFinal] = {}
+    """By subject; empty until the chosen round has been scored."""
+    runs: list[GanRun] = []
+    """Every run, the first one among them."""
 
 
 class Confusion(Record):

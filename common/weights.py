@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from common.config import model_config
+from common.config import model_of
 from common.errors import WeightsError
 from common.experiment import Experiment, WeightsConfig
 from common.features.inception_architecture import fid_inception_network
@@ -90,16 +90,17 @@ def needed_weights(experiment: Experiment) -> set[str]:
     """The files that a study with this configuration opens; check them at start with :func:`resolve_weights`.
 
     Raises:
-        ConfigError: if the model is unknown.
+        ConfigError: if a model is unknown.
     """
     needed = set()
     if experiment.classifier.network == "resnet50" and experiment.classifier.pretrained:
         needed.add("imagenet_resnet50")
     if experiment.evaluation.features == "inception_v3":
         needed.add("fid_inception")
-    model = model_config(experiment)
-    if getattr(model, "perceptual", None) == "vgg19" and getattr(model, "perceptual_weight", 1.0) > 0:
-        needed.add("vgg19")
+    for name in experiment.models:
+        config = model_of(experiment, name).config
+        if getattr(config, "perceptual", None) == "vgg19" and getattr(config, "perceptual_weight", 1.0) > 0:
+            needed.add("vgg19")
     return needed
 
 

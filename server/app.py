@@ -14,14 +14,15 @@ import yaml
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.config import to_yaml
+from common.config import model_of, to_yaml
 from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
 from common.results import Results, RunInfo, SiteEntry
+from common.training.build import labelling_model
 from common.versions import installed_versions
-from server.arms import federated_arms, local_arms, synthesise_everywhere
+from server.arms import federated_arms, local_arms, synthesise_everywhere, trained_arms
 from server.cross_site import cross_site
-from server.gan import train_gan
+from server.gan import gan_phase, plan_gans, runs_of, train_gan
 from server.roster import Roster, call_roll
 from server.settings import StudySettings, settings_from_run_config
 
@@ -51,18 +52,24 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
                 results.sites = _entries(roster)
             _announce(settings, roster)
 
-            with _timed(settings, results, "gan"):
-                generator = train_gan(grid, settings, roster)
-                results.gans = {str(experiment.model["name"]): generator.result}
+            chosen = labelling_model(experiment)
+            plans = plan_gans(settings, roster)
+            weights = {}
+            for plan in plans:
+                with _timed(settings, results, f"gan {plan.model.name}"):
+                    generator = train_gan(grid, settings, plan)
+                    results.gans[plan.model.name] = generator.result
+                    weights[plan.model.name] = generator.weights
 
-            with _timed(settings, results, "synthesis"):
-                synthesise_everywhere(grid, settings, roster, generator.weights)
+            if chosen is not None:
+                with _timed(settings, results, "synthesis"):
+                    synthesise_everywhere(grid, settings, roster, chosen, weights[chosen])
 
             with _timed(settings, results, "local_arms"):
                 results.arms = local_arms(grid, settings, roster)
 
             with _timed(settings, results, "federated_arms"):
-                federated = federated_arms(grid, settings, roster)
+                federated = federated_arms(grid, settings, roster, chosen)
                 results.arms["federated"] = federated.scores
                 results.organ_arms = federated.by_organ
 
@@ -120,12 +127,13 @@ def _configuration(settings: StudySettings) -> dict[str, object]:
 def _plan(settings: StudySettings) -> list[tuple[str, int]]:
     """Phases and their rounds, for the time left."""
     experiment = settings.experiment
-    model = str(experiment.model["name"])
+    chosen = labelling_model(experiment)
+    models = [model_of(experiment, name) for name in experiment.models]
     return [
-        (f"gan/{model}", experiment.federation.rounds),
-        (f"synthesis/{model}", 1),
+        *((gan_phase(model.name, run), model.federation.rounds) for model in models for run in runs_of(model)),
+        *([(f"synthesis/{chosen}", 1)] if chosen else []),
         ("arms", 1),
-        *((f"classifier/{arm}", experiment.classifier.federation.rounds) for arm in experiment.study.arms),
+        *((f"classifier/{arm}", experiment.classifier.federation.rounds) for arm in trained_arms(experiment, chosen)),
         ("cross_site", 1),
     ]
 

@@ -8,11 +8,13 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.config import to_yaml
+from common.experiment import Experiment
 from common.metrics.bootstrap import NORMAL_95, mean_over_sites
 from common.metrics.classification import METRICS
 from common.records import Action, read_result
 from common.results import ArmScores, Confusion, Interval, SiteArms
 from common.training.build import build_classifier_trainer
+from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member, Roster
 from server.rounds import FederatedTraining
@@ -30,16 +32,19 @@ class FederatedArms:
     weights: dict[str, dict[str, Tensor]] = field(repr=False)
 
 
-def synthesise_everywhere(grid: Grid, settings: StudySettings, roster: Roster, weights: dict[str, Tensor]) -> None:
-    """Every site that trains makes its synthetic and baseline images with the chosen generator, and keeps them."""
-    phase = f"synthesis/{settings.experiment.model['name']}"
+def synthesise_everywhere(
+    grid: Grid, settings: StudySettings, roster: Roster, model: str, weights: dict[str, Tensor]
+) -> None:
+    """Every site that trains ``model`` makes its synthetic and baseline images with the chosen generator, and keeps
+    them."""
+    phase = f"synthesis/{model}"
     checkpoints = PhaseCheckpoints(settings.run_dir, phase)
     if checkpoints.result() is not None:
         return
     settings.progress.phase(phase, 1)
     started = time.monotonic()
-    members = roster.require("gan", settings.experiment.strategy.quorum)
-    answers = instruct(grid, settings, members, Action.SYNTHESISE, phase, weights)
+    members = roster.require(f"gan/{model}", settings.experiment.strategy.quorum)
+    answers = instruct(grid, settings, members, Action.SYNTHESISE, phase, weights, model=model)
     require_quorum(settings, phase, answers, members)
     checkpoints.finish({"sites": list(answers.replies)})
     _done(settings, list(answers.replies), started)
@@ -61,8 +66,12 @@ def local_arms(grid: Grid, settings: StudySettings, roster: Roster) -> dict[str,
     return {site: SiteArms.model_validate(result).arms for site, result in kept.items()}
 
 
-def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> FederatedArms:
-    """Trains one federated classifier an arm and scores it on the test patients of the sites that trained it."""
+def federated_arms(grid: Grid, settings: StudySettings, roster: Roster, model: str | None) -> FederatedArms:
+    """Trains one federated classifier an arm and scores it on the test patients of the sites that trained it.
+
+    Args:
+        model: the GAN whose images the arms train on; None leaves out the arms that need any.
+    """
     experiment = settings.experiment
     # Built only for its first weights, so the length of its schedule does not matter.
     trainer = build_classifier_trainer(
@@ -70,12 +79,12 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> Feder
     )
     initial = trainer.shared_arrays()
     outcome = FederatedArms({}, {}, {}, {})
-    for arm in experiment.study.arms:
+    for arm in trained_arms(experiment, model):
         phase = f"classifier/{arm}"
         members = roster.require("classifier", experiment.strategy.quorum)
         if arm != "real":
             # Made images come from the sites that train the GAN, with their own masks.
-            members = [member for member in members if "gan" in member.hello.tasks]
+            members = [member for member in members if f"gan/{model}" in member.hello.tasks]
         checkpoints = PhaseCheckpoints(settings.run_dir, phase)
         training = FederatedTraining(
             grid=grid,
@@ -88,6 +97,7 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> Feder
             rounds=experiment.classifier.federation.rounds,
             checkpoints=checkpoints,
             progress=settings.progress,
+            exchange=Averaging(experiment.strategy),
             arm=arm,
         ).train(initial)
         kept = checkpoints.result()
@@ -106,6 +116,11 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster) -> Feder
             if own:
                 outcome.by_organ.setdefault(organ, {})[arm] = pooled(own)
     return outcome
+
+
+def trained_arms(experiment: Experiment, model: str | None) -> list[str]:
+    """The study's arms; without a GAN that makes labelled slices, only the one that needs none."""
+    return [arm for arm in experiment.study.arms if model is not None or arm == "real"]
 
 
 def pooled(scores: list[ArmScores]) -> ArmScores:

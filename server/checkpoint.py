@@ -27,15 +27,30 @@ class PhaseCheckpoints:
         """The aggregated weights after ``server_round``."""
         return read_tensors(self._weights_file(server_round))
 
+    def state(self, server_round: int) -> dict[str, Tensor]:
+        """What the coordinator kept after ``server_round`` beside the weights; empty if that was nothing."""
+        file = self._state_file(server_round)
+        return read_tensors(file) if file.exists() else {}
+
     def save_round(
-        self, server_round: int, weights: dict[str, Tensor], record: dict[str, Any], chosen: int | None = None
+        self,
+        server_round: int,
+        weights: dict[str, Tensor],
+        record: dict[str, Any],
+        chosen: int | None = None,
+        state: dict[str, Tensor] | None = None,
     ) -> None:
-        """Commits a round; drops the weights of older rounds other than ``chosen``."""
+        """Commits a round; drops older rounds' state, and the weights of those other than ``chosen``."""
         write_tensors(self._weights_file(server_round), weights)
+        if state:
+            write_tensors(self._state_file(server_round), state)
         write_json(self.folder / f"round-{server_round:05d}.json", record)
         keep = {self._weights_file(server_round)} | ({self._weights_file(chosen)} if chosen is not None else set())
         for file in self.folder.glob("round-*.safetensors"):
             if file not in keep and file < self._weights_file(server_round):
+                file.unlink()
+        for file in self.folder.glob("state-*.safetensors"):
+            if file < self._state_file(server_round):
                 file.unlink()
 
     def result(self) -> Any | None:
@@ -46,6 +61,9 @@ class PhaseCheckpoints:
     def finish(self, result: Any) -> None:
         """Marks the phase as finished; it will not be run again."""
         write_json(self.folder / "result.json", result)
+
+    def _state_file(self, server_round: int) -> Path:
+        return self.folder / f"state-{server_round:05d}.safetensors"
 
     def _weights_file(self, server_round: int) -> Path:
         return self.folder / f"round-{server_round:05d}.safetensors"

@@ -1,60 +1,132 @@
 """The GAN phase: federated rounds, each scored on the reference set, then the chosen round's one final score."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.config import to_yaml
+from common.config import Model, model_of, to_yaml
 from common.errors import StudyError
-from common.files import read_arrays, write_arrays
+from common.experiment import StrategyConfig
 from common.records import Action
-from common.results import FinalScore, GanResult, GanRound, PairedScores
-from common.seeding import derive_seed
-from common.training.build import build_generator_trainer
-from common.training.trainer import GeneratorTrainer
+from common.results import AnyFinal, GanResult, GanRound, GanRun
+from common.training.build import build_gan_trainer, site_view
+from common.training.trainer import Contributor, Exchange, GradientTrainer, Trainer, View, trainer_module
+from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
-from server.evaluation import ReferenceEvaluation, build_evaluation
-from server.reference import reference_part
+from server.gradients import Gradients
 from server.roster import Member, Roster
-from server.rounds import FederatedTraining, Scored
+from server.rounds import FederatedTraining, RoundExchange
+from server.scoring import RoundScoring, final_scores
 from server.settings import StudySettings
 
-STRIP = 12
-"""Rounds in the gallery's strip."""
+
+@dataclass(frozen=True)
+class GanPlan:
+    """One GAN of the study and the sites that train it, known to be enough before anything is trained.
+
+    Attributes:
+        model: what is trained.
+        members: the sites that take part.
+        views: what each of them shows the model.
+        subjects: what it is scored on, by name: the reference set in these views.
+    """
+
+    model: Model
+    members: list[Member]
+    views: dict[str, View]
+    subjects: dict[str, tuple[View, ...]]
 
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """The chosen round of the GAN and what the report says of it."""
+    """The chosen round of a GAN's first run, and what the report says of all its runs."""
 
     weights: dict[str, Tensor] = field(repr=False)
     result: GanResult
 
 
-def train_gan(grid: Grid, settings: StudySettings, roster: Roster) -> TrainedGenerator:
-    """Trains ``experiment.model`` over the sites that can; every round is scored, the best one is kept.
+def runs_of(model: Model) -> range:
+    """The numbers of a model's trainings with different seeds."""
+    return range(1, model.runs + 1)
+
+
+def gan_phase(name: str, run: int) -> str:
+    """The phase of one training.
+
+    >>> gan_phase("cgan", 1), gan_phase("cgan", 2)
+    ('gan/cgan', 'gan/cgan/run-2')
+    """
+    return f"gan/{name}" if run == 1 else f"gan/{name}/run-{run}"
+
+
+def plan_gans(settings: StudySettings, roster: Roster) -> list[GanPlan]:
+    """Who trains each GAN of the study, checked for all of them before the first begins.
 
     Raises:
-        StudyError: if fewer sites than the quorum can or do take part.
+        StudyError: if fewer sites than the quorum can train one of them, their images are not what it needs, or there
+            is no reference set to score it on.
     """
     experiment = settings.experiment
-    model = str(experiment.model["name"])
-    phase = f"gan/{model}"
+    plans = []
+    for name in experiment.models:
+        model = model_of(experiment, name)
+        held = {member.site: (member.hello.organ, member.hello.contrasts) for member in roster.able(f"gan/{name}")}
+        views = {site: site_view(experiment, name, *has) for site, has in held.items()}
+        shown = {site: view for site, view in views.items() if view is not None}
+        members = roster.require(f"gan/{name}", experiment.strategy.quorum)
+        family = trainer_module(model.family).Trainer
+        family.check_views(model.config, shown)
+        seen = sorted(set(shown.values()), key=lambda view: view.name)
+        subjects = _scored(name, family.subjects(model.config, seen), settings)
+        plans.append(GanPlan(model, [member for member in members if member.site in shown], shown, subjects))
+    return plans
+
+
+def train_gan(grid: Grid, settings: StudySettings, plan: GanPlan) -> TrainedGenerator:
+    """Trains a GAN over its sites, as often as its ``runs`` say; every round is scored, the best one of a run is kept.
+
+    Raises:
+        StudyError: if fewer sites than the quorum take part in a round.
+    """
+    runs = [_one_run(grid, settings, plan, run) for run in runs_of(plan.model)]
+    first = runs[0]
+    result = GanResult(
+        family=plan.model.family,
+        exchange=first.trainer.exchange,
+        score=first.trainer.score,
+        chosen_round=first.chosen_round,
+        rounds=first.rounds,
+        final=first.final,
+        runs=[
+            GanRun(run=number, chosen_round=one.chosen_round, rounds=len(one.rounds), final=one.final)
+            for number, one in enumerate(runs, start=1)
+        ],
+    )
+    return TrainedGenerator(first.weights, result)
+
+
+@dataclass(frozen=True)
+class _Run:
+    trainer: Trainer[object]
+    weights: dict[str, Tensor] = field(repr=False)
+    chosen_round: int
+    rounds: list[GanRound]
+    final: dict[str, AnyFinal]
+
+
+def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _Run:
+    experiment, name = settings.experiment, plan.model.name
+    phase = gan_phase(name, run)
     checkpoints = PhaseCheckpoints(settings.run_dir, phase)
-    members = roster.require("gan", experiment.strategy.quorum)
-    trainer = build_generator_trainer(
-        experiment, device=torch.device(experiment.evaluation.device), weights=experiment.weights
+    trainer = build_gan_trainer(
+        experiment, name, device=torch.device(experiment.evaluation.device), weights=experiment.weights, run=run
     )
     initial = trainer.shared_arrays()
-    organs = _scored_organs(settings, members)
-    scoring = _RoundScoring(settings, trainer, organs, checkpoints.folder)
+    scoring = RoundScoring(settings, plan.model, trainer, plan.subjects, checkpoints.folder)
     training = FederatedTraining(
         grid=grid,
         run=settings.name,
@@ -62,106 +134,57 @@ def train_gan(grid: Grid, settings: StudySettings, roster: Roster) -> TrainedGen
         action=Action.TRAIN_GAN,
         experiment=to_yaml(experiment, leaving=True),
         config=experiment.strategy,
-        members=members,
-        rounds=experiment.federation.rounds,
+        members=plan.members,
+        rounds=plan.model.federation.rounds,
         checkpoints=checkpoints,
         progress=settings.progress,
+        model=name,
+        repeat=run,
+        exchange=round_exchange(trainer, plan, experiment.strategy),
         score=scoring,
     ).train(initial)
     final = checkpoints.result()
     if final is None:
         trainer.load_shared_arrays(training.weights)
-        scoring.keep_gallery()
-        final = {organ: _final_score(settings, trainer, organ).model_dump() for organ in organs}
+        if run == 1:
+            scoring.keep_gallery()
+        scores = final_scores(settings, trainer, plan.subjects)
+        final = {subject: score.model_dump() for subject, score in scores.items()}
         checkpoints.finish(final)
-    result = GanResult(
-        exchange=trainer.exchange,
-        score=trainer.score,
-        chosen_round=training.chosen_round,
-        rounds=[
-            GanRound(**{key: value for key, value in record.items() if key in GanRound.model_fields})
-            for record in training.records
-        ],
-        final={organ: FinalScore.model_validate(score) for organ, score in final.items()},
-    )
-    return TrainedGenerator(training.weights, result)
+    rounds = [
+        GanRound.model_validate({key: value for key, value in record.items() if key in GanRound.model_fields})
+        for record in training.records
+    ]
+    read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final})
+    return _Run(trainer, training.weights, training.chosen_round, rounds, read.final)
 
 
-class _RoundScoring:
-    """Scores each round, organ by organ, on the reference set's selection part, which is also what chooses the round.
-
-    The round with the highest mean over organs is chosen: one generator serves them all.
-    """
-
-    def __init__(
-        self, settings: StudySettings, trainer: GeneratorTrainer[object], organs: Sequence[str], folder: Path
-    ) -> None:
-        self.settings, self.trainer, self.organs, self.folder = settings, trainer, organs, folder
-        experiment = settings.experiment
-        self.seed = derive_seed(experiment.seed, "score", str(experiment.model["name"]))
-        # A strip of at most a dozen rounds shows the course of a long training as well as hundreds would.
-        self.every = math.ceil(experiment.federation.rounds / STRIP)
-
-    @cached_property
-    def evaluations(self) -> dict[str, ReferenceEvaluation]:
-        return {organ: _evaluation(self.settings, organ, "selection") for organ in self.organs}
-
-    def __call__(self, server_round: int, weights: dict[str, Tensor]) -> Scored:
-        self.trainer.load_shared_arrays(weights)
-        outcomes = {organ: one.score(self.trainer, self.seed) for organ, one in self.evaluations.items()}
-        if server_round % self.every == 0 or server_round == self.settings.experiment.federation.rounds:
-            images = {organ: outcome.gallery_images for organ, outcome in outcomes.items()}
-            write_arrays(self.folder / f"images-{server_round:05d}.npz", images)
-        scores = {organ: outcome.to_scores() for organ, outcome in outcomes.items()}
-        return Scored(
-            figures={"scores": {organ: one.model_dump() for organ, one in scores.items()}},
-            shown=_shown(scores),
-            choice=float(np.mean([outcome.choice for outcome in outcomes.values()])),
-        )
-
-    def keep_gallery(self) -> None:
-        """The reference slices of the report, made by the round that the trainer holds, and by the rounds before."""
-        files = sorted(self.folder.glob("images-*.npz"))
-        rounds = [read_arrays(file) for file in files]
-        for organ, evaluation in self.evaluations.items():
-            outcome = evaluation.score(self.trainer, self.seed)
-            gallery = outcome.gallery(self.settings.experiment.evaluation.gallery, [images[organ] for images in rounds])
-            gallery["rounds"] = np.array([int(file.stem.removeprefix("images-")) for file in files])
-            write_arrays(self.settings.run_dir / "reference" / f"{organ}.npz", gallery)
-
-
-def _shown(scores: Mapping[str, PairedScores]) -> dict[str, float]:
-    """A few figures for the terminal: more than one organ leaves room for one figure each."""
-    if len(scores) > 1:
-        return {f"{organ} lesion SSIM": one.lesion_ssim for organ, one in scores.items()}
-    (one,) = scores.values()
-    return {"lesion SSIM": one.lesion_ssim, "floor": one.floor_lesion_ssim, one.frechet.name: one.frechet.value}
-
-
-def _final_score(settings: StudySettings, trainer: GeneratorTrainer[object], organ: str) -> FinalScore:
-    """The chosen round on patients that had no part in choosing it; done once."""
-    experiment = settings.experiment
-    outcome = _evaluation(settings, organ, "final").score(trainer, derive_seed(experiment.seed, "final score"))
-    return outcome.final(experiment.study.bootstrap, derive_seed(experiment.seed, "final score", "bootstrap"))
-
-
-def _evaluation(settings: StudySettings, organ: str, part: str) -> ReferenceEvaluation:
-    return build_evaluation(
-        reference_part(settings, organ, part), settings.experiment, cache_dir=settings.cache_dir / "features"
-    )
-
-
-def _scored_organs(settings: StudySettings, members: Sequence[Member]) -> list[str]:
-    """The organs that are trained on and that the coordinator has a reference set of.
+def _scored(
+    name: str, subjects: Mapping[str, tuple[View, ...]], settings: StudySettings
+) -> dict[str, tuple[View, ...]]:
+    """The subjects that the coordinator has reference images of.
 
     Raises:
         StudyError: if there is none: no round could be scored or chosen.
     """
-    trained = sorted({member.hello.organ for member in members})
-    organs = [organ for organ in trained if organ in settings.reference]
-    if not organs:
+    there = {
+        subject: views for subject, views in subjects.items() if all(view.organ in settings.reference for view in views)
+    }
+    if not there:
+        organs = sorted({view.organ for views in subjects.values() for view in views})
         raise StudyError(
-            f"gan: the sites train on {', '.join(trained)}, and there is a reference set of "
-            f"{', '.join(settings.reference) or 'no organ'}; set reference.{trained[0]}.path"
+            f"gan/{name}: the sites train on {', '.join(organs)}, and there is a reference set of "
+            f"{', '.join(settings.reference) or 'no organ'}; set reference.{organs[0]}.path"
         )
-    return organs
+    return there
+
+
+def round_exchange(trainer: Trainer[Any], plan: GanPlan, config: StrategyConfig) -> RoundExchange:
+    """How rounds are done, by what the trainer declares."""
+    sites = {member.site: Contributor(plan.views[member.site], member.hello.examples) for member in plan.members}
+    if trainer.exchange == Exchange.GRADIENTS:
+        assert isinstance(trainer, GradientTrainer)
+        return Gradients(trainer, sites, plan.model.federation.local_steps)
+    if type(trainer).averaging_weights is Trainer.averaging_weights:
+        return Averaging(config)
+    return Averaging(config, lambda network: trainer.averaging_weights(network, sites))

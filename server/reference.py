@@ -1,6 +1,7 @@
 """The coordinator's public reference set: three parts with different patients, each for one purpose."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import DataError
@@ -14,8 +15,15 @@ PARTS = ("pretraining", "selection", "final")
 """For public pre-training; for scoring every round and choosing the best; scored once, for the report."""
 
 
-def reference_part(settings: StudySettings, organ: str, part: str, progress: Progress | None = None) -> Slices:
-    """All slices of one part of an organ's reference set, prepared and cached.
+def reference_part(
+    settings: StudySettings,
+    organ: str,
+    part: str,
+    progress: Progress | None = None,
+    *,
+    contrasts: Sequence[str] | None = None,
+) -> Slices:
+    """All slices of one part of an organ's reference set, prepared and cached; ``contrasts`` default to the study's.
 
     Raises:
         DataError: if the part is missing or holds nothing usable, or shares a patient with another part.
@@ -29,15 +37,15 @@ def reference_part(settings: StudySettings, organ: str, part: str, progress: Pro
             f"set reference.{organ}.path"
         )
     reference, config = experiment.reference[organ], experiment.organs[organ]
-    contrasts = list(config.contrasts)
-    reader = build_reader(reference.reader, organ=organ, contrasts=contrasts, options=reference.options)
+    channels = list(contrasts or config.contrasts)
+    reader = build_reader(reference.reader, organ=organ, contrasts=channels, options=reference.options)
     _check_disjoint(reader, root)
     cohort = prepare_cohort(
         reader,
         folder,
         cache_dir=settings.cache_dir,
         organ=organ,
-        contrasts=contrasts,
+        contrasts=channels,
         image=experiment.image,
         preprocessing=config.steps,
         min_tumour_pixels=config.min_tumour_pixels,

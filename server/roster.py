@@ -40,7 +40,7 @@ class Roster:
     refused: dict[str, str]
 
     def able(self, task: str) -> list[Member]:
-        """The sites that can take part in ``task`` (``gan``, ``classifier``, ``evaluate``)."""
+        """The sites that can take part in ``task`` (``gan/<model>``, ``classifier``, ``evaluate``)."""
         return [member for member in self.members if task in member.hello.tasks]
 
     def require(self, task: str, quorum: int) -> list[Member]:

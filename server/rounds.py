@@ -4,32 +4,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import StudyProgress
 from common.records import (
-    ARRAYS,
-    CONFIG,
     Action,
     Instruction,
     UpdateCheck,
     check_reply,
-    from_arrays,
-    instruction_record,
-    read_losses,
-    to_arrays,
 )
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
-from server.roster import Member, SiteGrid
-from server.strategy import build_strategy, norm_bound
+from server.roster import Member
 
 log = logging.getLogger("oncofed.server")
 
@@ -59,15 +51,59 @@ class Training:
 
 
 @dataclass(frozen=True)
-class FederatedTraining:
-    """The round loop around Flower's strategies.
+class Heard:
+    """What came back from one exchange, sorted by site.
 
     Attributes:
-        run, phase, action, arm: what sites are asked to do (see ``records.Instruction``).
+        messages: replies that passed every check.
+        missing: reason by site for those that did not, or did not come.
+        norms: of each reply's difference from what was expected.
+    """
+
+    messages: dict[str, Message] = field(repr=False)
+    missing: dict[str, str]
+    norms: dict[str, float]
+
+
+class RoundExchange(Protocol):
+    """How sites and coordinator work together in a round."""
+
+    def round(
+        self,
+        training: "FederatedTraining",
+        server_round: int,
+        weights: dict[str, Tensor],
+        records: list[dict[str, Any]],
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record.
+
+        The record holds ``round``, ``contributors``, ``refused``, ``losses`` and ``norms``.
+
+        Raises:
+            StudyError: if the round cannot be done.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What the coordinator must remember between rounds beside the weights."""
+        ...
+
+    def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Takes up a training that was interrupted after a round with these weights and this state."""
+        ...
+
+
+@dataclass(frozen=True)
+class FederatedTraining:
+    """The round loop: whatever is exchanged, rounds are checked, scored, kept and resumed alike.
+
+    Attributes:
+        run, phase, action, arm, model, repeat: what sites are asked to do (see ``records.Instruction``).
         experiment: resolved YAML that sites receive.
         config: strategy, deadline, quorum and norm bound.
         members: the sites that take part.
         rounds: how many rounds in all.
+        exchange: how a round is done: what is sent, and what is made of the replies.
     """
 
     grid: Grid
@@ -80,7 +116,10 @@ class FederatedTraining:
     rounds: int
     checkpoints: PhaseCheckpoints
     progress: StudyProgress
+    exchange: RoundExchange
     arm: str = ""
+    model: str = ""
+    repeat: int = 1
     score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored
 
     def train(self, initial: Mapping[str, Tensor]) -> Training:
@@ -89,80 +128,69 @@ class FederatedTraining:
         Raises:
             StudyError: if a round ends with fewer valid replies than the quorum; it names every missing site.
         """
-        strategy = build_strategy(self.config)
         records = self.checkpoints.records()
         weights = self.checkpoints.weights(len(records)) if records else dict(initial)
+        if records:
+            self.exchange.restore(weights, self.checkpoints.state(len(records)))
         self.progress.phase(self.phase, self.rounds)
         for record in records:
             self._show(record, {})
         for server_round in range(len(records) + 1, self.rounds + 1):
             started = time.monotonic()
-            weights, record = self._round(strategy, server_round, weights, records)
+            weights, record = self.exchange.round(self, server_round, weights, records)
             scored = self.score(server_round, weights)
             record |= {**scored.figures, "choice": scored.choice, "seconds": round(time.monotonic() - started, 2)}
             records.append(record)
-            self.checkpoints.save_round(server_round, weights, record, chosen=_choose(records))
+            self.checkpoints.save_round(
+                server_round, weights, record, chosen=_choose(records), state=self.exchange.state()
+            )
             log.info("round", extra={"phase": self.phase, **record})
             self._show(record, scored.shown)
         chosen = _choose(records)
         return Training(chosen, self.checkpoints.weights(chosen), records)
 
-    def _round(
-        self, strategy: Strategy, server_round: int, weights: dict[str, Tensor], records: list[dict[str, Any]]
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Sends ``weights`` out and aggregates what comes back."""
-        instruction = Instruction(
-            run=self.run, phase=self.phase, experiment=self.experiment, arm=self.arm, **{"server-round": server_round}
+    def instruction(self, number: int) -> Instruction:
+        """What sites are asked in exchange ``number``."""
+        return Instruction(
+            run=self.run,
+            phase=self.phase,
+            experiment=self.experiment,
+            model=self.model,
+            repeat=self.repeat,
+            arm=self.arm,
+            **{"server-round": number},
         )
-        bound = norm_bound(self.config, records[-1]["norms"] if records else [], weights)
+
+    def hear(
+        self, number: int, questions: Mapping[str, Message], expected: Mapping[str, Tensor], bound: float
+    ) -> Heard:
+        """Asks every member and checks what comes back.
+
+        Args:
+            number: of the exchange.
+            questions: message by site.
+            expected: names, shapes and starting values of the arrays in a reply.
+            bound: largest norm of (reply - expected).
+
+        Raises:
+            StudyError: if fewer replies than the quorum are valid; it names every missing site.
+        """
         norms: dict[str, float] = {}
 
         def check(member: Member, content: RecordDict) -> None:
-            check_reply(content, run=self.run, phase=self.phase, server_round=server_round, site=member.site)
-            norms[member.site] = UpdateCheck(weights, member.hello.examples, bound).norm(content)
+            check_reply(content, run=self.run, phase=self.phase, server_round=number, site=member.site)
+            norms[member.site] = UpdateCheck(expected, member.hello.examples, bound).norm(content)
 
         answers = ask(
-            self.grid,
-            self._questions(strategy, server_round, to_arrays(weights), instruction_record(instruction)),
-            self.members,
-            deadline=self.config.deadline,
-            check=check,
-            progress=self.progress,
+            self.grid, questions, self.members, deadline=self.config.deadline, check=check, progress=self.progress
         )
         if len(answers.replies) < self.config.quorum:
             reasons = "; ".join(f"{site}: {reason}" for site, reason in answers.missing.items())
             raise StudyError(
-                f"{self.phase}, round {server_round}: {len(answers.replies)} of {len(self.members)} sites replied, "
+                f"{self.phase}, round {number}: {len(answers.replies)} of {len(self.members)} sites replied, "
                 f"{self.config.quorum} are needed. {reasons}. Repair those sites and resume the run."
             )
-        # The strategy takes each reply's one ArrayRecord and MetricRecord; sorted by site, so the sum is reproducible.
-        aggregated, metrics = strategy.aggregate_train(server_round, list(answers.messages.values()))
-        if aggregated is None:
-            raise StudyError(f"{self.phase}, round {server_round}: {self.config.name} aggregated nothing")
-        record = {
-            "round": server_round,
-            "contributors": list(answers.replies),
-            "refused": [{"site": site, "reason": reason} for site, reason in answers.missing.items()],
-            "losses": read_losses(metrics or {}),
-            "norms": [norms[site] for site in answers.replies],
-        }
-        return from_arrays(aggregated), record
-
-    def _questions(
-        self, strategy: Strategy, server_round: int, arrays: ArrayRecord, config: ConfigRecord
-    ) -> dict[str, Message]:
-        """The strategy's messages, addressed to our named action (Flower's would be a plain ``train``)."""
-        site_of = {member.node_id: member.site for member in self.members}
-        messages = strategy.configure_train(server_round, arrays, config, SiteGrid(self.grid, self.members))
-        return {
-            site_of[message.metadata.dst_node_id]: Message(
-                RecordDict({ARRAYS: message.content[ARRAYS], CONFIG: message.content[CONFIG]}),
-                dst_node_id=message.metadata.dst_node_id,
-                message_type=self.action,
-                group_id=str(server_round),
-            )
-            for message in messages
-        }
+        return Heard(answers.messages, answers.missing, {site: norms[site] for site in answers.replies})
 
     def _show(self, record: dict[str, Any], scores: dict[str, float]) -> None:
         self.progress.advance(

@@ -32,10 +32,13 @@ def instruct(
     phase: str,
     weights: Mapping[str, Tensor] | None = None,
     *,
+    model: str = "",
     result: type[SiteArms] | None = None,
 ) -> Answers:
     """Asks ``members`` to do ``action`` once, outside the round loop."""
-    instruction = Instruction(run=settings.name, phase=phase, experiment=to_yaml(settings.experiment, leaving=True))
+    instruction = Instruction(
+        run=settings.name, phase=phase, experiment=to_yaml(settings.experiment, leaving=True), model=model
+    )
     arrays = to_arrays(weights) if weights is not None else None
     questions = {}
     for member in members:

@@ -111,6 +111,10 @@ def _fill_cache(session: Session, progress: StudyProgress) -> None:
     """Prepares a site's data now, with progress, so that the study starts with data that are known to be usable."""
     name = session.settings.name
     cohort = _naming(name, lambda: session.cohort)
+    for model in session.experiment.models if "train" in session.settings.roles else []:
+        view = session.view(model)
+        if view is not None:
+            _naming(name, partial(session.cohort_in, view.contrasts))
     if cohort.quarantine:
         progress.message(
             f"{name}: {plural(len(cohort.quarantine), 'study', 'studies')} quarantined beside "
@@ -156,6 +160,7 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
             "organ": site.organ,
             "path": path,
             "options": dict(site.options),
+            "contrasts": site.contrasts,
             "patients": folder / PATIENTS if site.partition else None,
             "steps": dict(site.steps),
             "identifying_data": site.identifying_data,

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from client.doctor.examination import Duplicate, Examination
 from client.doctor.examine import Examined
 from client.doctor.pictures import strips
-from client.doctor.summary import PARTS, TASKS, size, step_sentence, verdict
+from client.doctor.summary import PARTS, size, step_sentence, task_title, verdict
 from common.files import write_bytes
 from common.report.formatting import MISSING, listed, plural, significant
 from common.report.page import Pair, Section, as_yaml, render_page
@@ -57,7 +57,7 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
         quarantine=_quarantine_table(found),
         machine=_machine_pairs(found),
         steps=[step_sentence(step, found) for step in found.training],
-        tasks=listed(TASKS.get(task, task) for task in found.tasks),
+        tasks=listed(map(task_title, found.tasks)),
         preprocessing=[Pair(name.replace("_", " "), _told(value)) for name, value in found.preprocessing.items()],
         config=as_yaml(config),
         versions=[Pair(*pair) for pair in sorted(found.versions.items())],

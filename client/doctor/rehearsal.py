@@ -5,6 +5,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +18,7 @@ from client.training import Update, train_classifier, train_gan
 from common.errors import OncofedError
 from common.experiment import FederationConfig
 from common.records import Instruction, SiteHello
-from common.training.build import build_classifier_trainer, build_generator_trainer
+from common.training.build import build_classifier_trainer, build_gan_trainer
 
 
 def rehearse(session: Session, folder: Path, with_training: bool = True) -> tuple[SiteHello, list[TrainingStep]]:
@@ -33,8 +34,9 @@ def rehearse(session: Session, folder: Path, with_training: bool = True) -> tupl
         once = _one_step(session, Path(scratch))
         hello = introduce(once)
         steps = []
-        if with_training and "gan" in hello.tasks:
-            steps.append(_step(str(once.experiment.model["name"]), once, lambda: _train_gan(once)))
+        trained = [name for name in once.experiment.models if f"gan/{name}" in hello.tasks]
+        for name in trained if with_training else []:
+            steps.append(_step(name, once, partial(_train_gan, once, name)))
         if with_training and "classifier" in hello.tasks:
             steps.append(_step(once.experiment.classifier.network, once, lambda: _train_classifier(once)))
     return hello, steps
@@ -48,18 +50,21 @@ def _one_step(session: Session, scratch: Path) -> Session:
 
     experiment = session.experiment
     classifier = dataclasses.replace(experiment.classifier, federation=once(experiment.classifier.federation))
+    models = {
+        name: {**entry, "federation": {**(entry.get("federation") or {}), "rounds": 1, "local_steps": 1}}
+        for name, entry in experiment.models.items()
+    }
     return dataclasses.replace(
         session,
         settings=session.settings.model_copy(update={"folder": scratch, "folder_per_run": False}),
-        experiment=dataclasses.replace(experiment, federation=once(experiment.federation), classifier=classifier),
+        experiment=dataclasses.replace(experiment, models=models, classifier=classifier),
         report_preparation=None,
     )
 
 
-def _train_gan(session: Session) -> Update:
-    trainer = build_generator_trainer(session.experiment, device=session.device, weights=session.weights)
-    phase = f"gan/{session.experiment.model['name']}"
-    return train_gan(session, _instruction(phase), trainer.shared_arrays())
+def _train_gan(session: Session, name: str) -> Update:
+    trainer = build_gan_trainer(session.experiment, name, device=session.device, weights=session.weights)
+    return train_gan(session, _instruction(f"gan/{name}", model=name), trainer.shared_arrays())
 
 
 def _train_classifier(session: Session) -> Update:
@@ -69,8 +74,8 @@ def _train_classifier(session: Session) -> Update:
     return train_classifier(session, _instruction("classifier/real", arm="real"), trainer.shared_arrays())
 
 
-def _instruction(phase: str, arm: str = "") -> Instruction:
-    return Instruction.model_validate({"run": "rehearsal", "phase": phase, "server-round": 1, "arm": arm})
+def _instruction(phase: str, **about: str) -> Instruction:
+    return Instruction.model_validate({"run": "rehearsal", "phase": phase, "server-round": 1, **about})
 
 
 def _step(network: str, session: Session, train: Callable[[], Update]) -> TrainingStep:

@@ -7,7 +7,7 @@ import numpy as np
 from client.doctor.examination import Duplicate, Examination, StudyRow, TrainingStep
 from common.report.formatting import duration, listed, plural, significant
 
-TASKS = {"gan": "train the GAN", "classifier": "train the classifier", "evaluate": "test models on its patients"}
+TASKS = {"classifier": "train the classifier", "evaluate": "test models on its patients"}
 PARTS = {"train": "training", "validation": "validation", "test": "test", "unused": "not used"}
 
 
@@ -15,11 +15,20 @@ def verdict(found: Examination) -> str:
     """Whether the site can take part, in one sentence."""
     if not found.fit:
         return f"{found.site} cannot take part in the study {found.study} yet."
-    tasks = listed(TASKS.get(task, task) for task in found.tasks)
+    tasks = listed(map(task_title, found.tasks))
     return (
         f"{found.site} is fit to take part in the study {found.study}: with {found.organ} {found.modality} of "
         f"{plural(found.usable_patients, 'patient')} it could {tasks}."
     )
+
+
+def task_title(task: str) -> str:
+    """What a site could do, in words.
+
+    >>> task_title("gan/cgan")
+    'train the GAN cgan'
+    """
+    return f"train the GAN {task.removeprefix('gan/')}" if task.startswith("gan/") else TASKS.get(task, task)
 
 
 def step_sentence(step: TrainingStep, found: Examination) -> str:

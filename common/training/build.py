@@ -1,30 +1,80 @@
 """From a study's configuration to a trainer: sites train it, the coordinator scores it, all build it alike."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from common.config import channels, model_config
+from common.config import channels, contrasts_by_organ, model_of
+from common.errors import ConfigError
 from common.experiment import Experiment, FederationConfig, WeightsConfig
+from common.seeding import derive_seed
 from common.training import classifier
-from common.training.trainer import GeneratorTrainer, OptimiserStep, plain_step, trainer_module
+from common.training.trainer import GeneratorTrainer, Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
 
 
-def build_generator_trainer(
-    experiment: Experiment, *, device: torch.device, weights: WeightsConfig, step: OptimiserStep = plain_step
-) -> GeneratorTrainer[object]:
-    """The trainer of ``experiment.model``, initialised from the study's seed, so that every party starts alike."""
-    trainer: GeneratorTrainer[object] = trainer_module(str(experiment.model["name"])).Trainer(
-        model_config(experiment),
+def build_gan_trainer(
+    experiment: Experiment,
+    name: str,
+    *,
+    device: torch.device,
+    weights: WeightsConfig,
+    run: int = 1,
+    step: OptimiserStep = plain_step,
+) -> Trainer[Any]:
+    """The trainer of ``experiment.models[name]``, initialised from a seed that every party derives alike.
+
+    Args:
+        run: which of the model's runs; each starts from other weights.
+    """
+    model = model_of(experiment, name)
+    trainer: Trainer[Any] = trainer_module(model.family).Trainer(
+        model.config,
         image=experiment.image,
-        channels=channels(experiment),
+        organs=contrasts_by_organ(experiment),
         device=device,
         step=step,
         weights=weights,
-        seed=experiment.seed,
+        seed=run_seed(experiment.seed, run),
     )
-    trainer.generators_only = experiment.federation.share == "generator"
+    trainer.generators_only = model.federation.share == "generator"
     return trainer
+
+
+def run_seed(seed: int, run: int) -> int:
+    """The seed of a model's ``run``-th training; the first one's is the study's own."""
+    return seed if run == 1 else derive_seed(seed, "run", run)
+
+
+def site_view(experiment: Experiment, name: str, organ: str, held: Sequence[str]) -> View | None:
+    """What a site with this organ and these contrasts shows ``experiment.models[name]``; None: nothing."""
+    model = model_of(experiment, name)
+    view: View | None = trainer_module(model.family).Trainer.view(
+        model.config, contrasts_by_organ(experiment), organ, held
+    )
+    return view
+
+
+def model_needs(experiment: Experiment, name: str) -> Needs:
+    """What ``experiment.models[name]`` must know of the slices that it learns from."""
+    needs: Needs = trainer_module(model_of(experiment, name).family).Trainer.needs
+    return needs
+
+
+def labelling_model(experiment: Experiment) -> str | None:
+    """The GAN whose images the arms are trained on: ``study.generator``, or the first that makes labelled slices.
+
+    Raises:
+        ConfigError: if ``study.generator`` names one that does not.
+    """
+    chosen = experiment.study.generator
+    for name in [chosen] if chosen else experiment.models:
+        if issubclass(trainer_module(model_of(experiment, name).family).Trainer, GeneratorTrainer):
+            return name
+        if chosen:
+            raise ConfigError(f"study.generator={chosen}: it makes no slices of its own, so no arm can train on them")
+    return None
 
 
 def build_classifier_trainer(

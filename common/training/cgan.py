@@ -6,7 +6,7 @@ traces of the inpainting itself would tell a classifier which slices hold a tumo
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -73,7 +73,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
     Args:
         config: the model's choices.
         image: size of a slice.
-        channels: contrasts of a slice.
+        organs: contrasts of a slice by organ, equally many for each.
         device: where the networks live.
         step: takes the place of ``optimizer.step()``.
         weights: files of pre-trained weights (only VGG19 is used, if ``config.perceptual`` asks for it).
@@ -89,7 +89,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
         config: Config,
         *,
         image: ImageConfig,
-        channels: int,
+        organs: Mapping[str, tuple[str, ...]],
         device: torch.device,
         step: OptimiserStep = plain_step,
         weights: WeightsConfig | None = None,
@@ -100,6 +100,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
         self.config = config
         self.window = 0 if config.crop >= image.size else config.crop
         self.margins = (config.margins[0], config.margins[1])
+        channels = len(next(iter(organs.values())))
         condition = len(LESION_LABELS) + 1 + CONDITION_SIZE
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "cgan", "weights"))

@@ -8,7 +8,7 @@ sites work together) and ``score`` (what the coordinator can measure).
 import importlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
@@ -34,9 +34,18 @@ class Score(StrEnum):
     """What the coordinator can compare a generated image with."""
 
     PAIRED = "paired"
+    TRANSLATION = "translation"
     CYCLE = "cycle"
     NEAREST = "nearest"
     NONE = "none"
+
+
+class Needs(StrEnum):
+    """What a model must know of the slices that it learns from."""
+
+    SLICES = "slices"
+    CLASSES = "classes"
+    MASKS = "masks"
 
 
 OptimiserStep = Callable[[torch.optim.Optimizer], None]
@@ -46,6 +55,31 @@ OptimiserStep = Callable[[torch.optim.Optimizer], None]
 def plain_step(optimizer: torch.optim.Optimizer) -> None:
     """The optimiser's own step, unchanged."""
     optimizer.step()
+
+
+@dataclass(frozen=True)
+class View:
+    """What one site shows one model: an organ, in contrasts that become the channels.
+
+    >>> View("brain", ("t1", "t2")).name
+    'brain t1+t2'
+    """
+
+    organ: str
+    contrasts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For people and for files."""
+        return f"{self.organ} {'+'.join(self.contrasts)}"
+
+
+@dataclass(frozen=True)
+class Contributor:
+    """A site in the eyes of the aggregation: what it shows the model, and its declared number of examples."""
+
+    view: View
+    examples: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +113,7 @@ class Trainer(ABC, Generic[Batch]):
 
     exchange: ClassVar[Exchange] = Exchange.AVERAGE
     score: ClassVar[Score] = Score.NONE
+    needs: ClassVar[Needs] = Needs.SLICES
 
     config: Any
     """The model's own ``Config``; every one has a ``batch_size``."""
@@ -92,6 +127,52 @@ class Trainer(ABC, Generic[Batch]):
         self.optimisers = {}
         self.steps_done = 0
         self.generators_only = False
+
+    @classmethod
+    def view(cls, config: Any, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
+        """What a site shows this model: an organ and, of the contrasts that it holds, those that the model looks at.
+
+        Args:
+            config: the model's own ``Config``.
+            study: contrasts by organ, as the study looks at them.
+            organ: of the site.
+            held: contrasts that the site has.
+
+        Returns:
+            None for a site that has nothing to show this model.
+        """
+        wanted = study.get(organ)
+        return View(organ, wanted) if wanted and set(wanted) <= set(held) else None
+
+    @classmethod
+    def check_views(cls, config: Any, views: Mapping[str, View]) -> None:
+        """Refuses a training for which these sites cannot be enough, however many they are.
+
+        Args:
+            config: the model's own ``Config``.
+            views: what each site that would take part shows.
+
+        Raises:
+            StudyError: naming what is missing.
+        """
+
+    @classmethod
+    def subjects(cls, config: Any, views: Sequence[View]) -> dict[str, tuple[View, ...]]:
+        """What the coordinator scores this model on, by name: the reference set in these views.
+
+        Args:
+            config: the model's own ``Config``.
+            views: what the sites show, each once.
+        """
+        organs = [view.organ for view in views]
+        return {(view.organ if organs.count(view.organ) == 1 else view.name): (view,) for view in views}
+
+    def averaging_weights(self, network: str, sites: Mapping[str, Contributor]) -> dict[str, float]:
+        """How much each site counts in the average of ``network``; in proportion to its examples unless overridden.
+
+        A site that did not train the network counts 0.
+        """
+        return {site: float(one.examples) for site, one in sites.items()}
 
     @abstractmethod
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Batch]:
@@ -180,6 +261,73 @@ class GeneratorTrainer(Trainer[Batch]):
         """``count`` synthetic slices at this site, half of them tumours, half made the same way without one."""
 
 
+class GradientTrainer(Trainer[Batch]):
+    """A trainer that can also work by ``Exchange.GRADIENTS``: the coordinator takes the optimiser steps.
+
+    One exchange is one message a site: weights in, a contribution out. All arrays keep their names from
+    :meth:`Trainer.shared_arrays`.
+    """
+
+    @abstractmethod
+    def contribute(self, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """At a site: what it adds to the coordinator's next step, and the mean of each loss; weights were loaded
+        before."""
+
+    @abstractmethod
+    def expected_contribution(self) -> dict[str, Tensor]:
+        """At the coordinator: names, shapes and starting values of a contribution (zeros for a gradient, the weights
+        themselves for weights), against which what arrives is checked."""
+
+    @abstractmethod
+    def absorb(self, contributions: Mapping[str, Mapping[str, Tensor]], sites: Mapping[str, Contributor]) -> None:
+        """At the coordinator: takes the step that all sites' contributions add up to."""
+
+
+class SamplingTrainer(GeneratorTrainer[Batch]):
+    """A generator of whole slices from noise (``Score.NEAREST``)."""
+
+    score: ClassVar[Score] = Score.NEAREST
+    needs: ClassVar[Needs] = Needs.CLASSES
+
+    @abstractmethod
+    def sample(self, tumour: Tensor, condition: Tensor, seed: int) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1] on the CPU, made as the classes ``tumour`` (N,) bool.
+
+        Args:
+            tumour: (N,) bool.
+            condition: (K,) organ and contrasts.
+            seed: the same seed gives the same images.
+        """
+
+
+class TranslatingTrainer(Trainer[Batch]):
+    """A pair of generators between two domains (``Score.CYCLE``)."""
+
+    score: ClassVar[Score] = Score.CYCLE
+
+    domains: tuple[View, View]
+    """The two sides, first and second."""
+
+    @classmethod
+    @abstractmethod
+    def sides(cls, config: Any) -> tuple[View, View]:
+        """The two sides that ``config`` names.
+
+        Raises:
+            ConfigError: if they are not two different ones with equally many contrasts.
+        """
+
+    @classmethod
+    def subjects(cls, config: Any, views: Sequence[View]) -> dict[str, tuple[View, ...]]:
+        """Both directions, each as (source, target)."""
+        first, second = cls.sides(config)
+        return {f"{a.name} to {b.name}": (a, b) for a, b in ((first, second), (second, first))}
+
+    @abstractmethod
+    def translate(self, images: Tensor, source: int) -> Tensor:
+        """(N, C, H, W) in [0, 1] on the CPU: ``images`` of domain ``source`` (0 or 1) as the other domain's."""
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """Generated slices beside the real ones they should equal.
@@ -199,6 +347,7 @@ class PairedTrainer(GeneratorTrainer[Batch]):
     """A generator whose output has a real counterpart (``Score.PAIRED``)."""
 
     score: ClassVar[Score] = Score.PAIRED
+    needs: ClassVar[Needs] = Needs.MASKS
 
     @abstractmethod
     def reconstruct(self, batch: SliceBatch, condition: Tensor, seed: int) -> Reconstruction:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from common.report.arms import arm_title, compared, verdict
 from common.report.formatting import DECIBEL, PERCENT, listed, plural
-from common.results import ArmScores, FinalScore, GanResult, Results
+from common.results import ArmScores, FinalPaired, GanResult, Results
 
 FEDERATED = "federated"
 PLAIN = ("copy_paste", "blob")
@@ -118,7 +118,7 @@ def _generators(gans: Mapping[str, GanResult]) -> str:
     return f"On the reference set, {'; '.join(clauses)}."
 
 
-def _redrawn(name: str, gan: GanResult, organ: str, final: FinalScore) -> str:
+def _redrawn(name: str, gan: GanResult, organ: str, final: FinalPaired) -> str:
     """What the chosen round did on one organ's final part."""
     gain = final.lesion_psnr_gain
     which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name

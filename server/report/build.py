@@ -63,9 +63,12 @@ def build_study_report(run_dir: Path) -> Path:
     source = run_dir / "results.json"
     results = read_results(source)
     galleries = {
-        path.stem: gallery
-        for path in sorted((run_dir / "reference").glob("*.npz"))
-        if (gallery := reference_gallery(path)) is not None
+        name: [
+            gallery
+            for path in sorted((run_dir / "reference" / name).glob("*.npz"))
+            if (gallery := reference_gallery(path)) is not None
+        ]
+        for name in results.gans
     }
     sheet = run_dir / "cohort_sheet.png"
     page = render_page(
@@ -87,10 +90,11 @@ def build_study_report(run_dir: Path) -> Path:
                 "losses": loss_curves(gan),
                 "organs": [_by_organ(gan, organ) for organ in scored_organs(gan)],
                 "participation": participation(gan, results.sites),
+                "galleries": galleries[name],
             }
             for name, gan in results.gans.items()
         ],
-        galleries=galleries,
+        any_gallery=any(galleries.values()),
         cohort_sheet=file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
         arms_charts=arms_charts(
             {_titles(results).get(scope, scope): scores for scope, scores in _scopes(results).items()}

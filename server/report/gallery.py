@@ -38,6 +38,8 @@ class ReferenceGallery:
 
     slices: Sequence[Row]
     by_round: Sequence[Row]
+    subject: str = ""
+    """What is shown, e.g. an organ."""
 
 
 def reference_gallery(path: Path) -> ReferenceGallery | None:
@@ -66,7 +68,7 @@ def reference_gallery(path: Path) -> ReferenceGallery | None:
         raise ReportError(
             f"{path}: not a gallery of reference slices ({error}); run the study's scoring again"
         ) from error
-    return ReferenceGallery(slices, by_round)
+    return ReferenceGallery(slices, by_round, str(arrays.get("subject", path.stem)))
 
 
 def _when(arrays: Mapping[str, npt.NDArray[Any]], count: int) -> list[str]:

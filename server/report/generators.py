@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from common.report.charts import Chart, Series, line_chart
 from common.report.formatting import DECIBEL, SIMILARITY, Scale, duration, plural, significant
 from common.report.tables import Cell, Table, figure, number, word
-from common.results import FinalScore, GanResult, GanRound, PairedScores, SiteEntry
+from common.results import FinalPaired, GanResult, GanRound, PairedScores, SiteEntry
 
 FLOOR = "biharmonic"
 
@@ -101,7 +101,7 @@ def rounds_table(gan: GanResult, organ: str) -> Table:
     return Table(caption, ["round", *_COLUMNS, "duration"], rows, _GROUPS)
 
 
-def final_table(final: FinalScore, organ: str, chosen: int | None) -> Table:
+def final_table(final: FinalPaired, organ: str, chosen: int | None) -> Table:
     """The chosen round on an organ's final part, with its paired gain."""
     rows = [
         [
@@ -138,7 +138,7 @@ def final_table(final: FinalScore, organ: str, chosen: int | None) -> Table:
     return Table(caption, ["where", *columns], rows)
 
 
-def final_frechet(final: FinalScore) -> str:
+def final_frechet(final: FinalPaired) -> str:
     """The Fréchet distance on the final part with its floor and n."""
     distance = final.frechet
     return f"{significant(distance.value)}, real against real {significant(distance.floor)}, n = {distance.n}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.config import compose, from_yaml, model_config, to_yaml
+from common.config import compose, from_yaml, model_of, to_yaml
 from common.errors import ConfigError
 from common.experiment import LOCAL_SECTIONS
 
@@ -58,15 +58,15 @@ def test_a_new_site_can_be_added_by_override() -> None:
 
 def test_a_key_that_the_model_does_not_know_is_refused() -> None:
     with pytest.raises(ConfigError, match="colour"):
-        model_config(compose(["+model.colour=3"]))
+        model_of(compose(["+models.cgan.colour=3"]), "cgan")
 
 
 def test_a_model_name_cannot_reach_other_modules() -> None:
     for name in ("trainer", "os", "../cgan", "steps.x"):
         experiment = compose([])
-        experiment.model["name"] = name
+        experiment.models["cgan"]["family"] = name
         with pytest.raises(ConfigError, match="unknown model"):
-            model_config(experiment)
+            model_of(experiment, "cgan")
 
 
 def test_text_that_is_not_yaml_is_refused() -> None:
@@ -76,10 +76,49 @@ def test_text_that_is_not_yaml_is_refused() -> None:
 
 def test_the_paper_preset_has_the_source_studys_numbers() -> None:
     experiment = compose(["preset=paper"])
-    model = model_config(experiment)
+    model = model_of(experiment, "cgan").config
     assert experiment.image.size == 256
     assert (experiment.split.train, experiment.split.validation, experiment.split.test) == (0.7, 0.2, 0.1)
     assert (model.learning_rate, model.batch_size, experiment.federation.rounds) == (2e-4, 8, 200)
     assert experiment.federation.local_steps == 0  # a pass over the data: rounds are epochs
     assert (model.perceptual, model.crop, experiment.classifier.network) == ("vgg19", 0, "resnet50")
     assert experiment.evaluation.features == "inception_v3"
+
+
+def test_a_study_may_train_several_gans_each_with_its_own_round_loop() -> None:
+    experiment = compose(
+        ["+models.second={family: cgan, width: 4, runs: 3, federation: {rounds: 2}}", "models.cgan.width=24"]
+    )
+    assert list(experiment.models) == ["cgan", "second"]
+    first, second = (model_of(experiment, name) for name in experiment.models)
+    assert (first.config.width, second.config.width) == (24, 4)
+    assert (first.federation, first.runs) == (experiment.federation, 1)
+    assert (second.federation.rounds, second.runs) == (2, 3)
+    assert second.federation.local_steps == experiment.federation.local_steps
+
+
+def test_what_a_preset_says_of_a_model_that_is_not_trained_is_left_out() -> None:
+    assert list(compose(["+models.other={width: 4}"]).models) == ["cgan"]
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("models.cgan.federation.rounds=0", r"models\.cgan\.federation\.rounds=0: must be at least 1"),
+        ("models.cgan.federation.colour=3", "models.cgan: .*colour"),
+        ("models.cgan.runs=0", r"models\.cgan\.runs=0: must be a whole number"),
+    ],
+)
+def test_a_models_round_loop_is_checked(override: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        model_of(compose([f"+{override}"]), "cgan")
+
+
+def test_the_arms_can_only_train_on_a_model_of_the_study() -> None:
+    with pytest.raises(ConfigError, match=r"study\.generator=gan2: the study's models are cgan"):
+        compose(["study.generator=gan2"])
+
+
+def test_a_study_without_a_gan_is_refused() -> None:
+    with pytest.raises(ConfigError, match="models"):
+        compose(["model=[]"])

@@ -167,7 +167,7 @@ def test_a_message_without_an_instruction_is_refused() -> None:
         read_instruction(RecordDict())
 
 
-HELLO = SiteHello(site="a", organ="brain", modality="MR", contrasts=["flair"], roles=["train"], tasks=["gan"])
+HELLO = SiteHello(site="a", organ="brain", modality="MR", contrasts=["flair"], roles=["train"], tasks=["gan/cgan"])
 
 
 def test_a_result_is_checked_against_its_model() -> None:

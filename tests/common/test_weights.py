@@ -107,13 +107,13 @@ def test_a_download_lands_in_torchs_cache_and_is_taken_from_there(monkeypatch, t
 
 
 def test_the_study_says_which_files_it_opens():
-    experiment = Experiment(model={"name": "cgan"})
+    experiment = Experiment(models={"cgan": {"family": "cgan"}})
     assert needed_weights(experiment) == set()
     experiment.classifier.network, experiment.classifier.pretrained = "resnet50", True
     experiment.evaluation.features = "inception_v3"
-    experiment.model = {"name": "cgan", "perceptual": "vgg19"}
+    experiment.models["cgan"]["perceptual"] = "vgg19"
     assert needed_weights(experiment) == set(KNOWN)
-    experiment.model["perceptual_weight"] = 0.0
+    experiment.models["cgan"]["perceptual_weight"] = 0.0
     experiment.classifier.pretrained = False
     assert needed_weights(experiment) == {"fid_inception"}
 

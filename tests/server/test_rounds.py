@@ -27,6 +27,7 @@ from common.records import (
     to_arrays,
     training_metrics,
 )
+from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member
 from server.rounds import FederatedTraining, Scored, nothing_scored
@@ -118,7 +119,13 @@ def training(
             site,
             node,
             SiteHello(
-                site=site, organ="brain", modality="MR", contrasts=["flair"], roles=["train"], tasks=["gan"], examples=n
+                site=site,
+                organ="brain",
+                modality="MR",
+                contrasts=["flair"],
+                roles=["train"],
+                tasks=["gan/cgan"],
+                examples=n,
             ),
         )
         for node, (site, n) in enumerate(zip(SITES, examples, strict=True))
@@ -134,6 +141,7 @@ def training(
         rounds=rounds,
         checkpoints=PhaseCheckpoints(folder, "gan/cgan"),
         progress=NoProgress(),
+        exchange=Averaging(StrategyConfig()),
         score=score,
     )
 

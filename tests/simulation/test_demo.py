@@ -35,7 +35,7 @@ def test_real_patients_can_be_one_of_the_sites(tmp_path: Path) -> None:
             f"simulation.cache_dir={tmp_path / 'cache'}",
             "federation.rounds=1",
             "federation.local_steps=20",
-            "model.decay_steps=20",
+            "models.cgan.decay_steps=20",
             "classifier.federation.rounds=1",
             "classifier.federation.local_steps=20",
             "cohort.test=5",

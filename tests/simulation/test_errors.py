@@ -40,7 +40,7 @@ def unknown_group(folder: Path) -> list[str]:
 
 
 def unknown_model_key(folder: Path) -> list[str]:
-    return ["+model.colour=3"]
+    return ["+models.cgan.colour=3"]
 
 
 def wrong_type(folder: Path) -> list[str]:

@@ -90,7 +90,7 @@ def test_a_fit_site_is_told_so_with_the_findings_of_its_data(hospital: Any, clie
         assert step.losses
     assert examination.machine is not None
     assert examination.machine.cache_bytes > 8 * 10 * 32 * 32 * 4
-    assert examination.tasks == ["gan", "classifier", "evaluate"]
+    assert examination.tasks == ["gan/cgan", "classifier", "evaluate"]
     assert {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in hospital.data.rglob("*") if f.is_file()} == before
 
 
@@ -194,7 +194,7 @@ def test_a_site_whose_headers_identify_is_refused_or_goes_on_without_them(
         ({"path": "nowhere"}, TINY, "nowhere does not exist"),
         ({"organ": "lung", "reader": "lidc"}, TINY, "the study is not about the lung"),
         ({"device": "cuda:7"}, TINY, "device: cuda:7 is set in site.yaml"),
-        ({}, (*TINY, "model.perceptual=vgg19", "model.perceptual_weight=1"), "weights.vgg19"),
+        ({}, (*TINY, "models.cgan.perceptual=vgg19", "models.cgan.perceptual_weight=1"), "weights.vgg19"),
     ],
 )
 def test_what_keeps_a_site_from_taking_part_is_a_problem_on_the_page(
@@ -240,7 +240,7 @@ def test_images_without_patients_or_masks_say_what_they_cannot_do(hospital: Any,
     assert said.code == 0, said.err
     examination = found(hospital)
     assert not examination.patients_known
-    assert "gan" not in examination.tasks
+    assert "gan/cgan" not in examination.tasks
     assert [step.network for step in examination.training] == ["small_resnet"]
     assert any("name no patients" in warning for warning in examination.warnings)
     assert "its tumours have no masks" in (hospital.folder / "doctor" / "index.html").read_text()

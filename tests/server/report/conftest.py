@@ -14,7 +14,7 @@ from common.results import (
     ArmScores,
     Confusion,
     CrossSite,
-    FinalScore,
+    FinalPaired,
     Frechet,
     GanResult,
     GanRound,
@@ -96,7 +96,7 @@ def fabricated_results() -> Results:
     random = np.random.default_rng(5)
     rounds = [fabricated_round(number, random) for number in range(1, 7)]
     best = rounds[-1].scores["brain"].model_dump()
-    scores = {key: best[key] for key in FinalScore.model_fields if key in best} | {"patients": 12, "slices": 92}
+    scores = {key: best[key] for key in FinalPaired.model_fields if key in best} | {"patients": 12, "slices": 92}
     centres = {"real": 0.842, "real_synthetic": 0.868, "synthetic": 0.851, "copy_paste": 0.858, "blob": 0.872}
     arms: dict[str, dict[str, ArmScores]] = {
         "federated": {arm: fabricated_arm(random, centres[arm] + 0.03, 60, 200) for arm in ARMS}
@@ -171,12 +171,13 @@ def fabricated_results() -> Results:
         },
         gans={
             "cgan": GanResult(
+                family="cgan",
                 exchange="average",
                 score="paired",
                 chosen_round=6,
                 rounds=rounds,
                 final={
-                    "brain": FinalScore(
+                    "brain": FinalPaired(
                         **scores,
                         lesion_ssim_gain=Interval(mean=0.118, low=0.081, high=0.152),
                         lesion_psnr_gain=Interval(mean=1.34, low=0.62, high=2.07),
@@ -245,10 +246,10 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
 
     def write(results: Results, *, gallery: bool = False) -> Path:
         run = tmp_path / "run"
-        (run / "reference").mkdir(parents=True)
+        (run / "reference" / "cgan").mkdir(parents=True)
         (run / "results.json").write_text(results.model_dump_json(by_alias=True))
         if gallery:
-            np.savez_compressed(run / "reference" / "brain.npz", allow_pickle=False, **fabricated_gallery())
+            np.savez_compressed(run / "reference" / "cgan" / "brain.npz", allow_pickle=False, **fabricated_gallery())
         Image.fromarray(np.tile(np.arange(0, 250, dtype=np.uint8), (40, 8))).save(run / "cohort_sheet.png")
         return run
 

@@ -213,6 +213,6 @@ def test_results_of_another_shape_are_a_clear_error_and_nothing_is_written(
 
 def test_a_broken_gallery_is_a_clear_error(results: Results, write_study: Write) -> None:
     run = write_study(results, gallery=True)
-    (run / "reference" / "brain.npz").write_bytes(b"PK half a file")
+    (run / "reference" / "cgan" / "brain.npz").write_bytes(b"PK half a file")
     with pytest.raises(ReportError, match=r"brain\.npz"):
         build_study_report(run)

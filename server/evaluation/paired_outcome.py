@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from common.metrics.bootstrap import paired_difference
-from common.results import FinalScore, Frechet, Interval, PairedScores
+from common.results import FinalPaired, Frechet, Interval, PairedScores
 from common.training.trainer import Reconstruction
 
 
@@ -42,6 +42,16 @@ class PairedOutcome:
         return float(self.figures["lesion_ssim"].mean())
 
     @property
+    def shown(self) -> dict[str, float]:
+        """Lesion SSIM with its floor, and the Fréchet distance."""
+        mean = {name: float(values.mean()) for name, values in self.figures.items()}
+        return {
+            "lesion SSIM": mean["lesion_ssim"],
+            "floor": mean["floor_lesion_ssim"],
+            self.frechet.name: self.frechet.value,
+        }
+
+    @property
     def gallery_images(self) -> npt.NDArray[np.float16]:
         """(N, H, W) first contrast of every generated slice: kept each round, so that any of them can be followed."""
         images: npt.NDArray[np.float16] = self.made.images[:, 0].numpy().astype(np.float16)
@@ -51,14 +61,14 @@ class PairedOutcome:
         """Means over slices."""
         return PairedScores(**self._entries())
 
-    def final(self, samples: int, seed: int) -> FinalScore:
+    def final(self, samples: int, seed: int) -> FinalPaired:
         """Means over slices, and the gains over biharmonic inpainting, paired over patients.
 
         Args:
             samples: resamples of the patients.
             seed: the same seed gives the same intervals.
         """
-        return FinalScore(
+        return FinalPaired(
             **self._entries(),
             lesion_ssim_gain=self._gain("ssim", samples, seed),
             lesion_psnr_gain=self._gain("psnr", samples, seed),

@@ -13,7 +13,9 @@ from common.imaging.slices import PatientSlices, SliceBatch, Slices, lesion_mask
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim
 from common.training.trainer import PairedTrainer, Reconstruction, Score, SyntheticSlices, Trainer
-from server.evaluation import ReferenceEvaluation, spread_over_patients
+from server.evaluation.evaluation import build_evaluations
+from server.evaluation.paired import PairedEvaluation
+from server.evaluation.real import spread_over_patients
 
 SIZE = 48
 
@@ -87,9 +89,9 @@ class FakeTrainer(PairedTrainer[Tensor]):
         raise NotImplementedError
 
 
-def evaluation_of(slices: Slices, **options: object) -> ReferenceEvaluation:
+def evaluation_of(slices: Slices, **options: object) -> PairedEvaluation:
     config = EvaluationConfig(paired_images=20, frechet_images=24)
-    return ReferenceEvaluation(
+    return PairedEvaluation(
         slices,
         config,
         **{"extractor": PooledPixels(), **options},  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ def slices() -> Slices:
 
 
 @pytest.fixture(scope="module")
-def evaluation(slices) -> ReferenceEvaluation:
+def evaluation(slices) -> PairedEvaluation:
     return evaluation_of(slices)
 
 
@@ -171,7 +173,7 @@ def test_generated_images_are_compared_with_real_ones_of_other_patients(evaluati
 
 
 def test_tumour_slices_alone_are_scored_and_as_many_as_asked_for(slices):
-    evaluation = ReferenceEvaluation(
+    evaluation = PairedEvaluation(
         replace(slices, min_tumour_pixels=30),
         EvaluationConfig(paired_images=7, frechet_images=15),
         extractor=PooledPixels(),
@@ -200,7 +202,7 @@ def test_real_features_are_kept_on_disk_and_a_broken_file_is_made_again(slices, 
 
 def test_inpainting_is_done_once_for_one_region(evaluation, monkeypatch):
     evaluation.score(FakeTrainer("constant"), seed=1)
-    monkeypatch.setattr("server.evaluation.biharmonic", None)
+    monkeypatch.setattr("server.evaluation.paired.biharmonic", None)
     evaluation.score(FakeTrainer("noise"), seed=1)
 
 
@@ -211,11 +213,11 @@ def test_a_reference_set_without_two_tumour_patients_is_refused(healthy):
         evaluation_of(Slices("brain", ("flair",), patients))
 
 
-def test_a_model_that_cannot_be_scored_yet_is_named(evaluation):
+def test_a_model_that_cannot_be_scored_is_named():
     trainer = FakeTrainer("identity")
-    trainer.score = Score.CYCLE  # type: ignore[misc]
-    with pytest.raises(ConfigError, match="score cycle cannot be scored on the reference set, only paired"):
-        evaluation.score(trainer, seed=1)
+    trainer.score = Score.NONE  # type: ignore[misc]
+    with pytest.raises(ConfigError, match="score none cannot be scored on the reference set, only paired"):
+        build_evaluations(None, trainer, {}, "final")  # type: ignore[arg-type]
 
 
 def test_a_model_that_only_claims_to_be_paired_is_named(evaluation):

@@ -1,38 +1,31 @@
-"""The coordinator's scoring of a generator on its public reference set.
+"""Scoring of a generator that makes reference slices again (``Score.PAIRED``): against them, and against inpainting."""
 
-What can be measured follows from ``Trainer.score``; :data:`MEASURES` holds one entry for each kind.
-"""
-
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import EvaluationConfig, Experiment
-from common.features.extractor import FeatureExtractor, feature_extractor
-from common.files import read_arrays, write_arrays
+from common.experiment import EvaluationConfig
+from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
 from common.metrics.frechet import disjoint_halves, frechet_distance_of
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
 from common.results import Frechet
 from common.seeding import derive_seed
-from common.training.trainer import PairedTrainer, Reconstruction, Score, Trainer
-from server.outcome import PairedOutcome
+from common.training.trainer import PairedTrainer, Reconstruction, Trainer
+from server.evaluation.paired_outcome import PairedOutcome
+from server.evaluation.real import cached_features, digest, spread_over_patients
 
 BATCH = 32
 HALVES = 4
 """Splits of the reference patients over which a Fréchet distance and its floor are averaged."""
 
 
-class ReferenceEvaluation:
+class PairedEvaluation:
     """One part of the reference set, made ready to score generators round after round.
 
     Tumour slices are chosen once, spread evenly over the patients. Everything that does not depend on the generator
@@ -75,7 +68,7 @@ class ReferenceEvaluation:
         self.paired = spread_over_patients(within, owner, config.paired_images)
         self.compared = spread_over_patients(within, owner, config.frechet_images)
         self.halves = disjoint_halves(owner[self.compared], derive_seed("reference set"), HALVES)
-        self.real_features = self._cached_features(self.batch.images[self.compared], cache_dir)
+        self.real_features = cached_features(extractor, self.batch.images[self.compared], cache_dir)
         self.floor = self._mean_distance(self.real_features)
         self._inpainted: tuple[str, Tensor] | None = None
 
@@ -86,11 +79,9 @@ class ReferenceEvaluation:
             ConfigError: if this kind of model cannot be scored.
             StudyError: if the model has diverged.
         """
-        measure = MEASURES.get(trainer.score)
-        if measure is None:
-            known = ", ".join(MEASURES)
-            raise ConfigError(f"a model with score {trainer.score} cannot be scored on the reference set, only {known}")
-        return measure(self, trainer, seed)
+        if not isinstance(trainer, PairedTrainer):
+            raise ConfigError(f"{type(trainer).__name__} says that its score is paired but cannot reconstruct slices")
+        return _score(self, trainer, seed)
 
     def frechet(self, images: Tensor) -> Frechet:
         """The Fréchet distance of generated images from the real reference slices.
@@ -112,7 +103,7 @@ class ReferenceEvaluation:
 
     def inpainted(self, images: Tensor, region: Tensor) -> Tensor:
         """Biharmonic inpainting of ``region``, remembered as long as images and region stay the same."""
-        key = _digest(images, region)
+        key = digest([images, region])
         if self._inpainted is None or self._inpainted[0] != key:
             self._inpainted = (key, biharmonic(images, region))
         return self._inpainted[1]
@@ -121,66 +112,9 @@ class ReferenceEvaluation:
         distances = [frechet_distance_of(self.real_features[real], features[other]) for real, other in self.halves]
         return float(np.mean(distances))
 
-    def _cached_features(self, images: Tensor, cache_dir: Path | None) -> Tensor:
-        if cache_dir is None:
-            return self.extractor.features(images)
-        path = cache_dir / f"features-{_digest(images, self.extractor.fingerprint)[:32]}.npz"
-        try:
-            return torch.from_numpy(read_arrays(path)["features"])
-        except (OSError, KeyError, ValueError, EOFError, BadZipFile):
-            features = self.extractor.features(images)
-            write_arrays(path, {"features": features.numpy()})
-            return features
 
-
-def build_evaluation(slices: Slices, experiment: Experiment, *, cache_dir: Path | None = None) -> ReferenceEvaluation:
-    """The evaluation that ``experiment`` describes, on one part of the reference set.
-
-    Raises:
-        ConfigError: for unknown features.
-        WeightsError: if the features need weights that are missing.
-        DataError: if fewer than two patients have a usable tumour slice.
-    """
-    return ReferenceEvaluation(
-        slices,
-        experiment.evaluation,
-        extractor=feature_extractor(experiment.evaluation.features, experiment.weights),
-        cache_dir=cache_dir,
-    )
-
-
-def spread_over_patients(
-    positions: npt.NDArray[np.int64], owner: npt.NDArray[np.int64], count: int
-) -> npt.NDArray[np.int64]:
-    """At most ``count`` of ``positions``, as evenly over patients, and over each one's slices, as they allow.
-
-    Args:
-        positions: slices to choose from.
-        owner: the patient of every slice, indexed by position.
-
-    Returns:
-        Chosen positions, ascending.
-
-    >>> spread_over_patients(np.arange(8), np.array([0, 0, 0, 0, 0, 0, 0, 1]), 3).tolist()
-    [1, 5, 7]
-    """
-    by_patient = [positions[owner[positions] == patient] for patient in np.unique(owner[positions])]
-    taken = np.zeros(len(by_patient), dtype=np.int64)
-    available = np.array([len(own) for own in by_patient], dtype=np.int64)
-    while taken.sum() < min(count, available.sum()):
-        open_patients = np.flatnonzero(taken < available)
-        taken[open_patients[: count - taken.sum()]] += 1
-    # The middles of equal stretches: the first and the last tumour slices are the least telling ones.
-    chosen = [
-        own[((np.arange(n) + 0.5) * len(own) / n).astype(np.int64)] for own, n in zip(by_patient, taken, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen)) if chosen else positions
-
-
-def _paired(evaluation: ReferenceEvaluation, trainer: Trainer[Any], seed: int) -> PairedOutcome:
+def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int) -> PairedOutcome:
     """Slices made again from their own labels, against themselves and against biharmonic inpainting."""
-    if not isinstance(trainer, PairedTrainer):
-        raise ConfigError(f"{type(trainer).__name__} says that its score is paired but cannot reconstruct slices")
     made = _reconstruct(evaluation, trainer, seed)
     frechet = evaluation.frechet(made.images[evaluation.compared])
     # A slice whose lesion lies outside the foreground has nothing to generate, and no lesion crop.
@@ -214,7 +148,7 @@ def _paired(evaluation: ReferenceEvaluation, trainer: Trainer[Any], seed: int) -
     )
 
 
-def _reconstruct(evaluation: ReferenceEvaluation, trainer: PairedTrainer[Any], seed: int) -> Reconstruction:
+def _reconstruct(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int) -> Reconstruction:
     condition = evaluation.slices.condition()
     parts = []
     for start in range(0, len(evaluation.positions), BATCH):
@@ -231,18 +165,3 @@ def _reconstruct(evaluation: ReferenceEvaluation, trainer: PairedTrainer[Any], s
         torch.cat([part.targets.detach().float().cpu() for part in parts]),
         torch.cat([part.region.cpu() for part in parts]),
     )
-
-
-MEASURES: dict[Score, Callable[[ReferenceEvaluation, Trainer[Any], int], PairedOutcome]] = {Score.PAIRED: _paired}
-"""How a model is scored, by what the coordinator can compare its images with."""
-
-
-def _digest(*parts: Tensor | str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-            digest.update(part.contiguous().numpy().tobytes())
-        else:
-            digest.update(part.encode())
-    return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""Rounds that average weights; where sites do not all train the same networks, each network's average is its own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from common.errors import StudyError
+from common.experiment import StrategyConfig
+from common.records import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    NUM_EXAMPLES,
+    from_arrays,
+    instruction_record,
+    read_losses,
+    to_arrays,
+)
+from server.roster import SiteGrid
+from server.rounds import FederatedTraining
+from server.strategy import build_strategy, norm_bound
+
+Weighting = Callable[[str], Mapping[str, float]]
+"""How much each site counts in the average of a network, by the network's name."""
+
+
+class Averaging:
+    """A round of local training everywhere, averaged by one of Flower's strategies.
+
+    Args:
+        config: which strategy.
+        weighting: how much each site counts in the average of a network; None: by its declared examples.
+    """
+
+    def __init__(self, config: StrategyConfig, weighting: Weighting | None = None) -> None:
+        self.strategy = build_strategy(config)
+        self.weighting = weighting
+
+    def round(
+        self,
+        training: FederatedTraining,
+        server_round: int,
+        weights: dict[str, Tensor],
+        records: list[dict[str, Any]],
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Sends ``weights`` out and averages what comes back."""
+        bound = norm_bound(training.config, records[-1]["norms"] if records else [], weights)
+        heard = training.hear(server_round, self._questions(training, server_round, weights), weights, bound)
+        # The strategy takes each reply's one ArrayRecord and MetricRecord; sorted by site, so the sum is reproducible.
+        averaged, metrics = aggregate(self.strategy, server_round, heard.messages, self.weighting)
+        return from_arrays(averaged), {
+            "round": server_round,
+            "contributors": list(heard.messages),
+            "refused": [{"site": site, "reason": reason} for site, reason in heard.missing.items()],
+            "losses": read_losses(metrics),
+            "norms": list(heard.norms.values()),
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: the strategies that can be chosen remember nothing between rounds."""
+        return {}
+
+    def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Nothing to take up."""
+
+    def _questions(
+        self, training: FederatedTraining, server_round: int, weights: Mapping[str, Tensor]
+    ) -> dict[str, Message]:
+        """The strategy's messages, addressed to our named action (Flower's would be a plain ``train``)."""
+        site_of = {member.node_id: member.site for member in training.members}
+        messages = self.strategy.configure_train(
+            server_round,
+            to_arrays(weights),
+            instruction_record(training.instruction(server_round)),
+            SiteGrid(training.grid, training.members),
+        )
+        return {
+            site_of[message.metadata.dst_node_id]: Message(
+                RecordDict({ARRAYS: message.content[ARRAYS], CONFIG: message.content[CONFIG]}),
+                dst_node_id=message.metadata.dst_node_id,
+                message_type=training.action,
+                group_id=str(server_round),
+            )
+            for message in messages
+        }
+
+
+def aggregate(
+    strategy: Strategy, server_round: int, replies: Mapping[str, Message], weighting: Weighting | None
+) -> tuple[ArrayRecord, MetricRecord]:
+    """What ``strategy`` makes of the replies, each network averaged with its own weights.
+
+    Args:
+        strategy: one of Flower's; it sees the replies of the sites that count, weighted as asked.
+        replies: checked replies by site, in the order in which they are summed.
+        weighting: None: the declared examples count, as the strategy itself would have it.
+
+    Raises:
+        StudyError: if no site that replied counts for a network.
+    """
+    if weighting is None:
+        return _of(strategy, server_round, list(replies.values()))
+    networks: dict[str, list[str]] = {}
+    for key in next(iter(replies.values())).content.array_records[ARRAYS]:
+        networks.setdefault(key.partition(".")[0], []).append(key)
+    arrays = ArrayRecord()
+    for network, keys in networks.items():
+        weights = {site: weight for site, weight in weighting(network).items() if weight > 0 and site in replies}
+        if not weights:
+            raise StudyError(f"round {server_round}: none of the sites that replied trains {network}; resume the run")
+        part = [_part(replies[site], keys, weights[site]) for site in replies if site in weights]
+        averaged, _ = _of(strategy, server_round, part)
+        for key, array in averaged.items():
+            arrays[key] = array
+    _, metrics = _of(strategy, server_round, list(replies.values()))
+    return arrays, metrics
+
+
+def _of(strategy: Strategy, server_round: int, messages: list[Message]) -> tuple[ArrayRecord, MetricRecord]:
+    arrays, metrics = strategy.aggregate_train(server_round, messages)
+    if arrays is None:
+        raise StudyError(f"round {server_round}: {type(strategy).__name__} aggregated nothing")
+    return arrays, metrics or MetricRecord()
+
+
+def _part(message: Message, keys: list[str], weight: float) -> Message:
+    """The same reply with some of its arrays, and another weight."""
+    whole = message.content
+    metrics = MetricRecord({**whole.metric_records[METRICS], NUM_EXAMPLES: weight})
+    arrays = ArrayRecord({key: whole.array_records[ARRAYS][key] for key in keys})
+    return Message(
+        RecordDict({ARRAYS: arrays, METRICS: metrics}),
+        dst_node_id=message.metadata.dst_node_id,
+        message_type=message.metadata.message_type,
+    )

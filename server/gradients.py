@@ -1,0 +1,95 @@
+"""Rounds of many exchanges: sites send gradients, the coordinator takes the optimiser's steps (Song & Ye 2021)."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from flwr.app import Message, RecordDict
+from torch import Tensor
+
+from common.errors import StudyError
+from common.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
+from common.training.trainer import Contributor, GradientTrainer
+from server.rounds import FederatedTraining
+from server.strategy import norm_bound
+
+
+class Gradients:
+    """A round of ``exchanges`` steps that all sites take together.
+
+    Every step needs every kind of site, so that one which is missing ends the round; what was learnt since the last
+    finished round is lost, and a resumed run goes on from there.
+
+    Args:
+        trainer: the coordinator's own; it holds the weights and the optimisers.
+        sites: what each site shows, and its declared examples.
+        exchanges: steps in a round.
+
+    Raises:
+        StudyError: if ``exchanges`` is 0: a pass over the data has no length that all sites share.
+    """
+
+    def __init__(self, trainer: GradientTrainer[Any], sites: Mapping[str, Contributor], exchanges: int) -> None:
+        if exchanges < 1:
+            raise StudyError(
+                "federation.local_steps=0: sites that exchange gradients take every step together; write the number of "
+                "steps of a round"
+            )
+        self.trainer, self.sites, self.exchanges = trainer, sites, exchanges
+
+    def round(
+        self,
+        training: FederatedTraining,
+        server_round: int,
+        weights: dict[str, Tensor],
+        records: list[dict[str, Any]],
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All steps of one round; its losses are means over steps and sites."""
+        self.trainer.load_shared_arrays(weights)
+        previous = records[-1]["norms"] if records else []
+        # Gradients of adversarial losses vary far more from step to step than the updates of whole rounds.
+        bound = norm_bound(training.config, [max(previous)] if previous else [], weights)
+        totals: dict[str, float] = defaultdict(float)
+        norms: list[float] = []
+        refused: dict[str, str] = {}
+        for step in range(self.exchanges):
+            number = (server_round - 1) * self.exchanges + step + 1
+            expected = self.trainer.expected_contribution()
+            heard = training.hear(number, self._questions(training, number), expected, bound)
+            refused |= heard.missing
+            there = {site: self.sites[site] for site in heard.messages}
+            self.trainer.check_views(self.trainer.config, {site: one.view for site, one in there.items()})
+            received = {site: received_arrays(message.content) for site, message in heard.messages.items()}
+            self.trainer.absorb(received, there)
+            norms += heard.norms.values()
+            for message in heard.messages.values():
+                for name, value in read_losses(message.content.metric_records[METRICS]).items():
+                    totals[name] += value / len(heard.messages) / self.exchanges
+        return self.trainer.shared_arrays(), {
+            "round": server_round,
+            "contributors": sorted(set(self.sites) - set(refused)),
+            "refused": [{"site": site, "reason": reason} for site, reason in refused.items()],
+            "losses": dict(totals),
+            "norms": norms,
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """The coordinator's optimisers."""
+        return self.trainer.private_state()
+
+    def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Takes up weights and optimisers."""
+        self.trainer.load_shared_arrays(weights)
+        self.trainer.load_private_state(state)
+
+    def _questions(self, training: FederatedTraining, number: int) -> dict[str, Message]:
+        arrays, config = to_arrays(self.trainer.shared_arrays()), instruction_record(training.instruction(number))
+        return {
+            member.site: Message(
+                RecordDict({ARRAYS: arrays, CONFIG: config}),
+                dst_node_id=member.node_id,
+                message_type=training.action,
+                group_id=str(number),
+            )
+            for member in training.members
+        }

@@ -1,0 +1,96 @@
+"""Scores of a GAN in training: every round on the selection part, the chosen round once on the final part."""
+
+import math
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from common.config import Model
+from common.files import read_arrays, write_arrays
+from common.results import AnyFinal
+from common.seeding import derive_seed
+from common.training.trainer import Trainer, View
+from server.evaluation.evaluation import Evaluation, Outcome, build_evaluations
+from server.rounds import Scored
+from server.settings import StudySettings
+
+STRIP = 12
+"""Rounds in the gallery's strip."""
+
+
+class RoundScoring:
+    """Scores each round, subject by subject, on the reference set's selection part, which is also what chooses it.
+
+    The round with the highest mean over subjects is chosen: one model serves them all.
+    """
+
+    def __init__(
+        self,
+        settings: StudySettings,
+        model: Model,
+        trainer: Trainer[Any],
+        subjects: Mapping[str, tuple[View, ...]],
+        folder: Path,
+    ) -> None:
+        self.settings, self.model, self.trainer, self.subjects, self.folder = settings, model, trainer, subjects, folder
+        self.seed = derive_seed(settings.experiment.seed, "score", model.name)
+        # A strip of at most a dozen rounds shows the course of a long training as well as hundreds would.
+        self.every = math.ceil(model.federation.rounds / STRIP)
+
+    @cached_property
+    def evaluations(self) -> dict[str, Evaluation]:
+        return build_evaluations(self.settings, self.trainer, self.subjects, "selection")
+
+    def __call__(self, server_round: int, weights: dict[str, Tensor]) -> Scored:
+        self.trainer.load_shared_arrays(weights)
+        outcomes = {subject: one.score(self.trainer, self.seed) for subject, one in self.evaluations.items()}
+        if server_round % self.every == 0 or server_round == self.model.federation.rounds:
+            images = {_file(subject): outcome.gallery_images for subject, outcome in outcomes.items()}
+            write_arrays(self.folder / f"images-{server_round:05d}.npz", images)
+        return Scored(
+            figures={"scores": {subject: one.to_scores().model_dump() for subject, one in outcomes.items()}},
+            shown=_shown(outcomes),
+            choice=float(np.mean([outcome.choice for outcome in outcomes.values()])),
+        )
+
+    def keep_gallery(self) -> None:
+        """The reference slices of the report, made by the round that the trainer holds, and by the rounds before."""
+        files = sorted(self.folder.glob("images-*.npz"))
+        rounds = [read_arrays(file) for file in files]
+        for subject, evaluation in self.evaluations.items():
+            outcome = evaluation.score(self.trainer, self.seed)
+            strip = [images[_file(subject)] for images in rounds]
+            gallery = outcome.gallery(self.settings.experiment.evaluation.gallery, strip)
+            gallery["rounds"] = np.array([int(file.stem.removeprefix("images-")) for file in files])
+            gallery["subject"] = np.array(subject)
+            folder = self.settings.run_dir / "reference" / self.model.name
+            write_arrays(folder / f"{_file(subject)}.npz", gallery)
+
+
+def final_scores(
+    settings: StudySettings, trainer: Trainer[Any], subjects: Mapping[str, tuple[View, ...]]
+) -> dict[str, AnyFinal]:
+    """The round that the trainer holds, on patients that had no part in choosing it; done once."""
+    experiment = settings.experiment
+    seed = derive_seed(experiment.seed, "final score")
+    return {
+        subject: evaluation.score(trainer, seed).final(experiment.study.bootstrap, derive_seed(seed, "bootstrap"))
+        for subject, evaluation in build_evaluations(settings, trainer, subjects, "final").items()
+    }
+
+
+def _shown(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+    """A few figures for the terminal: more than one subject leaves room for one figure each."""
+    if len(outcomes) == 1:
+        return next(iter(outcomes.values())).shown
+    return {f"{subject} {name}": value for subject, one in outcomes.items() for name, value in [*one.shown.items()][:1]}
+
+
+def _file(subject: str) -> str:
+    """A subject's name as a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", subject)
