@@ -9,11 +9,11 @@ maps after each normalisation: as a constant input channel it would be taken out
 
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import ConfigError
+from common.networks.convolution import Convolution, convolve_beside
+from common.networks.normalisation import InstanceNorm, instance_norm
 
 NORMS = ("instance", "none")
 
@@ -22,7 +22,7 @@ CODE_GAIN = 10.0
 """The code's weights are learnt this many times as fast as others: few steps of a federated round see each organ."""
 
 
-class InstanceNorm(nn.InstanceNorm2d):
+class ConditionalNorm(InstanceNorm):
     """InstanceNorm with learnt scale and shift, which a code changes (conditional instance normalisation, Dumoulin et
     al. 2017). A map of one pixel has no variance and passes without being normalised.
 
@@ -32,7 +32,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     """
 
     def __init__(self, channels: int, code_size: int = 0) -> None:
-        super().__init__(channels, affine=True)
+        super().__init__(channels)
         self.by_code: nn.Linear | None = None
         if code_size:
             self.by_code = nn.Linear(code_size, 2 * channels, bias=False)
@@ -40,32 +40,40 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         """The maps ``x`` (B, C, H, W) normalised; ``code`` (K,) holds for the whole batch."""
+        weight, bias = self.weight, self.bias
+        if self.by_code is not None and code is not None:
+            scale, shift = self.by_code(CODE_GAIN * code).chunk(2)
+            weight, bias = weight * (1 + scale), bias * (1 + scale) + shift
         if x.shape[-1] * x.shape[-2] == 1:
-            x = x * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
-        else:
-            x = super().forward(x)
-        if self.by_code is None or code is None:
-            return x
-        scale, shift = self.by_code(CODE_GAIN * code).view(2, 1, -1, 1, 1)
-        modulated: Tensor = x * (1 + scale) + shift
-        return modulated
+            return x * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+        return instance_norm(x, weight, bias, self.eps)
 
 
 class Block(nn.Module):
     """A convolution, a normalisation unless ``norm`` is ``none``, and a leaky rectifier."""
 
-    def __init__(self, convolution: nn.Conv2d, norm: str, code_size: int) -> None:
+    def __init__(self, convolution: Convolution, norm: str, code_size: int) -> None:
         super().__init__()
         self.convolution = convolution
-        self.norm = InstanceNorm(convolution.out_channels, code_size) if norm == "instance" else None
+        self.norm = ConditionalNorm(convolution.out_channels, code_size) if norm == "instance" else None
         self.activation = nn.LeakyReLU(0.2)
 
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        x = self.convolution(x)
+        return self._finished(self.convolution(x), code)
+
+    def _finished(self, x: Tensor, code: Tensor | None) -> Tensor:
         if self.norm is not None:
             x = self.norm(x, code)
         result: Tensor = self.activation(x)
         return result
+
+
+class UpBlock(Block):
+    """A block on maps that are enlarged to the size of a skip connection and put beside it."""
+
+    def join(self, x: Tensor, skip: Tensor, code: Tensor | None) -> Tensor:
+        """(B, K, H, W) from ``x`` (B, C, h, w) and ``skip`` (B, S, H, W)."""
+        return self._finished(convolve_beside(x, skip, self.convolution), code)
 
 
 class UNet(nn.Module):
@@ -105,14 +113,14 @@ class UNet(nn.Module):
             raise ConfigError(f"a U-Net needs width and depth of at least 1, got {width} and {depth}")
         self.depth = depth
         channels = [width * min(2**level, 8) for level in range(depth + 1)]
-        self.entry = Block(nn.Conv2d(in_channels, width, 3, padding=1), "none", 0)
+        self.entry = Block(Convolution(in_channels, width, 3, padding=1), "none", 0)
         self.down = nn.ModuleList(
-            Block(nn.Conv2d(above, below, 4, stride=2, padding=1), norm, code_size)
+            Block(Convolution(above, below, 4, stride=2, padding=1), norm, code_size)
             for above, below in pairwise(channels)
         )
-        self.bottleneck = Block(nn.Conv2d(channels[-1], channels[-1], 3, padding=1), norm, code_size)
+        self.bottleneck = Block(Convolution(channels[-1], channels[-1], 3, padding=1), norm, code_size)
         self.up = nn.ModuleList(
-            Block(nn.Conv2d(below + above, above, 3, padding=1), norm, code_size)
+            UpBlock(Convolution(below + above, above, 3, padding=1), norm, code_size)
             for above, below in zip(reversed(channels[:-1]), reversed(channels[1:]), strict=True)
         )
         self.exit = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -132,8 +140,8 @@ class UNet(nn.Module):
             x = down(x, code)
         x = self.bottleneck(x, code)
         for up in self.up:
+            assert isinstance(up, UpBlock)
             skip = skips.pop()
-            # To the skip's own size: an odd size loses a pixel on the way down.
-            x = up(torch.cat([F.interpolate(x, size=skip.shape[-2:], mode="nearest"), skip], dim=1), code)
+            x = up.join(x, skip, code)
         result: Tensor = self.exit(x)
         return result
