@@ -1,7 +1,7 @@
 """A set of slices to train or test on: gathered by index from per-patient arrays, which may be memory maps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +127,22 @@ class Slices:
         mask."""
         unmasked = self._stated_tumour & (self._tumour_pixels == 0)
         return np.asarray((self._tumour_pixels >= max(1, self.min_tumour_pixels)) | unmasked, dtype=np.bool_)
+
+    def in_contrasts(self, contrasts: Sequence[str]) -> "Slices":
+        """The same slices with some of their contrasts, in the order named.
+
+        Raises:
+            ValueError: if they do not have one of them.
+        """
+        channels = [self.contrasts.index(contrast) for contrast in contrasts]
+        patients = [replace(one, images=one.images[:, channels]) for one in self.patients]
+        return Slices(self.organ, tuple(contrasts), patients, self.min_tumour_pixels)
+
+    def same_slices_as(self, other: "Slices") -> bool:
+        """Whether both show the same slices of the same patients of one organ, in whatever contrasts."""
+        return self.organ == other.organ and [(p.patient, p.labels.shape) for p in self.patients] == [
+            (p.patient, p.labels.shape) for p in other.patients
+        ]
 
     def batch(self, positions: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> SliceBatch:
         """The slices at ``positions`` (repeats allowed)."""

@@ -62,3 +62,23 @@ def random_turns(maps: Sequence[Tensor], generator: torch.Generator) -> list[Ten
         )
         for each in maps
     ]
+
+
+def random_crops(maps: Sequence[Tensor], size: int, flip: float, generator: torch.Generator) -> list[Tensor]:
+    """Each of ``maps`` (N, ..., H, W) cut to random squares of ``size`` pixels, mirrored or not, all maps alike.
+
+    Args:
+        maps: of the same N, H and W.
+        size: side of the squares, at most H and W; whole images if it equals both.
+        flip: probability of mirroring left to right.
+        generator: CPU generator.
+    """
+    count, most = len(maps[0]), torch.tensor([side - size for side in maps[0].shape[-2:]])
+    corners = (torch.rand(count, 2, generator=generator) * (most + 1)).long().tolist()
+    mirrors = (torch.rand(count, generator=generator) < flip).tolist()
+
+    def cut(one: Tensor, corner: list[int], mirror: bool) -> Tensor:
+        square = one[..., corner[0] : corner[0] + size, corner[1] : corner[1] + size]
+        return square.flip(-1) if mirror else square
+
+    return [torch.stack([cut(*each) for each in zip(one, corners, mirrors, strict=True)]) for one in maps]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from common.config import channels, contrasts_by_organ, model_of
+from common.config import Model, channels, contrasts_by_organ, model_of
 from common.errors import ConfigError
 from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.seeding import derive_seed
@@ -47,9 +47,8 @@ def run_seed(seed: int, run: int) -> int:
     return seed if run == 1 else derive_seed(seed, "run", run)
 
 
-def site_view(experiment: Experiment, name: str, organ: str, held: Sequence[str]) -> View | None:
-    """What a site with this organ and these contrasts shows ``experiment.models[name]``; None: nothing."""
-    model = model_of(experiment, name)
+def site_view(experiment: Experiment, model: Model, organ: str, held: Sequence[str]) -> View | None:
+    """What a site with this organ and these contrasts shows a GAN of the study; None: nothing."""
     view: View | None = trainer_module(model.family).Trainer.view(
         model.config, contrasts_by_organ(experiment), organ, held
     )

@@ -126,7 +126,9 @@ class Trainer(PairedTrainer[InsertionBatch]):
             self.perceptual = perceptual_loss(config.perceptual, weights).to(device)
 
     def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
-        return torch.optim.Adam(network.parameters(), lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
+        return torch.optim.Adam(
+            network.parameters(), lr=rate, betas=(self.config.betas[0], self.config.betas[1]), fused=True
+        )
 
     # ------------------------------------------------------------------ examples
 

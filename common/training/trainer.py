@@ -268,6 +268,9 @@ class GradientTrainer(Trainer[Batch]):
     :meth:`Trainer.shared_arrays`.
     """
 
+    batches_per_exchange: int = 1
+    """How many batches a site draws for one contribution."""
+
     @abstractmethod
     def contribute(self, batches: Iterable[Batch]) -> tuple[dict[str, Tensor], dict[str, float]]:
         """At a site: what it adds to the coordinator's next step, and the mean of each loss; weights were loaded
@@ -352,6 +355,28 @@ class PairedTrainer(GeneratorTrainer[Batch]):
     @abstractmethod
     def reconstruct(self, batch: SliceBatch, condition: Tensor, seed: int) -> Reconstruction:
         """The tumour slices of ``batch`` made again from their own labels; ``condition`` is (K,)."""
+
+
+class PairedTranslationTrainer(Trainer[Batch]):
+    """A generator of other contrasts of the same slice (``Score.TRANSLATION``)."""
+
+    score: ClassVar[Score] = Score.TRANSLATION
+
+    @classmethod
+    @abstractmethod
+    def sides(cls, config: Any) -> tuple[View, View]:
+        """What is translated, and into what."""
+
+    @classmethod
+    def subjects(cls, config: Any, views: Sequence[View]) -> dict[str, tuple[View, ...]]:
+        """The one direction, as (source, target)."""
+        source, target = cls.sides(config)
+        return {f"{source.name} to {target.name}": (source, target)}
+
+    @abstractmethod
+    def translate(self, batch: SliceBatch) -> Tensor:
+        """(N, D, H, W) in [0, 1] on the CPU: the slices of ``batch``, whose channels are the source contrasts, in the
+        target's."""
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -15,7 +15,9 @@ SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weig
 
 
 def make(config: Config = SMALL, seed: int = 1, contrasts: tuple[str, ...] = ("flair",)) -> Trainer:
-    return Trainer(config, image=ImageConfig(size=64), organs={"brain": tuple(contrasts)}, device=torch.device("cpu"), seed=seed)
+    return Trainer(
+        config, image=ImageConfig(size=64), organs={"brain": tuple(contrasts)}, device=torch.device("cpu"), seed=seed
+    )
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -304,7 +306,9 @@ def test_the_configured_model_builds() -> None:
     config = model_of(experiment, "cgan").config
     assert isinstance(config, Config)
     module = trainer_module("cgan")
-    trainer = module.Trainer(config, image=experiment.image, organs={"brain": ("flair",)}, device=torch.device("cpu"), seed=1)
+    trainer = module.Trainer(
+        config, image=experiment.image, organs={"brain": ("flair",)}, device=torch.device("cpu"), seed=1
+    )
     assert sum(p.numel() for p in trainer.networks["generator"].parameters()) < 2e6
 
 
@@ -312,7 +316,9 @@ def test_the_papers_size_builds() -> None:
     config = replace(
         SMALL, width=64, depth=8, crop=0, discriminator_width=64, discriminator_layers=3, perceptual_weight=0.0
     )
-    trainer = Trainer(config, image=ImageConfig(size=256), organs={"brain": ("flair",)}, device=torch.device("cpu"), seed=1)
+    trainer = Trainer(
+        config, image=ImageConfig(size=256), organs={"brain": ("flair",)}, device=torch.device("cpu"), seed=1
+    )
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in trainer.networks.items()}
     assert sizes["generator"] == pytest.approx(52e6, rel=0.05)
     assert sizes["discriminator"] == pytest.approx(2.8e6, rel=0.05)

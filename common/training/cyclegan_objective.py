@@ -1,0 +1,119 @@
+"""The four networks of CycleGAN, and the part of their losses that needs real images of one domain only.
+
+The whole objective is the sum of this part over both domains: what one site can compute, the other never needs.
+"""
+
+import torch
+from torch import Tensor
+
+from common.losses.adversarial import adversarial_loss
+from common.losses.cycle import cycle_loss, identity_loss, identity_weight
+from common.networks.patchgan import PatchGAN
+from common.networks.resnet_generator import ResnetGenerator
+from common.seeding import derive_seed, torch_generator
+from common.training.cyclegan_config import Config
+from common.training.diffaugment import Augmentation, diffaugment, draw_augmentation
+from common.training.image_pool import ImagePool
+from common.training.unpaired import SideBatch
+
+
+class Objective:
+    """Networks, image pools and losses; images have grey values in [0, 1].
+
+    Args:
+        config: the model's choices.
+        channels: contrasts of an image.
+        device: where the networks live.
+        seed: of the first weights.
+
+    Attributes:
+        generators: ``generators[s]`` translates domain ``s`` into the other.
+        discriminators: ``discriminators[s]`` judges images of domain ``s``.
+        pools: ``pools[s]`` keeps generated images of domain ``s``.
+    """
+
+    def __init__(self, config: Config, channels: int, device: torch.device, seed: int) -> None:
+        self.config = config
+        self.device = device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "cyclegan", "weights"))
+            self.generators = [
+                ResnetGenerator(
+                    channels, channels, width=config.width, blocks=config.blocks, downsamplings=config.downsamplings
+                ).to(device)
+                for _ in range(2)
+            ]
+            self.discriminators = [
+                PatchGAN(channels, width=config.discriminator_width, layers=config.discriminator_layers).to(device)
+                for _ in range(2)
+            ]
+        self.pools = [ImagePool(config.pool) for _ in range(2)]
+        self.adversarial = adversarial_loss(config.adversarial)
+
+    def add_gradients(self, batch: SideBatch, steps_done: int) -> dict[str, Tensor]:
+        """Adds the gradients of ``batch`` to those of every network it trains, all at the present weights.
+
+        Without proxies the discriminator of the other domain gets the generated half of its loss here, and the real
+        half from the other domain's batch. With proxies it gets none, and that of this domain gets both halves: real
+        images, and the proxies' translations. These translations also train their generator, because the discriminator
+        of this domain is up to date here and a round old at the other domain's sites.
+
+        Args:
+            batch: real slices of one domain.
+            steps_done: by which the identity term's weight falls.
+
+        Returns:
+            Each loss, detached.
+        """
+        side, other = batch.side, 1 - batch.side
+        images = batch.images.to(self.device)
+        draws = torch_generator(batch.seed)
+        augmentation = draw_augmentation(self.config.diffaugment, len(images), images.shape[-1], draws)
+
+        self._train_discriminators(False)
+        made = self.generate(side, images)
+        losses = {
+            "adversarial": self.adversarial.generator(self._judge(other, made, augmentation)),
+            "cycle": cycle_loss(self.generate(other, made), images),
+        }
+        loss = losses["adversarial"] + self.config.cycle_weight * losses["cycle"]
+        weight = identity_weight(self.config.identity_weight, steps_done, self.config.identity_decay_steps)
+        if weight > 0:
+            losses["identity"] = identity_loss(self.generate(other, images), images)
+            loss = loss + weight * losses["identity"]
+        judged = other
+        if batch.proxies is not None:
+            judged, made = side, self.generate(other, batch.proxies.to(self.device))
+            losses["proxy_adversarial"] = self.adversarial.generator(self._judge(side, made, augmentation))
+            loss = loss + self.config.proxy_weight * losses["proxy_adversarial"]
+        loss.backward()  # type: ignore[no-untyped-call]
+
+        self._train_discriminators(True)
+        made = self.pools[judged].exchange(made, draws)
+        # Every adversarial loss is a real half plus a generated half, and the halves may be of two discriminators.
+        real_logits, made_logits = self._judge(side, images, augmentation), self._judge(judged, made, augmentation)
+        losses["discriminator"] = self.adversarial.discriminator(real_logits, made_logits)
+        losses["discriminator"].backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in losses.items()}
+
+    def generate(self, side: int, images: Tensor, generator: torch.nn.Module | None = None) -> Tensor:
+        """(B, C, H, W) in [0, 1]: images of domain ``side`` as the other's, by ``generator`` if it is given."""
+        network = generator or self.generators[side]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            output: Tensor = network(images * 2 - 1)
+        return (torch.tanh(_full_precision(output)) + 1) / 2
+
+    def _judge(self, side: int, images: Tensor, augmentation: Augmentation) -> Tensor:
+        if self.config.diffaugment:
+            images = diffaugment(images, augmentation)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            logits: Tensor = self.discriminators[side](images * 2 - 1)
+        return _full_precision(logits)
+
+    def _train_discriminators(self, wanted: bool) -> None:
+        for network in self.discriminators:
+            network.requires_grad_(wanted)
+
+
+def _full_precision(values: Tensor) -> Tensor:
+    return values.float() if values.dtype == torch.bfloat16 else values

@@ -1,0 +1,251 @@
+"""The conditional GAN that translates one contrast into another of the same slice (pix2pix, Isola et al. 2017).
+
+The generator sees the source contrasts and the tumour's label map, which tells it what a contrast that hides the lesion
+cannot. It needs sites that hold both sides; where none does, CycleGAN is the model for it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.conditions import one_hot_labels
+from common.errors import ConfigError, DataError
+from common.experiment import ImageConfig, WeightsConfig
+from common.imaging.patient import CONTRASTS, LESION_LABELS
+from common.imaging.slices import SliceBatch, Slices
+from common.losses.adversarial import adversarial_loss
+from common.losses.perceptual import PerceptualLoss, perceptual_loss
+from common.networks.patchgan import PatchGAN
+from common.networks.unet import UNet
+from common.seeding import derive_seed, torch_generator
+from common.training.augmentation import random_crops
+from common.training.ema import averaged_copy, update_average
+from common.training.schedule import RateSchedule
+from common.training.trainer import Needs, OptimiserStep, PairedTranslationTrainer, View, plain_step
+
+BATCH = 32
+
+
+@dataclass
+class Config:
+    """What ``configs/model/translation.yaml`` may say; each key is explained there."""
+
+    organ: str = "brain"
+    source: list[str] = field(default_factory=lambda: ["t1"])
+    target: list[str] = field(default_factory=lambda: ["t2"])
+    width: int = 16
+    depth: int = 4
+    discriminator_width: int = 32
+    discriminator_layers: int = 2
+    crop: int = 0
+    flip: float = 0.5
+    batch_size: int = 8
+    learning_rate: float = 2e-4
+    discriminator_learning_rate: float = 1e-4
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
+    decay_steps: int = 0
+    adversarial: str = "lsgan"
+    adversarial_weight: float = 1.0
+    l1_weight: float = 100.0
+    perceptual: str = "efficientnet_lite0"
+    perceptual_weight: float = 0.0
+    ema: float = 0.99
+    min_slices: int = 4
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class TranslationBatch:
+    """Training examples.
+
+    Attributes:
+        source: (B, C, S, S) float32 in [0, 1].
+        target: (B, D, S, S) float32 in [0, 1], the same slices in the contrasts to be made.
+        labels: (B, S, S) uint8.
+    """
+
+    source: Tensor
+    target: Tensor
+    labels: Tensor
+
+
+class Trainer(PairedTranslationTrainer[TranslationBatch]):
+    """Trains the pair at one site that holds both sides.
+
+    Args:
+        config: the model's choices.
+        image: size of a slice.
+        organs: the study's contrasts by organ; the configuration names its own, so they do not matter here.
+        device: where the networks live.
+        step: takes the place of ``optimizer.step()``.
+        weights: files of pre-trained weights (only VGG19 is used, if ``config.perceptual`` asks for it).
+        seed: of the first weights.
+
+    Raises:
+        ConfigError: for values that cannot work together.
+        WeightsError: if VGG19's weights are needed and missing.
+    """
+
+    needs = Needs.SLICES
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        image: ImageConfig,
+        organs: Mapping[str, tuple[str, ...]],
+        device: torch.device,
+        step: OptimiserStep = plain_step,
+        weights: WeightsConfig | None = None,
+        seed: int,
+    ) -> None:
+        super().__init__(device=device, step=step)
+        _check(config, image)
+        self.config = config
+        self.window = min(config.crop or image.size, image.size)
+        condition = len(config.source) + len(LESION_LABELS)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "translation", "weights"))
+            self.generator: nn.Module = UNet(condition, len(config.target), width=config.width, depth=config.depth)
+            self.discriminator: nn.Module = PatchGAN(
+                condition + len(config.target),
+                width=config.discriminator_width,
+                layers=config.discriminator_layers,
+            )
+        self.networks = {"generator": self.generator.to(device), "discriminator": self.discriminator.to(device)}
+        self.average = averaged_copy(self.generator) if config.ema > 0 else None
+        if self.average is not None:
+            self.networks["generator_ema"] = self.average
+        rates = {"generator": config.learning_rate, "discriminator": config.discriminator_learning_rate}
+        self.schedule = RateSchedule(rates, config.decay_steps)
+        betas = (config.betas[0], config.betas[1])
+        self.optimisers = {
+            name: torch.optim.Adam(self.networks[name].parameters(), lr=rate, betas=betas)
+            for name, rate in rates.items()
+        }
+        self.adversarial = adversarial_loss(config.adversarial)
+        self.perceptual: PerceptualLoss | None = None
+        if config.perceptual_weight > 0:
+            self.perceptual = perceptual_loss(config.perceptual, weights).to(device)
+
+    @classmethod
+    def sides(cls, config: Any) -> tuple[View, View]:
+        """What is translated, and into what."""
+        return View(config.organ, tuple(config.source)), View(config.organ, tuple(config.target))
+
+    @classmethod
+    def view(cls, config: Any, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
+        """Source and target contrasts together, at a site that holds all of them."""
+        wanted = (*config.source, *config.target)
+        return View(organ, wanted) if organ == config.organ and set(wanted) <= set(held) else None
+
+    def batches(self, slices: Slices, count: int, seed: int) -> Iterator[TranslationBatch]:
+        """``count`` batches of random slices, or random crops of them, mirrored left to right or not.
+
+        Raises:
+            DataError: if there are too few slices, or they lack a contrast.
+        """
+        c = self.config
+        if slices.contrasts != (*c.source, *c.target):
+            raise DataError(f"slices of {'+'.join(slices.contrasts)} are not {'+'.join([*c.source, *c.target])}")
+        if len(slices) < max(1, c.min_slices):
+            raise DataError(f"only {len(slices)} slices hold both sides, and {c.min_slices} are needed")
+
+        def draw(index: int) -> TranslationBatch:
+            generator = torch_generator(seed, "translation", "batch", index)
+            drawn = slices.batch(torch.randint(len(slices), (c.batch_size,), generator=generator))
+            images, labels = random_crops([drawn.images, drawn.labels], self.window, c.flip, generator)
+            return TranslationBatch(images[:, : len(c.source)], images[:, len(c.source) :], labels)
+
+        return (draw(index) for index in range(count))
+
+    def train(self, batches: Iterable[TranslationBatch]) -> dict[str, float]:
+        """One step of the discriminator and one of the generator a batch; the mean of each loss."""
+        totals: dict[str, float] = defaultdict(float)
+        count = 0
+        for batch in batches:
+            self.schedule.apply(self.optimisers, self.steps_done)
+            for name, value in self._train_step(batch).items():
+                totals[name] += float(value)
+            if self.average is not None:
+                update_average(self.average, self.generator, self.config.ema, self.steps_done)
+            self.steps_done += 1
+            count += 1
+        return {name: value / count for name, value in totals.items()}
+
+    def _train_step(self, batch: TranslationBatch) -> dict[str, Tensor]:
+        c = self.config
+        condition = self._condition(batch.source, batch.labels)
+        target = batch.target.to(self.device)
+        made = self._generate(self.generator, condition)
+
+        self.discriminator.requires_grad_(True)
+        both = self._judge(torch.cat([target, made.detach()]), torch.cat([condition, condition]))
+        discriminator_loss = self.adversarial.discriminator(*both.chunk(2))
+        self._apply("discriminator", discriminator_loss)
+
+        self.discriminator.requires_grad_(False)
+        fooling = self.adversarial.generator(self._judge(made, condition))
+        l1 = (made - target).abs().mean()
+        loss = c.adversarial_weight * fooling + c.l1_weight * l1
+        losses = {"discriminator": discriminator_loss, "adversarial": fooling, "l1": l1}
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(made, target)
+            loss = loss + c.perceptual_weight * losses["perceptual"]
+        self._apply("generator", loss)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _apply(self, name: str, loss: Tensor) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step(optimiser)
+
+    def _condition(self, source: Tensor, labels: Tensor) -> Tensor:
+        return torch.cat([source.to(self.device) * 2 - 1, one_hot_labels(labels.to(self.device))], dim=1)
+
+    def _generate(self, network: nn.Module, condition: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            output = network(condition)
+        return (torch.tanh(output.float()) + 1) / 2
+
+    def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            logits: Tensor = self.discriminator(torch.cat([images * 2 - 1, condition], dim=1))
+        return logits.float()
+
+    def translate(self, batch: SliceBatch) -> Tensor:
+        """The slices of ``batch``, whose channels are the source contrasts, in the target's; by the averaged generator
+        if there is one."""
+        with torch.no_grad():
+            parts = [
+                self._generate(self.average or self.generator, self._condition(images, labels)).cpu()
+                for images, labels in zip(
+                    torch.split(batch.images, BATCH), torch.split(batch.labels, BATCH), strict=True
+                )
+            ]
+        return torch.cat(parts)
+
+
+def _check(config: Config, image: ImageConfig) -> None:
+    side = min(config.crop or image.size, image.size)
+    sides = [*config.source, *config.target]
+    problems = {
+        f"source and target must be different contrasts of {', '.join(CONTRASTS)}, got {sides}": not config.source
+        or not config.target
+        or len(set(sides)) < len(sides)
+        or not set(sides) <= set(CONTRASTS),
+        f"depth {config.depth} needs slices or crops of at least {2**config.depth} pixels, got {side}": side
+        < 2**config.depth,
+        f"precision must be fp32 or bf16, got {config.precision!r}": config.precision not in ("fp32", "bf16"),
+        f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
+        "betas must be two numbers": len(config.betas) != 2,
+        f"batch_size must be at least 1, got {config.batch_size}": config.batch_size < 1,
+    }
+    for text, wrong in problems.items():
+        if wrong:
+            raise ConfigError(f"translation: {text}")

@@ -1,0 +1,299 @@
+"""The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017) that makes whole slices from noise.
+
+The generator is told a class (tumour or none), an organ and its contrasts, and sees no patient: only the critic does.
+That is why its images may leave a site where the critic was trained with differential privacy.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from common.conditions import CONDITION_SIZE
+from common.errors import ConfigError
+from common.experiment import ImageConfig, WeightsConfig
+from common.imaging.slices import Slices
+from common.losses.adversarial import adversarial_loss
+from common.losses.gradient_penalty import gradient_penalty
+from common.networks.wgan import Critic, SliceGenerator
+from common.seeding import derive_seed, torch_generator
+from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape
+from common.training.diffaugment import Augmentation, diffaugment, parse_policy
+from common.training.ema import averaged_copy, update_average
+from common.training.schedule import RateSchedule
+from common.training.trainer import OptimiserStep, SamplingTrainer, SyntheticSlices, View, plain_step
+
+SAMPLES_AT_ONCE = 64
+
+BACKGROUND = 0.02
+"""Grey values below this are background in what is made."""
+
+
+@dataclass
+class Domain:
+    """One organ in some contrasts, as ``domains`` names it."""
+
+    organ: str
+    contrasts: list[str]
+
+
+@dataclass
+class Config:
+    """What ``configs/model/wgan_gp.yaml`` may say; each key is explained there."""
+
+    width: int = 32
+    norm: str = "instance"
+    noise_size: int = 64
+    critic_width: int = 32
+    critic_layers: int = 4
+    domains: list[Domain] | None = None
+    batch_size: int = 16
+    n_critic: int = 3
+    optimiser: str = "adam"
+    learning_rate: float = 5e-4
+    critic_learning_rate: float = 5e-4
+    betas: list[float] = field(default_factory=lambda: [0.0, 0.9])
+    decay_steps: int = 0
+    ema: float = 0.99
+    gradient_penalty: float = 10.0
+    drift: float = 1e-3
+    diffaugment: str = ""
+    tumour_share: float = 0.5
+    augmented_share: float = 0.25
+    rotation: float = 0.1
+    min_slices: int = 4
+    precision: str = "fp32"
+
+
+class Trainer(SamplingTrainer[SamplingBatch]):
+    """Trains generator and critic at one site and makes slices there.
+
+    Args:
+        config: the model's choices.
+        image: size of a slice.
+        organs: contrasts of a slice by organ, equally many for each; ``config.domains`` takes its place where set.
+        device: where the networks live.
+        step: takes the place of ``optimizer.step()``.
+        weights: of no use here.
+        seed: of the first weights; the same seed gives the same weights on every machine.
+
+    Raises:
+        ConfigError: for values that cannot work together.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        image: ImageConfig,
+        organs: Mapping[str, tuple[str, ...]],
+        device: torch.device,
+        step: OptimiserStep = plain_step,
+        weights: WeightsConfig | None = None,
+        seed: int,
+    ) -> None:
+        super().__init__(device=device, step=step)
+        _check(config, image)
+        self.config = config
+        self.size = image.size
+        shown = [domain.contrasts for domain in config.domains] if config.domains else list(organs.values())
+        self.channels = len(shown[0])
+        code_size = 2 + CONDITION_SIZE
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "wgan_gp", "weights"))
+            self.generator: nn.Module = SliceGenerator(
+                image.size,
+                self.channels,
+                noise_size=config.noise_size,
+                code_size=code_size,
+                width=config.width,
+                norm=config.norm,
+            ).to(device)
+            self.critic: nn.Module = Critic(
+                self.channels, code_size=code_size, width=config.critic_width, layers=config.critic_layers
+            ).to(device)
+        self.networks = {"generator": self.generator, "critic": self.critic}
+        self.sampler = self.generator
+        if config.ema > 0:
+            self.sampler = self.networks["generator_ema"] = averaged_copy(self.generator)
+        self.rates = RateSchedule(
+            {"generator": config.learning_rate, "critic": config.critic_learning_rate}, config.decay_steps
+        )
+        self.optimisers = {name: self._optimiser(self.networks[name], rate) for name, rate in self.rates.rates.items()}
+        self.adversarial = adversarial_loss("wasserstein")
+
+    @classmethod
+    def view(cls, config: Config, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
+        """The first of ``config.domains`` that the site can serve; without domains, what the study looks at."""
+        if config.domains is None:
+            return super().view(config, study, organ, held)
+        for domain in config.domains:
+            if domain.organ == organ and set(domain.contrasts) <= set(held):
+                return View(organ, tuple(domain.contrasts))
+        return None
+
+    def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        if self.config.optimiser == "rmsprop":
+            return torch.optim.RMSprop(network.parameters(), lr=rate)
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
+
+    # ------------------------------------------------------------------ examples
+
+    def batches(self, slices: Slices, count: int, seed: int) -> Iterator[SamplingBatch]:
+        """``count`` batches; ``tumour_share`` of the slices in each hold a tumour.
+
+        Raises:
+            DataError: if the site has too few slices with a tumour, or without one.
+        """
+        c = self.config
+        shape = SamplingShape(
+            c.batch_size, c.n_critic, c.noise_size, c.tumour_share, c.augmented_share, c.rotation, c.diffaugment
+        )
+        source = ClassSource(slices, shape, c.min_slices)
+        return (source.draw(torch_generator(seed, "wgan_gp", "batch", i)) for i in range(count))
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, batches: Iterable[SamplingBatch]) -> dict[str, float]:
+        """``n_critic`` steps of the critic and one of the generator a batch; the mean of each loss.
+
+        ``critic`` is minus the critic's estimate of the Wasserstein distance; ``adversarial`` is minus the mean score
+        of generated slices.
+        """
+        totals: dict[str, float] = defaultdict(float)
+        count = 0
+        for network in (self.generator, self.critic):
+            network.train()
+        for batch in batches:
+            self.rates.apply(self.optimisers, self.steps_done)
+            for name, value in self._train_step(batch).items():
+                totals[name] += float(value)
+            if self.sampler is not self.generator:
+                update_average(self.sampler, self.generator, self.config.ema, self.steps_done)
+            self.steps_done += 1
+            count += 1
+        return {name: value / count for name, value in totals.items()}
+
+    def _train_step(self, batch: SamplingBatch) -> dict[str, Tensor]:
+        condition = batch.condition
+        with torch.no_grad():
+            # The generator stands still during the critic's steps, so all their images are made at once.
+            noise, grain, classes = (
+                torch.cat([getattr(one, name) for one in batch.critic]) for name in ("noise", "grain", "tumour")
+            )
+            generated = self._generate(self.generator, noise, grain, classes, condition).chunk(len(batch.critic))
+        self.critic.requires_grad_(True)
+        steps = [
+            self._critic_step(examples, made, condition) for examples, made in zip(batch.critic, generated, strict=True)
+        ]
+        losses = {name: torch.stack([step[name] for step in steps]).mean() for name in steps[0]}
+
+        self.critic.requires_grad_(False)
+        made = self._generate(self.generator, batch.noise, batch.grain, batch.tumour, condition)
+        scores = self._judge(self._shown(made, batch.augmentation), self._code(batch.tumour, condition))
+        losses["adversarial"] = self.adversarial.generator(scores)
+        self._apply("generator", losses["adversarial"])
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _critic_step(self, examples: CriticExamples, generated: Tensor, condition: Tensor) -> dict[str, Tensor]:
+        c = self.config
+        real = self._shown(examples.images.to(self.device), examples.augmentation)
+        generated = self._shown(generated, examples.augmentation)
+        code = self._code(examples.tumour, condition)
+        scores = self._judge(torch.cat([real, generated]), torch.cat([code, code]))
+        real_scores, generated_scores = scores.chunk(2)
+        distance = self.adversarial.discriminator(real_scores, generated_scores)
+        penalty = gradient_penalty(lambda x: self.critic(x, code), real, generated, examples.mixing)
+        drift = real_scores.mean((1, 2, 3)).square().mean()
+        self._apply("critic", distance + c.gradient_penalty * penalty + c.drift * drift)
+        return {"critic": distance.detach(), "gradient_penalty": penalty.detach()}
+
+    def _apply(self, name: str, loss: Tensor) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step(optimiser)
+
+    # ------------------------------------------------------------------ networks
+
+    def _code(self, tumour: Tensor, condition: Tensor) -> Tensor:
+        """(B, 2 + K): tumour, no tumour, organ and contrasts."""
+        classes = torch.stack([tumour, ~tumour], dim=1).float()
+        return torch.cat([classes, condition.expand(len(tumour), -1)], dim=1).to(self.device)
+
+    def _generate(self, network: nn.Module, noise: Tensor, grain: Tensor, tumour: Tensor, condition: Tensor) -> Tensor:
+        with self._autocast():
+            output = network(noise.to(self.device), grain.to(self.device), self._code(tumour, condition))
+        return (torch.tanh(output.float()) + 1) / 2
+
+    def _shown(self, images: Tensor, augmentation: Augmentation | None) -> Tensor:
+        """Images as the critic sees them, in [-1, 1]."""
+        return (images if augmentation is None else diffaugment(images, augmentation)) * 2 - 1
+
+    def _judge(self, images: Tensor, code: Tensor) -> Tensor:
+        with self._autocast():
+            scores: Tensor = self.critic(images, code)
+        return scores.float()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    # ------------------------------------------------------------------ images
+
+    def sample(self, tumour: Tensor, condition: Tensor, seed: int) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1] on the CPU, made as the classes ``tumour`` (N,) bool; ``condition`` is (K,).
+
+        Values below ``BACKGROUND`` become 0: the background of real slices is exactly 0, which no ``tanh`` reaches.
+        """
+        generator = torch_generator(seed, "wgan_gp", "sample")
+        noise = torch.randn(len(tumour), self.config.noise_size, generator=generator)
+        self.sampler.eval()
+        with torch.no_grad():
+            parts = []
+            for some, classes in zip(*(torch.split(one, SAMPLES_AT_ONCE) for one in (noise, tumour)), strict=True):
+                grain = torch.randn(len(some), 1, self.size, self.size, generator=generator)
+                parts.append(self._generate(self.sampler, some, grain, classes, condition).cpu())
+        images = torch.cat(parts)
+        return torch.where(images < BACKGROUND, 0.0, images)
+
+    def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
+        """Slices made for this site's organ and contrasts; the first half of them (and the odd one) as tumours.
+
+        There is no mask, so that all labels are 0 and ``tumour`` alone tells the class. Foreground is what is not 0
+        in some contrast.
+        """
+        tumour = torch.arange(count) < count - count // 2
+        images = self.sample(tumour, slices.condition(), derive_seed(seed, "wgan_gp", "synthesise"))
+        return SyntheticSlices(
+            images=images,
+            labels=torch.zeros(count, self.size, self.size, dtype=torch.uint8),
+            tumour=tumour,
+            foreground=(images > 0).any(1),
+            origin=torch.full((count,), -1),
+        )
+
+
+def _check(config: Config, image: ImageConfig) -> None:
+    channels = {len(domain.contrasts) for domain in config.domains or []}
+    problems = {
+        f"critic_layers {config.critic_layers} needs slices of at least {2**config.critic_layers} pixels": 2
+        ** config.critic_layers
+        > image.size,
+        f"precision must be fp32 or bf16, got {config.precision!r}": config.precision not in ("fp32", "bf16"),
+        f"optimiser must be adam or rmsprop, got {config.optimiser!r}": config.optimiser not in ("adam", "rmsprop"),
+        f"tumour_share must be from 0 to 1, got {config.tumour_share}": not 0 <= config.tumour_share <= 1,
+        f"augmented_share must be from 0 to 1, got {config.augmented_share}": not 0 <= config.augmented_share <= 1,
+        f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
+        "betas must be two numbers": len(config.betas) != 2,
+        f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
+        f"n_critic must be at least 1, got {config.n_critic}": config.n_critic < 1,
+        f"noise_size must be at least 1, got {config.noise_size}": config.noise_size < 1,
+        "domains must have equally many contrasts, and at least one": config.domains is not None
+        and (len(channels) != 1 or 0 in channels),
+    }
+    for text, wrong in problems.items():
+        if wrong:
+            raise ConfigError(f"model: {text}")
+    parse_policy(config.diffaugment)
