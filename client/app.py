@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from client import study, training
 from client.hello import declared_examples, introduce
 from client.session import Session
-from client.site import load_site
+from client.sessions import OpenSessions
 from common.errors import ConfigError, DataError, OncofedError, RefusalError
 from common.files import read_tensors
 from common.logs import open_json_log
@@ -52,9 +52,10 @@ def site_from_node_config(context: Context) -> Path:
 def make_app(locate_site: Callable[[Context], Path]) -> ClientApp:
     """The ClientApp; ``locate_site`` finds the ``site.yaml`` of the node that a message is for."""
     app = ClientApp()
+    sessions = OpenSessions()
 
     def action(handler: Handler) -> Callable[[Message, Context], Message]:
-        return lambda message, context: _answer(handler, locate_site, message, context)
+        return lambda message, context: _answer(handler, sessions, locate_site, message, context)
 
     app.query("hello")(action(_hello))
     app.train("gan")(action(_train_gan))
@@ -66,10 +67,16 @@ def make_app(locate_site: Callable[[Context], Path]) -> ClientApp:
     return app
 
 
-def _answer(handler: Handler, locate_site: Callable[[Context], Path], message: Message, context: Context) -> Message:
+def _answer(
+    handler: Handler,
+    sessions: OpenSessions,
+    locate_site: Callable[[Context], Path],
+    message: Message,
+    context: Context,
+) -> Message:
     """Runs ``handler`` at the site the message is for; a failure becomes a safe reason."""
     try:
-        settings = load_site(locate_site(context))
+        settings = sessions.settings(locate_site(context))
     except OncofedError:
         logging.getLogger("oncofed.client").exception("no usable site.yaml")
         return Message(Error(code=100, reason="the site's own settings cannot be used"), reply_to=message)
@@ -81,7 +88,7 @@ def _answer(handler: Handler, locate_site: Callable[[Context], Path], message: M
             log.info("asked", extra=_named(message, instruction))
             if settings.threads:
                 torch.set_num_threads(settings.threads)
-            session = Session.open(settings, instruction.experiment, instruction.run)
+            session = sessions.open(settings, instruction.experiment, instruction.run)
             content = handler(session, instruction, message.content)
             log.info("answered", extra={**_named(message, instruction), "records": sorted(content)})
             return Message(content, reply_to=message)

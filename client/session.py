@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from client.site import SiteSettings, chosen_patients
-from common.config import from_yaml, site_steps
+from common.config import Model, from_yaml, model_of, site_steps
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
 from common.files import read_json, write_bytes, write_json
@@ -21,7 +21,7 @@ from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
 from common.imaging.split import Split, everything_is_test, split_patients
 from common.training.build import site_view
-from common.training.trainer import View
+from common.training.trainer import Trainer, View
 
 
 @dataclass
@@ -33,6 +33,10 @@ class Session:
     run: str
     report_preparation: Callable[[int, int, str], None] | None = None
     _cohorts: dict[tuple[str, ...], PreparedCohort] = field(default_factory=dict, init=False, repr=False)
+    _models: dict[str, Model] = field(default_factory=dict, init=False, repr=False)
+    _training: dict[str, Slices] = field(default_factory=dict, init=False, repr=False)
+    trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
+    """Trainers that stay built between the exchanges of a round, by model and repeat."""
 
     @classmethod
     def open(cls, settings: SiteSettings, experiment_yaml: str, run: str) -> "Session":
@@ -82,9 +86,15 @@ class Session:
         """The contrasts that this site has: those its ``site.yaml`` names, or those of its organ in the study."""
         return tuple(self.settings.contrasts or self.organ.contrasts)
 
+    def model(self, name: str) -> Model:
+        """A GAN of the study, typed and checked."""
+        if name not in self._models:
+            self._models[name] = model_of(self.experiment, name)
+        return self._models[name]
+
     def view(self, model: str) -> View | None:
         """What this site shows the study's GAN ``model``; None if it has nothing that the GAN looks at."""
-        return site_view(self.experiment, model, self.settings.organ, self.held)
+        return site_view(self.experiment, self.model(model), self.settings.organ, self.held)
 
     @cached_property
     def reader(self) -> Reader:
@@ -139,6 +149,11 @@ class Session:
         Raises:
             RefusalError: if this site has nothing to show it.
         """
+        if model not in self._training:
+            self._training[model] = self._slices_for(model)
+        return self._training[model]
+
+    def _slices_for(self, model: str) -> Slices:
         view = self.view(model)
         if view is None:
             raise RefusalError(f"it has no images that {model} looks at")

@@ -10,12 +10,12 @@ from torch import Tensor
 from client.arms import training_sets
 from client.session import Session
 from client.state import RoundState
-from common.config import model_of
+from common.imaging.slices import Slices
 from common.records import Instruction
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.steps import proximal_step
-from common.training.trainer import Trainer
+from common.training.trainer import Exchange, GradientTrainer, Trainer
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,13 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
     """Trains one GAN of the study on this site's training patients for one round."""
     experiment, name = session.experiment, instruction.model
     slices = session.training_for(name)
-    trainer = build_gan_trainer(
+    kept = session.trainers.pop((name, instruction.repeat), None)
+    trainer = kept or build_gan_trainer(
         experiment, name, device=session.device, weights=session.weights, run=instruction.repeat
     )
-    steps = steps_per_round(model_of(experiment, name).federation, len(slices), trainer.config.batch_size)
+    if trainer.exchange is Exchange.GRADIENTS:
+        return _one_exchange(session, instruction, trainer, arrays, slices)
+    steps = steps_per_round(session.model(name).federation, len(slices), trainer.config.batch_size)
     batches = trainer.batches(slices, steps, _seed(session, instruction))
     return _one_round(session, instruction, trainer, arrays, batches, steps)
 
@@ -69,6 +72,27 @@ def _one_round(
     seconds = time.monotonic() - started
     session.record_training(instruction.phase, instruction.server_round, losses, steps, seconds)
     return Update(trainer.shared_arrays(), losses)
+
+
+def _one_exchange(
+    session: Session, instruction: Instruction, trainer: Trainer[Any], arrays: dict[str, Tensor], slices: Slices
+) -> Update:
+    """This site's part of one step that the coordinator takes; the curves get a point each round of steps."""
+    started = time.monotonic()
+    assert isinstance(trainer, GradientTrainer)
+    state = RoundState(session.folder, instruction.run, instruction.phase)
+    trainer.load_shared_arrays(arrays)
+    trainer.load_private_state(state.before(instruction.server_round))
+    # Every exchange but the first loads the state of the one before, so that a trainer that stays built starts right.
+    session.trainers[instruction.model, instruction.repeat] = trainer
+    batches = trainer.batches(slices, trainer.batches_per_exchange, _seed(session, instruction))
+    contribution, losses = trainer.contribute(batches)
+    state.save(instruction.server_round, trainer.private_state())
+    exchanges = session.model(instruction.model).federation.local_steps
+    if instruction.server_round % exchanges == 0:
+        server_round = instruction.server_round // exchanges
+        session.record_training(instruction.phase, server_round, losses, exchanges, time.monotonic() - started)
+    return Update(contribution, losses)
 
 
 def _seed(session: Session, instruction: Instruction) -> int:

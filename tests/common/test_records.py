@@ -30,6 +30,7 @@ from common.records import (
     reply_record,
     to_arrays,
     training_metrics,
+    values_of,
 )
 
 REFERENCE = {"generator.a": torch.zeros(2, 3), "generator.b": torch.ones(4)}
@@ -203,3 +204,30 @@ def test_received_arrays_own_their_memory() -> None:
 
 def test_losses_come_back_by_name() -> None:
     assert read_losses(training_metrics(3, {"l1": 0.25})) == {"l1": 0.25}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(12, dtype=np.float32).reshape(3, 4),
+        np.array(3.5, np.float32),
+        np.zeros((0, 2), np.float64),
+        np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3)),
+        np.array([True, False]),
+        np.arange(4, dtype=">f4"),
+    ],
+)
+def test_values_are_those_that_flower_reads(values: np.ndarray) -> None:
+    array = Array(values)
+    ours, flowers = values_of(array), array.numpy()
+    assert (ours.shape, ours.dtype) == (flowers.shape, flowers.dtype)
+    np.testing.assert_array_equal(ours, flowers)
+
+
+def test_an_array_whose_bytes_say_something_else_than_it_states_is_read_as_flower_does() -> None:
+    honest = Array(np.arange(6, dtype=np.float32).reshape(2, 3))
+    lying = Array(dtype="float32", shape=(3, 2), stype=honest.stype, data=honest.data)
+    assert values_of(lying).shape == lying.numpy().shape == (2, 3)
+    cut = Array(dtype="float32", shape=(2, 3), stype=honest.stype, data=honest.data[:-4])
+    with pytest.raises(ValueError, match="data"):
+        values_of(cut)

@@ -1,0 +1,55 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from client.sessions import OpenSessions
+from client.site import SiteSettings, save_site
+from common.config import compose, to_yaml
+from common.errors import RefusalError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    settings = SiteSettings(
+        name="north", reader="brats", organ="brain", path=tmp_path, folder=tmp_path, cache_dir=tmp_path / "cache"
+    )
+    save_site(settings, tmp_path / "site.yaml")
+    return tmp_path / "site.yaml"
+
+
+STUDY = to_yaml(compose(["site=brain"]), leaving=True)
+
+
+def test_a_session_stays_open_for_the_next_message_of_its_run(file: Path) -> None:
+    sessions = OpenSessions()
+    first = sessions.open(sessions.settings(file), STUDY, "one")
+    assert sessions.open(sessions.settings(file), STUDY, "one") is first
+    assert sessions.open(sessions.settings(file), STUDY, "two") is not first
+    assert sessions.open(sessions.settings(file), STUDY + "\n", "one") is not first
+
+
+def test_a_changed_site_file_opens_a_new_session(file: Path) -> None:
+    sessions = OpenSessions()
+    first = sessions.open(sessions.settings(file), STUDY, "one")
+    save_site(first.settings.model_copy(update={"device": "cuda"}), file)
+    os.utime(file, ns=(1, 1))  # a clock that is too coarse must not hide the change
+    again = sessions.open(sessions.settings(file), STUDY, "one")
+    assert again is not first
+    assert again.settings.device == "cuda"
+
+
+def test_the_least_recently_used_session_is_closed_first(file: Path) -> None:
+    sessions = OpenSessions(most=2)
+    settings = sessions.settings(file)
+    one, _two = sessions.open(settings, STUDY, "one"), sessions.open(settings, STUDY, "two")
+    assert sessions.open(settings, STUDY, "one") is one
+    sessions.open(settings, STUDY, "three")
+    assert sessions.open(settings, STUDY, "one") is one
+
+
+def test_a_configuration_that_does_not_fit_is_refused_each_time(file: Path) -> None:
+    sessions = OpenSessions()
+    for _ in range(2):
+        with pytest.raises(RefusalError, match="does not fit this release"):
+            sessions.open(sessions.settings(file), "colour: red", "one")
