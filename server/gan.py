@@ -75,7 +75,7 @@ def plan_gans(settings: StudySettings, roster: Roster) -> list[GanPlan]:
     for name in experiment.models:
         model = model_of(experiment, name)
         held = {member.site: (member.hello.organ, member.hello.contrasts) for member in roster.able(f"gan/{name}")}
-        views = {site: site_view(experiment, name, *has) for site, has in held.items()}
+        views = {site: site_view(experiment, model, *has) for site, has in held.items()}
         shown = {site: view for site, view in views.items() if view is not None}
         members = roster.require(f"gan/{name}", experiment.strategy.quorum)
         family = trainer_module(model.family).Trainer

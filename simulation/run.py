@@ -11,6 +11,7 @@ from common.results import Results
 from server.app import make_app as make_server_app
 from server.app import run_study
 from server.report.build import build_study_report
+from server.report.kinds import kind_of
 from server.settings import StudySettings
 from simulation.cohort.contact_sheet import contact_sheet
 from simulation.folders import RunFolder
@@ -89,10 +90,10 @@ def _closing(results: Results, report: Path) -> str:
                 interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
                 lines.append(f"  federated, {where:<6}{arm:<15} accuracy {accuracy.mean:.3f}{interval}")
     for name, gan in results.gans.items():
-        for organ, final in gan.final.items():
+        for subject, final in gan.final.items():
             lines.append(
-                f"  {name}, {organ}, round {gan.chosen_round}: lesion SSIM {final.lesion_ssim:.3f}, biharmonic "
-                f"inpainting {final.floor_lesion_ssim:.3f} (n={final.slices} slices of {final.patients} patients)"
+                f"  {name}, {subject}, round {gan.chosen_round}: {kind_of(final).closing(final)} (n={final.slices} "
+                f"slices of {final.patients} patients)"
             )
     if results.run.demo_cohort:
         lines.append("  the demo cohort deforms one anatomy an organ: similarity figures on it are optimistic")

@@ -26,7 +26,7 @@ class Series:
     Attributes:
         name: what the legend says.
         points: (x, y) in ascending x.
-        floor: True for a level to compare with; drawn dashed and without marks.
+        floor: True for a level to compare with; drawn dashed (a second one dotted) and without marks.
     """
 
     name: str
@@ -91,8 +91,8 @@ def line_chart(
     if chosen is not None and x_low <= chosen <= x_high:
         parts.append(_line("chosen", at_x(chosen), top - 4, at_x(chosen), bottom))
     ends = _spread([at_y(one.points[-1][1]) for one in series], 13, top, bottom)
-    for index, (one, end) in enumerate(zip(series, ends, strict=True)):
-        style = "floor" if one.floor else f"s{index % 6 + 1}"
+    styles = _styles(series)
+    for index, (one, style, end) in enumerate(zip(series, styles, ends, strict=True)):
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in one.points)
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(style, path))
         if not one.floor:
@@ -102,7 +102,10 @@ def line_chart(
     told = "; ".join(
         f"{one.name}: " + ", ".join(f"{x:g}: {written(y)}" for x, y in _thinned(one.points)) for one in series
     )
-    legend = [(_swatch(index, one), one.name) for index, one in enumerate(series)]
+    legend = [
+        (_swatch(index, style, one.floor), one.name)
+        for index, (one, style) in enumerate(zip(series, styles, strict=True))
+    ]
     return Chart(title, _svg(title, told, height, parts), legend if len(series) > 1 else ())
 
 
@@ -211,9 +214,17 @@ def _mark(index: int, style: str, x: float, y: float) -> Markup:
     return Markup('<polygon class="mark {}" points="{}"/>').format(style, points)
 
 
-def _swatch(index: int, one: Series) -> Markup:
-    style = "floor" if one.floor else f"s{index % 6 + 1}"
-    mark = Markup("") if one.floor else _mark(index, style, 11, 6)
+def _styles(series: Sequence[Series]) -> list[str]:
+    """The class of each line: a colour by its place, or that of the floors."""
+    floors = [index for index, one in enumerate(series) if one.floor]
+    return [
+        f"s{index % 6 + 1}" if not one.floor else "floor" if index == floors[0] else "floor second"
+        for index, one in enumerate(series)
+    ]
+
+
+def _swatch(index: int, style: str, floor: bool) -> Markup:
+    mark = Markup("") if floor else _mark(index, style, 11, 6)
     return Markup('<svg class="swatch" viewBox="0 0 22 12" aria-hidden="true">{}{}</svg>').format(
         Markup('<polyline class="line {}" points="0,6 22,6"/>').format(style), mark
     )

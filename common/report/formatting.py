@@ -72,6 +72,7 @@ PERCENT = Scale(100, 1, "%")
 AUC = Scale(1, 3)
 SIMILARITY = Scale(1, 3)
 DECIBEL = Scale(1, 1, "dB")
+RATIO = Scale(1, 2)
 POINTS = Scale(100, 1, "percentage points", sign=True)
 
 

@@ -13,6 +13,8 @@ from common.features.extractor import FeatureExtractor, feature_extractor
 from common.imaging.slices import Slices
 from common.results import AnyFinal, AnyScores
 from common.training.trainer import Score, Trainer, View
+from server.evaluation.cycle import CycleEvaluation
+from server.evaluation.nearest import NearestEvaluation
 from server.evaluation.paired import PairedEvaluation
 from server.reference import reference_part
 from server.settings import StudySettings
@@ -68,7 +70,20 @@ def _paired(
     return PairedEvaluation(slices[0], config, extractor=extractor, cache_dir=cache_dir)
 
 
-EVALUATIONS: dict[Score, Builder] = {Score.PAIRED: _paired}
+def _nearest(
+    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
+) -> Evaluation:
+    return NearestEvaluation(slices[0], config, extractor=extractor, cache_dir=cache_dir)
+
+
+def _cycle(
+    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
+) -> Evaluation:
+    source, target = slices
+    return CycleEvaluation(source, target, config, extractor=extractor, cache_dir=cache_dir)
+
+
+EVALUATIONS: dict[Score, Builder] = {Score.PAIRED: _paired, Score.NEAREST: _nearest, Score.CYCLE: _cycle}
 """How a model is scored, by what the coordinator can compare its images with."""
 
 
@@ -91,7 +106,16 @@ def build_evaluations(
     cache_dir = settings.cache_dir / "features"
 
     def build(views: Sequence[View]) -> Evaluation:
-        slices = [reference_part(settings, view.organ, part, contrasts=view.contrasts) for view in views]
-        return builder(slices, config, extractor, cache_dir)
+        return builder(_reference(settings, views, part), config, extractor, cache_dir)
 
     return {name: build(views) for name, views in subjects.items()}
+
+
+def _reference(settings: StudySettings, views: Sequence[View], part: str) -> list[Slices]:
+    """The reference set in each view; contrasts of one organ are prepared together, to show the same slices."""
+    contrasts: dict[str, list[str]] = {}
+    for view in views:
+        known = contrasts.setdefault(view.organ, [])
+        known += [contrast for contrast in view.contrasts if contrast not in known]
+    whole = {organ: reference_part(settings, organ, part, contrasts=names) for organ, names in contrasts.items()}
+    return [whole[view.organ].in_contrasts(view.contrasts) for view in views]

@@ -11,25 +11,23 @@ from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
-from common.metrics.frechet import disjoint_halves, frechet_distance_of
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
-from common.results import Frechet
 from common.seeding import derive_seed
 from common.training.trainer import PairedTrainer, Reconstruction, Trainer
+from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.paired_outcome import PairedOutcome
 from server.evaluation.real import cached_features, digest, spread_over_patients
 
 BATCH = 32
-HALVES = 4
-"""Splits of the reference patients over which a Fréchet distance and its floor are averaged."""
 
 
 class PairedEvaluation:
     """One part of the reference set, made ready to score generators round after round.
 
     Tumour slices are chosen once, spread evenly over the patients. Everything that does not depend on the generator
-    (features of the real slices, the real-against-real floor) is computed once, and the features are kept on disk.
+    (features of the real slices, the real-against-real floor) is computed once, and the features are kept on disk. The
+    slices that were generated for one half of the patients are compared with the real ones of the other half.
     Biharmonic inpainting needs the region that a trainer blanks; it is computed again only when that changes, so
     score every round with one seed.
 
@@ -67,9 +65,12 @@ class PairedEvaluation:
         within = np.arange(len(self.positions))
         self.paired = spread_over_patients(within, owner, config.paired_images)
         self.compared = spread_over_patients(within, owner, config.frechet_images)
-        self.halves = disjoint_halves(owner[self.compared], derive_seed("reference set"), HALVES)
-        self.real_features = cached_features(extractor, self.batch.images[self.compared], cache_dir)
-        self.floor = self._mean_distance(self.real_features)
+        self.distribution = ReferenceDistribution.of_images(
+            self.batch.images[self.compared],
+            owner[self.compared],
+            extractor,
+            lambda images: cached_features(extractor, images, cache_dir),
+        )
         self._inpainted: tuple[str, Tensor] | None = None
 
     def score(self, trainer: Trainer[Any], seed: int) -> PairedOutcome:
@@ -83,24 +84,6 @@ class PairedEvaluation:
             raise ConfigError(f"{type(trainer).__name__} says that its score is paired but cannot reconstruct slices")
         return _score(self, trainer, seed)
 
-    def frechet(self, images: Tensor) -> Frechet:
-        """The Fréchet distance of generated images from the real reference slices.
-
-        The images generated for one half of the patients are compared with the real slices of the other half, and so
-        are the real ones for the floor (:func:`~common.metrics.frechet.disjoint_halves`); both are averaged over
-        ``HALVES`` splits. A perfect generator therefore equals the floor. The bias at small n grows with the spread of
-        the features, so that one whose images vary too little can also come out slightly below.
-
-        Args:
-            images: (N, C, H, W) in [0, 1], generated for the slices ``self.positions[self.compared]``, in order.
-        """
-        return Frechet(
-            name=self.extractor.distance_name,
-            value=self._mean_distance(self.extractor.features(images)),
-            n=len(self.halves[0][0]),
-            floor=self.floor,
-        )
-
     def inpainted(self, images: Tensor, region: Tensor) -> Tensor:
         """Biharmonic inpainting of ``region``, remembered as long as images and region stay the same."""
         key = digest([images, region])
@@ -108,15 +91,11 @@ class PairedEvaluation:
             self._inpainted = (key, biharmonic(images, region))
         return self._inpainted[1]
 
-    def _mean_distance(self, features: Tensor) -> float:
-        distances = [frechet_distance_of(self.real_features[real], features[other]) for real, other in self.halves]
-        return float(np.mean(distances))
-
 
 def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int) -> PairedOutcome:
     """Slices made again from their own labels, against themselves and against biharmonic inpainting."""
     made = _reconstruct(evaluation, trainer, seed)
-    frechet = evaluation.frechet(made.images[evaluation.compared])
+    features = evaluation.extractor.features(made.images[evaluation.compared])
     # A slice whose lesion lies outside the foreground has nothing to generate, and no lesion crop.
     kept = [i for i in evaluation.paired.tolist() if made.region[i].any() and evaluation.batch.foreground[i].any()]
     if not kept:
@@ -140,7 +119,7 @@ def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int)
             "floor_lesion_ssim": ssim(floor, targets, lesion),
             "floor_lesion_psnr": psnr(floor, targets, lesion),
         },
-        frechet=frechet,
+        distribution=evaluation.distribution.matched(features),
         patients=evaluation.batch.patients[kept],
         made=Reconstruction(images, targets, region),
         labels=evaluation.batch.labels[kept],

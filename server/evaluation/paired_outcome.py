@@ -9,8 +9,9 @@ import numpy.typing as npt
 from torch import Tensor
 
 from common.metrics.bootstrap import paired_difference
-from common.results import FinalPaired, Frechet, Interval, PairedScores
+from common.results import DistributionScores, FinalPaired, Interval, PairedScores
 from common.training.trainer import Reconstruction
+from server.evaluation.gallery import Gallery
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class PairedOutcome:
         figures: name -> (N,) float64, by the names of :class:`~common.results.PairedScores`; PSNR in dB. The lesion
             crop is the bounding box of the blanked region with a margin; ``floor_...`` is biharmonic inpainting of
             the same region. Pixels that were not generated lie in that box too, for both alike.
-        frechet: the distance, with its n and floor.
+        distribution: the generated slices as a set.
         patients: (N,) int64, whose slice it is.
         made: generated images, their targets, and the region that was generated.
         labels: (N, H, W) uint8.
@@ -29,7 +30,7 @@ class PairedOutcome:
     """
 
     figures: dict[str, Tensor]
-    frechet: Frechet
+    distribution: DistributionScores
     patients: Tensor
     made: Reconstruction = field(repr=False)
     labels: Tensor = field(repr=False)
@@ -48,7 +49,7 @@ class PairedOutcome:
         return {
             "lesion SSIM": mean["lesion_ssim"],
             "floor": mean["floor_lesion_ssim"],
-            self.frechet.name: self.frechet.value,
+            self.distribution.frechet.name: self.distribution.frechet.value,
         }
 
     @property
@@ -77,48 +78,30 @@ class PairedOutcome:
     def gallery(
         self, count: int, by_round: Sequence[npt.NDArray[np.floating[Any]]] | None = None
     ) -> dict[str, npt.NDArray[Any]]:
-        """Arrays for the report's gallery, first contrast.
+        """Arrays for the report's gallery (see :class:`~server.evaluation.gallery.Gallery`), first contrast.
 
-        The rule: best, median and worst slice by lesion SSIM, then slices evenly spread over the others (over the
-        patients, since slices are in their order).
-
-        Args:
-            count: slices to show; fewer if there are fewer.
-            by_round: :attr:`gallery_images` of earlier scorings of the same slices, one a round.
-
-        Returns:
-            ``target``, ``blanked``, ``generated``, ``biharmonic`` (n, H, W) float32 in [0, 1]; ``labels``
-            (n, H, W) uint8; ``region`` (n, H, W) bool; ``rule`` (n,) text; ``lesion_ssim``, ``floor_lesion_ssim``
-            (n,); with ``by_round`` also ``by_round`` (r, n, H, W) float16.
+        Slices are ranked by lesion SSIM; ``region`` (n, H, W) bool is what was generated.
         """
-        chosen, rules = self._choose(count)
-        target = self.made.targets[chosen, 0]
-        region = self.made.region[chosen]
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "target": target.numpy(),
-            "blanked": target.masked_fill(region, 0).numpy(),
-            "generated": self.made.images[chosen, 0].numpy(),
-            "biharmonic": self.biharmonic[chosen, 0].numpy(),
-            "labels": self.labels[chosen].numpy(),
-            "region": region.numpy(),
-            "rule": np.array(rules),
-            "lesion_ssim": self.figures["lesion_ssim"][chosen].numpy(),
-            "floor_lesion_ssim": self.figures["floor_lesion_ssim"][chosen].numpy(),
-        }
-        if by_round:
-            arrays["by_round"] = np.stack([images[chosen] for images in by_round]).astype(np.float16)
-        return arrays
-
-    def _choose(self, count: int) -> tuple[list[int], list[str]]:
-        order = self.figures["lesion_ssim"].argsort(descending=True, stable=True).tolist()
-        named = {order[0]: "best"}
-        named.setdefault(order[len(order) // 2], "median")
-        named.setdefault(order[-1], "worst")
-        named = dict(list(named.items())[:count])
-        others = [i for i in range(len(order)) if i not in named]
-        lacking = min(count - len(named), len(others))
-        spread = [others[int((k + 0.5) * len(others) / lacking)] for k in range(lacking)]
-        return [*named, *spread], [*named.values(), *["evenly spread"] * len(spread)]
+        target, region = self.made.targets[:, 0], self.made.region
+        return Gallery(
+            about="The generator sees the blanked slice and the label map; biharmonic inpainting sees the blanked "
+            "slice alone and is the floor.",
+            versions={
+                "real": target,
+                "blanked": target.masked_fill(region, 0),
+                "generated": self.made.images[:, 0],
+                "biharmonic": self.biharmonic[:, 0],
+            },
+            followed="generated",
+            last="real",
+            rank_by=self.figures["lesion_ssim"],
+            figures={
+                "lesion SSIM": self.figures["lesion_ssim"],
+                "biharmonic": self.figures["floor_lesion_ssim"],
+            },
+            labels=self.labels,
+            extra={"region": region},
+        ).arrays(count, by_round)
 
     def _gain(self, name: str, samples: int, seed: int) -> Interval:
         own, floor = self.figures[f"lesion_{name}"].numpy(), self.figures[f"floor_lesion_{name}"].numpy()
@@ -129,5 +112,5 @@ class PairedOutcome:
             **{name: float(values.mean()) for name, values in self.figures.items()},
             "slices": len(self.patients),
             "patients": len(set(self.patients.tolist())),
-            "frechet": self.frechet,
+            "distribution": self.distribution,
         }

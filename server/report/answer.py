@@ -1,34 +1,48 @@
-"""The answer in three sentences, worded from the figures: in federation, at single sites, and the generator."""
+"""The answer, worded from the figures: a sentence each on the federation, on single sites, and on every generator."""
 
 from collections.abc import Mapping, Sequence
 
 from common.report.arms import arm_title, compared, verdict
-from common.report.formatting import DECIBEL, PERCENT, listed, plural
-from common.results import ArmScores, FinalPaired, GanResult, Results
+from common.report.formatting import PERCENT, listed, plural
+from common.results import ArmScores, GanResult, Results
+from server.report.kinds import KINDS
 
 FEDERATED = "federated"
 PLAIN = ("copy_paste", "blob")
 """Baselines that need no generator."""
+
+MOST = 2
+"""Subjects of one GAN that get a clause each."""
 
 
 def question(results: Results) -> str:
     """What the study asked, in one sentence."""
     sites = plural(len(results.sites), "site")
     organs = listed(sorted({site.organ for site in results.sites.values()}))
-    generators = listed(results.gans) or "no generator"
+    generators = _used(results) or listed(results.gans) or "no generator"
     return (
         f"Do synthetic {organs} images from a generator trained in federation ({generators}) help a tumour classifier, "
         f"more than copy-and-paste or a plain blob would, when the images of {sites} never leave them?"
     )
 
 
+def _used(results: Results) -> str:
+    """The GAN whose images the arms use, as the study's configuration says or its order gives; empty if unknown."""
+    study = results.run.config.get("study")
+    named = study.get("generator") if isinstance(study, Mapping) else None
+    if isinstance(named, str) and named in results.gans:
+        return named
+    return next((name for name, gan in results.gans.items() if gan.score in ("paired", "nearest")), "")
+
+
 def answer(results: Results) -> list[str]:
-    """Three sentences; each says plainly what is missing, and that overlapping intervals show no difference."""
+    """Two sentences and one a GAN; each says plainly what is missing, and that overlapping intervals show no
+    difference."""
     local = {scope: scores for scope, scores in results.arms.items() if scope != FEDERATED}
     return [
         " ".join([_in_federation(results.arms.get(FEDERATED, {})), *_by_organ(results.organ_arms)]),
         _by_site(local),
-        _generators(results.gans),
+        *_generators(results.gans),
     ]
 
 
@@ -107,34 +121,20 @@ def _where(some: Sequence[str], known: Mapping[str, object], word: str) -> str:
     return f"all {len(known)} sites" if word in ("higher", "lower") else f"any of the {len(known)} sites"
 
 
-def _generators(gans: Mapping[str, GanResult]) -> str:
-    clauses = []
-    for name, gan in gans.items():
-        if not gan.final:
-            clauses.append(f"{name} was not scored on the final part of the reference set")
-        clauses += [_redrawn(name, gan, organ, final) for organ, final in gan.final.items()]
-    if not clauses:
-        return "No generator was trained in this run."
-    return f"On the reference set, {'; '.join(clauses)}."
+def _generators(gans: Mapping[str, GanResult]) -> list[str]:
+    """One sentence a GAN."""
+    return [_generator(name, gan) for name, gan in gans.items()] or ["No generator was trained in this run."]
 
 
-def _redrawn(name: str, gan: GanResult, organ: str, final: FinalPaired) -> str:
-    """What the chosen round did on one organ's final part."""
-    gain = final.lesion_psnr_gain
+def _generator(name: str, gan: GanResult) -> str:
+    """A clause a subject, or one for all of many."""
+    if not gan.final:
+        return f"{name} was not scored on the final part of the reference set."
+    kind = KINDS[gan.score]
     which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
-    if gain.mean is None or gain.low is None or gain.high is None:
-        said = "no interval could be computed for its gain"
-    elif gain.low > 0:
-        said = f"{DECIBEL.signed.interval(gain)} above biharmonic inpainting, an interval above zero"
-    elif gain.high < 0:
-        said = f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval below zero"
-    else:
-        said = (
-            f"{DECIBEL.signed.interval(gain)} against biharmonic inpainting, an interval that includes zero, "
-            "so no gain is shown"
-        )
-    where = f" of the {organ}" if len(gan.final) > 1 else ""
-    return (
-        f"{which} redrew lesions{where} with a PSNR of {DECIBEL.text(final.lesion_psnr)}, {said} "
-        f"({plural(final.slices, 'slice')} of {plural(final.patients, 'patient')} that had no part in choosing it)"
+    clauses = (
+        [kind.in_short(which, gan.final)]
+        if len(gan.final) > MOST
+        else [kind.clause(which, subject, final) for subject, final in gan.final.items()]
     )
+    return f"{kind.lead}: {'; '.join(clauses)}."

@@ -1,5 +1,6 @@
 """The study report: one page from what the ServerApp wrote. It holds reference images and aggregates, no patient."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -12,25 +13,17 @@ from common.report.formatting import AUC, PERCENT, declared, duration, moment, r
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import HeatMap, Table, figure, heat_map, number, word
-from common.results import GanResult, Results
+from common.results import Results
 from server.report.answer import FEDERATED, answer, question
 from server.report.gallery import reference_gallery
-from server.report.generators import (
-    curves,
-    final_frechet,
-    final_table,
-    loss_curves,
-    participation,
-    rounds_table,
-    scored_organs,
-)
+from server.report.generators import gan_part
 from server.report.limits import limits, meanings
+from server.report.overview import generators_json, overview_table, stability
 from server.report.spreadsheets import write_spreadsheets
 
 SECTIONS = (
     Section("sites", "Sites"),
-    Section("generators", "Generators over the rounds"),
-    Section("gallery", "Reference images"),
+    Section("generators", "Generators"),
     Section("arms", "Does it help: the arms"),
     Section("cross-site", "Cross-site evaluation"),
     Section("limits", "Limits"),
@@ -51,8 +44,9 @@ class Link:
 def build_study_report(run_dir: Path) -> Path:
     """Writes ``run_dir/report/`` from ``run_dir/results.json`` and the reference gallery.
 
-    The folder then holds ``index.html``, ``results.json`` (the same figures) and ``arms.csv``, ``cross_site.csv``,
-    ``gan_rounds.csv``, ``sites.csv``. Site reports that exist under ``run_dir/sites`` are linked, so build them first.
+    The folder then holds ``index.html``, ``results.json`` (the same figures), ``generators.json`` (means and standard
+    deviations over trainings) and ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv``,
+    ``sites.csv``. Site reports that exist under ``run_dir/sites`` are linked, so build them first.
 
     Returns:
         The path of ``index.html``.
@@ -83,18 +77,9 @@ def build_study_report(run_dir: Path) -> Path:
         summary=_summary(results),
         sites=_sites_table(results),
         site_reports=_site_reports(run_dir, results),
-        gans=[
-            {
-                "name": name,
-                "gan": gan,
-                "losses": loss_curves(gan),
-                "organs": [_by_organ(gan, organ) for organ in scored_organs(gan)],
-                "participation": participation(gan, results.sites),
-                "galleries": galleries[name],
-            }
-            for name, gan in results.gans.items()
-        ],
-        any_gallery=any(galleries.values()),
+        gans=[gan_part(name, gan, results.sites, galleries[name]) for name, gan in results.gans.items()],
+        overview=overview_table(results.gans),
+        stability=[Pair(name, stability(gan)) for name, gan in results.gans.items()],
         cohort_sheet=file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
         arms_charts=arms_charts(
             {_titles(results).get(scope, scope): scores for scope, scores in _scopes(results).items()}
@@ -116,6 +101,7 @@ def build_study_report(run_dir: Path) -> Path:
     )
     report = run_dir / "report"
     write_bytes(report / "results.json", source.read_bytes())
+    write_bytes(report / "generators.json", json.dumps(generators_json(results.gans), indent=2).encode())
     write_spreadsheets(results, report)
     write_bytes(report / "index.html", page.encode())
     return report / "index.html"
@@ -139,18 +125,6 @@ def read_results(path: Path) -> Results:
         raise ReportError(
             f"{path}: {where}: {first['msg']}; the file is not a study's results or was written by another version"
         ) from error
-
-
-def _by_organ(gan: GanResult, organ: str) -> dict[str, object]:
-    """What the page says of one generator on one organ's reference set."""
-    final = gan.final.get(organ)
-    return {
-        "name": organ,
-        "curves": curves(gan, organ),
-        "rounds": rounds_table(gan, organ),
-        "final": final_table(final, organ, gan.chosen_round) if final else None,
-        "frechet": f"{final.frechet.name} on the final part: {final_frechet(final)}." if final else "",
-    }
 
 
 def _scopes(results: Results) -> dict[str, Scores]:

@@ -1,4 +1,4 @@
-"""Reference slices as pictures: what was asked of the generator, what it drew, and how it came to draw it."""
+"""Reference slices as pictures: each in the versions that belong beside each other, and how one of them came about."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,10 @@ from common.report.formatting import SIMILARITY
 from common.report.images import Picture, picture
 from common.report.page import ReportError
 
-_COLUMNS = (
-    ("target", "real"),
-    ("blanked", "blanked"),
-    ("generated", "generated"),
-    ("biharmonic", "biharmonic"),
-)
-
-
 STRIPS = 4
 """Slices that are followed over the rounds."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -34,21 +28,26 @@ class Row:
 
 @dataclass(frozen=True)
 class ReferenceGallery:
-    """Finished rows: each slice four ways, and the first slices after every round (empty if not recorded)."""
+    """Finished rows: each slice in every version, and the first slices after every round (empty if not recorded).
 
+    ``subject`` is what is shown, e.g. an organ; ``followed`` the version that the rounds are shown of.
+    """
+
+    about: str
     slices: Sequence[Row]
     by_round: Sequence[Row]
-    subject: str = ""
-    """What is shown, e.g. an organ."""
+    subject: str
+    followed: str
+    outlined: bool
+    """Whether there are lesions to outline."""
+    versions: int
 
 
 def reference_gallery(path: Path) -> ReferenceGallery | None:
-    """The gallery in ``gallery.npz``; None if the file is not there.
+    """The gallery in an ``.npz`` file; None if the file is not there.
 
-    The file holds ``target``, ``blanked``, ``generated``, ``biharmonic`` (n, H, W) in [0, 1], ``labels`` (n, H, W),
-    ``rule`` (n,) how each slice was picked, ``lesion_ssim`` (n,). It may hold ``floor_lesion_ssim`` (n,), and
-    ``by_round`` (r, k, H, W): the first k slices as generated after each of r rounds, with their numbers
-    ``rounds`` (r,).
+    The file is in the form of :class:`~server.evaluation.gallery.Gallery`, with ``rounds`` (r,) the numbers of the
+    rounds in ``by_round`` and ``subject``.
 
     Raises:
         ReportError: if the file cannot be read or a part is missing.
@@ -58,42 +57,61 @@ def reference_gallery(path: Path) -> ReferenceGallery | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
-        count = len(arrays["target"])
-        slices = [_slice(arrays, i) for i in range(count)]
-        strips = arrays.get("by_round")
-        by_round = (
-            [] if strips is None else [_strip(arrays, strips, i) for i in range(min(strips.shape[1], count, STRIPS))]
-        )
+        versions = [str(name) for name in arrays["versions"]]
+        count = len(arrays["images"])
+        if arrays["images"].shape[1] != len(versions):
+            raise ValueError(f"{arrays['images'].shape[1]} images a slice for {len(versions)} versions")
+        slices = [_slice(arrays, versions, i) for i in range(count)]
+        followed = str(arrays["followed"])
+        by_round = [_strip(arrays, versions, i) for i in range(min(count, STRIPS))] if "by_round" in arrays else []
+        about = str(arrays["about"])
     except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
         raise ReportError(
             f"{path}: not a gallery of reference slices ({error}); run the study's scoring again"
         ) from error
-    return ReferenceGallery(slices, by_round, str(arrays.get("subject", path.stem)))
+    subject = str(arrays.get("subject", path.stem))
+    return ReferenceGallery(about, slices, by_round, subject, followed, "labels" in arrays, len(versions))
 
 
-def _when(arrays: Mapping[str, npt.NDArray[Any]], count: int) -> list[str]:
-    """Which rounds a strip shows; only their order is known if the file does not number them."""
-    numbers = arrays.get("rounds")
-    if numbers is None:
-        return [f"{i} of {count}" for i in range(1, count + 1)]
-    return [f"round {number}" for number in numbers.tolist()]
+def _figures(arrays: Arrays, i: int) -> str:
+    """What is written above slice ``i``; a figure that is 0 or 1 for every slice is a yes or no."""
+    told = []
+    for name, values in zip(arrays["figure_names"], arrays["figures"].T, strict=True):
+        if np.isin(values, (0, 1)).all():
+            told.append(f"{name}: {'yes' if values[i] else 'no'}")
+        else:
+            told.append(f"{name} {SIMILARITY.text(float(values[i]))}")
+    return ", ".join(told)
 
 
-def _slice(arrays: Mapping[str, npt.NDArray[Any]], i: int) -> Row:
-    title = f"Slice {i + 1}, {arrays['rule'][i]}: lesion SSIM {SIMILARITY.text(float(arrays['lesion_ssim'][i]))}"
-    if "floor_lesion_ssim" in arrays:
-        title += f", biharmonic {SIMILARITY.text(float(arrays['floor_lesion_ssim'][i]))}"
+def _labels(arrays: Arrays, i: int) -> npt.NDArray[np.uint8] | None:
+    return arrays["labels"][i] if "labels" in arrays else None
+
+
+def _slice(arrays: Arrays, versions: Sequence[str], i: int) -> Row:
+    figures = _figures(arrays, i)
+    title = f"Slice {i + 1}, {arrays['rule'][i]}{': ' if figures else ''}{figures}"
     pictures = [
-        picture(arrays[key][i], f"Reference slice {i + 1}, {label}", label, arrays["labels"][i])
-        for key, label in _COLUMNS
+        picture(image, f"Reference slice {i + 1}, {name}", name, _labels(arrays, i))
+        for name, image in zip(versions, arrays["images"][i], strict=True)
     ]
     return Row(title, pictures)
 
 
-def _strip(arrays: Mapping[str, npt.NDArray[Any]], strips: npt.NDArray[Any], i: int) -> Row:
+def _strip(arrays: Arrays, versions: Sequence[str], i: int) -> Row:
+    images, followed, last = arrays["by_round"][:, i], str(arrays["followed"]), str(arrays["last"])
     pictures = [
-        picture(image, f"Reference slice {i + 1} as generated, {when}", when, arrays["labels"][i])
-        for when, image in zip(_when(arrays, len(strips)), strips[:, i], strict=True)
+        picture(image, f"Reference slice {i + 1}, {followed}, {when}", when, _labels(arrays, i))
+        for when, image in zip(_when(arrays, len(images)), images, strict=True)
     ]
-    pictures.append(picture(arrays["target"][i], f"Reference slice {i + 1}, real", "real", arrays["labels"][i]))
+    if last:
+        image = arrays["images"][i, versions.index(last)]
+        pictures.append(picture(image, f"Reference slice {i + 1}, {last}", last, _labels(arrays, i)))
     return Row(f"Slice {i + 1}, {arrays['rule'][i]}", pictures)
+
+
+def _when(arrays: Arrays, count: int) -> list[str]:
+    """Which rounds a strip shows; only their order is known if the file does not number them."""
+    if "rounds" not in arrays:
+        return [f"{i} of {count}" for i in range(1, count + 1)]
+    return [f"round {number}" for number in arrays["rounds"].tolist()]

@@ -1,64 +1,118 @@
-"""What the study report shows of one generator: curves over rounds, final scores, who took part."""
+"""One GAN's part of the study report: final scores, the images as a set, curves over rounds, figures, pictures."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
 
 from common.report.charts import Chart, Series, line_chart
-from common.report.formatting import DECIBEL, SIMILARITY, Scale, duration, plural, significant
-from common.report.tables import Cell, Table, figure, number, word
-from common.results import FinalPaired, GanResult, GanRound, PairedScores, SiteEntry
-
-FLOOR = "biharmonic"
-
-
-def scored_organs(gan: GanResult) -> list[str]:
-    """The organs of the reference sets that the rounds were scored on."""
-    return sorted({organ for r in gan.rounds for organ in r.scores})
+from common.report.formatting import RATIO, duration, plural, significant
+from common.report.tables import Cell, Table, number, word
+from common.results import GanResult, Scores, SiteEntry
+from server.report.distribution import distribution_table
+from server.report.gallery import ReferenceGallery
+from server.report.kinds import KINDS
+from server.report.kinds.kind import Column, Kind, Rounds
+from server.report.participation import Participation, exchange_in_words, participation
 
 
-def curves(gan: GanResult, organ: str) -> list[Chart]:
-    """SSIM, PSNR and Fréchet distance over the rounds, each with the floor it is to be read against."""
-    rounds = _scored(gan, organ)
-    name = rounds[0][1].frechet.name if rounds else ""
-    n = sorted({scores.frechet.n for _, scores in rounds})
-    panels = [
-        ("SSIM, lesion", ("lesion_ssim", "floor_lesion_ssim"), SIMILARITY),
-        ("PSNR, lesion, dB", ("lesion_psnr", "floor_lesion_psnr"), DECIBEL),
-        ("SSIM, foreground, whole", ("foreground_ssim", "ssim"), SIMILARITY),
-        ("PSNR, foreground, whole, dB", ("foreground_psnr", "psnr"), DECIBEL),
-    ]
-    names = {"foreground_ssim": "foreground", "foreground_psnr": "foreground", "ssim": "whole", "psnr": "whole"}
-    charts = [
-        line_chart(
-            title,
-            [
-                Series(
-                    FLOOR if key.startswith("floor") else names.get(key, "generated"),
-                    [(number, getattr(scores, key)) for number, scores in rounds],
-                    floor=key.startswith("floor"),
-                )
-                for key in keys
-            ],
-            x_title="round",
-            written=scale.number,
-            chosen=gan.chosen_round,
-        )
-        for title, keys, scale in panels
-    ]
-    # Third, so that on a wide page the three panels that count stand in the first row.
-    charts.insert(
-        2,
-        line_chart(
-            f"{name}, n = {' to '.join(map(str, n[:: max(1, len(n) - 1)]))}",
-            [
-                Series("generated against real", [(number, scores.frechet.value) for number, scores in rounds]),
-                Series("real against real", [(number, scores.frechet.floor) for number, scores in rounds], floor=True),
-            ],
-            x_title="round",
-            written=significant,
-            chosen=gan.chosen_round,
-        ),
+@dataclass(frozen=True)
+class SubjectPart:
+    """What is shown of one GAN on one subject; ``rounds`` is None without a scored round."""
+
+    name: str
+    curves: Sequence[Chart]
+    rounds: Table | None
+    galleries: Sequence[ReferenceGallery]
+
+
+@dataclass(frozen=True)
+class GanPart:
+    """What the page shows of one GAN, in its order.
+
+    Attributes:
+        title: name and what it does.
+        exchange: how its sites trained together.
+        participation: who took part.
+        chosen: which round was chosen.
+        about: what its scores are of.
+        remarks: what a reader must know before reading on.
+        final: final scores by subject; None if the run had not got there.
+        distribution: the final images as a set; None likewise.
+        subjects: curves, rounds and pictures.
+        losses: one chart a loss.
+        finished: rounds that were finished.
+    """
+
+    title: str
+    exchange: str
+    participation: Participation
+    losses: Sequence[Chart]
+    chosen: str
+    finished: int
+    about: str = ""
+    remarks: Sequence[str] = ()
+    final: Table | None = None
+    distribution: Table | None = None
+    subjects: Sequence[SubjectPart] = ()
+
+
+def gan_part(
+    name: str, gan: GanResult, sites: Mapping[str, SiteEntry], galleries: Sequence[ReferenceGallery]
+) -> GanPart:
+    """Everything that the page shows of one GAN; of a kind of score that it does not know, only the training."""
+    kind = KINDS.get(gan.score)
+    part = GanPart(
+        title=f"{name}: {kind.title}" if kind else f"{name}, scored by {gan.score}",
+        exchange=exchange_in_words(gan),
+        participation=participation(gan, sites),
+        losses=loss_curves(gan),
+        finished=len(gan.rounds),
+        chosen="No round has been chosen."
+        if gan.chosen_round is None
+        else f"Round {gan.chosen_round} was chosen on the selection part of the reference set.",
     )
+    if kind is None:
+        return part
+    subjects = scored_subjects(gan)
+    shown = [*subjects, *sorted({gallery.subject for gallery in galleries} - set(subjects))]
+    scored = {subject: scored_rounds(gan, subject) for subject in shown}
+    final = {subject: gan.final[subject] for subject in subjects if subject in gan.final}
+    which = "The chosen round" if gan.chosen_round is None else f"Round {gan.chosen_round}"
+    return replace(
+        part,
+        about=kind.about,
+        remarks=[text for s in subjects for text in kind.remarks(s, scored[s], gan.final.get(s))],
+        final=kind.final_table(final, which) if final else None,
+        distribution=distribution_table(kind, final) if final else None,
+        subjects=[
+            SubjectPart(
+                subject,
+                curves(kind, scored[subject], gan.chosen_round),
+                rounds_table(kind, gan, subject) if scored[subject] else None,
+                [gallery for gallery in galleries if gallery.subject == subject],
+            )
+            for subject in shown
+        ],
+    )
+
+
+def scored_subjects(gan: GanResult) -> list[str]:
+    """What its rounds or its chosen round were scored on."""
+    return sorted({subject for r in gan.rounds for subject in r.scores} | set(gan.final))
+
+
+def scored_rounds(gan: GanResult, subject: str) -> Rounds[Any]:
+    """The scores of every round on one subject."""
+    return [(r.round, r.scores[subject]) for r in gan.rounds if subject in r.scores]
+
+
+def curves(kind: Kind[Any, Any], rounds: Rounds[Any], chosen: int | None) -> list[Chart]:
+    """The kind's charts over the rounds, each with the floor it is to be read against."""
+    charts = [
+        line_chart(panel.title, panel.series, x_title="round", written=panel.written, chosen=chosen)
+        for panel in (kind.panels(rounds) if rounds else [])
+    ]
     return [chart for chart in charts if chart is not None]
 
 
@@ -79,150 +133,41 @@ def loss_curves(gan: GanResult) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def rounds_table(gan: GanResult, organ: str) -> Table:
-    """Every score of every round on one organ."""
+def rounds_table(kind: Kind[Any, Any], gan: GanResult, subject: str) -> Table:
+    """Every score of every round on one subject, which has at least one."""
+    rounds = scored_rounds(gan, subject)
     seconds = {r.round: r.seconds for r in gan.rounds}
+    first: Scores = rounds[0][1]
+    columns = [*kind.columns(), *_frechet_columns(kind, first)]
     rows = [
         [
             word(f"{server_round}, chosen" if server_round == gan.chosen_round else str(server_round)),
-            *(number(text) for text in _similarity(scores)),
-            *_frechet(scores),
+            *(column.cell(scores) for column in columns),
             number(duration(seconds[server_round])),
         ]
-        for server_round, scores in _scored(gan, organ)
+        for server_round, scores in rounds
     ]
-    first = next((scores for _, scores in _scored(gan, organ)), None)
-    behind = f"{plural(first.slices, 'slice')} of {plural(first.patients, 'patient')}" if first else "no slice"
     caption = (
-        f"Scores on the selection part of the {organ}'s reference set ({behind}). SSIM without a unit, PSNR in dB; "
-        "floor: the same slices filled by biharmonic inpainting; real against real: the distance between two real "
-        "samples of that n."
+        f"Scores on the selection part of the reference set, {subject} ({plural(first.slices, 'slice')} of "
+        f"{plural(first.patients, 'patient')}). SSIM without a unit, PSNR in dB; {kind.beside}; "
+        f"{first.frechet.name}, real against real: between two real samples of that n; normalised: 0 at real against "
+        "real, 1 where blurred real slices lie."
     )
-    return Table(caption, ["round", *_COLUMNS, "duration"], rows, _GROUPS)
+    groups = [(group, len(list(some))) for group, some in groupby(column.group for column in columns)]
+    return Table(caption, ["round", *(c.title for c in columns), "duration"], rows, [("", 1), *groups, ("", 1)])
 
 
-def final_table(final: FinalPaired, organ: str, chosen: int | None) -> Table:
-    """The chosen round on an organ's final part, with its paired gain."""
-    rows = [
-        [
-            word("lesion"),
-            number(SIMILARITY.text(final.lesion_ssim)),
-            number(SIMILARITY.text(final.floor_lesion_ssim)),
-            figure(final.lesion_ssim_gain, SIMILARITY.signed),
-            number(DECIBEL.text(final.lesion_psnr)),
-            number(DECIBEL.text(final.floor_lesion_psnr)),
-            figure(final.lesion_psnr_gain, DECIBEL.signed),
-        ],
-        [
-            word("foreground"),
-            number(SIMILARITY.text(final.foreground_ssim)),
-            *_blank(2),
-            number(DECIBEL.text(final.foreground_psnr)),
-            *_blank(2),
-        ],
-        [
-            word("whole image"),
-            number(SIMILARITY.text(final.ssim)),
-            *_blank(2),
-            number(DECIBEL.text(final.psnr)),
-            *_blank(2),
-        ],
+def _frechet_columns(kind: Kind[Any, Any], first: Scores) -> list[Column[Any]]:
+    """The Fréchet distance, what it is to be read against, and n."""
+
+    def beside(name: str) -> Callable[[Scores], Cell]:
+        return lambda scores: number(significant(dict(kind.distances_beside(scores))[name]))
+
+    group = "Fréchet distance"
+    return [
+        Column(group, "value", lambda s: number(significant(s.frechet.value))),
+        Column(group, "real against real", lambda s: number(significant(s.frechet.floor))),
+        *(Column(group, name, beside(name)) for name, _ in kind.distances_beside(first)),
+        Column(group, "normalised", lambda s: number(RATIO.number(s.frechet.normalised))),
+        Column(group, "n", lambda s: number(s.frechet.n)),
     ]
-    which = "Round" if chosen is None else f"Round {chosen}"
-    caption = (
-        f"{which} on the final part of the {organ}'s reference set, scored once: {plural(final.slices, 'slice')} of "
-        f"{plural(final.patients, 'patient')}. Gain: generated minus biharmonic, paired over patients, with its 95% "
-        "interval."
-    )
-    columns = [f"{name}{part}" for name in ("SSIM", "PSNR") for part in ("", ", biharmonic", ", gain")]
-    return Table(caption, ["where", *columns], rows)
-
-
-def final_frechet(final: FinalPaired) -> str:
-    """The Fréchet distance on the final part with its floor and n."""
-    distance = final.frechet
-    return f"{significant(distance.value)}, real against real {significant(distance.floor)}, n = {distance.n}"
-
-
-@dataclass(frozen=True)
-class Participation:
-    """Who took part in the rounds: a sentence, and a table of rounds and sites where it is worth one."""
-
-    sentence: str
-    table: Table | None
-
-
-def participation(gan: GanResult, sites: Mapping[str, SiteEntry]) -> Participation:
-    """Contributors, refusals and silence by round.
-
-    A site is expected if it said at hello that it trains, or if it ever answered.
-    """
-    seen = {s for r in gan.rounds for s in (*r.contributors, *(refusal.site for refusal in r.refused))}
-    expected = [name for name, entry in sites.items() if "train" in entry.roles or name in seen]
-    expected += sorted(seen - set(expected))
-    if not gan.rounds:
-        return Participation("No round was finished.", None)
-    if all(set(r.contributors) >= set(expected) and not r.refused for r in gan.rounds):
-        sentence = (
-            f"All {plural(len(expected), 'training site')} ({', '.join(expected)}) contributed to each of "
-            f"{plural(len(gan.rounds), 'round')}; no reply was refused."
-        )
-        return Participation(sentence, None)
-    missing = sum(len(set(expected) - set(r.contributors)) for r in gan.rounds)
-    refused = sum(len(r.refused) for r in gan.rounds)
-    sentence = (
-        f"Of {len(expected) * len(gan.rounds)} expected contributions ({plural(len(expected), 'site')}, "
-        f"{plural(len(gan.rounds), 'round')}), {missing} did not count: {refused} refused, "
-        f"{missing - _refused_and_absent(gan.rounds)} without a reply."
-    )
-    rows = [[word(str(r.round)), *(word(_part(site, r)) for site in expected)] for r in gan.rounds]
-    return Participation(sentence, Table("Contributions by round", ["round", *expected], rows))
-
-
-def _refused_and_absent(rounds: Sequence[GanRound]) -> int:
-    return sum(len({refusal.site for refusal in r.refused} - set(r.contributors)) for r in rounds)
-
-
-def _part(site: str, r: GanRound) -> str:
-    reasons = [refusal.reason for refusal in r.refused if refusal.site == site]
-    if reasons:
-        return f"refused: {'; '.join(reasons)}"
-    return "yes" if site in r.contributors else "no reply"
-
-
-_COLUMNS = [
-    "lesion",
-    "floor",
-    "foreground",
-    "whole",
-    "lesion",
-    "floor",
-    "foreground",
-    "whole",
-    "value",
-    "real against real",
-    "n",
-]
-
-
-_GROUPS = (("", 1), ("SSIM", 4), ("PSNR, dB", 4), ("Fréchet distance", 3), ("", 1))
-
-
-def _scored(gan: GanResult, organ: str) -> list[tuple[int, PairedScores]]:
-    return [(r.round, r.scores[organ]) for r in gan.rounds if organ in r.scores]
-
-
-def _similarity(r: PairedScores) -> list[str]:
-    def four(scale: Scale, measure: str) -> list[str]:
-        keys = (f"lesion_{measure}", f"floor_lesion_{measure}", f"foreground_{measure}", measure)
-        return [scale.number(getattr(r, key)) for key in keys]
-
-    return [*four(SIMILARITY, "ssim"), *four(DECIBEL, "psnr")]
-
-
-def _frechet(r: PairedScores) -> list[Cell]:
-    return [number(significant(r.frechet.value)), number(significant(r.frechet.floor)), number(r.frechet.n)]
-
-
-def _blank(count: int) -> list[Cell]:
-    return [Cell("", kind="number")] * count

@@ -18,9 +18,7 @@ def limits(results: Results) -> list[str]:
             "The numbers of patients are small, so that the demo runs in minutes; its intervals are wide and its "
             "figures are no evidence about any clinical data.",
         ]
-    found.append(
-        "One run with one seed: the intervals cover the choice of test patients, not the spread over training runs."
-    )
+    found.append(_seeds(results))
     found.append(
         "Arms and sites are compared several times without a correction for it; intervals of arms are not paired."
     )
@@ -36,27 +34,52 @@ def limits(results: Results) -> list[str]:
     return found
 
 
-def meanings(results: Results) -> list[str]:
-    """What each kind of figure is and is not."""
-    sentences = [
-        "Whole-image SSIM and PSNR of an inserted lesion are mostly the copied surroundings and the black background; "
-        "the lesion crop against biharmonic inpainting is what counts.",
-        "Biharmonic inpainting fills the blanked region smoothly from its edge without any learning. A generator that "
-        "does not beat it has learnt nothing about lesions.",
-    ]
-    names = sorted(
-        {scores.frechet.name for gan in results.gans.values() for r in gan.rounds for scores in r.scores.values()}
+def _seeds(results: Results) -> str:
+    """What the intervals do not cover."""
+    if all(len(gan.runs) <= 1 for gan in results.gans.values()):
+        return (
+            "One run with one seed: the intervals cover the choice of test patients, not the spread over training runs."
+        )
+    return (
+        "The spread over trainings was measured for generators alone. The arms rest on the images of a generator's "
+        "first run and on one seed: their intervals cover the choice of test patients."
     )
+
+
+def meanings(results: Results) -> list[str]:
+    """What each kind of figure is and is not; only of those that occur."""
+    scored = [
+        scores
+        for gan in results.gans.values()
+        for scores in (*gan.final.values(), *(one for r in gan.rounds for one in r.scores.values()))
+    ]
+    kinds = {scores.kind for scores in scored}
+    sentences = [text for kind, texts in _OF_A_KIND.items() if kind in kinds for text in texts]
+    names = sorted({scores.frechet.name for scores in scored})
     if others := [name for name in names if name != "FID"]:
         sentences.append(
             f"{listed(others)} is a Fréchet distance of other features than the standard Inception network's: it is "
             "not FID and cannot be compared with published FID values."
         )
     if names:
-        sentences.append(
+        sentences += [
             "A Fréchet distance is biased upward at small n; read it beside the distance between two real samples of "
-            "the same n, not beside zero."
+            "the same n, not beside zero.",
+            "The normalised distance puts it on a scale: 0 is as near as real images of other patients, 1 as far as "
+            "blurred real images, and worse lies above 1. A dash: these features cannot tell the two apart at this n.",
+        ]
+    if kernels := sorted({scores.distribution.kernel.name for scores in scored}):
+        sentences.append(
+            f"{listed(kernels)} is a kernel distance between the same sets: not biased by n, and therefore sometimes "
+            "below zero; several slices a patient lift it, for real images too."
         )
+    if any(scores.distribution.manifold for scores in scored):
+        sentences += [
+            "Precision is the share of generated images that lie among real ones, recall the share of real ones that "
+            "lie among the generated: images that are good but all alike have precision and no recall.",
+            "Density and coverage ask the same with less weight on outliers: in how many real neighbourhoods an image "
+            "lies (1 on average for real ones), and what share of the neighbourhoods hold an image at all.",
+        ]
     if results.arms:
         sentences.append(
             "Accuracy, precision, recall and F1 are of slices at probability 0.5; AUC does not "
@@ -65,6 +88,26 @@ def meanings(results: Results) -> list[str]:
         )
         sentences.append("A dash stands for a figure that was not reached, not shared or rests on too few patients.")
     return sentences
+
+
+_OF_A_KIND = {
+    "paired": (
+        "Whole-image SSIM and PSNR of an inserted lesion are mostly the copied surroundings and the black background; "
+        "the lesion crop against biharmonic inpainting is what counts.",
+        "Biharmonic inpainting fills the blanked region smoothly from its edge without any learning. A generator that "
+        "does not beat it has learnt nothing about lesions.",
+    ),
+    "nearest": (
+        "Nearest SSIM and PSNR compare a slice made from noise with the most similar real one. High is not good by "
+        "itself: a copy of a real slice, or its blurred likeness, scores higher than a real slice of another patient.",
+        "MS-SSIM of pairs says how alike the images of one set are to each other. Clearly above that of real pairs, "
+        "the generator makes few different images; the black background lifts both.",
+    ),
+    "cycle": (
+        "Cycle SSIM and PSNR compare a slice with itself after translation there and back. They say that nothing was "
+        "lost, not that anything was translated: a generator that changes nothing reaches 1.",
+    ),
+}
 
 
 def _smallest_test_set(arms: Mapping[str, Mapping[str, ArmScores]]) -> tuple[str, int] | None:

@@ -5,16 +5,18 @@ from typing import Any
 
 from common.report.arms import ARM_COLUMNS, Scores, arm_rows
 from common.report.tables import interval_columns, interval_fields, write_csv
-from common.results import CrossSite, Frechet, Interval, PairedScores, Results, SiteEntry
+from common.results import CrossSite, Interval, Results, SiteEntry
+from server.report.generator_rows import FINAL_COLUMNS, final_rows, round_columns, round_rows
 
 
 def write_spreadsheets(results: Results, folder: Path) -> list[Path]:
-    """Writes ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv`` and ``sites.csv``; a part that is not there gives a
-    file with headings alone."""
+    """Writes ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv`` and ``sites.csv``; a part that is
+    not there gives a file with headings alone."""
     return [
         write_csv(folder / "arms.csv", ARM_COLUMNS, arm_rows(_scopes(results))),
         write_csv(folder / "cross_site.csv", _CROSS_COLUMNS, cross_site_rows(results.cross_site)),
-        write_csv(folder / "gan_rounds.csv", _round_columns(results), round_rows(results)),
+        write_csv(folder / "gan_rounds.csv", round_columns(results), round_rows(results)),
+        write_csv(folder / "gan_final.csv", FINAL_COLUMNS, final_rows(results)),
         write_csv(folder / "sites.csv", ["site", *SiteEntry.model_fields], site_rows(results)),
     ]
 
@@ -41,21 +43,6 @@ def cross_site_rows(matrix: CrossSite | None) -> list[dict[str, Any]]:
     ]
 
 
-def round_rows(results: Results) -> list[dict[str, Any]]:
-    """One row a round and organ; sites and reasons joined by semicolons, losses under ``loss.<name>``."""
-    return [
-        {"gan": name, "round": r.round, "organ": organ, "seconds": r.seconds}
-        | {key: getattr(scores, key) for key in _SCORE_FIELDS}
-        | {f"frechet_{key}": getattr(scores.frechet, key) for key in Frechet.model_fields}
-        | {"contributors": "; ".join(r.contributors)}
-        | {"refused": "; ".join(f"{refusal.site}: {refusal.reason}" for refusal in r.refused)}
-        | {f"loss.{key}": value for key, value in r.losses.items()}
-        for name, gan in results.gans.items()
-        for r in gan.rounds
-        for organ, scores in r.scores.items()
-    ]
-
-
 def site_rows(results: Results) -> list[dict[str, Any]]:
     """One row a site; an undeclared count is an empty field."""
     joined = ("contrasts", "roles", "notes")
@@ -66,20 +53,3 @@ def site_rows(results: Results) -> list[dict[str, Any]]:
 
 
 _CROSS_COLUMNS = ["model", "site", *interval_columns("auc"), *interval_columns("accuracy")]
-_SCORE_FIELDS = [key for key in PairedScores.model_fields if key != "frechet"]
-
-
-def _round_columns(results: Results) -> list[str]:
-    losses = sorted({key for gan in results.gans.values() for r in gan.rounds for key in r.losses})
-    frechet = [f"frechet_{key}" for key in Frechet.model_fields]
-    return [
-        "gan",
-        "round",
-        "organ",
-        *_SCORE_FIELDS,
-        *frechet,
-        "seconds",
-        "contributors",
-        "refused",
-        *(f"loss.{key}" for key in losses),
-    ]

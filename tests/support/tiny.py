@@ -1,6 +1,6 @@
 """A study of three hospitals, an external centre and a reference set, small enough to train in seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,15 @@ class TinyStudy:
 
 
 def write_patient(
-    root: Path, name: str, *, tumour: bool, seed: int, plant: Callable[[np.ndarray], None] | None = None
+    root: Path,
+    name: str,
+    *,
+    tumour: bool,
+    seed: int,
+    plant: Callable[[np.ndarray], None] | None = None,
+    contrasts: Sequence[str] = ("flair",),
 ) -> None:
-    """A tiny BraTS case with one contrast: an ellipse of tissue, with a bright lesion or without."""
+    """A tiny BraTS case: an ellipse of tissue, with a bright lesion or without. T2 shows FLAIR's tissue inverted."""
     random = np.random.default_rng(seed)
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     brain = (y / 0.85) ** 2 + (x / 0.8) ** 2 < 1
@@ -44,17 +50,20 @@ def write_patient(
         plant(image)
     folder = root / name
     folder.mkdir(parents=True)
-    for role, values in (("flair", np.clip(image, 0, None).astype(np.int16)), ("seg", labels)):
+    shown = np.clip(image, 0, None)
+    images = {one: np.where(brain, 700 - shown, 0).clip(0) if one == "t2" else shown for one in contrasts}
+    for role, values in (*((one, values.astype(np.int16)) for one, values in images.items()), ("seg", labels)):
         nib.save(
             nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), LPS_AFFINE),
             folder / f"{name}_{role}.nii.gz",
         )
 
 
-def write_site(root: Path, patients: int, *, seed: int) -> Path:
+def write_site(root: Path, patients: int, *, seed: int, contrasts: Sequence[str] = ("flair",)) -> Path:
     """A folder of patients, three of four with a tumour."""
     for index in range(patients):
-        write_patient(root, f"case-{seed}-{index:02d}", tumour=index % 4 != 3, seed=1000 * seed + index)
+        tumour, name = index % 4 != 3, f"case-{seed}-{index:02d}"
+        write_patient(root, name, tumour=tumour, seed=1000 * seed + index, contrasts=contrasts)
     return root
 
 

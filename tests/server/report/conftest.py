@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fabricated_generators import GALLERIES, TRAINING, cgan, cyclegan, gallery, wgan_gp
 from PIL import Image
 
 from common.experiment import ARMS
@@ -14,19 +15,12 @@ from common.results import (
     ArmScores,
     Confusion,
     CrossSite,
-    FinalPaired,
-    Frechet,
-    GanResult,
-    GanRound,
     Interval,
-    PairedScores,
-    Refusal,
     Results,
     RunInfo,
     SiteEntry,
 )
 
-TRAINING = ("hospital1", "hospital2", "hospital3")
 SITES = (*TRAINING, "external")
 
 
@@ -58,45 +52,8 @@ def fabricated_arm(random: np.random.Generator, mean: float, patients: int, step
     )
 
 
-def fabricated_round(number: int, random: np.random.Generator) -> GanRound:
-    grown = 1 - 0.75**number
-    refused = [Refusal(site="hospital3", reason="its update's norm is above the bound")] if number == 3 else []
-    contributors = [
-        s for s in TRAINING if not (number == 3 and s == "hospital3") and not (number == 5 and s == "hospital2")
-    ]
-    scores = PairedScores(
-        ssim=0.951 + 0.03 * grown,
-        psnr=30.2 + 3.1 * grown + random.normal(0, 0.08),
-        foreground_ssim=0.862 + 0.07 * grown,
-        foreground_psnr=25.4 + 2.8 * grown,
-        lesion_ssim=0.412 + 0.21 * grown + random.normal(0, 0.006),
-        lesion_psnr=17.3 + 3.4 * grown + random.normal(0, 0.08),
-        floor_lesion_ssim=0.486,
-        floor_lesion_psnr=18.9,
-        slices=96,
-        patients=11,
-        frechet=Frechet(name="FD-EffLite0", value=31.0 - 17 * grown, n=48, floor=8.4),
-    )
-    return GanRound(
-        round=number,
-        scores={"brain": scores},
-        contributors=contributors,
-        refused=refused,
-        losses={
-            "discriminator": 0.62 - 0.1 * grown,
-            "generator.adversarial": 0.71 + 0.15 * grown,
-            "generator.l1": 0.121 * (1 - 0.6 * grown),
-            "generator.perceptual": 0.83 * (1 - 0.4 * grown),
-        },
-        seconds=24.8 + random.normal(0, 0.7),
-    )
-
-
 def fabricated_results() -> Results:
     random = np.random.default_rng(5)
-    rounds = [fabricated_round(number, random) for number in range(1, 7)]
-    best = rounds[-1].scores["brain"].model_dump()
-    scores = {key: best[key] for key in FinalPaired.model_fields if key in best} | {"patients": 12, "slices": 92}
     centres = {"real": 0.842, "real_synthetic": 0.868, "synthetic": 0.851, "copy_paste": 0.858, "blob": 0.872}
     arms: dict[str, dict[str, ArmScores]] = {
         "federated": {arm: fabricated_arm(random, centres[arm] + 0.03, 60, 200) for arm in ARMS}
@@ -169,22 +126,7 @@ def fabricated_results() -> Results:
                 notes=["takes no part in training"],
             ),
         },
-        gans={
-            "cgan": GanResult(
-                family="cgan",
-                exchange="average",
-                score="paired",
-                chosen_round=6,
-                rounds=rounds,
-                final={
-                    "brain": FinalPaired(
-                        **scores,
-                        lesion_ssim_gain=Interval(mean=0.118, low=0.081, high=0.152),
-                        lesion_psnr_gain=Interval(mean=1.34, low=0.62, high=2.07),
-                    )
-                },
-            )
-        },
+        gans={"cgan": cgan(), "wgan_gp": wgan_gp(), "cyclegan": cyclegan()},
         arms=arms,
         cross_site=CrossSite(
             models=models,
@@ -198,43 +140,6 @@ def fabricated_results() -> Results:
     )
 
 
-def fabricated_gallery(count: int = 8, size: int = 64, rounds: int = 6) -> dict[str, np.ndarray[Any, Any]]:
-    """Discs with a brighter disc in them."""
-    random = np.random.default_rng(2)
-    y, x = np.mgrid[:size, :size] / size - 0.5
-    targets, blanked, generated, flat, labels = [], [], [], [], []
-    for _ in range(count):
-        head = (x / 0.38) ** 2 + (y / 0.46) ** 2 < 1
-        tissue = 0.42 + 0.1 * np.sin(14 * x + random.uniform(0, 6)) * np.cos(11 * y + random.uniform(0, 6))
-        cx, cy, r = random.uniform(-0.15, 0.15), random.uniform(-0.2, 0.2), random.uniform(0.06, 0.12)
-        wobble = r * (1 + 0.25 * np.sin(3 * np.arctan2(y - cy, x - cx) + random.uniform(0, 6)))
-        distance = np.hypot(x - cx, y - cy)
-        lesion = distance < wobble
-        region = distance < 1.25 * r
-        image = np.where(head, tissue + random.normal(0, 0.02, x.shape), 0)
-        image = np.where(lesion, image + 0.35, image)
-        targets.append(image)
-        blanked.append(np.where(region, 0, image))
-        generated.append(np.where(region, np.where(lesion, 0.76, 0.44) + random.normal(0, 0.03, x.shape), image))
-        flat.append(np.where(region, 0.45, image))
-        labels.append(np.where(lesion, np.where(distance < 0.5 * wobble, 1, 2), 0))
-    made = np.clip(np.stack(generated), 0, 1)
-    smooth = np.clip(np.stack(flat), 0, 1)
-    shares = np.linspace(0.3, 1, rounds)[:, None, None, None]
-    return {
-        "target": np.clip(np.stack(targets), 0, 1).astype(np.float32),
-        "blanked": np.clip(np.stack(blanked), 0, 1).astype(np.float32),
-        "generated": made.astype(np.float32),
-        "biharmonic": smooth.astype(np.float32),
-        "labels": np.stack(labels).astype(np.uint8),
-        "rule": np.array(["best", "median", "worst", *["evenly spread"] * (count - 3)]),
-        "lesion_ssim": np.linspace(0.81, 0.31, count),
-        "floor_lesion_ssim": np.linspace(0.62, 0.30, count),
-        "by_round": (shares * made + (1 - shares) * smooth).astype(np.float16),
-        "rounds": np.arange(1, rounds + 1),
-    }
-
-
 @pytest.fixture(scope="session")
 def results() -> Results:
     return fabricated_results()
@@ -242,14 +147,18 @@ def results() -> Results:
 
 @pytest.fixture
 def write_study(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a run's folder: ``write_study(results, gallery=True)``."""
+    """Writes a run's folder: ``write_study(results, pictures=True)``."""
 
-    def write(results: Results, *, gallery: bool = False) -> Path:
+    def write(results: Results, *, pictures: bool = False) -> Path:
         run = tmp_path / "run"
-        (run / "reference" / "cgan").mkdir(parents=True)
+        run.mkdir(exist_ok=True)
         (run / "results.json").write_text(results.model_dump_json(by_alias=True))
-        if gallery:
-            np.savez_compressed(run / "reference" / "cgan" / "brain.npz", allow_pickle=False, **fabricated_gallery())
+        for name, kinds in GALLERIES.items() if pictures else ():
+            folder = run / "reference" / name
+            folder.mkdir(parents=True)
+            for kind, subject in kinds:
+                file = folder / f"{subject.replace(' ', '-')}.npz"
+                np.savez_compressed(file, allow_pickle=False, **gallery(kind, subject))
         Image.fromarray(np.tile(np.arange(0, 250, dtype=np.uint8), (40, 8))).save(run / "cohort_sheet.png")
         return run
 

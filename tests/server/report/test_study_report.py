@@ -162,7 +162,7 @@ def test_what_a_site_says_of_itself_is_text_and_never_markup(results: Results, w
 
 
 def test_the_page_names_no_other_resource(results: Results, write_study: Write) -> None:
-    page = build_study_report(write_study(results, gallery=True)).read_text()
+    page = build_study_report(write_study(results, pictures=True)).read_text()
     assert re.findall(r"(?:https?:)?//[a-z]", re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)) == []
     sources = re.findall(r'(?:src|href)="([^"]+)"', page)
     inside = ("data:image/png;base64,", "#")
@@ -176,7 +176,7 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
 
 
 def test_headings_are_linked_from_the_contents(results: Results, write_study: Write) -> None:
-    page = build_study_report(write_study(results, gallery=True)).read_text()
+    page = build_study_report(write_study(results, pictures=True)).read_text()
     anchors = re.findall(r'<h2 id="([^"]+)">', page)
     assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
     assert len(anchors) == 9
@@ -212,7 +212,7 @@ def test_results_of_another_shape_are_a_clear_error_and_nothing_is_written(
 
 
 def test_a_broken_gallery_is_a_clear_error(results: Results, write_study: Write) -> None:
-    run = write_study(results, gallery=True)
+    run = write_study(results, pictures=True)
     (run / "reference" / "cgan" / "brain.npz").write_bytes(b"PK half a file")
     with pytest.raises(ReportError, match=r"brain\.npz"):
         build_study_report(run)

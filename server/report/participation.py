@@ -1,0 +1,68 @@
+"""Who took part in the training of a GAN: a sentence, and a table of rounds and sites where it is worth one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from common.report.formatting import plural
+from common.report.tables import Table, word
+from common.results import GanResult, GanRound, SiteEntry
+
+EXCHANGES = {
+    "average": "Every round the sites train from the same weights, and the coordinator averages what they send back.",
+    "gradients": "At every step the sites send gradients, which the coordinator sums and applies; gradients of single "
+    "batches can be inverted into images, so this exchange is for simulation.",
+    "proxies": "Weights are averaged every round; each side trains its discriminator against translations of synthetic "
+    "slices that the other side released once.",
+}
+"""How sites train together, by ``GanResult.exchange``."""
+
+
+def exchange_in_words(gan: GanResult) -> str:
+    """A sentence; the bare name of an exchange that is not known here."""
+    return EXCHANGES.get(gan.exchange, f"Exchange between sites: {gan.exchange}.")
+
+
+@dataclass(frozen=True)
+class Participation:
+    """Who took part in the rounds: a sentence, and a table of rounds and sites where it is worth one."""
+
+    sentence: str
+    table: Table | None
+
+
+def participation(gan: GanResult, sites: Mapping[str, SiteEntry]) -> Participation:
+    """Contributors, refusals and silence by round.
+
+    A site is expected if it said at hello that it trains, or if it ever answered.
+    """
+    seen = {s for r in gan.rounds for s in (*r.contributors, *(refusal.site for refusal in r.refused))}
+    expected = [name for name, entry in sites.items() if "train" in entry.roles or name in seen]
+    expected += sorted(seen - set(expected))
+    if not gan.rounds:
+        return Participation("No round was finished.", None)
+    if all(set(r.contributors) >= set(expected) and not r.refused for r in gan.rounds):
+        sentence = (
+            f"All {plural(len(expected), 'training site')} ({', '.join(expected)}) contributed to each of "
+            f"{plural(len(gan.rounds), 'round')}; no reply was refused."
+        )
+        return Participation(sentence, None)
+    missing = sum(len(set(expected) - set(r.contributors)) for r in gan.rounds)
+    refused = sum(len(r.refused) for r in gan.rounds)
+    sentence = (
+        f"Of {len(expected) * len(gan.rounds)} expected contributions ({plural(len(expected), 'site')}, "
+        f"{plural(len(gan.rounds), 'round')}), {missing} did not count: {refused} refused, "
+        f"{missing - _refused_and_absent(gan.rounds)} without a reply."
+    )
+    rows = [[word(str(r.round)), *(word(_part(site, r)) for site in expected)] for r in gan.rounds]
+    return Participation(sentence, Table("Contributions by round", ["round", *expected], rows))
+
+
+def _refused_and_absent(rounds: Sequence[GanRound]) -> int:
+    return sum(len({refusal.site for refusal in r.refused} - set(r.contributors)) for r in rounds)
+
+
+def _part(site: str, r: GanRound) -> str:
+    reasons = [refusal.reason for refusal in r.refused if refusal.site == site]
+    if reasons:
+        return f"refused: {'; '.join(reasons)}"
+    return "yes" if site in r.contributors else "no reply"
