@@ -92,6 +92,7 @@ class UNet(nn.Module):
     Raises:
         ConfigError: for an unknown norm or a depth or width below 1.
 
+    >>> import torch
     >>> UNet(5, 1, width=8, depth=2)(torch.zeros(2, 5, 20, 27)).shape
     torch.Size([2, 1, 20, 27])
     """

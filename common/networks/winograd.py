@@ -11,7 +11,6 @@ result differs from a plain convolution's by about 1e-5 of the largest value.
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,13 +63,14 @@ def tiles(length: int, kernel: int) -> int:
 def _matrices(kernel: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """To the result (m, 6), of the kernel in both directions at once (36, r * r), and of a tile (6, 6)."""
 
-    def powers(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def powers(count: int) -> Tensor:
         infinity = [0.0] * (count - 1) + [1.0]
-        return np.array([[point**power for power in range(count)] for point in _POINTS] + [infinity])
+        rows = [[point**power for power in range(count)] for point in _POINTS]
+        return torch.tensor([*rows, infinity], dtype=torch.float64)
 
     one = powers(kernel)
-    matrices = (powers(TILE - kernel + 1).T, np.kron(one, one), np.linalg.inv(powers(TILE)).T)
-    to_result, of_kernel, of_tile = (torch.from_numpy(m.copy()).float().to(device) for m in matrices)
+    matrices = (powers(TILE - kernel + 1).T, torch.kron(one, one), torch.linalg.inv(powers(TILE)).T)
+    to_result, of_kernel, of_tile = (matrix.contiguous().float().to(device) for matrix in matrices)
     return to_result, of_kernel, of_tile
 
 

@@ -77,8 +77,12 @@ def nearest(number: int, shift: float = 0.0, *, collapsed: bool = False) -> Near
     return NearestScores(
         nearest_ssim=0.31 + 0.24 * far + shift,
         nearest_psnr=14.2 + 5.3 * far + 20 * shift,
+        foreground_nearest_ssim=0.24 + 0.21 * far + shift,
+        foreground_nearest_psnr=11.6 + 4.8 * far + 20 * shift,
         real_nearest_ssim=0.583,
         real_nearest_psnr=20.6,
+        real_foreground_nearest_ssim=0.507,
+        real_foreground_nearest_psnr=17.9,
         ms_ssim=0.62 - 0.15 * far,
         real_ms_ssim=0.391,
         ms_ssim_scales=3,

@@ -64,7 +64,7 @@ def test_a_fit_site_is_told_so_with_the_findings_of_its_data(hospital: Any, clie
     said = client("doctor", hospital.site)
     assert said.code == 0, said.err
     sentence = (
-        "hospital1 is fit to take part in the study demo: with brain MR of 8 patients it could train the GAN, "
+        "hospital1 is fit to take part in the study demo: with brain MR of 8 patients it could train the GAN cgan, "
         "train the classifier and test models on its patients."
     )
     assert sentence in said.out

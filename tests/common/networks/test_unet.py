@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from common.errors import ConfigError
-from common.networks.unet import CODE_GAIN, InstanceNorm, UNet
+from common.networks.unet import CODE_GAIN, ConditionalNorm, UNet
 
 
 @pytest.mark.parametrize(("height", "width", "depth"), [(32, 32, 3), (64, 64, 3), (37, 50, 3), (8, 8, 3), (64, 64, 6)])
@@ -65,7 +65,7 @@ def test_the_code_of_an_organ_changes_what_a_normalised_network_makes() -> None:
 
 
 def test_conditional_normalisation_is_a_scale_and_shift_after_instance_norm() -> None:
-    norm = InstanceNorm(3, code_size=2)
+    norm = ConditionalNorm(3, code_size=2)
     assert norm.by_code is not None
     torch.nn.init.normal_(norm.by_code.weight)
     x, code = torch.rand(2, 3, 5, 5), torch.tensor([0.3, -1.0])
