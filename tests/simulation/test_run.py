@@ -40,9 +40,15 @@ def test_results_hold_every_part_of_the_study(finished: Path) -> None:
 def test_the_json_has_the_names_that_readers_of_it_rely_on(finished: Path) -> None:
     tree = json.loads((finished / "report" / "results.json").read_text())
     assert {"schema", "run", "sites", "gans", "arms", "cross_site", "timings"} <= set(tree)
-    assert {"ssim", "psnr", "foreground_ssim", "lesion_ssim", "lesion_psnr", "floor_lesion_psnr", "distribution"} <= set(
-        tree["gans"]["cgan"]["rounds"][0]["scores"]["brain"]
-    )
+    assert {
+        "ssim",
+        "psnr",
+        "foreground_ssim",
+        "lesion_ssim",
+        "lesion_psnr",
+        "floor_lesion_psnr",
+        "distribution",
+    } <= set(tree["gans"]["cgan"]["rounds"][0]["scores"]["brain"])
     assert set(tree["arms"]["federated"]["real"]["auc"]) == {"mean", "low", "high"}
 
 

@@ -99,7 +99,7 @@ class Nearest(Kind[NearestScores, FinalNearest]):
     def clause(self, which: str, subject: str, final: FinalNearest) -> str:
         distance = final.frechet
         said = (
-            f"{which} made slices of the {subject} at a {distance.name} of {significant(distance.value)} from real "
+            f"{which} made slices of the {subject} at an {distance.name} of {significant(distance.value)} from real "
             f"ones, where real slices of other patients lie at {significant(distance.floor)} and blurred ones at "
             f"{significant(distance.blurred)} (n = {distance.n})"
         )
@@ -112,7 +112,7 @@ class Nearest(Kind[NearestScores, FinalNearest]):
             for subject, final in finals.items()
         )
         collapsed = [subject for subject, final in finals.items() if final.collapsed]
-        said = f"{which} lies at a {one} of {figures} from real slices"
+        said = f"{which} lies at an {one} of {figures} from real slices"
         return f"{said}, and has collapsed on {listed(collapsed)}" if collapsed else said
 
     def closing(self, final: FinalNearest) -> str:

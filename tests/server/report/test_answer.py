@@ -24,8 +24,8 @@ def plain(sentences: list[str]) -> list[str]:
     return [sentence.replace("\N{NO-BREAK SPACE}", " ") for sentence in sentences]
 
 
-def test_there_are_three_sentences_each_with_its_figures(results: Results) -> None:
-    federation, sites, generator = plain(answer(results))
+def test_federation_sites_and_each_generator_have_a_sentence_with_its_figures(results: Results) -> None:
+    federation, sites, generator, noise, translation = plain(answer(results))
     real, augmented = (results.arms["federated"][arm].accuracy for arm in ("real", "real_synthetic"))
     assert real.mean is not None
     assert augmented.mean is not None
@@ -34,7 +34,10 @@ def test_there_are_three_sentences_each_with_its_figures(results: Results) -> No
     assert "60 test patients" in federation
     assert all(site in sites for site in ("hospital1", "hospital2", "hospital3"))
     assert "+1.3 dB (+0.6 to +2.1)" in generator
-    assert all(sentence.endswith(".") for sentence in (federation, sites, generator))
+    assert noise.startswith("Whole slices made from noise: wgan_gp of round 6")
+    assert "an FD-EffLite0 of 70.7" in noise
+    assert translation.count("+4.4 dB (+3.6 to +5.3)") == 2
+    assert all(sentence.endswith(".") for sentence in plain(answer(results)))
 
 
 def test_overlapping_intervals_are_called_no_difference(own: Results) -> None:
@@ -72,7 +75,7 @@ def test_sites_that_agree_are_told_together(own: Results) -> None:
 def test_suppressed_figures_are_said_to_be_missing(own: Results) -> None:
     for scores in own.arms.values():
         set_accuracy(scores["real_synthetic"], None, None, None)
-    federation, sites, _ = answer(own)
+    federation, sites, *_ = answer(own)
     assert "were not both scored" in federation
     assert "no pair" in sites
 
