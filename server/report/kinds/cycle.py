@@ -114,7 +114,7 @@ class Cycle(Kind[CycleScores, FinalCycle]):
     def clause(self, which: str, subject: str, final: FinalCycle) -> str:
         distance = final.frechet
         said = (
-            f"{which} took {subject} to a {distance.name} of {significant(distance.value)} from real slices of the "
+            f"{which} took {subject} to an {distance.name} of {significant(distance.value)} from real slices of the "
             f"target, where unchanged slices lie at {significant(final.unchanged_frechet)} and real ones of other "
             f"patients at {significant(distance.floor)} (n = {distance.n})"
         )
