@@ -3,8 +3,6 @@
 from monai.networks.nets.patchgan_discriminator import PatchDiscriminator
 from torch import Tensor, nn
 
-from common.networks.acceleration import accelerate
-
 
 class PatchGAN(nn.Module):
     """MONAI's patch discriminator with InstanceNorm, returning the logits alone.
@@ -30,7 +28,6 @@ class PatchGAN(nn.Module):
             # MONAI's default is BATCH, whose running statistics would mix patients and sites.
             norm=("INSTANCE", {"affine": True}),
         )
-        accelerate(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, h, w) logits from (B, in_channels, H, W)."""

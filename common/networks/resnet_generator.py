@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import ConfigError
+from common.networks.upsampling import upsampled_reflected
 
 
 def _convolution(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -28,9 +29,8 @@ class Block(nn.Module):
         self.norm = nn.InstanceNorm2d(after, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.upsample:
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.relu(self.norm(self.convolution(x)))
+        x = upsampled_reflected(x, self.convolution.weight) if self.upsample else self.convolution(x)
+        return F.relu(self.norm(x))
 
 
 class ResidualBlock(nn.Module):

@@ -9,11 +9,11 @@ maps after each normalisation: as a constant input channel it would be taken out
 
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import ConfigError
-from common.networks.convolution import Convolution, convolve_beside
-from common.networks.normalisation import InstanceNorm, instance_norm
+from common.networks.upsampling import upsampled_beside
 
 NORMS = ("instance", "none")
 
@@ -22,7 +22,7 @@ CODE_GAIN = 10.0
 """The code's weights are learnt this many times as fast as others: few steps of a federated round see each organ."""
 
 
-class ConditionalNorm(InstanceNorm):
+class ConditionalNorm(nn.InstanceNorm2d):
     """InstanceNorm with learnt scale and shift, which a code changes (conditional instance normalisation, Dumoulin et
     al. 2017). A map of one pixel has no variance and passes without being normalised.
 
@@ -32,7 +32,7 @@ class ConditionalNorm(InstanceNorm):
     """
 
     def __init__(self, channels: int, code_size: int = 0) -> None:
-        super().__init__(channels)
+        super().__init__(channels, affine=True)
         self.by_code: nn.Linear | None = None
         if code_size:
             self.by_code = nn.Linear(code_size, 2 * channels, bias=False)
@@ -46,13 +46,13 @@ class ConditionalNorm(InstanceNorm):
             weight, bias = weight * (1 + scale), bias * (1 + scale) + shift
         if x.shape[-1] * x.shape[-2] == 1:
             return x * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
-        return instance_norm(x, weight, bias, self.eps)
+        return F.instance_norm(x, weight=weight, bias=bias, eps=self.eps)
 
 
 class Block(nn.Module):
     """A convolution, a normalisation unless ``norm`` is ``none``, and a leaky rectifier."""
 
-    def __init__(self, convolution: Convolution, norm: str, code_size: int) -> None:
+    def __init__(self, convolution: nn.Conv2d, norm: str, code_size: int) -> None:
         super().__init__()
         self.convolution = convolution
         self.norm = ConditionalNorm(convolution.out_channels, code_size) if norm == "instance" else None
@@ -73,7 +73,7 @@ class UpBlock(Block):
 
     def join(self, x: Tensor, skip: Tensor, code: Tensor | None) -> Tensor:
         """(B, K, H, W) from ``x`` (B, C, h, w) and ``skip`` (B, S, H, W)."""
-        return self._finished(convolve_beside(x, skip, self.convolution), code)
+        return self._finished(upsampled_beside(x, skip, self.convolution), code)
 
 
 class UNet(nn.Module):
@@ -114,14 +114,14 @@ class UNet(nn.Module):
             raise ConfigError(f"a U-Net needs width and depth of at least 1, got {width} and {depth}")
         self.depth = depth
         channels = [width * min(2**level, 8) for level in range(depth + 1)]
-        self.entry = Block(Convolution(in_channels, width, 3, padding=1), "none", 0)
+        self.entry = Block(nn.Conv2d(in_channels, width, 3, padding=1), "none", 0)
         self.down = nn.ModuleList(
-            Block(Convolution(above, below, 4, stride=2, padding=1), norm, code_size)
+            Block(nn.Conv2d(above, below, 4, stride=2, padding=1), norm, code_size)
             for above, below in pairwise(channels)
         )
-        self.bottleneck = Block(Convolution(channels[-1], channels[-1], 3, padding=1), norm, code_size)
+        self.bottleneck = Block(nn.Conv2d(channels[-1], channels[-1], 3, padding=1), norm, code_size)
         self.up = nn.ModuleList(
-            UpBlock(Convolution(below + above, above, 3, padding=1), norm, code_size)
+            UpBlock(nn.Conv2d(below + above, above, 3, padding=1), norm, code_size)
             for above, below in zip(reversed(channels[:-1]), reversed(channels[1:]), strict=True)
         )
         self.exit = nn.Conv2d(width, out_channels, 3, padding=1)
