@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,3 +165,11 @@ def test_the_part_names_subject_kind_and_sites(own: Results) -> None:
     assert part.title == "translation: one contrast made from another of the same slice"
     assert [subject.name for subject in part.subjects] == [THERE]
     assert len(part.subjects[0].curves) == 5
+
+
+def test_the_page_never_scrolls_sideways_on_a_phone(
+    own: Results, write_study: Write, measure: Callable[[Path, int], Any]
+) -> None:
+    page = measure(build_study_report(write_study(own)), 390)
+    assert page.content <= 390, page.wide
+    assert page.wide == []
