@@ -142,16 +142,26 @@ class NearestScores(Scores):
 
 
 class Translation(Record):
-    """Translated slices against the real ones of the same patients, and the untranslated ones against the same."""
+    """Translated slices against the real ones of the same patients; means over slices, PSNR in dB.
+
+    ``unchanged_...`` are of the untranslated slices against the same; None where source and target have not equally
+    many contrasts. ``lesion_...`` are of the crop around the lesion, over the ``lesion_slices`` that show one; None
+    where none does.
+    """
 
     ssim: float
     psnr: float
     foreground_ssim: float
     foreground_psnr: float
-    unchanged_ssim: float
-    unchanged_psnr: float
-    unchanged_foreground_ssim: float
-    unchanged_foreground_psnr: float
+    lesion_ssim: float | None = None
+    lesion_psnr: float | None = None
+    unchanged_ssim: float | None = None
+    unchanged_psnr: float | None = None
+    unchanged_foreground_ssim: float | None = None
+    unchanged_foreground_psnr: float | None = None
+    unchanged_lesion_ssim: float | None = None
+    unchanged_lesion_psnr: float | None = None
+    lesion_slices: int = 0
 
 
 class CycleScores(Scores):
@@ -168,6 +178,18 @@ class CycleScores(Scores):
     foreground_cycle_psnr: float
     unchanged_frechet: float
     translation: Translation | None = None
+
+
+class TranslationScores(Scores):
+    """Other contrasts made of a slice, against the real ones of the same slice.
+
+    ``distribution`` compares the translated slices with the real target as sets, ``unchanged_frechet`` those that were
+    not translated at all; None where source and target have not equally many contrasts.
+    """
+
+    kind: Literal["translation"] = "translation"
+    translation: Translation
+    unchanged_frechet: float | None = None
 
 
 class Refusal(Record):
@@ -200,8 +222,16 @@ class FinalCycle(CycleScores):
     foreground_psnr_gain: Interval | None = None
 
 
-AnyScores = Annotated[PairedScores | NearestScores | CycleScores, Field(discriminator="kind")]
-AnyFinal = Annotated[FinalPaired | FinalNearest | FinalCycle, Field(discriminator="kind")]
+class FinalTranslation(TranslationScores):
+    """The chosen round on the reference set's final part, scored once; intervals over patients. The gain is over the
+    unchanged slices; None where these cannot be compared."""
+
+    foreground_ssim_interval: Interval
+    foreground_psnr_gain: Interval | None = None
+
+
+AnyScores = Annotated[PairedScores | NearestScores | CycleScores | TranslationScores, Field(discriminator="kind")]
+AnyFinal = Annotated[FinalPaired | FinalNearest | FinalCycle | FinalTranslation, Field(discriminator="kind")]
 
 
 class GanRound(Record):
@@ -231,6 +261,8 @@ class GanResult(Record):
     family: str
     exchange: str
     score: str
+    sites: list[str] = []
+    """The sites that could take part in its training."""
     chosen_round: int | None = None
     rounds: list[GanRound]
     final: dict[str, AnyFinal] = {}

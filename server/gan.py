@@ -98,6 +98,7 @@ def train_gan(grid: Grid, settings: StudySettings, plan: GanPlan) -> TrainedGene
         family=plan.model.family,
         exchange=first.trainer.exchange,
         score=first.trainer.score,
+        sites=[member.site for member in plan.members],
         chosen_round=first.chosen_round,
         rounds=first.rounds,
         final=first.final,

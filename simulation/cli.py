@@ -57,3 +57,7 @@ def _cohort(options: argparse.Namespace) -> None:
     from simulation.run import make_cohort
 
     make_cohort(options.overrides, options.sheet)
+
+
+if __name__ == "__main__":
+    main()

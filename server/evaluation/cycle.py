@@ -20,11 +20,12 @@ from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
 from common.metrics.bootstrap import paired_difference
 from common.metrics.similarity import psnr, ssim_by_region
-from common.results import CycleScores, DistributionScores, FinalCycle, Interval, Translation
+from common.results import CycleScores, DistributionScores, FinalCycle, Interval
 from common.training.trainer import Trainer, TranslatingTrainer, View
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features, spread_over_patients
+from server.evaluation.target import compared_with_target, mean_translation
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,10 @@ class CycleOutcome:
         ).arrays(count, by_round)
 
     def _entries(self) -> dict[str, Any]:
-        mean = {name: float(values.mean()) for name, values in self.figures.items()}
-        translation = {name: value for name, value in mean.items() if name in Translation.model_fields}
+        returned = {name: values for name, values in self.figures.items() if name in CycleScores.model_fields}
         return {
-            **{name: value for name, value in mean.items() if name in CycleScores.model_fields},
-            "translation": Translation(**translation) if translation else None,
+            **{name: float(values.mean()) for name, values in returned.items()},
+            "translation": None if self.target is None else mean_translation(self.figures),
             "unchanged_frechet": self.unchanged_frechet,
             "slices": len(self.patients),
             "patients": len(set(self.patients.tolist())),
@@ -198,14 +198,7 @@ class CycleEvaluation:
         }
         target = self.target.images if self.same_patients else None
         if target is not None:
-            for prefix, images in (("", translated), ("unchanged_", source)):
-                whole, inside = ssim_by_region(images, target, [None, foreground])
-                figures |= {
-                    f"{prefix}ssim": whole,
-                    f"{prefix}psnr": psnr(images, target),
-                    f"{prefix}foreground_ssim": inside,
-                    f"{prefix}foreground_psnr": psnr(images, target, foreground),
-                }
+            figures |= compared_with_target(translated, target, self.source)
         return CycleOutcome(
             source=source,
             translated=translated,

@@ -16,6 +16,7 @@ from common.training.trainer import Score, Trainer, View
 from server.evaluation.cycle import CycleEvaluation
 from server.evaluation.nearest import NearestEvaluation
 from server.evaluation.paired import PairedEvaluation
+from server.evaluation.translation import TranslationEvaluation
 from server.reference import reference_part
 from server.settings import StudySettings
 
@@ -83,7 +84,19 @@ def _cycle(
     return CycleEvaluation(source, target, config, extractor=extractor, cache_dir=cache_dir)
 
 
-EVALUATIONS: dict[Score, Builder] = {Score.PAIRED: _paired, Score.NEAREST: _nearest, Score.CYCLE: _cycle}
+def _translation(
+    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
+) -> Evaluation:
+    source, target = slices
+    return TranslationEvaluation(source, target, config, extractor=extractor, cache_dir=cache_dir)
+
+
+EVALUATIONS: dict[Score, Builder] = {
+    Score.PAIRED: _paired,
+    Score.TRANSLATION: _translation,
+    Score.CYCLE: _cycle,
+    Score.NEAREST: _nearest,
+}
 """How a model is scored, by what the coordinator can compare its images with."""
 
 

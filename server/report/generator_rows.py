@@ -10,6 +10,7 @@ from common.results import (
     FinalCycle,
     FinalNearest,
     FinalPaired,
+    FinalTranslation,
     FrechetScores,
     Interval,
     KernelScores,
@@ -19,6 +20,7 @@ from common.results import (
     Results,
     Scores,
     Translation,
+    TranslationScores,
 )
 from server.report.overview import final_runs
 
@@ -26,7 +28,12 @@ _NESTED = ("distribution", "translation")
 _INTERVALS = list(
     dict.fromkeys(
         key
-        for final, scores in ((FinalPaired, PairedScores), (FinalNearest, NearestScores), (FinalCycle, CycleScores))
+        for final, scores in (
+            (FinalPaired, PairedScores),
+            (FinalNearest, NearestScores),
+            (FinalCycle, CycleScores),
+            (FinalTranslation, TranslationScores),
+        )
         for key in final.model_fields
         if key not in scores.model_fields
     )
@@ -39,7 +46,7 @@ def _plain(*models: type[BaseModel]) -> list[str]:
 
 
 SCORE_COLUMNS = [
-    *_plain(PairedScores, NearestScores, CycleScores, Translation),
+    *_plain(PairedScores, NearestScores, CycleScores, TranslationScores, Translation),
     "features",
     "setting",
     *(f"frechet_{key}" for key in FrechetScores.model_fields),

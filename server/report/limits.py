@@ -107,6 +107,12 @@ _OF_A_KIND = {
         "Cycle SSIM and PSNR compare a slice with itself after translation there and back. They say that nothing was "
         "lost, not that anything was translated: a generator that changes nothing reaches 1.",
     ),
+    "translation": (
+        "A translated contrast is compared with the one that was really taken. Contrasts of one slice share their "
+        "anatomy, so that the untranslated slice is alike to begin with: what counts is the gain over it.",
+        "The translating generator is given the label map: that its lesions lie in the right place says nothing. What "
+        "neither the source nor the label map shows, such as an uptake of contrast agent, it can only guess.",
+    ),
 }
 
 

@@ -1,9 +1,9 @@
 """Who took part in the training of a GAN: a sentence, and a table of rounds and sites where it is worth one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from common.report.formatting import plural
+from common.report.formatting import listed, plural
 from common.report.tables import Table, word
 from common.results import GanResult, GanRound, SiteEntry
 
@@ -33,13 +33,24 @@ class Participation:
 def participation(gan: GanResult, sites: Mapping[str, SiteEntry]) -> Participation:
     """Contributors, refusals and silence by round.
 
-    A site is expected if it said at hello that it trains, or if it ever answered.
+    A site is expected if it could take part in this GAN, or if it ever answered. Results that do not say who could:
+    if it said at hello that it trains.
     """
     seen = {s for r in gan.rounds for s in (*r.contributors, *(refusal.site for refusal in r.refused))}
-    expected = [name for name, entry in sites.items() if "train" in entry.roles or name in seen]
+    training = [name for name, entry in sites.items() if "train" in entry.roles]
+    able = gan.sites or training
+    expected = [name for name in sites if name in able or name in seen]
     expected += sorted(seen - set(expected))
     if not gan.rounds:
         return Participation("No round was finished.", None)
+    found = _counted(gan, expected)
+    left_out = [name for name in training if name not in expected]
+    if not left_out:
+        return found
+    return replace(found, sentence=f"{found.sentence} No part in it: {listed(left_out)}, as said under Sites.")
+
+
+def _counted(gan: GanResult, expected: Sequence[str]) -> Participation:
     if all(set(r.contributors) >= set(expected) and not r.refused for r in gan.rounds):
         sentence = (
             f"All {plural(len(expected), 'training site')} ({', '.join(expected)}) contributed to each of "

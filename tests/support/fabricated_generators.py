@@ -12,6 +12,7 @@ from common.results import (
     FinalCycle,
     FinalNearest,
     FinalPaired,
+    FinalTranslation,
     FrechetScores,
     GanResult,
     GanRound,
@@ -24,6 +25,7 @@ from common.results import (
     PairedScores,
     Refusal,
     Translation,
+    TranslationScores,
 )
 
 TRAINING = ("hospital1", "hospital2", "hospital3")
@@ -119,6 +121,35 @@ def cycle(number: int, shift: float = 0.0, *, truth: bool = True) -> CycleScores
     )
 
 
+def translated(number: int, *, comparable: bool = True) -> TranslationScores:
+    """``comparable``: source and target have equally many contrasts."""
+    far = grown(number)
+    unchanged = {
+        "unchanged_ssim": 0.752,
+        "unchanged_psnr": 18.2,
+        "unchanged_foreground_ssim": 0.473,
+        "unchanged_foreground_psnr": 13.1,
+        "unchanged_lesion_ssim": 0.392,
+        "unchanged_lesion_psnr": 11.9,
+    }
+    return TranslationScores(
+        translation=Translation(
+            ssim=0.81 + 0.1 * far,
+            psnr=20.3 + 4.1 * far,
+            foreground_ssim=0.53 + 0.24 * far,
+            foreground_psnr=14.2 + 5.3 * far,
+            lesion_ssim=0.44 + 0.21 * far,
+            lesion_psnr=13.4 + 4.2 * far,
+            lesion_slices=41,
+            **(unchanged if comparable else {}),
+        ),
+        unchanged_frechet=47.9 if comparable else None,
+        slices=96,
+        patients=11,
+        distribution=distribution(58.0 - 37 * far),
+    )
+
+
 def final(scores: AnyScores) -> AnyFinal:
     """The same figures as those of a final part, with other counts and with intervals."""
     tree = scores.model_dump() | {"patients": 12, "slices": 92}
@@ -134,6 +165,12 @@ def final(scores: AnyScores) -> AnyFinal:
             **tree,
             nearest_ssim_interval=around(scores.nearest_ssim, 0.021),
             nearest_psnr_interval=around(scores.nearest_psnr, 0.44),
+        )
+    if isinstance(scores, TranslationScores):
+        return FinalTranslation(
+            **tree,
+            foreground_ssim_interval=around(scores.translation.foreground_ssim, 0.017),
+            foreground_psnr_gain=None if scores.unchanged_frechet is None else around(6.14, 0.72),
         )
     return FinalCycle(
         **tree,
@@ -213,6 +250,20 @@ def cyclegan() -> GanResult:
     return gan("cyclegan", "gradients", "cycle", rounds, finals)
 
 
+def translation(*, comparable: bool = True) -> GanResult:
+    """Two runs; only the first two hospitals hold both contrasts."""
+    rounds = [
+        gan_round(number, {THERE: translated(number, comparable=comparable)}, {"l1": 0.2 * (1 - grown(number))})
+        for number in range(1, LAST + 1)
+    ]
+    for one in rounds:
+        one.contributors, one.refused = list(TRAINING[:2]), []
+    finals: list[dict[str, AnyFinal]] = [
+        {THERE: final(translated(number, comparable=comparable))} for number in (LAST, LAST - 1)
+    ]
+    return gan("translation", "average", "translation", rounds, finals).model_copy(update={"sites": list(TRAINING[:2])})
+
+
 def gallery(kind: str, subject: str, count: int = 8, size: int = 64) -> dict[str, np.ndarray[Any, Any]]:
     """Discs with a brighter disc in them, in the form of the coordinator's galleries."""
     random = np.random.default_rng(2)
@@ -236,12 +287,14 @@ def gallery(kind: str, subject: str, count: int = 8, size: int = 64) -> dict[str
         "paired": {"real": real, "blanked": blanked, "generated": made, "biharmonic": flat},
         "nearest": {"generated": made, "nearest real": real},
         "cycle": {"source": real, "translated": made, "real target": inverted, "and back": flat},
+        "translation": {"source": real, "translated": made, "real target": inverted},
     }[kind]
-    followed = "translated" if kind == "cycle" else "generated"
+    followed = "translated" if "translated" in versions else "generated"
     figures = {
         "paired": {"lesion SSIM": similar, "biharmonic": np.linspace(0.62, 0.3, count)},
         "nearest": {"made with a tumour": np.arange(count) % 2, "SSIM to the nearest": similar},
         "cycle": {"SSIM of the foreground": similar, "unchanged": np.linspace(0.5, 0.2, count)},
+        "translation": {"SSIM of the foreground": similar, "unchanged": np.linspace(0.5, 0.2, count)},
     }[kind]
     shares = np.linspace(0.3, 1, LAST)[:, None, None, None]
     course = shares * np.stack(versions[followed]) + (1 - shares) * np.stack(flat)
@@ -250,7 +303,7 @@ def gallery(kind: str, subject: str, count: int = 8, size: int = 64) -> dict[str
         "versions": np.array(list(versions)),
         "images": np.stack([np.stack(images) for images in versions.values()], axis=1).clip(0, 1).astype(np.float32),
         "followed": np.array(followed),
-        "last": np.array({"paired": "real", "nearest": "", "cycle": "real target"}[kind]),
+        "last": np.array({"paired": "real", "nearest": ""}.get(kind, "real target")),
         "rule": np.array(["best", "median", "worst", *["evenly spread"] * (count - 3)]),
         "figure_names": np.array(list(figures)),
         "figures": np.stack(list(figures.values()), axis=1),
@@ -258,7 +311,7 @@ def gallery(kind: str, subject: str, count: int = 8, size: int = 64) -> dict[str
         "rounds": np.arange(1, LAST + 1),
         "subject": np.array(subject),
     }
-    return arrays | ({"labels": np.stack(labels).astype(np.uint8)} if kind == "paired" else {})
+    return arrays | ({"labels": np.stack(labels).astype(np.uint8)} if kind in ("paired", "translation") else {})
 
 
 GALLERIES = {

@@ -7,8 +7,14 @@ from server.report.kinds.cycle import Cycle
 from server.report.kinds.kind import Kind
 from server.report.kinds.nearest import Nearest
 from server.report.kinds.paired import Paired
+from server.report.kinds.translation import Translated
 
-KINDS: dict[str, Kind[Any, Any]] = {"paired": Paired(), "nearest": Nearest(), "cycle": Cycle()}
+KINDS: dict[str, Kind[Any, Any]] = {
+    "paired": Paired(),
+    "nearest": Nearest(),
+    "cycle": Cycle(),
+    "translation": Translated(),
+}
 """By ``GanResult.score``, which is also the ``kind`` of every one of its scores."""
 
 

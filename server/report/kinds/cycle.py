@@ -18,11 +18,8 @@ from server.report.kinds.kind import (
     frechet_panel,
     gain_in_words,
 )
+from server.report.kinds.target import target_columns, target_panels
 
-_TRUTH = (
-    ("SSIM to the real target, foreground", "foreground_ssim", SIMILARITY),
-    ("PSNR to the real target, foreground, dB", "foreground_psnr", DECIBEL),
-)
 _RETURN = (("cycle SSIM", "cycle_ssim", SIMILARITY), ("cycle PSNR, dB", "cycle_psnr", DECIBEL))
 
 
@@ -54,18 +51,6 @@ class Cycle(Kind[CycleScores, FinalCycle]):
 
     def panels(self, rounds: Rounds[CycleScores]) -> list[Panel]:
         there = [(r, s.translation) for r, s in rounds if s.translation is not None]
-        truth = [
-            Panel(
-                title,
-                [
-                    Series("translated", [(r, getattr(t, key)) for r, t in there]),
-                    Series("unchanged", [(r, getattr(t, f"unchanged_{key}")) for r, t in there], floor=True),
-                ],
-                scale.number,
-            )
-            for title, key, scale in _TRUTH
-            if there
-        ]
         back = [
             Panel(
                 f"{title}, whole, foreground",
@@ -77,7 +62,7 @@ class Cycle(Kind[CycleScores, FinalCycle]):
             )
             for title, key, scale in _RETURN
         ]
-        return [frechet_panel(rounds, ("unchanged", lambda s: s.unchanged_frechet)), *truth, *back]
+        return [frechet_panel(rounds, ("unchanged", lambda s: s.unchanged_frechet)), *target_panels(there), *back]
 
     def columns(self) -> Sequence[Column[CycleScores]]:
         back = [
@@ -85,15 +70,7 @@ class Cycle(Kind[CycleScores, FinalCycle]):
             for group, key, scale in _RETURN
             for title, prefix in (("whole", ""), ("foreground", "foreground_"))
         ]
-        truth = [
-            figure_column(f"{name}, foreground", title, scale, prefix + key, "translation")
-            for name, key, scale in (
-                ("SSIM to the target", "foreground_ssim", SIMILARITY),
-                ("PSNR to the target, dB", "foreground_psnr", DECIBEL),
-            )
-            for title, prefix in (("translated", ""), ("unchanged", "unchanged_"))
-        ]
-        return [*back, *truth]
+        return [*back, *target_columns()]
 
     def final_table(self, finals: Mapping[str, FinalCycle], which: str) -> Table:
         rows = [row for subject, final in finals.items() for row in _final_rows(subject, final, finals)]
