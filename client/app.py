@@ -13,7 +13,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import BaseModel
 
-from client import study, training
+from client import proxies, study, training
 from client.hello import declared_examples, introduce
 from client.session import Session
 from client.sessions import OpenSessions
@@ -30,6 +30,7 @@ from common.records import (
     received_arrays,
     reply_record,
     to_arrays,
+    to_images,
     training_metrics,
 )
 
@@ -64,6 +65,8 @@ def make_app(locate_site: Callable[[Context], Path]) -> ClientApp:
     app.query("site_model")(action(_site_model))
     app.train("classifier")(action(_train_classifier))
     app.evaluate("classifier")(action(_evaluate))
+    app.query("release")(action(_release))
+    app.query("proxies")(action(_take_proxies))
     return app
 
 
@@ -164,6 +167,18 @@ def _site_model(session: Session, instruction: Instruction, content: RecordDict)
 def _evaluate(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
     scores = study.evaluate_model(session, instruction.phase, received_arrays(content))
     return _content(session, instruction, scores)
+
+
+def _release(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    reply = _content(session, instruction)
+    reply[ARRAYS] = to_images(proxies.release(session, instruction.model, received_arrays(content)))
+    proxies.release_check(session, instruction.model).read(reply)
+    return reply
+
+
+def _take_proxies(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    proxies.take(session, instruction.model, content)
+    return _content(session, instruction)
 
 
 app = make_app(site_from_node_config)

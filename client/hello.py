@@ -35,6 +35,7 @@ def introduce(session: Session) -> SiteHello:
         roles=list(settings.roles),
         tasks=tasks,
         share_site_model=settings.share_site_model,
+        may_release_synthetic=settings.may_release_synthetic,
         examples=declared_examples(session),
         patients=len(cohort.patients) if declared else None,
         slices=sum(patient.slices for patient in cohort.patients) if declared else None,

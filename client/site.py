@@ -29,6 +29,7 @@ class SiteSettings(BaseModel):
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         threads: torch threads; 0 leaves torch's choice.
         share_site_model: whether this site's own classifier may be sent to other sites for the cross-site matrix.
+        may_release_synthetic: whether synthetic slices that a federated generator makes here may be sent to others.
         declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
         demo_cohort: whether the data are the demo cohort's, so that its limits are printed with the results.
         folder: where this site keeps its state, results and reports.
@@ -52,6 +53,7 @@ class SiteSettings(BaseModel):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     threads: int = Field(default=0, ge=0)
     share_site_model: bool = False
+    may_release_synthetic: bool = False
     declare_counts: bool = False
     demo_cohort: bool = False
     folder: Path

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from client.arms import training_sets
+from client.proxies import taken_proxies
 from client.session import Session
 from client.state import RoundState
 from common.imaging.slices import Slices
@@ -15,7 +16,7 @@ from common.records import Instruction
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.steps import proximal_step
-from common.training.trainer import Exchange, GradientTrainer, Trainer
+from common.training.trainer import Exchange, GradientTrainer, ProxyTrainer, Trainer
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
     )
     if trainer.exchange is Exchange.GRADIENTS:
         return _one_exchange(session, instruction, trainer, arrays, slices)
+    if trainer.exchange is Exchange.PROXIES:
+        assert isinstance(trainer, ProxyTrainer)
+        trainer.give_proxies(taken_proxies(session, name))
     steps = steps_per_round(session.model(name).federation, len(slices), trainer.config.batch_size)
     batches = trainer.batches(slices, steps, _seed(session, instruction))
     return _one_round(session, instruction, trainer, arrays, batches, steps)

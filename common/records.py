@@ -19,10 +19,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+IMAGES = "images"
 NUM_EXAMPLES = "num-examples"
 ROUND = "server-round"
 MAX_EXAMPLES = 10_000_000
@@ -38,6 +39,8 @@ class Action(StrEnum):
     SITE_MODEL = "query.site_model"
     TRAIN_CLASSIFIER = "train.classifier"
     EVALUATE = "evaluate.classifier"
+    RELEASE = "query.release"
+    TAKE_PROXIES = "query.proxies"
 
 
 class UnacceptableError(ValueError):
@@ -85,6 +88,7 @@ class SiteHello(BaseModel):
     tasks: list[str] = Field(max_length=40)
     """What it can take part in: ``gan/<model>``, ``classifier``, ``evaluate``."""
     share_site_model: bool = False
+    may_release_synthetic: bool = False
     examples: int = Field(default=1, ge=1, le=MAX_EXAMPLES)
     """Weight in averages: the declared number of training slices, or 1."""
     patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
@@ -216,6 +220,48 @@ def training_metrics(examples: int, losses: Mapping[str, float]) -> MetricRecord
 def read_losses(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Losses by name from a (possibly aggregated) ``metrics`` record."""
     return {key.removeprefix("loss."): float(value) for key, value in metrics.items() if key.startswith("loss.")}
+
+
+def to_images(images: Tensor) -> ArrayRecord:
+    """Synthetic slices (N, C, H, W) in [0, 1] as the arrays of a message."""
+    return to_arrays({IMAGES: images})
+
+
+@dataclass(frozen=True)
+class ImagesCheck:
+    """What synthetic slices must look like to be used, or to leave a site.
+
+    Attributes:
+        shape: (C, H, W) of one.
+        least: how many at least.
+        most: how many at most; None: any number.
+    """
+
+    shape: tuple[int, int, int]
+    least: int
+    most: int | None = None
+
+    def read(self, content: RecordDict) -> Tensor:
+        """The (N, C, H, W) float32 slices of a message.
+
+        Raises:
+            UnacceptableError: for anything but one such array of finite values in [0, 1], or another number of slices.
+        """
+        if len(content.array_records) != 1 or list(content.array_records.get(ARRAYS, {})) != [IMAGES]:
+            raise UnacceptableError("expected one array of images and nothing else")
+        try:
+            values = values_of(content.array_records[ARRAYS][IMAGES])
+        except (ValueError, TypeError, SyntaxError, EOFError, OSError) as error:
+            raise UnacceptableError("the images cannot be read") from error
+        if values.dtype != np.float32 or values.ndim != 4 or values.shape[1:] != self.shape:
+            raise UnacceptableError(f"the images are no float32 slices of shape {self.shape}")
+        if len(values) < self.least or (self.most is not None and len(values) > self.most):
+            raise UnacceptableError("the number of images is not the one that was asked for")
+        if not np.isfinite(values).all():
+            raise UnacceptableError("the images hold values that are not finite")
+        if values.min() < 0 or values.max() > 1:
+            raise UnacceptableError("the images hold values outside [0, 1]")
+        return torch.from_numpy(np.array(values))
 
 
 @dataclass(frozen=True)

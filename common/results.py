@@ -269,6 +269,8 @@ class GanResult(Record):
     """By subject; empty until the chosen round has been scored."""
     runs: list[GanRun] = []
     """Every run, the first one among them."""
+    released: dict[str, int] = {}
+    """How many synthetic slices each site released for this training; empty where none were needed."""
 
 
 class Confusion(Record):

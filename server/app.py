@@ -13,16 +13,19 @@ from datetime import UTC, datetime
 import yaml
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from torch import Tensor
 
-from common.config import model_of, to_yaml
+from common.config import Model, model_of, to_yaml
+from common.experiment import Experiment
 from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
 from common.results import Results, RunInfo, SiteEntry
-from common.training.build import labelling_model
+from common.training.build import labelling_model, proxy_source
 from common.versions import installed_versions
 from server.arms import federated_arms, local_arms, synthesise_everywhere, trained_arms
 from server.cross_site import cross_site
 from server.gan import gan_phase, plan_gans, runs_of, train_gan
+from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
 from server.settings import StudySettings, settings_from_run_config
 
@@ -54,10 +57,10 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
 
             chosen = labelling_model(experiment)
             plans = plan_gans(settings, roster)
-            weights = {}
+            weights: dict[str, dict[str, Tensor]] = {}
             for plan in plans:
                 with _timed(settings, results, f"gan {plan.model.name}"):
-                    generator = train_gan(grid, settings, plan)
+                    generator = train_gan(grid, settings, plan, weights)
                     results.gans[plan.model.name] = generator.result
                     weights[plan.model.name] = generator.weights
 
@@ -130,12 +133,18 @@ def _plan(settings: StudySettings) -> list[tuple[str, int]]:
     chosen = labelling_model(experiment)
     models = [model_of(experiment, name) for name in experiment.models]
     return [
-        *((gan_phase(model.name, run), model.federation.rounds) for model in models for run in runs_of(model)),
+        *(phase for model in models for phase in _gan_phases(experiment, model)),
         *([(f"synthesis/{chosen}", 1)] if chosen else []),
         ("arms", 1),
         *((f"classifier/{arm}", experiment.classifier.federation.rounds) for arm in trained_arms(experiment, chosen)),
         ("cross_site", 1),
     ]
+
+
+def _gan_phases(experiment: Experiment, model: Model) -> list[tuple[str, int]]:
+    """A GAN's trainings, and before them the release of its proxies where it needs any."""
+    proxies = [(proxy_phase(model.name), 1)] if proxy_source(experiment, model.name) else []
+    return [*proxies, *((gan_phase(model.name, run), model.federation.rounds) for run in runs_of(model))]
 
 
 def _entries(roster: Roster) -> dict[str, SiteEntry]:

@@ -14,10 +14,11 @@ from common.experiment import StrategyConfig
 from common.records import Action
 from common.results import AnyFinal, GanResult, GanRound, GanRun
 from common.training.build import build_gan_trainer, site_view
-from common.training.trainer import Contributor, Exchange, GradientTrainer, Trainer, View, trainer_module
+from common.training.trainer import Contributor, Exchange, GradientTrainer, ProxySource, Trainer, View, trainer_module
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients
+from server.proxies import check_proxies, exchange_proxies
 from server.roster import Member, Roster
 from server.rounds import FederatedTraining, RoundExchange
 from server.scoring import RoundScoring, final_scores
@@ -33,12 +34,14 @@ class GanPlan:
         members: the sites that take part.
         views: what each of them shows the model.
         subjects: what it is scored on, by name: the reference set in these views.
+        proxies: whose synthetic slices its sites train beside; None where they need none.
     """
 
     model: Model
     members: list[Member]
     views: dict[str, View]
     subjects: dict[str, tuple[View, ...]]
+    proxies: ProxySource | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,12 @@ def plan_gans(settings: StudySettings, roster: Roster) -> list[GanPlan]:
     """Who trains each GAN of the study, checked for all of them before the first begins.
 
     Raises:
-        StudyError: if fewer sites than the quorum can train one of them, their images are not what it needs, or there
-            is no reference set to score it on.
+        ConfigError: if a GAN's proxies are to come from one that is not trained before it, or makes none.
+        StudyError: if fewer sites than the quorum can train one of them, their images are not what it needs, there is
+            no reference set to score it on, or a side of it would have no proxies.
     """
     experiment = settings.experiment
-    plans = []
+    plans: list[GanPlan] = []
     for name in experiment.models:
         model = model_of(experiment, name)
         held = {member.site: (member.hello.organ, member.hello.contrasts) for member in roster.able(f"gan/{name}")}
@@ -82,16 +86,29 @@ def plan_gans(settings: StudySettings, roster: Roster) -> list[GanPlan]:
         family.check_views(model.config, shown)
         seen = sorted(set(shown.values()), key=lambda view: view.name)
         subjects = _scored(name, family.subjects(model.config, seen), settings)
-        plans.append(GanPlan(model, [member for member in members if member.site in shown], shown, subjects))
+        taking_part = [member for member in members if member.site in shown]
+        earlier = {plan.model.name: plan.views for plan in plans}
+        proxies = check_proxies(experiment, model, taking_part, shown, earlier)
+        plans.append(GanPlan(model, taking_part, shown, subjects, proxies))
     return plans
 
 
-def train_gan(grid: Grid, settings: StudySettings, plan: GanPlan) -> TrainedGenerator:
+def train_gan(
+    grid: Grid, settings: StudySettings, plan: GanPlan, earlier: Mapping[str, dict[str, Tensor]]
+) -> TrainedGenerator:
     """Trains a GAN over its sites, as often as its ``runs`` say; every round is scored, the best one of a run is kept.
+
+    Args:
+        earlier: the weights of the GANs that were trained before, by name. All runs train beside the same proxies: a
+            site releases them once.
 
     Raises:
         StudyError: if fewer sites than the quorum take part in a round.
     """
+    released: dict[str, int] = {}
+    if plan.proxies is not None:
+        weights = earlier[plan.proxies.model]
+        released = exchange_proxies(grid, settings, plan.model, plan.proxies, plan.members, plan.views, weights)
     runs = [_one_run(grid, settings, plan, run) for run in runs_of(plan.model)]
     first = runs[0]
     result = GanResult(
@@ -106,6 +123,7 @@ def train_gan(grid: Grid, settings: StudySettings, plan: GanPlan) -> TrainedGene
             GanRun(run=number, chosen_round=one.chosen_round, rounds=len(one.rounds), final=one.final)
             for number, one in enumerate(runs, start=1)
         ],
+        released=released,
     )
     return TrainedGenerator(first.weights, result)
 

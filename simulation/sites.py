@@ -16,6 +16,7 @@ from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.progress import StudyProgress
 from common.report.formatting import plural
+from common.training.build import proxy_source
 from common.weights import needed_weights, resolve_weights
 from server.reference import PARTS, reference_part
 from server.settings import StudySettings
@@ -60,6 +61,8 @@ def check_sites(experiment: Experiment) -> None:
     if not experiment.site:
         raise ConfigError("there are no sites; choose a group such as site=brain")
     resolve_weights(experiment.weights, needed_weights(experiment))
+    for model in experiment.models:
+        proxy_source(experiment, model)
     for name, site in experiment.site.items():
         reader = build_reader(
             site.reader,
@@ -168,6 +171,8 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
             "device": site.device,
             "threads": experiment.simulation.threads,
             "share_site_model": site.share_site_model,
+            # Nothing leaves this machine, and a study by proxies cannot be simulated without.
+            "may_release_synthetic": True,
             "declare_counts": site.declare_counts,
             "demo_cohort": site.path is None,
             "folder": folder,

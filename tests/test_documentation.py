@@ -107,7 +107,8 @@ def test_the_site_file_on_the_hospitals_page_loads_and_shows_the_cautious_defaul
     file.write_text(example)
     site = load_site(file)
     assert site.path == tmp_path / "data" / "BraTS2021"
-    for key in ("share_site_model", "declare_counts", "identifying_data", "device", "roles", "options"):
+    permissions = ("share_site_model", "may_release_synthetic", "declare_counts", "identifying_data")
+    for key in (*permissions, "device", "roles", "options"):
         assert getattr(site, key) == SiteSettings.model_fields[key].get_default(call_default_factory=True)
         assert key in OmegaConf.create(example)
 

@@ -11,7 +11,18 @@ from common.errors import ConfigError
 from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.seeding import derive_seed
 from common.training import classifier
-from common.training.trainer import GeneratorTrainer, Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
+from common.training.trainer import (
+    GeneratorTrainer,
+    Needs,
+    OptimiserStep,
+    ProxySource,
+    ProxyTrainer,
+    SamplingTrainer,
+    Trainer,
+    View,
+    plain_step,
+    trainer_module,
+)
 
 
 def build_gan_trainer(
@@ -74,6 +85,36 @@ def labelling_model(experiment: Experiment) -> str | None:
         if chosen:
             raise ConfigError(f"study.generator={chosen}: it makes no slices of its own, so no arm can train on them")
     return None
+
+
+def proxy_source(experiment: Experiment, name: str) -> ProxySource | None:
+    """Whose images stand in for real ones where ``experiment.models[name]`` trains; None where it needs none.
+
+    Raises:
+        ConfigError: unless that is a GAN which the study trains before this one, and which samples whole slices;
+            or if no slice of each class would be released.
+    """
+    model = model_of(experiment, name)
+    family = trainer_module(model.family).Trainer
+    source: ProxySource | None = family.proxy_source(model.config) if issubclass(family, ProxyTrainer) else None
+    if source is None:
+        return None
+    key, listed = f"models.{name}.proxy_model={source.model}", list(experiment.models)
+    if source.model not in listed:
+        raise ConfigError(
+            f"{key}: the study has no GAN of that name to release slices with; write model=[{source.model},"
+            f"{','.join(listed)}], name another one, or choose another models.{name}.exchange"
+        )
+    if listed.index(source.model) >= listed.index(name):
+        order = [source.model, *(one for one in listed if one != source.model)]
+        raise ConfigError(
+            f"{key}: {name} trains on its slices, so it must be trained before; write model=[{','.join(order)}]"
+        )
+    if not issubclass(trainer_module(model_of(experiment, source.model).family).Trainer, SamplingTrainer):
+        raise ConfigError(f"{key}: it does not make whole slices from noise; name one that does, such as wgan_gp")
+    if source.slices < 2:
+        raise ConfigError(f"models.{name}.proxy_slices={source.slices}: must be at least 2, one of each class")
+    return source
 
 
 def build_classifier_trainer(

@@ -32,6 +32,8 @@ from common.training.trainer import (
     Exchange,
     GradientTrainer,
     OptimiserStep,
+    ProxySource,
+    ProxyTrainer,
     TranslatingTrainer,
     View,
     plain_step,
@@ -43,7 +45,7 @@ __all__ = ["Config", "DomainConfig", "SideBatch", "Trainer"]
 LETTERS = ("a", "b")
 
 
-class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch]):
+class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTrainer[SideBatch]):
     """Trains both generators and both discriminators on the domain that one site holds.
 
     Args:
@@ -124,6 +126,19 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch]):
     def check_views(cls, config: Config, views: Mapping[str, View]) -> None:
         """Raises ``StudyError`` unless each domain has a site."""
         require_both(cls.sides(config), views)
+
+    @classmethod
+    def proxy_source(cls, config: Config) -> ProxySource | None:
+        """``proxy_model``'s ``proxy_slices``, with ``exchange: proxies``."""
+        if config.exchange != Exchange.PROXIES:
+            return None
+        return ProxySource(config.proxy_model, config.proxy_slices)
+
+    @classmethod
+    def proxied_view(cls, config: Config, view: View) -> View:
+        """The other domain."""
+        first, second = cls.sides(config)
+        return second if view == first else first
 
     def averaging_weights(self, network: str, sites: Mapping[str, Contributor]) -> dict[str, float]:
         """By examples within a domain, both domains equally; with proxies, a discriminator counts where it is trained.

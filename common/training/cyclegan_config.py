@@ -25,6 +25,8 @@ class Config:
     )
     exchange: str = "gradients"
     generator_steps: int = 1
+    proxy_model: str = "wgan_gp"
+    proxy_slices: int = 128
     width: int = 16
     blocks: int = 4
     downsamplings: int = 2

@@ -286,6 +286,37 @@ class GradientTrainer(Trainer[Batch]):
         """At the coordinator: takes the step that all sites' contributions add up to."""
 
 
+@dataclass(frozen=True)
+class ProxySource:
+    """Whose images stand in for the real ones that a site does not hold.
+
+    Attributes:
+        model: a GAN of the study that samples slices.
+        slices: how many of them each site releases.
+    """
+
+    model: str
+    slices: int
+
+
+class ProxyTrainer(Trainer[Batch]):
+    """A trainer that can also work by ``Exchange.PROXIES``: a site learns from synthetic slices of what it lacks."""
+
+    @classmethod
+    @abstractmethod
+    def proxy_source(cls, config: Any) -> ProxySource | None:
+        """Where the proxies come from; None where ``config`` asks for another exchange."""
+
+    @classmethod
+    @abstractmethod
+    def proxied_view(cls, config: Any, view: View) -> View:
+        """The view whose synthetic slices a site needs that shows ``view`` itself."""
+
+    @abstractmethod
+    def give_proxies(self, images: Tensor) -> None:
+        """Hands the site those slices, (N, C, H, W) in [0, 1]; they must be there before batches are drawn."""
+
+
 class SamplingTrainer(GeneratorTrainer[Batch]):
     """A generator of whole slices from noise (``Score.NEAREST``)."""
 

@@ -16,6 +16,7 @@ from common.records import (
     CONFIG,
     METRICS,
     PROTOCOL,
+    ImagesCheck,
     Instruction,
     SiteHello,
     UnacceptableError,
@@ -29,6 +30,7 @@ from common.records import (
     received_arrays,
     reply_record,
     to_arrays,
+    to_images,
     training_metrics,
     values_of,
 )
@@ -231,3 +233,49 @@ def test_an_array_whose_bytes_say_something_else_than_it_states_is_read_as_flowe
     cut = Array(dtype="float32", shape=(2, 3), stype=honest.stype, data=honest.data[:-4])
     with pytest.raises(ValueError, match="data"):
         values_of(cut)
+
+
+SLICES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_synthetic_slices_survive_the_wire_bit_by_bit() -> None:
+    content = RecordDict({ARRAYS: to_images(SLICES)})
+    assert torch.equal(ImagesCheck((1, 8, 8), 4, 4).read(content), SLICES)
+    assert torch.equal(ImagesCheck((1, 8, 8), 2).read(content), SLICES)
+
+
+def _with(value: float) -> Tensor:
+    spoilt = SLICES.clone()
+    spoilt[2, 0, 3, 3] = value
+    return spoilt
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"images": SLICES, "more": SLICES}, "one array"),
+        ({"generator.w": SLICES}, "one array"),
+        ({}, "one array"),
+        ({"images": SLICES.double()}, "float32"),
+        ({"images": SLICES[:, :, :4]}, "shape"),
+        ({"images": SLICES[:, 0]}, "shape"),
+        ({"images": SLICES[:3]}, "number of images"),
+        ({"images": torch.cat([SLICES, SLICES])}, "number of images"),
+        ({"images": _with(float("nan"))}, "finite"),
+        ({"images": _with(float("-inf"))}, "finite"),
+        ({"images": _with(1.01)}, r"outside \[0, 1\]"),
+        ({"images": _with(-0.01)}, r"outside \[0, 1\]"),
+    ],
+)
+def test_images_that_are_no_synthetic_slices_are_refused(arrays: dict[str, Tensor], reason: str) -> None:
+    with pytest.raises(UnacceptableError, match=reason):
+        ImagesCheck((1, 8, 8), 4, 4).read(RecordDict({ARRAYS: to_arrays(arrays)}))
+
+
+def test_images_in_no_readable_form_are_refused() -> None:
+    content = RecordDict({ARRAYS: to_images(SLICES)})
+    content[ARRAYS]["images"] = Array("float32", (4, 1, 8, 8), "numpy.ndarray", b"\x93NUMPY nonsense")
+    with pytest.raises(UnacceptableError, match="cannot be read"):
+        ImagesCheck((1, 8, 8), 4, 4).read(content)
+    with pytest.raises(UnacceptableError, match="one array"):
+        ImagesCheck((1, 8, 8), 4, 4).read(RecordDict({}))
