@@ -112,6 +112,7 @@ def _wgan_gp(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
             task="Makes a whole slice from noise, with a tumour or without one.",
             inputs=(
                 Port(name="noise", shape=f"(B, {config.noise_size})", meaning="standard normal"),
+                Port(name="grain", shape=f"(B, 1, {size}, {size})", meaning="standard normal"),
                 Port(
                     name="code",
                     shape=f"(B, {2 + CONDITION_SIZE})",

@@ -191,7 +191,8 @@ def _write(plan: _Plan, choices: Choices, tell: Tell) -> list[Written]:
 
 
 def _check(choices: Choices) -> None:
-    """
+    """Refuses what no run could give.
+
     Raises:
         ConfigError: naming the option.
     """

@@ -115,7 +115,8 @@ class FinishedRun:
 
 
 def _printable(name: str) -> str:
-    """
+    """A name as :data:`~common.export.provenance.Name` allows it.
+
     >>> _printable("trial/3;x")
     'trial_3_x'
     """

@@ -158,7 +158,8 @@ def _set(
 
 
 def subject_folder(subject: str) -> str:
-    """
+    """The folder of a subject's set.
+
     >>> subject_folder("brain t1 to brain t2")
     'images-brain-t1-to-brain-t2'
     """
