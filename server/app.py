@@ -27,7 +27,7 @@ from server.cross_site import cross_site
 from server.gan import gan_phase, plan_gans, runs_of, train_gan
 from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
-from server.settings import StudySettings, settings_from_run_config
+from server.settings import StudySettings, keep_places, settings_from_run_config
 
 log = logging.getLogger("oncofed.server")
 
@@ -107,6 +107,7 @@ def _begin(settings: StudySettings) -> Results:
     if not started.exists():
         write_json(started, {"started": _now()})
     write_bytes(settings.run_dir / "config.yaml", to_yaml(settings.experiment).encode())
+    keep_places(settings)
     return Results(
         run=RunInfo(
             name=settings.name,

@@ -10,6 +10,7 @@ from flwr.app import Context
 from common.config import compose
 from common.errors import ConfigError
 from common.experiment import Experiment
+from common.files import read_json, write_json
 from common.progress import NoProgress, StudyProgress
 
 log = logging.getLogger("oncofed.server")
@@ -40,6 +41,33 @@ class StudySettings:
     progress: StudyProgress
     engine: str
     demo_cohort: bool = False
+
+
+PLACES = Path("checkpoints", "places.json")
+"""Where the coordinator's own data lay; the configuration does not say it of data that a run made or found itself."""
+
+
+def keep_places(settings: StudySettings) -> None:
+    """Notes in the run's folder where its reference sets and their cache are, for what is done after the run."""
+    reference = {organ: str(path) for organ, path in settings.reference.items()}
+    write_json(settings.run_dir / PLACES, {"reference": reference, "cache_dir": str(settings.cache_dir)})
+
+
+def settings_after_run(run_dir: Path, experiment: Experiment) -> StudySettings:
+    """The settings of a run that has ended, for reading its reference sets again."""
+    places = read_json(run_dir / PLACES) if (run_dir / PLACES).exists() else {}
+    named = {organ: str(one.path) for organ, one in experiment.reference.items() if one.path}
+    cache_dir = places.get("cache_dir", Path(experiment.simulation.cache_dir) / "prepared")
+    return StudySettings(
+        experiment=experiment,
+        name=run_dir.name,
+        run_dir=run_dir,
+        sites=len(experiment.site),
+        reference={organ: Path(path) for organ, path in {**named, **places.get("reference", {})}.items()},
+        cache_dir=Path(cache_dir),
+        progress=NoProgress(),
+        engine=experiment.simulation.engine,
+    )
 
 
 def settings_from_run_config(context: Context) -> StudySettings:

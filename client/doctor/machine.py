@@ -8,6 +8,7 @@ import torch
 
 from client.doctor.examination import Machine
 from client.session import Session
+from common import devices
 from common.errors import OncofedError, WeightsError
 from common.imaging.cache import PreparedPatient
 from common.weights import needed_weights, resolve_weights
@@ -34,15 +35,8 @@ def look_at_machine(session: Session, patients: Iterable[PreparedPatient]) -> Ma
 
 def device_problem(device: torch.device) -> str:
     """Why the device in ``site.yaml`` cannot be used; empty if it can."""
-    if device.type != "cuda":
-        return ""
-    if not torch.cuda.is_available():
-        return (
-            f"device: {device} is set in site.yaml, but there is no CUDA here; install its driver, or set device: cpu"
-        )
-    if (device.index or 0) >= torch.cuda.device_count():
-        return f"device: {device} is set in site.yaml, but there are {torch.cuda.device_count()} CUDA devices here"
-    return ""
+    problem = devices.device_problem(str(device))
+    return f"device: {device} is set in site.yaml, but {problem}" if problem else ""
 
 
 def _device_name(device: torch.device) -> str:

@@ -101,7 +101,7 @@ def card_text(card: GeneratorCard, network: type[nn.Module], weights: bytes) -> 
     patients = "not declared" if card.patients is None else str(card.patients)
     learnt = {
         "Sites": str(card.sites),
-        "Patients": patients,
+        "Patients at these sites": patients,
         "Slices": f"{card.size} x {card.size} pixels",
         **{organ.capitalize(): ", ".join(contrasts) for organ, contrasts in card.organs.items()},
     }

@@ -22,7 +22,7 @@ def new_folder(target: Path, *, mark: str, replace: bool = False) -> Iterator[Pa
         ConfigError: if ``target`` is a file, or holds something that may not be replaced.
     """
     target = target.absolute()
-    occupied = _is_occupied(target, mark, replace)
+    occupied = is_occupied(target, mark, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     earlier = target.with_name(f".{target.name}.{os.getpid()}.earlier")
@@ -46,8 +46,12 @@ def new_folder(target: Path, *, mark: str, replace: bool = False) -> Iterator[Pa
         shutil.rmtree(earlier)
 
 
-def _is_occupied(target: Path, mark: str, replace: bool) -> bool:
-    """True where an earlier result is to make way."""
+def is_occupied(target: Path, mark: str, replace: bool) -> bool:
+    """True where an earlier result is to make way; asked early, it saves the work for a folder that is in use.
+
+    Raises:
+        ConfigError: if ``target`` is a file, or holds something that may not be replaced.
+    """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ConfigError(f"{target} is no folder: name a folder that does not exist yet")
     if not target.exists() or not any(target.iterdir()):

@@ -39,7 +39,7 @@ class ExportedImage(Record):
 
     Attributes:
         number: from 1, as in the names of its files.
-        tumour: the class that it was made as.
+        tumour: the class that it was made as, or that of the slice that was translated.
         has_label_map: whether its label map is known; one without a lesion has no segmentation file.
         png, dicom: a file for each contrast; empty where the format was not asked for.
         png_labels: the label map, with the label values as grey values.

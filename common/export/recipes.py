@@ -82,7 +82,7 @@ def _cgan(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
     )
     return (
         FamilyRecipe(
-            name="generator",
+            name="generator_ema" if getattr(config, "ema", 0) > 0 else "generator",
             recipe=recipe,
             task="Fills a blanked region of a slice, with a tumour of the wanted shape or without one. Only the region "
             "of its output counts; around it the slice stays what it was.",
@@ -112,6 +112,7 @@ def _wgan_gp(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
             task="Makes a whole slice from noise, with a tumour or without one.",
             inputs=(
                 Port(name="noise", shape=f"(B, {config.noise_size})", meaning="standard normal"),
+                Port(name="grain", shape=f"(B, 1, {size}, {size})", meaning="standard normal"),
                 Port(
                     name="code",
                     shape=f"(B, {2 + CONDITION_SIZE})",
@@ -144,8 +145,33 @@ def _cyclegan(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]
     )
 
 
+def _translation(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
+    before, after = (f"{config.organ} {'+'.join(side)}" for side in (config.source, config.target))
+    inside = len(config.source) + len(LESION_LABELS)
+    arguments = {
+        "in_channels": inside,
+        "out_channels": len(config.target),
+        "width": config.width,
+        "depth": config.depth,
+    }
+    parts = (
+        f"joined along the channels: {before}, grey values in [-1, 1] ({len(config.source)}); one_hot_labels(label map "
+        f"of the tumour) ({len(LESION_LABELS)})"
+    )
+    return (
+        FamilyRecipe(
+            name="generator_ema" if config.ema > 0 else "generator",
+            recipe=Recipe(UNet, arguments, (one_hot_labels, grey_values)),
+            task=f"Makes {after} of {before} and the tumour's label map.",
+            inputs=(Port(name="x", shape=f"(B, {inside}, H, W)", meaning=parts),),
+            output=_output(len(config.target)),
+        ),
+    )
+
+
 _FAMILIES: dict[str, Callable[[Any, int, int], tuple[FamilyRecipe, ...]]] = {
     "cgan": _cgan,
     "cyclegan": _cyclegan,
+    "translation": _translation,
     "wgan_gp": _wgan_gp,
 }

@@ -31,6 +31,10 @@ _STATEMENTS = {
     Content.ALTERED: "A generative network changed images of patients, and their anatomy still shows. For use where "
     "those patients' images may be; not to be handed on.",
 }
+_ALTERED_PUBLIC = (
+    "A generative network changed images of the coordinator's public reference set, and their anatomy still shows. The "
+    "terms of that data set hold for these images too."
+)
 _GEOMETRY = (
     "No pixel spacing and no position is known, and none is stated. Rows ascend to the back. Left and right mean "
     "nothing: the generator may have learnt from mirrored slices too."
@@ -44,11 +48,13 @@ class SyntheticSet:
     Attributes:
         images: (N, C, H, W) floating point in [0, 1].
         labels: (N, H, W) uint8 with 0 and the organ's lesion labels; None where no masks are known.
-        tumour: (N,) bool, the class that each was made as.
+        tumour: (N,) bool, the class that each was made as, or that of the slice that was translated.
         organ: one of ``ORGANS``.
         contrasts: the C channels, each one of ``CONTRASTS``.
         content: whether patients' anatomy still shows.
         provenance: the generator's.
+        public: whether altered images were made on public ones, the coordinator's reference set, and may go where
+            these may.
     """
 
     images: npt.NDArray[np.floating]
@@ -58,6 +64,7 @@ class SyntheticSet:
     contrasts: tuple[str, ...]
     content: Content
     provenance: Provenance
+    public: bool = False
 
 
 def write_synthetic_set(
@@ -92,7 +99,7 @@ def write_synthetic_set(
         ConfigError: for a format, depth, organ or contrast that is unknown, or a folder that is in use.
         DataError: for shapes that do not fit, NaN, grey values outside [0, 1], unknown labels, or a label map that
             contradicts its class.
-        RefusalError: for ``Content.ALTERED`` without ``altered_allowed``.
+        RefusalError: for ``Content.ALTERED`` that is not public, without ``altered_allowed``.
     """
     _check_choices(synthetic, formats, png_bits, altered_allowed)
     stored = _stored(synthetic)
@@ -111,7 +118,7 @@ def write_synthetic_set(
             created=header.created,
             oncofed=header.version,
             content=synthetic.content,
-            statement=_STATEMENTS[synthetic.content],
+            statement=_statement(synthetic),
             provenance=synthetic.provenance,
             privacy_statement=privacy_statement(synthetic.provenance.privacy),
             organ=synthetic.organ,
@@ -127,6 +134,12 @@ def write_synthetic_set(
         )
         write_bytes(place / MANIFEST, (manifest.model_dump_json(by_alias=True, indent=1) + "\n").encode())
     return manifest
+
+
+def _statement(synthetic: SyntheticSet) -> str:
+    if synthetic.content is Content.ALTERED and synthetic.public:
+        return _ALTERED_PUBLIC
+    return _STATEMENTS[synthetic.content]
 
 
 def _write_image(
@@ -193,7 +206,7 @@ def _set_id(synthetic: SyntheticSet, stored: npt.NDArray[np.uint16]) -> str:
 
 
 def _check_choices(synthetic: SyntheticSet, formats: Collection[str], png_bits: int, altered_allowed: bool) -> None:
-    if synthetic.content is Content.ALTERED and not altered_allowed:
+    if synthetic.content is Content.ALTERED and not (synthetic.public or altered_allowed):
         raise RefusalError(
             "these images were made on patients' images and still show their anatomy: they are not handed on"
         )

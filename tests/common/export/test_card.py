@@ -20,8 +20,8 @@ def test_a_figure_stands_beside_its_number_and_floor(card: GeneratorCard) -> Non
 
 
 def test_patients_are_counted_only_where_declared(card: GeneratorCard) -> None:
-    assert "| Patients | not declared |" in text_of(card)
-    assert "| Patients | 42 |" in text_of(card, patients=42)
+    assert "| Patients at these sites | not declared |" in text_of(card)
+    assert "| Patients at these sites | 42 |" in text_of(card, patients=42)
 
 
 def test_the_privacy_is_stated_either_way(card: GeneratorCard, provenance: Provenance) -> None:

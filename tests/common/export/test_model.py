@@ -20,10 +20,11 @@ from common.export.card import GeneratorCard
 from common.export.loading import grey_values, load_network, read_safetensors
 from common.export.model import Recipe, export_generator, network_weights
 from common.export.recipes import FamilyRecipe, family_recipes
+from common.imaging.slices import SliceBatch
 from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
 from common.seeding import torch_generator
-from common.training import cgan, cyclegan, wgan_gp
+from common.training import cgan, cyclegan, translation, wgan_gp
 from common.training.wgan_gp import BACKGROUND
 
 UNET = Recipe(UNet, {"in_channels": 3, "out_channels": 1, "width": 4, "depth": 2, "code_size": CONDITION_SIZE})
@@ -75,9 +76,10 @@ def trainer_of(family: str) -> tuple[Any, Any]:
     config: Any = {
         "cgan": lambda: cgan.Config(width=4, depth=2, discriminator_width=4, perceptual_weight=0.0),
         "cyclegan": lambda: cyclegan.Config(width=4, blocks=1, discriminator_width=4),
+        "translation": lambda: translation.Config(width=4, depth=2, discriminator_width=4),
         "wgan_gp": lambda: wgan_gp.Config(width=4, critic_width=4, noise_size=8),
     }[family]()
-    module: Any = {"cgan": cgan, "cyclegan": cyclegan, "wgan_gp": wgan_gp}[family]
+    module: Any = {"cgan": cgan, "cyclegan": cyclegan, "translation": translation, "wgan_gp": wgan_gp}[family]
     return module.Trainer(config, **shared), config
 
 
@@ -88,14 +90,16 @@ def inputs_of(family: str) -> tuple[Tensor, ...]:
     return {
         "cgan": lambda: (torch.randn(2, 1 + 3 + 1 + CONDITION_SIZE + 1, 20, 27, generator=generator), code),
         "cyclegan": lambda: (torch.randn(2, 1, 32, 24, generator=generator),),
+        "translation": lambda: (torch.randn(2, 1 + 3, 32, 24, generator=generator),),
         "wgan_gp": lambda: (
             torch.randn(2, 8, generator=generator),
+            torch.randn(2, 1, 32, 32, generator=generator),
             torch.randn(2, 2 + CONDITION_SIZE, generator=generator),
         ),
     }[family]()
 
 
-@pytest.mark.parametrize("family", ["cgan", "cyclegan", "wgan_gp"])
+@pytest.mark.parametrize("family", ["cgan", "cyclegan", "translation", "wgan_gp"])
 def test_a_generator_works_where_only_torch_is_and_gives_the_same(
     tmp_path: Path, card: GeneratorCard, family: str
 ) -> None:
@@ -129,24 +133,38 @@ def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in() -> None:
     assert torch.allclose(grey_values(output)[:, 0][region], expected[:, 0][region], atol=1e-5)
 
 
-def test_the_cards_words_lead_to_what_the_wgan_makes_and_the_cyclegan_translates() -> None:
+def test_the_cards_words_lead_to_what_the_wgan_makes() -> None:
     wgan, config = trainer_of("wgan_gp")
     sampler = random_weights(wgan.networks["generator_ema"])
     code = condition_code("brain", ["flair"])
     expected = wgan.sample(torch.tensor([True, False]), code, 4)
-    noise = torch.randn(2, config.noise_size, generator=torch_generator(4, "wgan_gp", "sample"))
+    draws = torch_generator(4, "wgan_gp", "sample")
+    noise = torch.randn(2, config.noise_size, generator=draws)
+    grain = torch.randn(2, 1, 32, 32, generator=draws)
     with torch.no_grad():
-        made = grey_values(sampler(noise, torch.cat([torch.eye(2), code.expand(2, -1)], dim=1)))
+        made = grey_values(sampler(noise, grain, torch.cat([torch.eye(2), code.expand(2, -1)], dim=1)))
     assert torch.allclose(torch.where(made < BACKGROUND, 0.0, made), expected, atol=1e-5)
 
+
+def test_the_cards_words_lead_to_what_the_translations_make() -> None:
     cycle, _ = trainer_of("cyclegan")
     translator = random_weights(cycle.networks["generator_ba_ema"])
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         assert torch.allclose(grey_values(translator(images * 2 - 1)), cycle.translate(images, 1), atol=1e-5)
 
+    pairs, _ = trainer_of("translation")
+    translator = random_weights(pairs.networks["generator_ema"])
+    labels = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    labels[:, 10:16, 12:18] = 2
+    inside = torch.ones(2, 32, 32, dtype=torch.bool)
+    batch = SliceBatch(images, labels, inside, inside, torch.zeros(2, dtype=torch.int64))
+    with torch.no_grad():
+        made = grey_values(translator(torch.cat([images * 2 - 1, one_hot_labels(labels)], dim=1)))
+    assert torch.allclose(made, pairs.translate(batch), atol=1e-5)
 
-@pytest.mark.parametrize("family", ["cgan", "cyclegan", "wgan_gp"])
+
+@pytest.mark.parametrize("family", ["cgan", "cyclegan", "translation", "wgan_gp"])
 def test_the_averaged_generators_are_the_ones_handed_on(family: str) -> None:
     trainer, config = trainer_of(family)
     names = [one.name for one in family_recipes(family, config, size=32, channels=1)]
@@ -159,7 +177,9 @@ def test_the_averaged_generators_are_the_ones_handed_on(family: str) -> None:
 
 
 def test_a_family_without_generators_is_named() -> None:
-    with pytest.raises(ConfigError, match="family 'classifier' cannot be exported; known: cgan, cyclegan, wgan_gp"):
+    with pytest.raises(
+        ConfigError, match="family 'classifier' cannot be exported; known: cgan, cyclegan, translation, wgan_gp"
+    ):
         family_recipes("classifier", None, size=32, channels=1)
 
 

@@ -1,0 +1,1 @@
+"""``oncofed-server export``: the generators of a finished run, and synthetic images made with them, as folders."""
