@@ -14,7 +14,7 @@ from client.session import Session
 from common.conditions import condition_code
 from common.errors import RefusalError
 from common.files import read_tensors, write_tensors
-from common.records import IMAGES, ImagesCheck
+from common.records import ARRAYS, IMAGES, ImagesCheck, to_images
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer, proxy_source
 from common.training.trainer import ProxySource, ProxyTrainer, SamplingTrainer, View, trainer_module
@@ -33,12 +33,15 @@ def release(session: Session, model: str, arrays: dict[str, Tensor]) -> Tensor:
 
     Raises:
         RefusalError: if this site may not release any, or that model needs none of it.
+        UnacceptableError: if the generator does not make images.
     """
     if not session.settings.may_release_synthetic:
         raise RefusalError("it does not release synthetic slices")
     file = _file(session, "released", model)
     if not file.exists():
-        write_tensors(file, {IMAGES: _sample(session, model, arrays)})
+        images = _sample(session, model, arrays)
+        release_check(session, model).read(RecordDict({ARRAYS: to_images(images)}))
+        write_tensors(file, {IMAGES: images})
     return read_tensors(file)[IMAGES]
 
 
@@ -55,7 +58,7 @@ def _sample(session: Session, model: str, arrays: dict[str, Tensor]) -> Tensor:
 
 
 def release_check(session: Session, model: str) -> ImagesCheck:
-    """What this site's release must look like before it leaves: a generator gone wrong makes no images."""
+    """What this site's release must look like, before it is kept or leaves."""
     source = _source(session, model)
     return ImagesCheck(_shape(session, _view(session, model)), source.slices, source.slices)
 

@@ -226,6 +226,19 @@ def test_a_training_step_that_fails_is_a_problem(
     assert "one training step of cgan failed: RuntimeError: no kernel for this" in said.out
 
 
+def test_a_model_that_trains_beside_other_sites_synthetic_slices_is_tried_with_noise(
+    hospital: Any, client: Callable[..., Any]
+) -> None:
+    domains = "[{organ: brain, contrasts: [flair]}, {organ: brain, contrasts: [t1]}]"
+    settings = ("exchange=proxies", f"domains={domains}", "width=4", "blocks=1")
+    study = [item for item in TINY if not item.startswith("models.")]
+    study += ["model=[wgan_gp,cyclegan]", *(f"models.cyclegan.{one}" for one in settings), "models.wgan_gp.width=4"]
+    client("doctor", hospital.site, study=study)
+    (step,) = [step for step in found(hospital).training if step.network == "cyclegan"]
+    assert step.problem == ""
+    assert "proxy_adversarial" in step.losses
+
+
 def test_images_without_patients_or_masks_say_what_they_cannot_do(hospital: Any, client: Callable[..., Any]) -> None:
     shutil.rmtree(hospital.data)
     random = np.random.default_rng(0)
