@@ -11,6 +11,7 @@ import torch
 
 from client.site import SiteSettings, chosen_patients
 from common.config import Model, from_yaml, model_of, site_steps
+from common.devices import device_problem
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
 from common.files import read_json, write_bytes, write_json
@@ -43,8 +44,11 @@ class Session:
         """The session for a message.
 
         Raises:
+            ConfigError: if this site's device is not there; asked here, that is known before anything is trained.
             RefusalError: if the study's configuration does not fit this release.
         """
+        if problem := device_problem(settings.device):
+            raise ConfigError(f"site.yaml: device: {settings.device}: {problem}")
         try:
             experiment = from_yaml(experiment_yaml)
         except ConfigError as error:

@@ -15,6 +15,7 @@ from common.imaging.slices import Slices
 from common.records import Instruction
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
+from common.training.prefetch import batches_ahead, prefetched
 from common.training.steps import proximal_step
 from common.training.trainer import Exchange, GradientTrainer, ProxyTrainer, Trainer
 
@@ -32,8 +33,14 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
     experiment, name = session.experiment, instruction.model
     slices = session.training_for(name)
     kept = session.trainers.pop((name, instruction.repeat), None)
+    session.trainers.clear()
     trainer = kept or build_gan_trainer(
-        experiment, name, device=session.device, weights=session.weights, run=instruction.repeat
+        experiment,
+        name,
+        device=session.device,
+        weights=session.weights,
+        run=instruction.repeat,
+        compiled=session.settings.compile,
     )
     if trainer.exchange is Exchange.GRADIENTS:
         return _one_exchange(session, instruction, trainer, arrays, slices)
@@ -71,7 +78,9 @@ def _one_round(
     trainer.load_private_state(state.before(instruction.server_round))
     if instruction.proximal_mu:
         trainer.step = proximal_step(instruction.proximal_mu, trainer.networks)
-    losses = trainer.train(batches)
+    losses = trainer.train(
+        prefetched(batches, batches_ahead(session.settings.prefetch, session.device), session.device)
+    )
     state.save(instruction.server_round, trainer.private_state())
     seconds = time.monotonic() - started
     session.record_training(instruction.phase, instruction.server_round, losses, steps, seconds)
@@ -87,12 +96,15 @@ def _one_exchange(
     state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)
     trainer.load_private_state(state.before(instruction.server_round))
+    federation = session.model(instruction.model).federation
+    exchanges = federation.local_steps
     # Every exchange but the first loads the state of the one before, so that a trainer that stays built starts right.
-    session.trainers[instruction.model, instruction.repeat] = trainer
+    # After the last one it goes: sites that share a GPU, one after another, shall not each keep networks on it.
+    if instruction.server_round < federation.rounds * exchanges:
+        session.trainers[instruction.model, instruction.repeat] = trainer
     batches = trainer.batches(slices, trainer.batches_per_exchange, _seed(session, instruction))
     contribution, losses = trainer.contribute(batches)
     state.save(instruction.server_round, trainer.private_state())
-    exchanges = session.model(instruction.model).federation.local_steps
     if instruction.server_round % exchanges == 0:
         server_round = instruction.server_round // exchanges
         session.record_training(instruction.phase, server_round, losses, exchanges, time.monotonic() - started)

@@ -120,6 +120,8 @@ class EvaluationConfig:
     gallery: int = 12
     device: str = "cpu"
     """Where the coordinator scores."""
+    compile: bool = False
+    """Whether the coordinator compiles the generators that it scores; a site decides for itself."""
 
 
 @dataclass
@@ -155,6 +157,10 @@ class SiteConfig:
     share_site_model: bool = True
     declare_counts: bool = True
     device: str = "cpu"
+    compile: bool = False
+    """Whether its networks are compiled before they train (``torch.compile``)."""
+    prefetch: int | None = None
+    """Batches drawn ahead of the training; null means 2 on a GPU and 0 on a CPU."""
     options: dict[str, Any] = field(default_factory=dict)
     """Reader options, e.g. ``tumour_classes`` for image_folder."""
     contrasts: list[str] | None = None

@@ -13,7 +13,7 @@ from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.records import Action
 from common.results import AnyFinal, GanResult, GanRound, GanRun
-from common.training.build import build_gan_trainer, site_view
+from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.trainer import Contributor, Exchange, GradientTrainer, ProxySource, Trainer, View, trainer_module
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
@@ -144,6 +144,8 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     trainer = build_gan_trainer(
         experiment, name, device=torch.device(experiment.evaluation.device), weights=experiment.weights, run=run
     )
+    if experiment.evaluation.compile:
+        compile_networks(trainer, to_train=False)
     initial = trainer.shared_arrays()
     scoring = RoundScoring(settings, plan.model, trainer, plan.subjects, checkpoints.folder)
     training = FederatedTraining(

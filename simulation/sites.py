@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from client.session import Session
 from client.site import SiteSettings, load_site, save_site
+from common.devices import device_problem
 from common.errors import ConfigError, DataError
 from common.experiment import Experiment, SiteConfig, WeightsConfig
 from common.files import write_bytes
@@ -63,6 +64,7 @@ def check_sites(experiment: Experiment) -> None:
     resolve_weights(experiment.weights, needed_weights(experiment))
     for model in experiment.models:
         proxy_source(experiment, model)
+    _check_devices(experiment)
     for name, site in experiment.site.items():
         reader = build_reader(
             site.reader,
@@ -72,6 +74,21 @@ def check_sites(experiment: Experiment) -> None:
         )
         if site.path is not None and site.partition is None:
             _naming(name, partial(reader.find, Path(site.path)))
+
+
+def _check_devices(experiment: Experiment) -> None:
+    """Refuses devices that are not there.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    devices = {"evaluation.device": experiment.evaluation.device}
+    # On a cluster the sites run on other machines; each looks at its own device when it is asked for the first time.
+    if experiment.simulation.ray_address is None:
+        devices |= {f"site.{name}.device": site.device for name, site in experiment.site.items()}
+    for key, device in devices.items():
+        if problem := device_problem(device):
+            raise ConfigError(f"{key}={device}: {problem}")
 
 
 def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[StudySettings, list[Path]]:
@@ -169,6 +186,8 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
             "identifying_data": site.identifying_data,
             "roles": list(site.roles),
             "device": site.device,
+            "compile": site.compile,
+            "prefetch": site.prefetch,
             "threads": experiment.simulation.threads,
             "share_site_model": site.share_site_model,
             # Nothing leaves this machine, and a study by proxies cannot be simulated without.

@@ -33,11 +33,13 @@ def build_gan_trainer(
     weights: WeightsConfig,
     run: int = 1,
     step: OptimiserStep = plain_step,
+    compiled: bool = False,
 ) -> Trainer[Any]:
     """The trainer of ``experiment.models[name]``, initialised from a seed that every party derives alike.
 
     Args:
         run: which of the model's runs; each starts from other weights.
+        compiled: whether its networks are compiled before they train, see :func:`compile_networks`.
     """
     model = model_of(experiment, name)
     trainer: Trainer[Any] = trainer_module(model.family).Trainer(
@@ -50,7 +52,25 @@ def build_gan_trainer(
         seed=run_seed(experiment.seed, run),
     )
     trainer.generators_only = model.federation.share == "generator"
+    if compiled:
+        compile_networks(trainer)
     return trainer
+
+
+def compile_networks(trainer: Trainer[Any], *, to_train: bool = True, backend: str = "inductor") -> None:
+    """``torch.compile`` for the networks of ``trainer``, in place: names and values of their weights stay.
+
+    To train: every batch of a training has one shape, so that a network meets few (a discriminator sees real and
+    generated images together, then apart), and each is compiled as it is. Left alone are averages, which do not train,
+    and whatever is no generator where there is a gradient penalty: a compiled network is not differentiated twice.
+
+    To make images: the generators and their averages, for whatever number of images comes.
+    """
+    twice = getattr(trainer.config, "gradient_penalty", 0) > 0
+    for name, network in trainer.networks.items():
+        generates = name.startswith("generator")
+        if generates if not to_train else not name.endswith("_ema") and (generates or not twice):
+            network.compile(backend=backend, dynamic=not to_train)
 
 
 def run_seed(seed: int, run: int) -> int:
