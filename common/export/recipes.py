@@ -82,7 +82,7 @@ def _cgan(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
     )
     return (
         FamilyRecipe(
-            name="generator_ema" if getattr(config, "ema", 0) > 0 else "generator",
+            name="generator_ema" if config.ema > 0 else "generator",
             recipe=recipe,
             task="Fills a blanked region of a slice, with a tumour of the wanted shape or without one. Only the region "
             "of its output counts; around it the slice stays what it was.",

@@ -9,6 +9,7 @@ from common.synthesis.blanking import blanked_region, draw_margins, windows_arou
 from common.synthesis.masks import Deformation
 from common.synthesis.sources import InsertionSource
 from common.training.augmentation import random_turns
+from common.training.diffaugment import Augmentation, draw_augmentation
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class InsertionBatch:
         noise: (B, 1, h, w) float32.
         mixing: (B,) float32 in [0, 1], for a gradient penalty.
         condition: (K,) organ and contrasts.
+        augmentation: done to real and generated images before the discriminator sees them; None for nothing.
     """
 
     images: Tensor
@@ -30,6 +32,7 @@ class InsertionBatch:
     noise: Tensor
     mixing: Tensor
     condition: Tensor
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class ExampleShape:
         jitter: largest displacement of the window from the region's centre, in pixels.
         margins: smallest and largest margin of the region around the mask, in pixels.
         brightness: largest change of brightness, as a share.
+        diffaugment: policy of :mod:`common.training.diffaugment`; empty for none.
     """
 
     batch_size: int
@@ -51,6 +55,7 @@ class ExampleShape:
     jitter: int
     margins: tuple[int, int]
     brightness: float
+    diffaugment: str = ""
 
 
 def draw_examples(source: InsertionSource, shape: ExampleShape, generator: torch.Generator) -> InsertionBatch:
@@ -80,4 +85,7 @@ def draw_examples(source: InsertionSource, shape: ExampleShape, generator: torch
         noise=torch.randn(shape.batch_size, 1, windows.size, windows.size, generator=generator),
         mixing=torch.rand(shape.batch_size, generator=generator),
         condition=source.slices.condition(),
+        augmentation=draw_augmentation(shape.diffaugment, shape.batch_size, windows.size, generator)
+        if shape.diffaugment
+        else None,
     )

@@ -8,6 +8,7 @@ traces of the inpainting itself would tell a classifier which slices hold a tumo
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ from common.synthesis.examples import ExampleShape, InsertionBatch, draw_example
 from common.synthesis.insertion import compose, insert
 from common.synthesis.masks import Deformation
 from common.synthesis.sources import InsertionSource
+from common.training.diffaugment import Augmentation, diffaugment, parse_policy
+from common.training.ema import averaged_copy, update_average
+from common.training.schedule import RateSchedule
 from common.training.trainer import (
     OptimiserStep,
     PairedTrainer,
@@ -52,6 +56,9 @@ class Config:
     discriminator_learning_rate: float = 5e-5
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     decay_steps: int = 0
+    ema: float = 0.0
+    spectral_norm: bool = False
+    diffaugment: str = ""
     adversarial: str = "lsgan"
     adversarial_weight: float = 1.0
     l1_weight: float = 10.0
@@ -113,13 +120,20 @@ class Trainer(PairedTrainer[InsertionBatch]):
                 code_size=CONDITION_SIZE,
             )
             self.discriminator: nn.Module = PatchGAN(
-                channels + condition, width=config.discriminator_width, layers=config.discriminator_layers
+                channels + condition,
+                width=config.discriminator_width,
+                layers=config.discriminator_layers,
+                spectral_norm=config.spectral_norm,
             )
         self.networks = {"generator": self.generator.to(device), "discriminator": self.discriminator.to(device)}
-        self.optimisers = {
-            "generator": self._adam(self.generator, config.learning_rate),
-            "discriminator": self._adam(self.discriminator, config.discriminator_learning_rate),
-        }
+        self.rates = RateSchedule(
+            {"generator": config.learning_rate, "discriminator": config.discriminator_learning_rate},
+            config.decay_steps,
+        )
+        self.optimisers = {name: self._adam(self.networks[name], rate) for name, rate in self.rates.rates.items()}
+        self.filler = self.generator
+        if config.ema > 0:
+            self.filler = self.networks["generator_ema"] = averaged_copy(self.generator)
         self.adversarial = adversarial_loss(config.adversarial)
         self.perceptual: PerceptualLoss | None = None
         if config.perceptual_weight > 0:
@@ -140,7 +154,9 @@ class Trainer(PairedTrainer[InsertionBatch]):
         """
         c = self.config
         source = self._source(slices)
-        shape = ExampleShape(c.batch_size, c.healthy_share, self.window, c.jitter, self.margins, c.brightness)
+        shape = ExampleShape(
+            c.batch_size, c.healthy_share, self.window, c.jitter, self.margins, c.brightness, c.diffaugment
+        )
         return (draw_examples(source, shape, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
 
     def _source(self, slices: Slices) -> InsertionSource:
@@ -152,12 +168,14 @@ class Trainer(PairedTrainer[InsertionBatch]):
         """One step of the discriminator and one of the generator a batch; the mean of each loss."""
         totals: dict[str, float] = defaultdict(float)
         count = 0
-        for network in self.networks.values():
+        for network in (self.generator, self.discriminator):
             network.train()
         for batch in batches:
-            self._set_rates()
+            self.rates.apply(self.optimisers, self.steps_done)
             for name, value in self._train_step(batch).items():
                 totals[name] += float(value)
+            if self.filler is not self.generator:
+                update_average(self.filler, self.generator, self.config.ema, self.steps_done)
             self.steps_done += 1
             count += 1
         return {name: value / count for name, value in totals.items()}
@@ -168,22 +186,28 @@ class Trainer(PairedTrainer[InsertionBatch]):
         weight = region.unsqueeze(1).float()
         condition = self._condition(batch.labels.to(self.device), weight, batch.condition)
         code = batch.condition.to(self.device)
-        made = self._generate(images, weight, condition, code, batch.noise.to(self.device))
+        made = self._generate(self.generator, images, weight, condition, code, batch.noise.to(self.device))
         generated = compose(made, images, region)
 
+        shown = partial(_shown, augmentation=batch.augmentation)
+        real, fake, asked, counted = shown(images), shown(generated), condition, weight
+        if batch.augmentation is not None:
+            # The condition and the place where the loss counts move with the image that they speak of.
+            asked, counted = (diffaugment(one, batch.augmentation.of_places()) for one in (condition, weight))
+
         self.discriminator.requires_grad_(True)
-        both = self._judge(torch.cat([images, generated.detach()]), torch.cat([condition, condition]))
+        both = self._judge(torch.cat([real, fake.detach()]), torch.cat([asked, asked]))
         real_logits, fake_logits = both.chunk(2)
-        discriminator_loss = self.adversarial.discriminator(real_logits, fake_logits, weight)
+        discriminator_loss = self.adversarial.discriminator(real_logits, fake_logits, counted)
         penalty = torch.zeros((), device=self.device)
         if c.gradient_penalty > 0:
             penalty = gradient_penalty(
-                lambda x: self.discriminator(torch.cat([x * 2 - 1, condition], 1)), images, generated, batch.mixing
+                lambda x: self.discriminator(torch.cat([x * 2 - 1, asked], 1)), real, fake, batch.mixing
             )
         self._apply("discriminator", discriminator_loss + c.gradient_penalty * penalty)
 
         self.discriminator.requires_grad_(False)
-        fooling = self.adversarial.generator(self._judge(generated, condition), weight)
+        fooling = self.adversarial.generator(self._judge(fake, asked), counted)
         l1 = weighted_mean((generated - images).abs().mean(1, keepdim=True), weight)
         loss = c.adversarial_weight * fooling + c.l1_weight * l1
         losses = {"discriminator": discriminator_loss, "adversarial": fooling, "l1": l1}
@@ -201,25 +225,17 @@ class Trainer(PairedTrainer[InsertionBatch]):
         loss.backward()  # type: ignore[no-untyped-call]
         self.step(optimiser)
 
-    def _set_rates(self) -> None:
-        """The rate is constant over the first half of ``decay_steps`` and falls linearly to 2% over the second."""
-        c = self.config
-        factor = 1.0
-        if c.decay_steps:
-            factor = min(1.0, max(0.02, 2 * (1 - self.steps_done / c.decay_steps)))
-        for name, rate in (("generator", c.learning_rate), ("discriminator", c.discriminator_learning_rate)):
-            for group in self.optimisers[name].param_groups:
-                group["lr"] = rate * factor
-
     # ------------------------------------------------------------------ networks
 
     def _condition(self, labels: Tensor, weight: Tensor, code: Tensor) -> Tensor:
         return torch.cat([one_hot_labels(labels), weight, condition_maps(code, weight)], dim=1)
 
-    def _generate(self, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor) -> Tensor:
+    def _generate(
+        self, network: nn.Module, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor
+    ) -> Tensor:
         blanked = (images * (1 - weight)) * 2 - 1
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output = self.generator(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
+            output = network(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
         return (torch.tanh(output.float()) + 1) / 2
 
     def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
@@ -234,11 +250,12 @@ class Trainer(PairedTrainer[InsertionBatch]):
     ) -> Tensor:
         """(N, C, H, W) on the CPU: ``images`` with ``region`` (N, H, W) generated from ``labels`` (N, H, W).
 
-        Pixels outside the region are untouched. A region larger than the training crop gets a larger window.
+        By the averaged generator, if ``ema`` is on. Pixels outside the region are untouched. A region larger than the
+        training crop gets a larger window.
         """
         noise = torch.randn(len(images), 1, *images.shape[-2:], generator=generator)
         result = images.clone()
-        self.generator.eval()
+        self.filler.eval()
         sizes = window_sizes(region, self.window, context=4, multiple=2**self.config.depth)
         with torch.no_grad():
             for size, chosen in groups_of(sizes, most=32):
@@ -246,7 +263,7 @@ class Trainer(PairedTrainer[InsertionBatch]):
                 image, weight = windows.cut(images[chosen]), windows.cut(region[chosen]).unsqueeze(1).float()
                 asked = self._condition(windows.cut(labels[chosen]), weight, condition)
                 inputs = (image, weight, asked, condition, windows.cut(noise[chosen]))
-                made = self._generate(*(one.to(self.device) for one in inputs))
+                made = self._generate(self.filler, *(one.to(self.device) for one in inputs))
                 result[chosen] = insert(made.cpu(), windows, images[chosen], region[chosen])
         return result
 
@@ -278,6 +295,10 @@ class Trainer(PairedTrainer[InsertionBatch]):
         return places.together(images, count)
 
 
+def _shown(images: Tensor, augmentation: Augmentation | None) -> Tensor:
+    return images if augmentation is None else diffaugment(images, augmentation)
+
+
 def _check(config: Config, image: ImageConfig) -> None:
     smallest = min(config.crop or image.size, image.size)
     problems = {
@@ -288,8 +309,10 @@ def _check(config: Config, image: ImageConfig) -> None:
         "margins must be two numbers, the smaller first": len(config.margins) != 2
         or not 0 <= config.margins[0] <= config.margins[1],
         "betas must be two numbers": len(config.betas) != 2,
+        f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
         f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
     }
     for text, wrong in problems.items():
         if wrong:
             raise ConfigError(f"model: {text}")
+    parse_policy(config.diffaugment)

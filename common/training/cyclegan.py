@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig, WeightsConfig
 from common.imaging.slices import Slices
+from common.networks.spectral import settle
 from common.seeding import derive_seed
 from common.training.cyclegan_config import Config, DomainConfig, check_config, domain_pair
 from common.training.cyclegan_exchange import domain_shares, require_both, sum_of_domains
@@ -289,6 +290,9 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTr
                     parameter.grad = value
         stepped = ("discriminator",) if self._generators_stay else ("generator", "discriminator")
         self._end_step(*stepped, steps=self.config.generator_steps)
+        for network in self.objective.discriminators:
+            # No image passes through them here, and the sites start from what is sent.
+            settle(network)
 
     def _is_weight(self, name: str) -> bool:
         return self._generators_stay and name.startswith("generator")

@@ -47,6 +47,7 @@ class Config:
     proxy_weight: float = 1.0
     pool: int = 50
     ema: float = 0.999
+    spectral_norm: bool = False
     diffaugment: str = ""
     precision: str = "fp32"
 

@@ -44,7 +44,12 @@ class Objective:
                 for _ in range(2)
             ]
             self.discriminators = [
-                PatchGAN(channels, width=config.discriminator_width, layers=config.discriminator_layers).to(device)
+                PatchGAN(
+                    channels,
+                    width=config.discriminator_width,
+                    layers=config.discriminator_layers,
+                    spectral_norm=config.spectral_norm,
+                ).to(device)
                 for _ in range(2)
             ]
         self.pools = [ImagePool(config.pool) for _ in range(2)]

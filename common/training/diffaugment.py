@@ -4,7 +4,7 @@ With few training images a critic learns them by heart. Changing only the real o
 changes; changing both, by differentiable operations, hides the images from the critic and leaves the generator alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,10 @@ class Augmentation:
     contrast: Tensor
     shift: Tensor
     hole: Tensor
+
+    def of_places(self) -> "Augmentation":
+        """What it does to maps that are no grey values: the same shift and hole, and nothing else."""
+        return replace(self, brightness=torch.zeros_like(self.brightness), contrast=torch.ones_like(self.contrast))
 
 
 def parse_policy(policy: str) -> tuple[str, ...]:

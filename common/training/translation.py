@@ -54,6 +54,7 @@ class Config:
     perceptual: str = "efficientnet_lite0"
     perceptual_weight: float = 0.0
     ema: float = 0.99
+    spectral_norm: bool = False
     min_slices: int = 4
     precision: str = "fp32"
 
@@ -115,6 +116,7 @@ class Trainer(PairedTranslationTrainer[TranslationBatch]):
                 condition + len(config.target),
                 width=config.discriminator_width,
                 layers=config.discriminator_layers,
+                spectral_norm=config.spectral_norm,
             )
         self.networks = {"generator": self.generator.to(device), "discriminator": self.discriminator.to(device)}
         self.average = averaged_copy(self.generator) if config.ema > 0 else None

@@ -74,21 +74,9 @@ def test_text_that_is_not_yaml_is_refused() -> None:
         from_yaml("a: [1")
 
 
-def test_the_paper_preset_has_the_source_studys_numbers() -> None:
-    experiment = compose(["preset=paper"])
-    model = model_of(experiment, "cgan").config
-    assert experiment.image.size == 256
-    assert (experiment.split.train, experiment.split.validation, experiment.split.test) == (0.7, 0.2, 0.1)
-    assert (model.learning_rate, model.batch_size, experiment.federation.rounds) == (2e-4, 8, 200)
-    assert experiment.federation.local_steps == 0  # a pass over the data: rounds are epochs
-    assert (model.perceptual, model.crop, experiment.classifier.network) == ("vgg19", 0, "resnet50")
-    assert experiment.evaluation.features == "inception_v3"
-
-
 def test_a_study_may_train_several_gans_each_with_its_own_round_loop() -> None:
-    experiment = compose(
-        ["+models.second={family: cgan, width: 4, runs: 3, federation: {rounds: 2}}", "models.cgan.width=24"]
-    )
+    second = "+models.second={family: cgan, width: 4, runs: 3, federation: {rounds: 2}}"
+    experiment = compose(["model=[cgan]", second, "models.cgan.width=24"])
     assert list(experiment.models) == ["cgan", "second"]
     first, second = (model_of(experiment, name) for name in experiment.models)
     assert (first.config.width, second.config.width) == (24, 4)
@@ -98,7 +86,7 @@ def test_a_study_may_train_several_gans_each_with_its_own_round_loop() -> None:
 
 
 def test_what_a_preset_says_of_a_model_that_is_not_trained_is_left_out() -> None:
-    assert list(compose(["+models.other={width: 4}"]).models) == ["cgan"]
+    assert list(compose(["model=[cgan]", "+models.other={width: 4}"]).models) == ["cgan"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +104,7 @@ def test_a_models_round_loop_is_checked(override: str, text: str) -> None:
 
 def test_the_arms_can_only_train_on_a_model_of_the_study() -> None:
     with pytest.raises(ConfigError, match=r"study\.generator=gan2: the study's models are cgan"):
-        compose(["study.generator=gan2"])
+        compose(["model=[cgan]", "study.generator=gan2"])
 
 
 def test_a_study_without_a_gan_is_refused() -> None:

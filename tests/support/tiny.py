@@ -69,6 +69,7 @@ def write_site(root: Path, patients: int, *, seed: int, contrasts: Sequence[str]
 
 TINY = (
     "preset=demo",
+    "model=[cgan]",
     "site=brain",
     "image.size=32",
     "image.min_foreground=0.05",

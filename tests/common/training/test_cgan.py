@@ -7,8 +7,10 @@ from torch import nn
 from common.config import compose, model_of
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig
+from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import Slices, lesion_mask
 from common.training.cgan import Config, InsertionBatch, Trainer
+from common.training.diffaugment import OPERATIONS, diffaugment
 from common.training.trainer import Exchange, Score, trainer_module
 
 SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12)
@@ -89,6 +91,9 @@ def test_sites_that_cannot_take_part_are_told_at_once(
 def test_declares_how_it_is_shared_and_scored() -> None:
     assert (Trainer.exchange, Trainer.score) == (Exchange.AVERAGE, Score.PAIRED)
     assert set(make().networks) == set(make().optimisers) == {"generator", "discriminator"}
+    averaging = make(replace(SMALL, ema=0.9))
+    assert set(averaging.networks) == {"generator", "discriminator", "generator_ema"}
+    assert set(averaging.optimisers) == {"generator", "discriminator"}
 
 
 def test_first_weights_depend_on_the_seed_alone() -> None:
@@ -114,7 +119,14 @@ def test_training_is_the_same_for_the_same_seed(slices: Slices) -> None:
     assert equal(one.shared_arrays(), other.shared_arrays())
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, adversarial="wasserstein", gradient_penalty=10.0)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        replace(SMALL, adversarial="wasserstein", gradient_penalty=10.0),
+        replace(SMALL, ema=0.9, spectral_norm=True, diffaugment="brightness,contrast,translation,cutout"),
+    ],
+)
 def test_a_resumed_training_equals_an_uninterrupted_one(slices: Slices, config: Config) -> None:
     whole = make(config)
     whole.train(whole.batches(slices, 8, 1))
@@ -182,6 +194,75 @@ def test_rates_fall_over_the_second_half(slices: Slices) -> None:
     trainer.train(trainer.batches(slices, 10, 1))
     assert rates[0::2] == pytest.approx([1e-3 * f for f in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)])
     assert rates[1::2] == pytest.approx([2e-4 * f for f in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)])
+
+
+def test_the_averaged_generator_fills_and_follows_the_trained_one(slices: Slices) -> None:
+    trainer = make(replace(SMALL, ema=0.999, learning_rate=2e-3))
+    batch = slices.batch(slices.tumour_positions()[:2])
+    trainer.train(trainer.batches(slices, 20, 1))
+    generator, average = (trainer.networks[name].state_dict() for name in ("generator", "generator_ema"))
+    assert not equal(generator, average)
+    before = trainer.reconstruct(batch, slices.condition(), 1).images
+    for value in trainer.networks["generator"].parameters():
+        value.data.zero_()
+    assert torch.equal(before, trainer.reconstruct(batch, slices.condition(), 1).images)
+    assert torch.equal(before, loaded_from(trainer).reconstruct(batch, slices.condition(), 1).images)
+
+
+def loaded_from(trainer: Trainer) -> Trainer:
+    """A second trainer with the weights that the first one shares."""
+    other = make(trainer.config, seed=9)
+    other.load_shared_arrays(trainer.shared_arrays())
+    return other
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_discriminator_sees_label_map_and_region_moved_with_the_image(slices: Slices, operation: str) -> None:
+    """A region that is marked in the image by a grey value of its own must stay under its mask."""
+    trainer = make(replace(SMALL, diffaugment=operation))
+    batch = next(iter(trainer.batches(slices, 1, 1)))
+    marked = replace(batch, images=batch.region.unsqueeze(1).float())
+    seen: list[torch.Tensor] = []
+    trainer.discriminator.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    trainer._train_step(marked)
+    real, asked = (seen[0][: len(batch.images), 0] + 1) / 2, seen[0][: len(batch.images), 1:]
+    region = asked[:, len(LESION_LABELS)] > 0
+    assert region.any()
+    for image, inside in zip(real, region, strict=True):
+        if inside.any():
+            assert image[inside].std(correction=0) < 1e-5
+            assert image[inside].min() > image[~inside].max()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_discriminator_learns_nothing_outside_the_moved_region(slices: Slices, operation: str) -> None:
+    trainer = make(replace(SMALL, diffaugment=operation))
+    batch = next(iter(trainer.batches(slices, 1, 1)))
+    counted: list[torch.Tensor] = []
+
+    class Recorded:
+        def discriminator(self, real: torch.Tensor, generated: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            counted.append(weight)
+            return (real - generated).square().mean()
+
+        def generator(self, generated: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            counted.append(weight)
+            return generated.mean()
+
+    trainer.adversarial = Recorded()  # type: ignore[assignment]
+    trainer._train_step(batch)
+    assert batch.augmentation is not None
+    expected = diffaugment(batch.region.unsqueeze(1).float(), batch.augmentation.of_places())
+    assert all(torch.equal(weight, expected) for weight in counted)
+    assert torch.equal(expected.squeeze(1) > 0, batch.region) == (operation in ("brightness", "contrast"))
+
+
+def test_switches_that_are_off_change_no_draw(slices: Slices) -> None:
+    off, on = (make(replace(SMALL, diffaugment=policy)) for policy in ("", "translation"))
+    one, other = (next(iter(trainer.batches(slices, 1, 1))) for trainer in (off, on))
+    assert one.augmentation is None
+    for name in ("images", "labels", "region", "noise", "mixing"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
 
 
 def test_networks_have_no_batch_statistics_and_work_in_place_nowhere() -> None:
@@ -293,6 +374,8 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
         ({"margins": [3, 1]}, "margins"),
         ({"batch_size": 1}, "batch_size"),
         ({"betas": [0.5]}, "betas"),
+        ({"ema": 1.0}, "ema"),
+        ({"diffaugment": "colour"}, "colour"),
         ({"adversarial": "relativistic"}, "relativistic"),
     ],
 )

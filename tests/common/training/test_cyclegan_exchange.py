@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common.errors import StudyError
 from common.experiment import ImageConfig
+from common.networks.spectral import settle
 from common.training.cyclegan import Config, SideBatch, Trainer
 from common.training.cyclegan_exchange import domain_shares, sum_of_domains
 from common.training.trainer import Contributor, View
@@ -284,6 +285,34 @@ def test_no_step_is_taken_without_one_of_the_domains() -> None:
     with pytest.raises(StudyError, match=r"no site shows brain t2 .* north shows brain t1"):
         coordinator.absorb(given, known(TWO))
     assert all(torch.equal(value, start[key]) for key, value in coordinator.shared_arrays().items())
+
+
+def test_spectral_norm_follows_the_weights_though_the_coordinator_sees_no_image() -> None:
+    """Its discriminators are stepped without a forward pass, and the sites start each exchange from what it sends."""
+    config = replace(SMALL, spectral_norm=True, discriminator_learning_rate=1e-2)
+    coordinator = make(config)
+    for step in range(30):
+        batches = {"north": batch(0, 2, step), "south": batch(1, 2, 100 + step)}
+        coordinator.absorb(contributions(config, batches, coordinator.shared_arrays()), known(TWO))
+    for network in coordinator.objective.discriminators:
+        network.eval()
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+
+
+def test_with_spectral_norm_the_exchange_is_centralised_training_up_to_the_power_iteration() -> None:
+    config = replace(SMALL, spectral_norm=True)
+    coordinator, central = make(config), make(config)
+    for network in (*coordinator.objective.discriminators, *central.objective.discriminators):
+        settle(network, 200)
+    start = coordinator.shared_arrays()
+    coordinator.absorb(contributions(config, TWO, start), known(TWO))
+    central.pooled_step(TWO["north"], TWO["south"])
+    ours, theirs = coordinator.shared_arrays(), central.shared_arrays()
+    for key in ours:
+        if not key.endswith(("left", "right")):
+            assert (ours[key] - theirs[key]).abs().max() < 1e-6
 
 
 @pytest.mark.slow

@@ -35,6 +35,15 @@ def test_equals_the_papers_operations_image_by_image(channels: int) -> None:
     torch.testing.assert_close(diffaugment(images, augmentation), expected)
 
 
+def test_maps_that_are_no_grey_values_move_along_and_keep_their_values() -> None:
+    mask = (torch.rand(30, 1, 16, 16) > 0.5).float()
+    augmentation = draw_augmentation(ALL, 30, 16, torch_generator(1))
+    moved = diffaugment(mask, augmentation.of_places())
+    assert set(moved.unique().tolist()) == {0.0, 1.0}
+    places = draw_augmentation("translation,cutout", 30, 16, torch_generator(1))
+    assert torch.equal(moved, diffaugment(mask, places))
+
+
 def test_an_empty_policy_changes_nothing() -> None:
     images = torch.rand(4, 1, 16, 16)
     assert torch.equal(diffaugment(images, neutral(4)), images)
