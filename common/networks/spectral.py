@@ -59,8 +59,7 @@ class SpectralNorm(nn.Module):
 def normalise_spectrally(network: nn.Module) -> None:
     """Puts every convolution below ``network`` under :class:`SpectralNorm`, in place.
 
-    Its weight is then called ``parametrizations.weight.original``. Where layers are to be replaced by faster ones
-    (:func:`~common.networks.acceleration.accelerate`), that comes first.
+    Its weight is then called ``parametrizations.weight.original``.
 
     >>> layer = nn.Sequential(nn.Conv2d(1, 2, 3))
     >>> normalise_spectrally(layer)
