@@ -76,7 +76,7 @@ def test_generators_that_are_compiled_to_make_images_make_the_same_ones_in_any_n
         "generator",
         "generator_ema",
     }
-    for count in (2, 3, 5):
+    for count in (2, 3):
         asked = torch.arange(count) < 2, condition_code("brain", ["flair"]), count
         assert torch.allclose(compiled.sample(*asked), plain.sample(*asked), atol=1e-5)
 
