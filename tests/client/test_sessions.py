@@ -2,11 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from client.sessions import OpenSessions
 from client.site import SiteSettings, save_site
 from common.config import compose, to_yaml
-from common.errors import RefusalError
+from common.errors import ConfigError, RefusalError
 
 
 @pytest.fixture
@@ -53,3 +54,11 @@ def test_a_configuration_that_does_not_fit_is_refused_each_time(file: Path) -> N
     for _ in range(2):
         with pytest.raises(RefusalError, match="does not fit this release"):
             sessions.open(sessions.settings(file), "colour: red", "one")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_told_before_anything_is_trained(file: Path) -> None:
+    sessions = OpenSessions()
+    settings = sessions.settings(file).model_copy(update={"device": "cuda:0"})
+    with pytest.raises(ConfigError, match=r"site\.yaml: device: cuda:0: there is no CUDA here"):
+        sessions.open(settings, STUDY, "one")
