@@ -44,6 +44,7 @@ CONFIG = Config(
     batch_size=4,
     learning_rate=1e-3,
     discriminator_learning_rate=1e-3,
+    cycle_weight=10.0,
     identity_weight=0.0,
     pool=0,
     ema=0.99,

@@ -124,9 +124,15 @@ def translation(size: int, width: int, batch_size: int, precision: str) -> tuple
     config = cyclegan.Config(
         width=width,
         blocks=9 if size >= 256 else 6,
+        downsamplings=2,
         discriminator_width=width,
         discriminator_layers=3,
         batch_size=batch_size,
+        cycle_weight=10.0,
+        identity_weight=5.0,
+        identity_decay_steps=300,
+        learning_rate=2e-4,
+        discriminator_learning_rate=2e-4,
         ema=0.0,
         precision=precision,
     )
