@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from common.networks.convolution import Convolution
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -37,10 +36,6 @@ def test_every_convolution_of_a_patchgan_has_the_largest_singular_value_1() -> N
     settle(network, 100)
     for layer in convolutions(network):
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
-
-
-def test_the_faster_convolutions_stay() -> None:
-    assert all(isinstance(layer, Convolution) for layer in convolutions(made()))
 
 
 def test_scaling_a_weight_changes_nothing() -> None:

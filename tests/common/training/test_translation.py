@@ -342,7 +342,7 @@ def test_choices_that_cannot_work_are_named(change: dict[str, object], text: str
 def test_the_configured_model_builds() -> None:
     experiment = compose(["model=[translation]"])
     config = model_of(experiment, "translation").config
-    assert config == Config()
+    assert replace(config, decay_steps=0) == Config()  # the preset fits these to its rounds
     trainer = trainer_module("translation").Trainer(
         config, image=experiment.image, organs={"brain": ("flair",)}, device=torch.device("cpu"), seed=1
     )
