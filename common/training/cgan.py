@@ -56,7 +56,7 @@ class Config:
     discriminator_learning_rate: float = 5e-5
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     decay_steps: int = 0
-    ema: float = 0.0
+    ema: float = 0.99
     spectral_norm: bool = False
     diffaugment: str = ""
     adversarial: str = "lsgan"

@@ -43,17 +43,17 @@ class Domain:
 class Config:
     """What ``configs/model/wgan_gp.yaml`` may say; each key is explained there."""
 
-    width: int = 32
+    width: int = 24
     norm: str = "instance"
     noise_size: int = 64
-    critic_width: int = 32
+    critic_width: int = 16
     critic_layers: int = 4
     domains: list[Domain] | None = None
     batch_size: int = 16
-    n_critic: int = 3
+    n_critic: int = 2
     optimiser: str = "adam"
-    learning_rate: float = 5e-4
-    critic_learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
+    critic_learning_rate: float = 1e-3
     betas: list[float] = field(default_factory=lambda: [0.0, 0.9])
     decay_steps: int = 0
     ema: float = 0.99

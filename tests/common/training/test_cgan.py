@@ -13,7 +13,7 @@ from common.training.cgan import Config, InsertionBatch, Trainer
 from common.training.diffaugment import OPERATIONS, diffaugment
 from common.training.trainer import Exchange, Score, trainer_module
 
-SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12)
+SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12, ema=0.0)
 
 
 def make(config: Config = SMALL, seed: int = 1, contrasts: tuple[str, ...] = ("flair",)) -> Trainer:
