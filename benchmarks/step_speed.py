@@ -3,7 +3,7 @@
 Both sides have the same networks with the same first weights, the same losses and batch; that their losses agree is
 checked before a clock runs. The plain side is eager float32 PyTorch: real and generated images judged one after the
 other, images doubled before they are convolved, Adam as it comes. Our networks work in bfloat16 and our losses in
-float32, as in the preset ``modern``; with ``--precision fp32`` the gain of that is left out. Steps are those of Isola
+float32 (``precision: bf16``); with ``--precision fp32`` the gain of that is left out. Steps are those of Isola
 et al. 2017 (least-squares adversarial loss and L1, in the region alone) and of Zhu et al. 2017 (adversarial, cycle and
 identity loss, image pools). One core, interleaved pairs, and which side goes first alternates. Other work on the
 machine moves the clock more than the processor's seconds, so both are told. The last lines are the ratios.
