@@ -18,8 +18,11 @@ EXCHANGES = {
 
 
 def exchange_in_words(gan: GanResult) -> str:
-    """A sentence; the bare name of an exchange that is not known here."""
-    return EXCHANGES.get(gan.exchange, f"Exchange between sites: {gan.exchange}.")
+    """A sentence, and what was released; the bare name of an exchange that is not known here."""
+    sentence = EXCHANGES.get(gan.exchange, f"Exchange between sites: {gan.exchange}.")
+    if not gan.released:
+        return sentence
+    return f"{sentence} Synthetic slices released: {listed(f'{n} by {site}' for site, n in gan.released.items())}."
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,15 @@ def test_a_federation_without_gaps_is_told_in_a_sentence(results: Results, write
     assert "Contributions by round" not in text
 
 
+def test_slices_that_sites_released_are_counted_beside_the_exchange(results: Results, write_study: Write) -> None:
+    own = results.model_copy(deep=True)
+    own.gans["cyclegan"].exchange = "proxies"
+    own.gans["cyclegan"].released = {"hospital1": 128, "hospital2": 96}
+    text = Cells(build_study_report(write_study(own)).read_text()).text
+    assert "Synthetic slices released: 128 by hospital1 and 96 by hospital2." in text
+    assert "slices released" not in Cells(build_study_report(write_study(results)).read_text()).text
+
+
 @pytest.mark.parametrize("demo", [True, False])
 def test_the_demo_cohorts_limits_are_printed_if_it_was_used(demo: bool, results: Results, write_study: Write) -> None:
     own = results.model_copy(deep=True)
