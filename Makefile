@@ -17,7 +17,7 @@ help: ## list the commands
 
 install: .venv/.installed ## create .venv and install the project with pinned versions
 
-demo: .venv/.installed ## three simulated hospitals, from data to reports; prints where the report is
+demo: .venv/.installed ## four simulated hospitals, from data to reports; prints where the report is
 	$(BIN)/oncofed-simulation run preset=demo
 
 test: lint ## lint, types, import rules, then every test that is not slow
