@@ -98,7 +98,7 @@ def test_a_finished_run_that_is_resumed_changes_no_weights(finished: Path) -> No
 def test_the_weights_of_the_chosen_round_are_kept(finished: Path) -> None:
     chosen = read_json(finished / "results.json")["gans"]["cgan"]["chosen_round"]
     tensors = read_tensors(finished / "checkpoints" / "gan" / "cgan" / f"round-{chosen:05d}.safetensors")
-    assert {name.split(".")[0] for name in tensors} == {"generator", "discriminator"}
+    assert {name.split(".")[0] for name in tensors} == {"generator", "generator_ema", "discriminator"}
 
 
 def test_fedprox_pulls_the_weights_towards_the_global_ones(tiny_study: TinyStudy, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_discriminators_stay_at_the_site_when_only_the_generator_is_shared(
         )
     )
     sent = read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00002.safetensors")
-    assert {name.split(".")[0] for name in sent} == {"generator"}
+    assert {name.split(".")[0] for name in sent} == {"generator", "generator_ema"}
     kept = [
         read_tensors(folder / "sites" / site / "state" / folder.name / "gan" / "cgan" / "round-00002.safetensors")
         for site in ("hospital1", "hospital2")

@@ -118,7 +118,7 @@ def test_a_generator_works_where_only_torch_is_and_gives_the_same(
 
 def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in() -> None:
     trainer, config = trainer_of("cgan")
-    random_weights(trainer.generator)
+    filler = random_weights(trainer.networks["generator_ema"])
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(2))
     region, labels = torch.zeros(2, 32, 32, dtype=torch.bool), torch.zeros(2, 32, 32, dtype=torch.uint8)
     region[:, 8:20, 10:24], labels[:, 10:16, 12:18] = True, 4
@@ -129,7 +129,7 @@ def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in() -> None:
     noise = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(3))
     parts = [images * (1 - weight) * 2 - 1, one_hot_labels(labels), weight, condition_maps(code, weight)]
     with torch.no_grad():
-        output = trainer.generator(torch.cat([*parts, config.noise * noise * weight], dim=1), code)
+        output = filler(torch.cat([*parts, config.noise * noise * weight], dim=1), code)
     assert torch.allclose(grey_values(output)[:, 0][region], expected[:, 0][region], atol=1e-5)
 
 

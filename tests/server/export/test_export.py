@@ -161,8 +161,8 @@ def test_loaders_work_where_only_torch_is_with_the_networks_that_make_the_traine
 
     inside = trainer_of(finished, "cgan").networks["generator"].entry.convolution.in_channels
     cases = {
-        ("cgan", "generator", "generator"): [normal(2, inside, 32, 32), condition_code("brain", ["flair"])],
-        ("wgan_gp", "generator", "generator_ema"): [normal(2, 64), normal(2, 1, 32, 32), normal(2, 10)],
+        ("cgan", "generator", "generator_ema"): [normal(2, inside, 32, 32), condition_code("brain", ["flair"])],
+        ("wgan_gp", "generator", "generator"): [normal(2, 64), normal(2, 1, 32, 32), normal(2, 10)],
         ("cyclegan", "generator-ba", "generator_ba_ema"): [normal(2, 1, 32, 32)],
     }
     files = [str(exported[0] / name / folder / "load_generator.py") for name, folder, _ in cases]
@@ -178,8 +178,8 @@ def test_loaders_work_where_only_torch_is_with_the_networks_that_make_the_traine
 
 
 def test_the_weights_are_those_of_the_chosen_round(finished: Path, exported: tuple[Path, list[Written]]) -> None:
-    tensors, _ = read_safetensors(exported[0] / "wgan_gp" / "generator" / "generator.safetensors")
-    chosen = network_weights(chosen_weights(finished, "wgan_gp"), "generator_ema")
+    tensors, _ = read_safetensors(exported[0] / "cgan" / "generator" / "generator.safetensors")
+    chosen = network_weights(chosen_weights(finished, "cgan"), "generator_ema")
     assert tensors.keys() == chosen.keys()
     assert all(torch.equal(tensors[key], chosen[key]) for key in chosen)
 
