@@ -5,13 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from common.precision import full_precision
+
 
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, generated: Tensor, mixing: Tensor, target: float = 1.0
 ) -> Tensor:
     """Mean over the batch of ``(norm of the critic's gradient at a mixed image - target)**2``.
 
-    Always computed in float32: the second derivative overflows or vanishes in half precision.
+    Never computed in half precision: the second derivative overflows or vanishes there.
 
     Args:
         critic: logits of any shape (B, ...) from images; bind a condition beforehand.
@@ -23,10 +25,15 @@ def gradient_penalty(
     averaged over the patches first, so that the penalty does not grow with their number.
     """
     with torch.autocast(real.device.type, enabled=False):
-        share = mixing.to(real.device, torch.float32).view(-1, 1, 1, 1)
-        mixed = (share * real.detach().float() + (1 - share) * generated.detach().float()).requires_grad_(True)
-        score = critic(mixed).float().reshape(len(real), -1).mean(1).sum()
-        (gradient,) = torch.autograd.grad(score, mixed, create_graph=True)
+        real, generated = full_precision(real.detach()), full_precision(generated.detach())
+        share = mixing.to(real).view(-1, 1, 1, 1)
+
+        def score(mixed: Tensor) -> Tensor:
+            return full_precision(critic(mixed)).reshape(len(real), -1).mean(1).sum()
+
+        # A functional gradient, which also goes through torch.func's transformations.
+        gradient = torch.func.grad(score)(share * real + (1 - share) * generated)
         # The small constant keeps the square root's derivative finite where the gradient is exactly zero.
         norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()
-        return (norm - target).square().mean()
+        penalty: Tensor = (norm - target).square().mean()
+        return penalty

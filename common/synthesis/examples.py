@@ -7,9 +7,11 @@ from torch import Tensor
 
 from common.synthesis.blanking import blanked_region, draw_margins, windows_around
 from common.synthesis.masks import Deformation
+from common.synthesis.public_masks import blobs_inside
 from common.synthesis.sources import InsertionSource
 from common.training.augmentation import random_turns
 from common.training.diffaugment import Augmentation, draw_augmentation
+from common.training.patients import PatientDraw
 
 
 @dataclass(frozen=True)
@@ -73,19 +75,53 @@ def draw_examples(source: InsertionSource, shape: ExampleShape, generator: torch
         labels = torch.cat([labels, torch.zeros_like(control.placed.labels)])
         masks = torch.cat([masks, control.placed.labels])
         foreground = torch.cat([foreground, control.target.foreground])
-    region = blanked_region(masks, foreground, draw_margins(shape.batch_size, shape.margins, generator))
+    return _cut(images, labels, masks, foreground, source.slices.condition(), shape, generator)
+
+
+def slice_examples(draw: PatientDraw, shape: ExampleShape, generator: torch.Generator) -> InsertionBatch:
+    """One example for each slice of one patient; nothing of another patient is in it.
+
+    A slice with a lesion that is large enough has that lesion blanked. In any other a region of a public shape is
+    blanked, without labels.
+
+    Args:
+        draw: slices of one patient, chosen without a look at their labels.
+        shape: its ``batch_size``, ``healthy_share`` and ``diffaugment`` are not looked at.
+        generator: CPU generator.
+    """
+    slices = draw.slices
+    held = slices.tumour_pixels() >= max(1, draw.min_tumour_pixels)
+    public = blobs_inside(slices.organ, draw.organ, shape.margins[1], generator)
+    chosen = held.view(-1, 1, 1)
+    labels = torch.where(chosen, slices.labels, torch.zeros_like(slices.labels))
+    masks = torch.where(chosen, slices.labels, public)
+    return _cut(slices.images, labels, masks, slices.foreground, draw.condition, shape, generator)
+
+
+def _cut(
+    images: Tensor,
+    labels: Tensor,
+    masks: Tensor,
+    foreground: Tensor,
+    condition: Tensor,
+    shape: ExampleShape,
+    generator: torch.Generator,
+) -> InsertionBatch:
+    """Windows around the masks' regions, turned and brightened."""
+    count = len(images)
+    region = blanked_region(masks, foreground, draw_margins(count, shape.margins, generator))
     windows = windows_around(region, shape.window, jitter=shape.jitter, generator=generator)
     crops = [windows.cut(maps) for maps in (images, labels, region)]
     images, labels, region = random_turns(crops, generator)
-    factor = 1 + shape.brightness * (2 * torch.rand(shape.batch_size, 1, 1, 1, generator=generator) - 1)
+    factor = 1 + shape.brightness * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
     return InsertionBatch(
         images=(images * factor).clamp(0, 1),
         labels=labels,
         region=region,
-        noise=torch.randn(shape.batch_size, 1, windows.size, windows.size, generator=generator),
-        mixing=torch.rand(shape.batch_size, generator=generator),
-        condition=source.slices.condition(),
-        augmentation=draw_augmentation(shape.diffaugment, shape.batch_size, windows.size, generator)
+        noise=torch.randn(count, 1, windows.size, windows.size, generator=generator),
+        mixing=torch.rand(count, generator=generator),
+        condition=condition,
+        augmentation=draw_augmentation(shape.diffaugment, count, windows.size, generator)
         if shape.diffaugment
         else None,
     )

@@ -6,6 +6,7 @@ and ``LESION_LABELS``.
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -179,8 +180,18 @@ class PlacedMasks:
     source: SliceBatch
 
 
+class Masks(Protocol):
+    """Where masks are drawn from."""
+
+    slices: Slices
+
+    def draw(self, count: int, generator: torch.Generator) -> SliceBatch:
+        """``count`` slices with a mask."""
+        ...
+
+
 def place_masks(
-    bank: MaskBank,
+    bank: Masks,
     organ: Tensor,
     deformation: Deformation,
     *,

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from common.errors import DataError
 from common.imaging.slices import SliceBatch, Slices
-from common.synthesis.masks import Deformation, MaskBank, PlacedMasks, place_masks
+from common.synthesis.masks import Deformation, MaskBank, Masks, PlacedMasks, place_masks
+from common.synthesis.public_masks import PublicMasks
 from common.training.trainer import SyntheticSlices
 
 
@@ -49,14 +50,15 @@ class InsertionSource:
         slices: the site's training slices. Their ``min_tumour_pixels`` are the fewest lesion pixels of a slice to take
             a mask from, and of a mask put into a healthy slice.
         least: fewest slices of each kind.
+        masks: put into healthy slices in place of the site's own; then no tumour slices are needed.
 
     Raises:
         DataError: if the site has fewer.
     """
 
-    def __init__(self, slices: Slices, least: int = 1) -> None:
+    def __init__(self, slices: Slices, least: int = 1, masks: PublicMasks | None = None) -> None:
         self.slices = slices
-        self.bank = MaskBank(slices, least)
+        self.bank: Masks = masks or MaskBank(slices, least)
         self.healthy = torch.from_numpy(slices.healthy_positions())
         if len(self.healthy) < least:
             raise DataError(

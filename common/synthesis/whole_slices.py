@@ -21,6 +21,7 @@ class CriticExamples:
         noise: (B, Z) float32, of the generated images.
         grain: (B, 1, H, W) float32, of the generated images.
         mixing: (B,) float32 in [0, 1], for the gradient penalty.
+        condition: (K,) organ and contrasts.
         augmentation: done to the real and to the generated images; None for nothing.
     """
 
@@ -29,6 +30,7 @@ class CriticExamples:
     noise: Tensor
     grain: Tensor
     mixing: Tensor
+    condition: Tensor
     augmentation: Augmentation | None
 
 
@@ -131,14 +133,13 @@ class ClassSource:
     def _examples(self, positions: Tensor, classes: Tensor, generator: torch.Generator) -> CriticExamples:
         shape, count = self.shape, len(positions)
         images = self.slices.batch(positions).images
-        chosen = torch.rand(count, generator=generator) < shape.augmented_share
-        moved = augment_slices(images, generator, rotation=shape.rotation, scale=0, shift=0, contrast=0)
         return CriticExamples(
-            images=torch.where(chosen.view(-1, 1, 1, 1), moved, images),
+            images=turned_slices(images, shape.augmented_share, shape.rotation, generator),
             tumour=classes,
             noise=torch.randn(count, shape.noise_size, generator=generator),
             grain=torch.randn(count, 1, self.size, self.size, generator=generator),
             mixing=torch.rand(count, generator=generator),
+            condition=self.slices.condition(),
             augmentation=self._augmentation(generator),
         )
 
@@ -146,6 +147,13 @@ class ClassSource:
         if not self.shape.diffaugment:
             return None
         return draw_augmentation(self.shape.diffaugment, self.shape.batch_size, self.size, generator)
+
+
+def turned_slices(images: Tensor, share: float, rotation: float, generator: torch.Generator) -> Tensor:
+    """``images`` (B, C, H, W), a ``share`` of them turned by up to ``rotation`` radians, half of these mirrored."""
+    chosen = torch.rand(len(images), generator=generator) < share
+    moved = augment_slices(images, generator, rotation=rotation, scale=0, shift=0, contrast=0)
+    return torch.where(chosen.view(-1, 1, 1, 1), moved, images)
 
 
 def _in_turn(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:

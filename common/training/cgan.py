@@ -5,10 +5,8 @@ and noise. A share of its training examples blanks a *healthy* region and asks f
 traces of the inpainting itself would tell a classifier which slices hold a tumour.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +21,17 @@ from common.losses.gradient_penalty import gradient_penalty
 from common.losses.perceptual import PerceptualLoss, perceptual_loss
 from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
+from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
-from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples
+from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples, slice_examples
 from common.synthesis.insertion import compose, insert
 from common.synthesis.masks import Deformation
+from common.synthesis.public_masks import PublicMasks
 from common.synthesis.sources import InsertionSource
 from common.training.diffaugment import Augmentation, diffaugment, parse_policy
 from common.training.ema import averaged_copy, update_average
+from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
 from common.training.trainer import (
     OptimiserStep,
@@ -74,7 +75,7 @@ class Config:
     precision: str = "fp32"
 
 
-class Trainer(PairedTrainer[InsertionBatch]):
+class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
     """Trains the pair at one site and inserts tumours there.
 
     Args:
@@ -160,75 +161,115 @@ class Trainer(PairedTrainer[InsertionBatch]):
         return (draw_examples(source, shape, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
 
     def _source(self, slices: Slices) -> InsertionSource:
-        return InsertionSource(slices, self.config.min_slices)
+        masks = PublicMasks(slices) if self.public_masks else None
+        return InsertionSource(slices, self.config.min_slices, masks)
 
     # ------------------------------------------------------------------ training
 
-    def train(self, batches: Iterable[InsertionBatch]) -> dict[str, float]:
-        """One step of the discriminator and one of the generator a batch; the mean of each loss."""
-        totals: dict[str, float] = defaultdict(float)
-        count = 0
-        for network in (self.generator, self.discriminator):
-            network.train()
-        for batch in batches:
-            self.rates.apply(self.optimisers, self.steps_done)
-            for name, value in self._train_step(batch).items():
-                totals[name] += float(value)
-            if self.filler is not self.generator:
-                update_average(self.filler, self.generator, self.config.ema, self.steps_done)
-            self.steps_done += 1
-            count += 1
-        return {name: value / count for name, value in totals.items()}
+    def begin_step(self) -> None:
+        """The rates of this step."""
+        self.rates.apply(self.optimisers, self.steps_done)
 
-    def _train_step(self, batch: InsertionBatch) -> dict[str, Tensor]:
-        c = self.config
-        images, region = batch.images.to(self.device), batch.region.to(self.device)
-        weight = region.unsqueeze(1).float()
-        condition = self._condition(batch.labels.to(self.device), weight, batch.condition)
-        code = batch.condition.to(self.device)
-        made = self._generate(self.generator, images, weight, condition, code, batch.noise.to(self.device))
-        generated = compose(made, images, region)
+    def end_step(self) -> None:
+        """The averaged generator follows."""
+        if self.filler is not self.generator:
+            update_average(self.filler, self.generator, self.config.ema, self.steps_done)
+        super().end_step()
 
-        shown = partial(_shown, augmentation=batch.augmentation)
-        real, fake, asked, counted = shown(images), shown(generated), condition, weight
-        if batch.augmentation is not None:
-            # The condition and the place where the loss counts move with the image that they speak of.
-            asked, counted = (diffaugment(one, batch.augmentation.of_places()) for one in (condition, weight))
-
+    def train_step(self, batch: InsertionBatch) -> dict[str, Tensor]:
+        """One step of the discriminator and one of the generator."""
+        generated = self._generated(batch)
         self.discriminator.requires_grad_(True)
-        both = self._judge(torch.cat([real, fake.detach()]), torch.cat([asked, asked]))
-        real_logits, fake_logits = both.chunk(2)
-        discriminator_loss = self.adversarial.discriminator(real_logits, fake_logits, counted)
-        penalty = torch.zeros((), device=self.device)
+        discriminator_losses = self._discriminator_losses(batch, generated.detach())
+        self.descend("discriminator", discriminator_losses.pop("total"))
+        self.discriminator.requires_grad_(False)
+        generator_losses = self._generator_losses(batch, generated)
+        self.descend("generator", generator_losses.pop("total"))
+        return {name: value.detach() for name, value in (discriminator_losses | generator_losses).items()}
+
+    def _generated(self, batch: InsertionBatch) -> Tensor:
+        """(B, C, h, w): the examples with their regions generated."""
+        images, weight = batch.images.to(self.device), self._weight(batch)
+        asked = self._condition(batch.labels.to(self.device), weight, batch.condition)
+        code, noise = batch.condition.to(self.device), batch.noise.to(self.device)
+        return compose(
+            self._generate(self.generator, images, weight, asked, code, noise), images, batch.region.to(self.device)
+        )
+
+    def _discriminator_losses(self, batch: InsertionBatch, generated: Tensor) -> dict[str, Tensor]:
+        """Each loss of the discriminator, and their weighted ``total``."""
+        c = self.config
+        asked, counted = self._asked(batch)
+        real, fake = (_shown(images, batch.augmentation) for images in (batch.images.to(self.device), generated))
+        real_logits, fake_logits = self._judge(torch.cat([real, fake]), torch.cat([asked, asked])).chunk(2)
+        losses = {"discriminator": self.adversarial.discriminator(real_logits, fake_logits, counted)}
+        losses["total"] = losses["discriminator"]
         if c.gradient_penalty > 0:
-            penalty = gradient_penalty(
+            losses["gradient_penalty"] = gradient_penalty(
                 lambda x: self.discriminator(torch.cat([x * 2 - 1, asked], 1)), real, fake, batch.mixing
             )
-        self._apply("discriminator", discriminator_loss + c.gradient_penalty * penalty)
+            losses["total"] = losses["total"] + c.gradient_penalty * losses["gradient_penalty"]
+        return losses
 
-        self.discriminator.requires_grad_(False)
-        fooling = self.adversarial.generator(self._judge(fake, asked), counted)
-        l1 = weighted_mean((generated - images).abs().mean(1, keepdim=True), weight)
-        loss = c.adversarial_weight * fooling + c.l1_weight * l1
-        losses = {"discriminator": discriminator_loss, "adversarial": fooling, "l1": l1}
+    def _generator_losses(self, batch: InsertionBatch, generated: Tensor) -> dict[str, Tensor]:
+        """Each loss of the generator, and their weighted ``total``."""
+        c = self.config
+        asked, counted = self._asked(batch)
+        images = batch.images.to(self.device)
+        judged = self._judge(_shown(generated, batch.augmentation), asked)
+        l1 = (generated - images).abs().mean(1, keepdim=True)
+        losses = {
+            "adversarial": self.adversarial.generator(judged, counted),
+            "l1": weighted_mean(l1, self._weight(batch)),
+        }
+        losses["total"] = c.adversarial_weight * losses["adversarial"] + c.l1_weight * losses["l1"]
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(generated, images)
-            loss = loss + c.perceptual_weight * losses["perceptual"]
-        if c.gradient_penalty > 0:
-            losses["gradient_penalty"] = penalty
-        self._apply("generator", loss)
-        return {name: value.detach() for name, value in losses.items()}
+            losses["total"] = losses["total"] + c.perceptual_weight * losses["perceptual"]
+        return losses
 
-    def _apply(self, name: str, loss: Tensor) -> None:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.step(optimiser)
+    def _weight(self, batch: InsertionBatch) -> Tensor:
+        return batch.region.to(self.device).unsqueeze(1).to(batch.images.dtype)
+
+    def _asked(self, batch: InsertionBatch) -> tuple[Tensor, Tensor]:
+        """The condition as the discriminator sees it, and where its logits count.
+
+        Both move with the image that they speak of.
+        """
+        weight = self._weight(batch)
+        asked = self._condition(batch.labels.to(self.device), weight, batch.condition)
+        if batch.augmentation is None:
+            return asked, weight
+        places = batch.augmentation.of_places()
+        return diffaugment(asked, places), diffaugment(weight, places)
+
+    # ------------------------------------------------------------------ one patient
+
+    def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> InsertionBatch:
+        """One example a slice: its lesion blanked, or where it has none a region of a public shape, without labels."""
+        c = self.config
+        return slice_examples(draw, ExampleShape(0, 0.0, self.window, c.jitter, self.margins, c.brightness), generator)
+
+    def patient_updates(self) -> Sequence[PatientUpdate[InsertionBatch]]:
+        """The discriminator, then the generator: both look at real slices, so both are paid for."""
+
+        def judge(batch: InsertionBatch) -> Tensor:
+            with torch.no_grad():
+                generated = self._generated(batch)
+            return self._discriminator_losses(batch, generated)["total"]
+
+        def fill(batch: InsertionBatch) -> Tensor:
+            return self._generator_losses(batch, self._generated(batch))["total"]
+
+        return (
+            PatientUpdate("discriminator", {"discriminator": self.discriminator}, judge),
+            PatientUpdate("generator", {"generator": self.generator}, fill),
+        )
 
     # ------------------------------------------------------------------ networks
 
     def _condition(self, labels: Tensor, weight: Tensor, code: Tensor) -> Tensor:
-        return torch.cat([one_hot_labels(labels), weight, condition_maps(code, weight)], dim=1)
+        return torch.cat([one_hot_labels(labels).to(weight), weight, condition_maps(code, weight)], dim=1)
 
     def _generate(
         self, network: nn.Module, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor
@@ -236,12 +277,12 @@ class Trainer(PairedTrainer[InsertionBatch]):
         blanked = (images * (1 - weight)) * 2 - 1
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             output = network(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
-        return (torch.tanh(output.float()) + 1) / 2
+        return (torch.tanh(full_precision(output)) + 1) / 2
 
     def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             logits: Tensor = self.discriminator(torch.cat([images * 2 - 1, condition], dim=1))
-        return logits.float()
+        return full_precision(logits)
 
     # ------------------------------------------------------------------ images
 

@@ -1,8 +1,7 @@
 """The tumour classifier: does this slice hold a tumour? Trained alike in every arm of the study."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +12,11 @@ from common.errors import DataError
 from common.experiment import ClassifierConfig, ImageConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.networks.classifier import TumourClassifier, build_classifier
+from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import augment_slices
+from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.trainer import OptimiserStep, SyntheticSlices, plain_step
-from common.training.trainer import Trainer as BaseTrainer
 
 Config = ClassifierConfig
 """The classifier's choices are part of the experiment's schema; the name mirrors the other trainer modules."""
@@ -60,7 +60,7 @@ class ClassifierBatch:
     tumour: Tensor
 
 
-class Trainer(BaseTrainer[ClassifierBatch]):
+class Trainer(PatientTrainer[ClassifierBatch]):
     """Trains one classifier at one site.
 
     Args:
@@ -125,30 +125,34 @@ class Trainer(BaseTrainer[ClassifierBatch]):
         tumour = torch.cat([torch.full((len(part),), kind) for part, kind in zip(parts, (False, True), strict=True)])
         return ClassifierBatch(augment_slices(torch.cat(parts), generator), tumour)
 
-    def train(self, batches: Iterable[ClassifierBatch]) -> dict[str, float]:
-        """One step a batch; the mean loss and the share of training slices told right."""
-        totals: dict[str, float] = defaultdict(float)
-        count = 0
-        optimiser = self.optimisers["classifier"]
-        self.classifier.train()
-        for batch in batches:
-            for group in optimiser.param_groups:
-                group["lr"] = self.config.learning_rate * _one_cycle(self.steps_done / self.total_steps)
-            # Dropout draws from the step's own seed, so that a resumed training draws the same.
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed("classifier", "dropout", self.steps_done))
-                logits = self.classifier(batch.images.to(self.device)).float()
-            tumour = batch.tumour.to(self.device)
-            target = tumour.float() * 0.95 + 0.025  # label smoothing (Szegedy et al. 2016), 5%
-            loss = F.binary_cross_entropy_with_logits(logits, target)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.step(optimiser)
-            totals["loss"] += float(loss.detach())
-            totals["accuracy"] += float(((logits > 0) == tumour).float().mean())
-            self.steps_done += 1
-            count += 1
-        return {name: value / count for name, value in totals.items()}
+    def begin_step(self) -> None:
+        """The rate of this step."""
+        for group in self.optimisers["classifier"].param_groups:
+            group["lr"] = self.config.learning_rate * _one_cycle(self.steps_done / self.total_steps)
+
+    def train_step(self, batch: ClassifierBatch) -> dict[str, Tensor]:
+        """One step; the loss, and the share of training slices told right."""
+        logits, loss = self._loss(batch)
+        self.descend("classifier", loss)
+        right = ((logits > 0) == batch.tumour.to(self.device)).float().mean()
+        return {"loss": loss.detach(), "accuracy": right}
+
+    def _loss(self, batch: ClassifierBatch) -> tuple[Tensor, Tensor]:
+        # Dropout draws from the step's own seed, so that a resumed training draws the same.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("classifier", "dropout", self.steps_done))
+            logits = full_precision(self.classifier(batch.images.to(self.device)))
+        target = batch.tumour.to(self.device).to(logits) * 0.95 + 0.025  # label smoothing (Szegedy et al. 2016), 5%
+        return logits, F.binary_cross_entropy_with_logits(logits, target)
+
+    def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> ClassifierBatch:
+        """The slices, augmented, with their classes."""
+        return ClassifierBatch(augment_slices(draw.slices.images, generator), draw.tumour)
+
+    def patient_updates(self) -> Sequence[PatientUpdate[ClassifierBatch]]:
+        """The one network."""
+        loss = lambda batch: self._loss(batch)[1]  # noqa: E731
+        return (PatientUpdate("classifier", {"classifier": self.classifier}, loss),)
 
     def predict(self, images: Tensor) -> Tensor:
         """(N,) float32 on the CPU: the probability of a tumour in each of ``images`` (N, C, H, W)."""

@@ -18,15 +18,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from common.conditions import condition_code
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.networks.spectral import settle
 from common.seeding import derive_seed
+from common.training.augmentation import random_crops
 from common.training.cyclegan_config import Config, DomainConfig, check_config, domain_pair
 from common.training.cyclegan_exchange import domain_shares, require_both, sum_of_domains
 from common.training.cyclegan_objective import Objective
 from common.training.ema import averaged_copy, update_average
+from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
 from common.training.trainer import (
     Contributor,
@@ -46,7 +49,9 @@ __all__ = ["Config", "DomainConfig", "SideBatch", "Trainer"]
 LETTERS = ("a", "b")
 
 
-class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTrainer[SideBatch]):
+class Trainer(
+    TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTrainer[SideBatch], PatientTrainer[SideBatch]
+):
     """Trains both generators and both discriminators on the domain that one site holds.
 
     Args:
@@ -200,14 +205,27 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTr
 
     # ------------------------------------------------------------------ training
 
-    def train(self, batches: Iterable[SideBatch]) -> dict[str, float]:
-        """One step of what the site can train a batch, by its own optimisers; the mean of each loss."""
-        losses = []
-        for batch in batches:
-            self._begin_step()
-            losses.append(self.objective.add_gradients(batch, self.steps_done))
-            self._end_step("generator", "discriminator")
-        return _means(losses)
+    def train_step(self, batch: SideBatch) -> dict[str, Tensor]:
+        """One step of what the site can train, by its own optimisers."""
+        losses = self.objective.add_gradients(batch, self.steps_done)
+        for optimiser in self.optimisers.values():
+            self.step(optimiser)
+        return losses
+
+    def begin_step(self) -> None:
+        """The rates of this step, and no gradients."""
+        self.schedule.apply(self.optimisers, self.steps_done)
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad()
+
+    def end_step(self) -> None:
+        """The averaged generators follow."""
+        self._follow()
+        super().end_step()
+
+    def _follow(self, steps: int = 1) -> None:
+        for average, network in zip(self.averages, self.objective.generators, strict=False):
+            update_average(average, network, self.config.ema**steps, self.steps_done)
 
     def pooled_step(self, first: SideBatch, second: SideBatch) -> dict[str, float]:
         """One step of centralised CycleGAN on pooled data: ``first`` of domain 0, ``second`` of domain 1; mean losses.
@@ -217,23 +235,49 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTr
         """
         if (first.side, second.side) != (0, 1):
             raise ValueError(f"expected batches of domains 0 and 1, got {first.side} and {second.side}")
-        self._begin_step()
+        self.begin_step()
         both = (replace(batch, proxies=None) for batch in (first, second))
         losses = [self.objective.add_gradients(batch, self.steps_done) for batch in both]
-        self._end_step("generator", "discriminator")
+        for optimiser in self.optimisers.values():
+            self.step(optimiser)
+        self.end_step()
         return _means(losses)
 
-    def _begin_step(self) -> None:
-        self.schedule.apply(self.optimisers, self.steps_done)
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad()
+    # ------------------------------------------------------------------ one patient
 
-    def _end_step(self, *optimisers: str, steps: int = 1) -> None:
-        for name in optimisers:
-            self.step(self.optimisers[name])
-        for average, network in zip(self.averages, self.objective.generators, strict=False):
-            update_average(average, network, self.config.ema**steps, self.steps_done)
-        self.steps_done += steps
+    def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> SideBatch:
+        """Random crops of the slices; with proxies, as many of the other domain's synthetic slices beside them.
+
+        Raises:
+            DataError: if the slices are of neither domain.
+        """
+        code = [condition_code(domain.organ, domain.contrasts) for domain in self.domains]
+        sides = [side for side in (0, 1) if torch.equal(code[side], draw.condition)]
+        if not sides:
+            raise DataError(
+                f"slices of the {draw.organ} belong to neither {' nor '.join(d.name for d in self.domains)}"
+            )
+        count, shape = len(draw.slices), self.shape
+        (images,) = random_crops([draw.slices.images], shape.window, shape.flip, generator)
+        other = None
+        if self.exchange is Exchange.PROXIES and self.proxies is not None:
+            chosen = torch.randint(len(self.proxies), (count,), generator=generator)
+            (other,) = random_crops([self.proxies[chosen]], shape.window, shape.flip, generator)
+        return SideBatch(sides[0], images, other, 0)
+
+    def patient_updates(self) -> Sequence[PatientUpdate[SideBatch]]:
+        """Both generators, then the discriminators."""
+
+        def translate(batch: SideBatch) -> Tensor:
+            return self.objective.generator_losses(batch, self.steps_done)[0]["total"]
+
+        def judge(batch: SideBatch) -> Tensor:
+            return self.objective.discriminator_loss(batch, self.objective.shown_images(batch))
+
+        return tuple(
+            PatientUpdate(name, {key: network for key, network in self.trained.items() if key.startswith(name)}, loss)
+            for name, loss in (("generator", translate), ("discriminator", judge))
+        )
 
     # ------------------------------------------------------------------ exchange of gradients
 
@@ -248,7 +292,7 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTr
         With ``generator_steps`` 1: the mean gradient over the batches of every network. Otherwise the generators take
         a step a batch and their weights are given, beside the mean gradient of the discriminators, which stay as sent.
         """
-        self._begin_step()
+        self.begin_step()
         losses = []
         for batch in batches:
             if self._generators_stay:
@@ -280,7 +324,7 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTr
         present = {site: sites[site] for site in contributions}
         self.check_views(self.config, {site: one.view for site, one in present.items()})
         total = sum_of_domains(contributions, domain_shares(present, self.domains))
-        self._begin_step()
+        self.begin_step()
         with torch.no_grad():
             for name, parameter in self._parameters():
                 value = total[name].to(parameter)
@@ -289,7 +333,10 @@ class Trainer(TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTr
                 else:
                     parameter.grad = value
         stepped = ("discriminator",) if self._generators_stay else ("generator", "discriminator")
-        self._end_step(*stepped, steps=self.config.generator_steps)
+        for name in stepped:
+            self.step(self.optimisers[name])
+        self._follow(self.config.generator_steps)
+        self.steps_done += self.config.generator_steps
         for network in self.objective.discriminators:
             # No image passes through them here, and the sites start from what is sent.
             settle(network)

@@ -10,6 +10,7 @@ from common.losses.adversarial import adversarial_loss
 from common.losses.cycle import cycle_loss, identity_loss, identity_weight
 from common.networks.patchgan import PatchGAN
 from common.networks.resnet_generator import ResnetGenerator
+from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.training.cyclegan_config import Config
 from common.training.diffaugment import Augmentation, diffaugment, draw_augmentation
@@ -70,55 +71,77 @@ class Objective:
         Returns:
             Each loss, detached.
         """
-        side, other = batch.side, 1 - batch.side
-        images = batch.images.to(self.device)
         draws = torch_generator(batch.seed)
-        augmentation = draw_augmentation(self.config.diffaugment, len(images), images.shape[-1], draws)
+        augmentation = self._augmentation(batch, draws)
 
         self._train_discriminators(False)
+        losses, made = self.generator_losses(batch, steps_done, augmentation)
+        losses.pop("total").backward()  # type: ignore[no-untyped-call]
+
+        self._train_discriminators(True)
+        made = self.pools[self.judged(batch)].exchange(made, draws)
+        losses["discriminator"] = self.discriminator_loss(batch, made, augmentation)
+        losses["discriminator"].backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in losses.items()}
+
+    def judged(self, batch: SideBatch) -> int:
+        """Whose discriminator sees generated images of this batch: with proxies its own side's, else the other's."""
+        return batch.side if batch.proxies is not None else 1 - batch.side
+
+    def generator_losses(
+        self, batch: SideBatch, steps_done: int, augmentation: Augmentation | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Each loss of both generators and their weighted ``total``; and the images that a discriminator is to see."""
+        side, other = batch.side, 1 - batch.side
+        images = batch.images.to(self.device)
         made = self.generate(side, images)
         losses = {
             "adversarial": self.adversarial.generator(self._judge(other, made, augmentation)),
             "cycle": cycle_loss(self.generate(other, made), images),
         }
-        loss = losses["adversarial"] + self.config.cycle_weight * losses["cycle"]
+        losses["total"] = losses["adversarial"] + self.config.cycle_weight * losses["cycle"]
         weight = identity_weight(self.config.identity_weight, steps_done, self.config.identity_decay_steps)
         if weight > 0:
             losses["identity"] = identity_loss(self.generate(other, images), images)
-            loss = loss + weight * losses["identity"]
-        judged = other
+            losses["total"] = losses["total"] + weight * losses["identity"]
         if batch.proxies is not None:
-            judged, made = side, self.generate(other, batch.proxies.to(self.device))
+            made = self.generate(other, batch.proxies.to(self.device))
             losses["proxy_adversarial"] = self.adversarial.generator(self._judge(side, made, augmentation))
-            loss = loss + self.config.proxy_weight * losses["proxy_adversarial"]
-        loss.backward()  # type: ignore[no-untyped-call]
+            losses["total"] = losses["total"] + self.config.proxy_weight * losses["proxy_adversarial"]
+        return losses, made
 
-        self._train_discriminators(True)
-        made = self.pools[judged].exchange(made, draws)
-        # Every adversarial loss is a real half plus a generated half, and the halves may be of two discriminators.
-        real_logits, made_logits = self._judge(side, images, augmentation), self._judge(judged, made, augmentation)
-        losses["discriminator"] = self.adversarial.discriminator(real_logits, made_logits)
-        losses["discriminator"].backward()  # type: ignore[no-untyped-call]
-        return {name: value.detach() for name, value in losses.items()}
+    def shown_images(self, batch: SideBatch) -> Tensor:
+        """The generated images that a discriminator is to see, without a pool and without gradients."""
+        source = batch.images if batch.proxies is None else batch.proxies
+        with torch.no_grad():
+            return self.generate(1 - self.judged(batch), source.to(self.device))
+
+    def discriminator_loss(self, batch: SideBatch, made: Tensor, augmentation: Augmentation | None = None) -> Tensor:
+        """The real half for this side's discriminator, and the generated half for the one that sees ``made``.
+
+        Every adversarial loss is a real half plus a generated half, and the halves may be of two discriminators.
+        """
+        real_logits = self._judge(batch.side, batch.images.to(self.device), augmentation)
+        made_logits = self._judge(self.judged(batch), made.detach(), augmentation)
+        return self.adversarial.discriminator(real_logits, made_logits)
+
+    def _augmentation(self, batch: SideBatch, draws: torch.Generator) -> Augmentation:
+        return draw_augmentation(self.config.diffaugment, len(batch.images), batch.images.shape[-1], draws)
 
     def generate(self, side: int, images: Tensor, generator: torch.nn.Module | None = None) -> Tensor:
         """(B, C, H, W) in [0, 1]: images of domain ``side`` as the other's, by ``generator`` if it is given."""
         network = generator or self.generators[side]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             output: Tensor = network(images * 2 - 1)
-        return (torch.tanh(_full_precision(output)) + 1) / 2
+        return (torch.tanh(full_precision(output)) + 1) / 2
 
-    def _judge(self, side: int, images: Tensor, augmentation: Augmentation) -> Tensor:
-        if self.config.diffaugment:
+    def _judge(self, side: int, images: Tensor, augmentation: Augmentation | None) -> Tensor:
+        if self.config.diffaugment and augmentation is not None:
             images = diffaugment(images, augmentation)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             logits: Tensor = self.discriminators[side](images * 2 - 1)
-        return _full_precision(logits)
+        return full_precision(logits)
 
     def _train_discriminators(self, wanted: bool) -> None:
         for network in self.discriminators:
             network.requires_grad_(wanted)
-
-
-def _full_precision(values: Tensor) -> Tensor:
-    return values.float() if values.dtype == torch.bfloat16 else values

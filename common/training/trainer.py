@@ -8,6 +8,7 @@ sites work together) and ``score`` (what the coordinator can measure).
 import importlib
 import re
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -178,9 +179,46 @@ class Trainer(ABC, Generic[Batch]):
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Batch]:
         """``count`` training batches drawn from ``slices``; the same for the same seed."""
 
-    @abstractmethod
     def train(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Takes one optimiser step (of each network) a batch; returns the mean of each loss over the batches."""
+        totals: dict[str, float] = defaultdict(float)
+        count = 0
+        self.to_training_mode()
+        for batch in batches:
+            self.begin_step()
+            for name, value in self.train_step(batch).items():
+                totals[name] += float(value)
+            self.end_step()
+            count += 1
+        return {name: value / count for name, value in totals.items()}
+
+    @abstractmethod
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One optimiser step of each network on ``batch``, between :meth:`begin_step` and :meth:`end_step`.
+
+        Returns:
+            Each loss, detached.
+        """
+
+    def to_training_mode(self) -> None:
+        """Switches the networks that train to training; averages of them stay as they are."""
+        for name, network in self.networks.items():
+            if not name.endswith("_ema"):
+                network.train()
+
+    def begin_step(self) -> None:
+        """What comes before a step, e.g. the schedule of the learning rates."""
+
+    def end_step(self) -> None:
+        """What comes after a step; averages of weights follow before this counts it."""
+        self.steps_done += 1
+
+    def descend(self, name: str, loss: Tensor) -> None:
+        """A step of the optimiser ``name`` down the gradient of ``loss``."""
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step(optimiser)
 
     def shared_networks(self) -> dict[str, nn.Module]:
         """The networks that cross the wire; with ``generators_only`` the discriminators stay at the site."""

@@ -4,8 +4,7 @@ The generator sees the source contrasts and the tumour's label map, which tells 
 cannot. It needs sites that hold both sides; where none does, CycleGAN is the model for it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +20,11 @@ from common.losses.adversarial import adversarial_loss
 from common.losses.perceptual import PerceptualLoss, perceptual_loss
 from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
+from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import random_crops
 from common.training.ema import averaged_copy, update_average
+from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
 from common.training.trainer import Needs, OptimiserStep, PairedTranslationTrainer, View, plain_step
 
@@ -74,7 +75,7 @@ class TranslationBatch:
     labels: Tensor
 
 
-class Trainer(PairedTranslationTrainer[TranslationBatch]):
+class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[TranslationBatch]):
     """Trains the pair at one site that holds both sides.
 
     Args:
@@ -165,60 +166,83 @@ class Trainer(PairedTranslationTrainer[TranslationBatch]):
 
         return (draw(index) for index in range(count))
 
-    def train(self, batches: Iterable[TranslationBatch]) -> dict[str, float]:
-        """One step of the discriminator and one of the generator a batch; the mean of each loss."""
-        totals: dict[str, float] = defaultdict(float)
-        count = 0
-        for batch in batches:
-            self.schedule.apply(self.optimisers, self.steps_done)
-            for name, value in self._train_step(batch).items():
-                totals[name] += float(value)
-            if self.average is not None:
-                update_average(self.average, self.generator, self.config.ema, self.steps_done)
-            self.steps_done += 1
-            count += 1
-        return {name: value / count for name, value in totals.items()}
+    def begin_step(self) -> None:
+        """The rates of this step."""
+        self.schedule.apply(self.optimisers, self.steps_done)
 
-    def _train_step(self, batch: TranslationBatch) -> dict[str, Tensor]:
-        c = self.config
-        condition = self._condition(batch.source, batch.labels)
-        target = batch.target.to(self.device)
-        made = self._generate(self.generator, condition)
+    def end_step(self) -> None:
+        """The averaged generator follows."""
+        if self.average is not None:
+            update_average(self.average, self.generator, self.config.ema, self.steps_done)
+        super().end_step()
 
+    def train_step(self, batch: TranslationBatch) -> dict[str, Tensor]:
+        """One step of the discriminator and one of the generator."""
+        made = self._made(batch)
         self.discriminator.requires_grad_(True)
-        both = self._judge(torch.cat([target, made.detach()]), torch.cat([condition, condition]))
-        discriminator_loss = self.adversarial.discriminator(*both.chunk(2))
-        self._apply("discriminator", discriminator_loss)
-
+        discriminator_loss = self._discriminator_loss(batch, made.detach())
+        self.descend("discriminator", discriminator_loss)
         self.discriminator.requires_grad_(False)
-        fooling = self.adversarial.generator(self._judge(made, condition))
-        l1 = (made - target).abs().mean()
-        loss = c.adversarial_weight * fooling + c.l1_weight * l1
-        losses = {"discriminator": discriminator_loss, "adversarial": fooling, "l1": l1}
+        losses = self._generator_losses(batch, made)
+        self.descend("generator", losses.pop("total"))
+        return {name: value.detach() for name, value in {"discriminator": discriminator_loss, **losses}.items()}
+
+    def _made(self, batch: TranslationBatch) -> Tensor:
+        return self._generate(self.generator, self._condition(batch.source, batch.labels))
+
+    def _discriminator_loss(self, batch: TranslationBatch, made: Tensor) -> Tensor:
+        condition = self._condition(batch.source, batch.labels)
+        both = self._judge(torch.cat([batch.target.to(self.device), made]), torch.cat([condition, condition]))
+        return self.adversarial.discriminator(*both.chunk(2))
+
+    def _generator_losses(self, batch: TranslationBatch, made: Tensor) -> dict[str, Tensor]:
+        """Each loss of the generator, and their weighted ``total``."""
+        c = self.config
+        target = batch.target.to(self.device)
+        judged = self._judge(made, self._condition(batch.source, batch.labels))
+        losses = {"adversarial": self.adversarial.generator(judged), "l1": (made - target).abs().mean()}
+        losses["total"] = c.adversarial_weight * losses["adversarial"] + c.l1_weight * losses["l1"]
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(made, target)
-            loss = loss + c.perceptual_weight * losses["perceptual"]
-        self._apply("generator", loss)
-        return {name: value.detach() for name, value in losses.items()}
+            losses["total"] = losses["total"] + c.perceptual_weight * losses["perceptual"]
+        return losses
 
-    def _apply(self, name: str, loss: Tensor) -> None:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.step(optimiser)
+    def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> TranslationBatch:
+        """Random crops of the slices, in the contrasts of both sides."""
+        maps = [draw.slices.images, draw.slices.labels]
+        images, labels = random_crops(maps, self.window, self.config.flip, generator)
+        sources = len(self.config.source)
+        return TranslationBatch(images[:, :sources], images[:, sources:], labels)
+
+    def patient_updates(self) -> Sequence[PatientUpdate[TranslationBatch]]:
+        """The discriminator, then the generator: both look at real slices, so both are paid for."""
+
+        def judge(batch: TranslationBatch) -> Tensor:
+            with torch.no_grad():
+                made = self._made(batch)
+            return self._discriminator_loss(batch, made)
+
+        def translate(batch: TranslationBatch) -> Tensor:
+            return self._generator_losses(batch, self._made(batch))["total"]
+
+        return (
+            PatientUpdate("discriminator", {"discriminator": self.discriminator}, judge),
+            PatientUpdate("generator", {"generator": self.generator}, translate),
+        )
 
     def _condition(self, source: Tensor, labels: Tensor) -> Tensor:
-        return torch.cat([source.to(self.device) * 2 - 1, one_hot_labels(labels.to(self.device))], dim=1)
+        shown = source.to(self.device) * 2 - 1
+        return torch.cat([shown, one_hot_labels(labels.to(self.device)).to(shown)], dim=1)
 
     def _generate(self, network: nn.Module, condition: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             output = network(condition)
-        return (torch.tanh(output.float()) + 1) / 2
+        return (torch.tanh(full_precision(output)) + 1) / 2
 
     def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             logits: Tensor = self.discriminator(torch.cat([images * 2 - 1, condition], dim=1))
-        return logits.float()
+        return full_precision(logits)
 
     def translate(self, batch: SliceBatch) -> Tensor:
         """The slices of ``batch``, whose channels are the source contrasts, in the target's; by the averaged generator

@@ -4,9 +4,9 @@ The generator is told a class (tumour or none), an organ and its contrasts, and 
 That is why its images may leave a site where the critic was trained with differential privacy.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,12 @@ from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.losses.gradient_penalty import gradient_penalty
 from common.networks.wgan import Critic, SliceGenerator
+from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
-from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape
+from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape, turned_slices
 from common.training.diffaugment import Augmentation, diffaugment, parse_policy
 from common.training.ema import averaged_copy, update_average
+from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
 from common.training.trainer import OptimiserStep, SamplingTrainer, SyntheticSlices, View, plain_step
 
@@ -51,6 +53,8 @@ class Config:
     domains: list[Domain] | None = None
     batch_size: int = 16
     n_critic: int = 2
+    critic_lead: float = 0.0
+    critic_wait: int = 5
     optimiser: str = "adam"
     learning_rate: float = 1e-3
     critic_learning_rate: float = 1e-3
@@ -67,7 +71,7 @@ class Config:
     precision: str = "fp32"
 
 
-class Trainer(SamplingTrainer[SamplingBatch]):
+class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
     """Trains generator and critic at one site and makes slices there.
 
     Args:
@@ -123,6 +127,7 @@ class Trainer(SamplingTrainer[SamplingBatch]):
         )
         self.optimisers = {name: self._optimiser(self.networks[name], rate) for name, rate in self.rates.rates.items()}
         self.adversarial = adversarial_loss("wasserstein")
+        self.waited = 0
 
     @classmethod
     def view(cls, config: Config, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
@@ -156,77 +161,121 @@ class Trainer(SamplingTrainer[SamplingBatch]):
 
     # ------------------------------------------------------------------ training
 
-    def train(self, batches: Iterable[SamplingBatch]) -> dict[str, float]:
-        """``n_critic`` steps of the critic and one of the generator a batch; the mean of each loss.
+    def begin_step(self) -> None:
+        """The rates of this step."""
+        self.rates.apply(self.optimisers, self.steps_done)
+
+    def end_step(self) -> None:
+        """The averaged generator follows."""
+        if self.sampler is not self.generator:
+            update_average(self.sampler, self.generator, self.config.ema, self.steps_done)
+        super().end_step()
+
+    def train_step(self, batch: SamplingBatch) -> dict[str, Tensor]:
+        """``n_critic`` steps of the critic and one of the generator.
 
         ``critic`` is minus the critic's estimate of the Wasserstein distance; ``adversarial`` is minus the mean score
         of generated slices.
         """
-        totals: dict[str, float] = defaultdict(float)
-        count = 0
-        for network in (self.generator, self.critic):
-            network.train()
-        for batch in batches:
-            self.rates.apply(self.optimisers, self.steps_done)
-            for name, value in self._train_step(batch).items():
-                totals[name] += float(value)
-            if self.sampler is not self.generator:
-                update_average(self.sampler, self.generator, self.config.ema, self.steps_done)
-            self.steps_done += 1
-            count += 1
-        return {name: value / count for name, value in totals.items()}
-
-    def _train_step(self, batch: SamplingBatch) -> dict[str, Tensor]:
-        condition = batch.condition
         with torch.no_grad():
             # The generator stands still during the critic's steps, so all their images are made at once.
             noise, grain, classes = (
                 torch.cat([getattr(one, name) for one in batch.critic]) for name in ("noise", "grain", "tumour")
             )
-            generated = self._generate(self.generator, noise, grain, classes, condition).chunk(len(batch.critic))
+            made = self._generate(self.generator, noise, grain, classes, batch.condition).chunk(len(batch.critic))
         self.critic.requires_grad_(True)
-        steps = [
-            self._critic_step(examples, made, condition) for examples, made in zip(batch.critic, generated, strict=True)
-        ]
-        losses = {name: torch.stack([step[name] for step in steps]).mean() for name in steps[0]}
+        steps = []
+        for examples, generated in zip(batch.critic, made, strict=True):
+            steps.append(self._critic_losses(examples, generated))
+            self.descend("critic", steps[-1].pop("total"))
+        losses = {name: torch.stack([step[name].detach() for step in steps]).mean() for name in steps[0]}
 
         self.critic.requires_grad_(False)
-        made = self._generate(self.generator, batch.noise, batch.grain, batch.tumour, condition)
-        scores = self._judge(self._shown(made, batch.augmentation), self._code(batch.tumour, condition))
-        losses["adversarial"] = self.adversarial.generator(scores)
-        self._apply("generator", losses["adversarial"])
+        losses["adversarial"] = self._generator_loss(
+            batch.tumour, batch.noise, batch.grain, batch.condition, batch.augmentation
+        )
+        self.descend("generator", losses["adversarial"])
         return {name: value.detach() for name, value in losses.items()}
 
-    def _critic_step(self, examples: CriticExamples, generated: Tensor, condition: Tensor) -> dict[str, Tensor]:
+    def _critic_losses(self, examples: CriticExamples, generated: Tensor) -> dict[str, Tensor]:
+        """Each loss of the critic, and their weighted ``total``; ``generated`` (B, C, H, W) in [0, 1]."""
         c = self.config
         real = self._shown(examples.images.to(self.device), examples.augmentation)
         generated = self._shown(generated, examples.augmentation)
-        code = self._code(examples.tumour, condition)
-        scores = self._judge(torch.cat([real, generated]), torch.cat([code, code]))
-        real_scores, generated_scores = scores.chunk(2)
+        code = self._code(examples.tumour, examples.condition)
+        real_scores, generated_scores = self._judge(torch.cat([real, generated]), torch.cat([code, code])).chunk(2)
         distance = self.adversarial.discriminator(real_scores, generated_scores)
         penalty = gradient_penalty(lambda x: self.critic(x, code), real, generated, examples.mixing)
         drift = real_scores.mean((1, 2, 3)).square().mean()
-        self._apply("critic", distance + c.gradient_penalty * penalty + c.drift * drift)
-        return {"critic": distance.detach(), "gradient_penalty": penalty.detach()}
+        total = distance + c.gradient_penalty * penalty + c.drift * drift
+        return {"critic": distance, "gradient_penalty": penalty, "total": total}
 
-    def _apply(self, name: str, loss: Tensor) -> None:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.step(optimiser)
+    def _generator_loss(
+        self, tumour: Tensor, noise: Tensor, grain: Tensor, condition: Tensor, augmentation: Augmentation | None
+    ) -> Tensor:
+        made = self._generate(self.generator, noise, grain, tumour, condition)
+        scores = self._judge(self._shown(made, augmentation), self._code(tumour, condition))
+        return self.adversarial.generator(scores)
+
+    # ------------------------------------------------------------------ one patient
+
+    def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> CriticExamples:
+        """The slices as they are, some turned, and the noise of as many generated ones of the same classes."""
+        c, count = self.config, len(draw.slices)
+        return CriticExamples(
+            images=turned_slices(draw.slices.images, c.augmented_share, c.rotation, generator),
+            tumour=draw.tumour,
+            noise=torch.randn(count, c.noise_size, generator=generator),
+            grain=torch.randn(count, 1, self.size, self.size, generator=generator),
+            mixing=torch.rand(count, generator=generator),
+            augmentation=None,
+            condition=draw.condition,
+        )
+
+    def patient_updates(self) -> Sequence[PatientUpdate[CriticExamples]]:
+        """``n_critic`` of the critic, the one network that sees a patient."""
+
+        def judge(examples: CriticExamples) -> Tensor:
+            with torch.no_grad():
+                parts = examples.noise, examples.grain, examples.tumour, examples.condition
+                generated = self._generate(self.generator, *parts)
+            return self._critic_losses(examples, generated)["total"]
+
+        return [PatientUpdate("critic", {"critic": self.critic}, judge)] * self.config.n_critic
+
+    def public_update(self, condition: Tensor, generator: torch.Generator) -> None:
+        """A step of the generator on classes of a public prior: processing of a critic that is private already.
+
+        It waits while the critic, by the generated slices alone, is behind: while fewer than ``critic_lead`` of them
+        score below 0, for at most ``critic_wait`` steps (after Bie et al. 2023).
+        """
+        c = self.config
+        classes = torch.arange(c.batch_size) < round(c.batch_size * c.tumour_share)
+        noise = torch.randn(c.batch_size, c.noise_size, generator=generator)
+        grain = torch.randn(c.batch_size, 1, self.size, self.size, generator=generator)
+        if c.critic_lead > 0 and self.waited < c.critic_wait:
+            with torch.no_grad():
+                made = self._generate(self.generator, noise, grain, classes, condition)
+                scores = self._judge(self._shown(made, None), self._code(classes, condition))
+            if float((scores.mean((1, 2, 3)) < 0).float().mean()) < c.critic_lead:
+                self.waited += 1
+                return
+        self.waited = 0
+        self.critic.requires_grad_(False)
+        self.descend("generator", self._generator_loss(classes, noise, grain, condition, None))
+        self.critic.requires_grad_(True)
 
     # ------------------------------------------------------------------ networks
 
     def _code(self, tumour: Tensor, condition: Tensor) -> Tensor:
         """(B, 2 + K): tumour, no tumour, organ and contrasts."""
-        classes = torch.stack([tumour, ~tumour], dim=1).float()
+        classes = torch.stack([tumour, ~tumour], dim=1).to(condition)
         return torch.cat([classes, condition.expand(len(tumour), -1)], dim=1).to(self.device)
 
     def _generate(self, network: nn.Module, noise: Tensor, grain: Tensor, tumour: Tensor, condition: Tensor) -> Tensor:
         with self._autocast():
             output = network(noise.to(self.device), grain.to(self.device), self._code(tumour, condition))
-        return (torch.tanh(output.float()) + 1) / 2
+        return (torch.tanh(full_precision(output)) + 1) / 2
 
     def _shown(self, images: Tensor, augmentation: Augmentation | None) -> Tensor:
         """Images as the critic sees them, in [-1, 1]."""
@@ -235,7 +284,7 @@ class Trainer(SamplingTrainer[SamplingBatch]):
     def _judge(self, images: Tensor, code: Tensor) -> Tensor:
         with self._autocast():
             scores: Tensor = self.critic(images, code)
-        return scores.float()
+        return full_precision(scores)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
@@ -288,6 +337,7 @@ def _check(config: Config, image: ImageConfig) -> None:
         f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
         "betas must be two numbers": len(config.betas) != 2,
         f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
+        f"critic_lead must be from 0 to 1, got {config.critic_lead}": not 0 <= config.critic_lead <= 1,
         f"n_critic must be at least 1, got {config.n_critic}": config.n_critic < 1,
         f"noise_size must be at least 1, got {config.noise_size}": config.noise_size < 1,
         "domains must have equally many contrasts, and at least one": config.domains is not None

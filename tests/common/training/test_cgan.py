@@ -224,7 +224,7 @@ def test_the_discriminator_sees_label_map_and_region_moved_with_the_image(slices
     marked = replace(batch, images=batch.region.unsqueeze(1).float())
     seen: list[torch.Tensor] = []
     trainer.discriminator.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
-    trainer._train_step(marked)
+    trainer.train_step(marked)
     real, asked = (seen[0][: len(batch.images), 0] + 1) / 2, seen[0][: len(batch.images), 1:]
     region = asked[:, len(LESION_LABELS)] > 0
     assert region.any()
@@ -250,7 +250,7 @@ def test_the_discriminator_learns_nothing_outside_the_moved_region(slices: Slice
             return generated.mean()
 
     trainer.adversarial = Recorded()  # type: ignore[assignment]
-    trainer._train_step(batch)
+    trainer.train_step(batch)
     assert batch.augmentation is not None
     expected = diffaugment(batch.region.unsqueeze(1).float(), batch.augmentation.of_places())
     assert all(torch.equal(weight, expected) for weight in counted)
@@ -275,7 +275,7 @@ def test_networks_have_no_batch_statistics_and_work_in_place_nowhere() -> None:
 def test_half_precision_computes_its_losses_in_float32(slices: Slices) -> None:
     trainer = make(replace(SMALL, precision="bf16"))
     batch = next(iter(trainer.batches(slices, 1, 1)))
-    assert all(value.dtype == torch.float32 for value in trainer._train_step(batch).values())
+    assert all(value.dtype == torch.float32 for value in trainer.train_step(batch).values())
 
 
 # ---------------------------------------------------------------------------------------------- images

@@ -259,7 +259,7 @@ def test_networks_have_no_batch_statistics_and_work_in_place_nowhere() -> None:
 def test_half_precision_computes_its_losses_in_float32(toy: Slices) -> None:
     trainer = make(replace(SMALL, precision="bf16"))
     batch = next(iter(trainer.batches(toy, 1, 1)))
-    assert all(value.dtype == torch.float32 for value in trainer._train_step(batch).values())
+    assert all(value.dtype == torch.float32 for value in trainer.train_step(batch).values())
 
 
 # ---------------------------------------------------------------------------------------------- images

@@ -287,7 +287,7 @@ def test_half_precision_computes_losses_and_penalty_in_float32(slices: Slices, m
 
     monkeypatch.setattr(wgan_gp, "gradient_penalty", watched)
     (batch,) = trainer.batches(slices, 1, 1)
-    losses = trainer._train_step(batch)
+    losses = trainer.train_step(batch)
     assert seen == {"score": {torch.bfloat16}, "penalty": {torch.float32}}
     assert all(value.dtype == torch.float32 for value in losses.values())
 
