@@ -43,3 +43,7 @@ class BadStudyError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class PrivacyError(OncofedError):
+    """A guarantee of privacy that cannot be given, so that nothing is trained. Its text stays at the site."""

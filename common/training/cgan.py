@@ -250,7 +250,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         c = self.config
         return slice_examples(draw, ExampleShape(0, 0.0, self.window, c.jitter, self.margins, c.brightness), generator)
 
-    def patient_updates(self) -> Sequence[PatientUpdate[InsertionBatch]]:
+    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[InsertionBatch]]:
         """The discriminator, then the generator: both look at real slices, so both are paid for."""
 
         def judge(batch: InsertionBatch) -> Tensor:

@@ -149,7 +149,7 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         """The slices, augmented, with their classes."""
         return ClassifierBatch(augment_slices(draw.slices.images, generator), draw.tumour)
 
-    def patient_updates(self) -> Sequence[PatientUpdate[ClassifierBatch]]:
+    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[ClassifierBatch]]:
         """The one network."""
         loss = lambda batch: self._loss(batch)[1]  # noqa: E731
         return (PatientUpdate("classifier", {"classifier": self.classifier}, loss),)

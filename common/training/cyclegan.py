@@ -263,10 +263,17 @@ class Trainer(
         if self.exchange is Exchange.PROXIES and self.proxies is not None:
             chosen = torch.randint(len(self.proxies), (count,), generator=generator)
             (other,) = random_crops([self.proxies[chosen]], shape.window, shape.flip, generator)
-        return SideBatch(sides[0], images, other, 0)
+        return SideBatch(self._side(draw.condition), images, other, 0)
 
-    def patient_updates(self) -> Sequence[PatientUpdate[SideBatch]]:
-        """Both generators, then the discriminators."""
+    def _side(self, condition: Tensor) -> int:
+        codes = [condition_code(domain.organ, domain.contrasts) for domain in self.domains]
+        sides = [side for side in (0, 1) if torch.equal(codes[side], condition)]
+        if not sides:
+            raise DataError(f"these slices belong to neither {' nor '.join(domain.name for domain in self.domains)}")
+        return sides[0]
+
+    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[SideBatch]]:
+        """Both generators, then the discriminators; with proxies, only that of this site's domain."""
 
         def translate(batch: SideBatch) -> Tensor:
             return self.objective.generator_losses(batch, self.steps_done)[0]["total"]
@@ -274,9 +281,16 @@ class Trainer(
         def judge(batch: SideBatch) -> Tensor:
             return self.objective.discriminator_loss(batch, self.objective.shown_images(batch))
 
-        return tuple(
-            PatientUpdate(name, {key: network for key, network in self.trained.items() if key.startswith(name)}, loss)
-            for name, loss in (("generator", translate), ("discriminator", judge))
+        judged = "discriminator"
+        if self.exchange is Exchange.PROXIES:
+            judged = f"discriminator_{LETTERS[self._side(condition)]}"
+        generators, discriminators = (
+            {key: network for key, network in self.trained.items() if key.startswith(name)}
+            for name in ("generator", judged)
+        )
+        return (
+            PatientUpdate("generator", generators, translate),
+            PatientUpdate("discriminator", discriminators, judge),
         )
 
     # ------------------------------------------------------------------ exchange of gradients

@@ -44,7 +44,7 @@ class PatientUpdate(Generic[Batch]):
 
     Attributes:
         optimiser: its name among the trainer's optimisers; also that of the mechanism in the accounts.
-        network: name -> module, whose weights the loss trains; all of them belong to that optimiser.
+        networks: name -> module, whose weights the loss trains; all of them belong to that optimiser.
         loss: the scalar loss of one patient's examples, a mean over them.
     """
 
@@ -79,8 +79,12 @@ class PatientTrainer(Trainer[Batch], ABC):
         """One training example for each slice of ``draw``, made of nothing but that slice and chance."""
 
     @abstractmethod
-    def patient_updates(self) -> Sequence[PatientUpdate[Batch]]:
-        """The optimiser steps on patients that make up one training step; a name may come more than once."""
+    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[Batch]]:
+        """The optimiser steps on patients that make up one training step; a name may come more than once.
+
+        Args:
+            condition: (K,) the site's organ and contrasts, which may say what can be trained there.
+        """
 
     def public_update(self, condition: Tensor, generator: torch.Generator) -> None:
         """What else a training step does; it sees no patient, only weights that are private already.

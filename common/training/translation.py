@@ -214,7 +214,7 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[Transla
         sources = len(self.config.source)
         return TranslationBatch(images[:, :sources], images[:, sources:], labels)
 
-    def patient_updates(self) -> Sequence[PatientUpdate[TranslationBatch]]:
+    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[TranslationBatch]]:
         """The discriminator, then the generator: both look at real slices, so both are paid for."""
 
         def judge(batch: TranslationBatch) -> Tensor:

@@ -232,7 +232,7 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
             condition=draw.condition,
         )
 
-    def patient_updates(self) -> Sequence[PatientUpdate[CriticExamples]]:
+    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[CriticExamples]]:
         """``n_critic`` of the critic, the one network that sees a patient."""
 
         def judge(examples: CriticExamples) -> Tensor:

@@ -1,0 +1,142 @@
+"""A private training: for each step the patients are drawn, the step is paid for, and then it is taken."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.privacy.checks import require_equal_halves, require_patients, require_private
+from client.privacy.gradients import PrivateStep, Way, faster_way
+from client.privacy.patients import PoissonPatients
+from client.privacy.randomness import private_generator
+from common.imaging.slices import PatientSlices, Slices
+from common.training.patients import PatientTrainer, PatientUpdate
+from common.training.trainer import Trainer
+
+AHEAD = 10
+"""Training steps paid for at a time; a training that is killed loses at most these."""
+
+PROBES = 4
+"""Made-up patients on which the two ways to a gradient are compared."""
+
+Charge = Callable[[str, int], None]
+"""``charge(optimiser, steps)`` pays for steps of one mechanism; it raises where the budget does not suffice."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What one private training is made with.
+
+    Attributes:
+        sigma: standard deviation of the noise, in units of ``clip``.
+        clip: largest L2 norm of one patient's gradient.
+        rate: probability that a patient takes part in a step.
+        expected: the expected number of patients a step, by the declared number of patients.
+        slices: of each patient that takes part.
+        way: how gradients are computed; None: whichever is faster here.
+    """
+
+    sigma: float
+    clip: float
+    rate: float
+    expected: float
+    slices: int
+    way: Way | None = None
+
+
+def train_privately(
+    trainer: Trainer[Any],
+    patients: PoissonPatients,
+    steps: int,
+    noise: Noise,
+    *,
+    condition: Tensor,
+    charge: Charge,
+) -> None:
+    """``steps`` training steps of ``trainer``, each update of it on a draw of patients of its own.
+
+    Nothing of the training is returned: losses, norms and numbers of patients speak of the patients, and what may be
+    known of it is the weights.
+
+    Args:
+        trainer: with its weights and private state loaded.
+        patients: Poisson draws at ``noise.rate``.
+        steps: how many; fixed beforehand.
+        noise: of the training.
+        condition: (K,) the site's organ and contrasts.
+        charge: pays for steps before they are taken; what it raises ends the training.
+
+    Raises:
+        PrivacyError: if the guarantee cannot be given; nothing was trained or charged then.
+    """
+    private = require_private(trainer)
+    require_patients(patients)
+    updates = list(private.patient_updates(condition))
+    takers = _takers(private, updates, noise, patients)
+    chance = private_generator()
+    private.to_training_mode()
+    for block in _blocks(steps):
+        for optimiser in takers:
+            charge(optimiser, block * sum(update.optimiser == optimiser for update in updates))
+        for _ in range(block):
+            private.begin_step()
+            for update in updates:
+                takers[update.optimiser].take(patients.draw())
+            private.public_update(condition, chance)
+            private.end_step()
+
+
+def steps_by_mechanism(trainer: PatientTrainer[Any], steps: int, condition: Tensor) -> dict[str, int]:
+    """Optimiser -> how many private steps ``steps`` training steps take of it."""
+    counts: dict[str, int] = {}
+    for update in trainer.patient_updates(condition):
+        counts[update.optimiser] = counts.get(update.optimiser, 0) + steps
+    return counts
+
+
+def _takers(
+    trainer: PatientTrainer[Any], updates: list[PatientUpdate[Any]], noise: Noise, patients: PoissonPatients
+) -> dict[str, PrivateStep]:
+    probe = _probe(trainer, patients, noise.slices)
+    require_equal_halves(probe[0])
+    takers = {}
+    for update in {update.optimiser: update for update in updates}.values():
+        way = noise.way or (Way.LOOP if trainer.device.type == "cpu" else faster_way(update, probe, trainer.device))
+        takers[update.optimiser] = PrivateStep(
+            trainer.optimisers[update.optimiser],
+            update,
+            sigma=noise.sigma,
+            clip=noise.clip,
+            expected=noise.expected,
+            generator=private_generator(trainer.device),
+            way=way,
+        )
+    return takers
+
+
+def _blocks(steps: int) -> Iterator[int]:
+    return (min(AHEAD, steps - done) for done in range(0, steps, AHEAD))
+
+
+def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, slices: int) -> list[Any]:
+    """Made-up patients of the same shape: how long they take, and how many examples they make, tells of nobody."""
+    source = patients.sources[0]
+    like = source.patients[0]
+    size = like.labels.shape[-1]
+    random = np.random.default_rng(0)
+    labels = np.zeros((slices, size, size), np.uint8)
+    labels[::2, size // 3 : size // 2, size // 3 : size // 2] = 1
+    made = PatientSlices(
+        patient="made up",
+        images=random.random((slices, like.images.shape[1], size, size)).astype(np.float16),
+        labels=labels,
+        foreground=np.ones((slices, size, size), np.uint8),
+    )
+    own = Slices(source.organ, source.contrasts, [made], source.min_tumour_pixels)
+    draws = PoissonPatients(
+        [own], rate=1.0, slices=slices, make=trainer.patient_examples, generator=torch.Generator().manual_seed(0)
+    )
+    return [draws.draw()[0] for _ in range(PROBES)]
