@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from client import proxies, study, training
 from client.hello import declared_examples, introduce
+from client.privacy.statement import privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
-from common.errors import ConfigError, DataError, OncofedError, RefusalError
+from common.errors import ConfigError, DataError, OncofedError, PrivacyError, RefusalError
 from common.files import read_tensors
 from common.logs import open_json_log
 from common.records import (
@@ -67,6 +68,7 @@ def make_app(locate_site: Callable[[Context], Path]) -> ClientApp:
     app.evaluate("classifier")(action(_evaluate))
     app.query("release")(action(_release))
     app.query("proxies")(action(_take_proxies))
+    app.query("privacy")(action(_privacy))
     return app
 
 
@@ -113,6 +115,8 @@ def _safe_reason(error: Exception) -> str:
     """A reason without paths, names, counts or values."""
     if isinstance(error, RefusalError | UnacceptableError):
         return str(error)
+    if isinstance(error, PrivacyError):
+        return "no privacy guarantee can be given for this training; its own log says why"
     if isinstance(error, DataError):
         return "its data cannot be used; its own log says why"
     if isinstance(error, ConfigError):
@@ -143,6 +147,7 @@ def _train_classifier(session: Session, instruction: Instruction, content: Recor
 def _trained(session: Session, instruction: Instruction, update: training.Update) -> RecordDict:
     reply = _content(session, instruction)
     reply[ARRAYS] = to_arrays(update.arrays)
+    # A private training has no losses to tell: they are means over patients, without noise.
     reply[METRICS] = training_metrics(declared_examples(session), update.losses)
     return reply
 
@@ -157,7 +162,7 @@ def _arms(session: Session, instruction: Instruction, content: RecordDict) -> Re
 
 
 def _site_model(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    if not session.settings.share_site_model:
+    if not session.settings.share_site_model or session.private:
         raise RefusalError("it does not share its own model")
     reply = _content(session, instruction)
     reply[ARRAYS] = to_arrays(read_tensors(study.site_model_file(session)))
@@ -167,6 +172,10 @@ def _site_model(session: Session, instruction: Instruction, content: RecordDict)
 def _evaluate(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
     scores = study.evaluate_model(session, instruction.phase, received_arrays(content))
     return _content(session, instruction, scores)
+
+
+def _privacy(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+    return _content(session, instruction, privacy_statement(session))
 
 
 def _release(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:

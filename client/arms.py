@@ -8,8 +8,9 @@ from torch import Tensor
 
 from client.session import Session
 from common.errors import RefusalError
-from common.experiment import ARMS
+from common.experiment import ARMS, PRIVATE_ARMS
 from common.files import read_arrays, write_arrays
+from common.imaging.slices import PatientSlices, Slices
 from common.synthesis.baselines import blob, copy_and_paste
 from common.training.classifier import TrainingSet
 from common.training.trainer import GeneratorTrainer, SyntheticSlices
@@ -26,10 +27,18 @@ SOURCES: dict[str, tuple[bool, str | None]] = {
 assert tuple(SOURCES) == ARMS
 
 
+SLICES_OF_A_PATIENT = 16
+"""Stands in for the slices of a patient where their number is not public."""
+
+
 def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
     """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each."""
     slices = session.training
-    count = max(2, round(session.experiment.study.synthetic_ratio * len(slices)))
+    ratio = session.experiment.study.synthetic_ratio
+    own = session.settings.privacy
+    # How many slices a hospital has is not public; how many patients it declares is.
+    many = own.patients * SLICES_OF_A_PATIENT if session.private and own is not None else len(slices)
+    count = max(2, round(ratio * many))
     _keep(session, "synthetic", trainer.synthesise(slices, count, seed))
     _keep(session, "copy_paste", copy_and_paste(slices, count, seed))
     _keep(session, "blob", blob(slices, count, seed))
@@ -54,6 +63,42 @@ def training_sets(session: Session, arm: str) -> list[TrainingSet]:
     if made is not None:
         sources.append(TrainingSet.from_synthetic(made_images(session, made)))
     return sources
+
+
+def patient_sources(session: Session, arm: str) -> list[Slices]:
+    """The same slices by patient: a made one belongs to the patient into whose slice it was put.
+
+    Slices made from noise belong to nobody; they are dealt out over the patients, whose share of a step they then are.
+
+    Raises:
+        RefusalError: for an arm whose images mix patients, or if the images it needs were not made here yet.
+    """
+    if arm not in PRIVATE_ARMS:
+        raise RefusalError("it trains no arm whose images mix patients")
+    real, made = SOURCES[arm]
+    training = session.training
+    sources = [training] if real else []
+    if made is not None:
+        sources.append(_by_patient(made_images(session, made), training))
+    return sources
+
+
+def _by_patient(made: SyntheticSlices, training: Slices) -> Slices:
+    names = [patient.patient for patient in training.patients]
+    origin = made.origin.numpy()
+    dealt = np.arange(len(made)) % len(names)
+    owner = np.where(origin >= 0, training.owner[np.maximum(origin, 0)], dealt)
+    patients = [
+        PatientSlices(
+            patient=name,
+            images=made.images[owner == index].numpy().astype(np.float16),
+            labels=made.labels[owner == index].numpy(),
+            foreground=made.foreground[owner == index].numpy().astype(np.uint8),
+            tumour_slices=made.tumour[owner == index].numpy(),
+        )
+        for index, name in enumerate(names)
+    ]
+    return Slices(training.organ, training.contrasts, patients, training.min_tumour_pixels)
 
 
 def made_images(session: Session, name: str) -> SyntheticSlices:

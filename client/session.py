@@ -69,6 +69,11 @@ class Session:
         return WeightsConfig(**self.settings.weights)
 
     @property
+    def private(self) -> bool:
+        """Whether the study trains with patients as the unit of differential privacy."""
+        return self.experiment.privacy.mode == "patient_dp"
+
+    @property
     def organ(self) -> OrganConfig:
         """What the study wants to see of this site's organ.
 

@@ -6,8 +6,31 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
+
+
+class PrivacySettings(BaseModel):
+    """The hospital's rules on its patients' privacy.
+
+    Attributes:
+        epsilon: cap over everything that is ever trained on these patients, by any study; only this file sets it.
+        patients: the number of training patients, as the hospital declares it in public; it gives delta and how often a
+            patient takes part in a step. Round it, and keep it when patients come or go.
+        folder: where the ledger lies; ``<folder of the site>/privacy`` by default.
+        head: the second copy of the ledger's newest hash, on another disk if there is one; by default beside the site's
+            folder.
+        without: what happens when a study wants to train without differential privacy: ``refuse`` it, or ``allow`` it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epsilon: float = Field(gt=0)
+    patients: int = Field(ge=1)
+    folder: Path | None = None
+    head: Path | None = None
+    without: Literal["refuse", "allow"] = "refuse"
 
 
 class SiteSettings(BaseModel):
@@ -34,6 +57,8 @@ class SiteSettings(BaseModel):
         share_site_model: whether this site's own classifier may be sent to other sites for the cross-site matrix.
         may_release_synthetic: whether synthetic slices that a federated generator makes here may be sent to others.
         declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
+        privacy: the budget of patient-level differential privacy; without it the site takes part in no training that is
+            to be private. See :class:`PrivacySettings`.
         demo_cohort: whether the data are the demo cohort's, so that its limits are printed with the results.
         folder: where this site keeps its state, results and reports.
         folder_per_run: whether each run gets a folder of its own below ``folder``.
@@ -60,6 +85,7 @@ class SiteSettings(BaseModel):
     share_site_model: bool = False
     may_release_synthetic: bool = False
     declare_counts: bool = False
+    privacy: PrivacySettings | None = None
     demo_cohort: bool = False
     folder: Path
     folder_per_run: bool = True
@@ -69,6 +95,13 @@ class SiteSettings(BaseModel):
     def run_folder(self, run: str) -> Path:
         """Where the state, results and report of ``run`` are kept."""
         return self.folder / "runs" / run if self.folder_per_run else self.folder
+
+    def ledger_files(self) -> LedgerFiles:
+        """Where the account of this site's privacy budget lies."""
+        own = self.privacy
+        folder = (own.folder if own else None) or self.folder / "privacy"
+        head = (own.head if own else None) or self.folder.parent / f".{self.name}-ledger-head.json"
+        return LedgerFiles(folder / "ledger.jsonl", head)
 
     @field_validator("organ")
     @classmethod
@@ -107,6 +140,12 @@ def load_site(path: Path) -> SiteSettings:
     for key in ("path", "patients", "folder", "cache_dir"):
         if isinstance(values.get(key), str):
             values[key] = here / Path(values[key]).expanduser()
+    own = values.get("privacy")
+    if isinstance(own, dict):
+        places = {
+            key: here / Path(own[key]).expanduser() for key in ("folder", "head") if isinstance(own.get(key), str)
+        }
+        values["privacy"] = {**own, **places}
     values.setdefault("cache_dir", Path(values["folder"]) / "cache")
     try:
         return SiteSettings.model_validate(values)

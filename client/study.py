@@ -20,6 +20,7 @@ from common.results import ArmScores, Interval, SiteArms
 from common.seeding import derive_seed, numpy_generator
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
+from common.training.patients import PatientTrainer
 from common.training.trainer import GeneratorTrainer
 
 PREDICTION_COLUMNS = ("arm", "scope", "patient", "slice", "truth", "probability")
@@ -36,6 +37,9 @@ def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
     if not isinstance(trainer, GeneratorTrainer):
         raise RefusalError(f"{model} makes no slices that an arm could train on")
     trainer.load_shared_arrays(arrays)
+    if isinstance(trainer, PatientTrainer):
+        # A mask of one patient in another's slice would speak of two.
+        trainer.public_masks = session.private
     seed = derive_seed(experiment.seed, session.settings.name, "synthesis", model)
     make_images(session, trainer, seed)
     _keep_gallery(session)
@@ -63,7 +67,8 @@ def run_arms(session: Session) -> SiteArms:
         shown[arm] = leaving(session, scores, steps)
         if arm == "real":
             write_tensors(site_model_file(session), trainer.shared_arrays())
-    return SiteArms(arms=shown)
+    # Trained without noise, and so for this hospital alone: how well they do speaks of its training patients.
+    return SiteArms(arms={} if session.private else shown)
 
 
 def evaluate_model(session: Session, phase: str, arrays: dict[str, Tensor]) -> SiteArms:
@@ -95,7 +100,7 @@ def leaving(session: Session, scores: ClassificationScores, steps: int | None) -
     if scores.patients < session.experiment.study.min_cell:
         nothing = Interval(mean=None)
         return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
-    return scores.arm_scores(steps=steps, counts=session.settings.declare_counts)
+    return scores.arm_scores(steps=steps, counts=session.settings.declare_counts and not session.private)
 
 
 def _test(session: Session, trainer: ClassifierTrainer, arm: str, scope: str) -> ClassificationScores:

@@ -7,10 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-from client.arms import training_sets
+from client.arms import patient_sources, training_sets
+from client.privacy.admission import require_admission
+from client.privacy.budget import Budget
+from client.privacy.checks import require_private
+from client.privacy.patients import PoissonPatients
+from client.privacy.plan import private_steps, study_plan
+from client.privacy.randomness import private_generator
+from client.privacy.training import train_privately
 from client.proxies import taken_proxies
 from client.session import Session
 from client.state import RoundState
+from common.errors import RefusalError
+from common.experiment import FederationConfig
 from common.imaging.slices import Slices
 from common.records import Instruction
 from common.seeding import derive_seed
@@ -29,7 +38,12 @@ class Update:
 
 
 def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
-    """Trains one GAN of the study on this site's training patients for one round."""
+    """Trains one GAN of the study on this site's training patients for one round.
+
+    Raises:
+        RefusalError: if the hospital's rules do not allow it.
+    """
+    require_admission(session)
     experiment, name = session.experiment, instruction.model
     slices = session.training_for(name)
     kept = session.trainers.pop((name, instruction.repeat), None)
@@ -47,15 +61,30 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
     if trainer.exchange is Exchange.PROXIES:
         assert isinstance(trainer, ProxyTrainer)
         trainer.give_proxies(taken_proxies(session, name))
-    steps = steps_per_round(session.model(name).federation, len(slices), trainer.config.batch_size)
+    federation = session.model(name).federation
+    if session.private:
+        return _private_round(session, instruction, trainer, arrays, [slices], federation)
+    steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
     batches = trainer.batches(slices, steps, _seed(session, instruction))
     return _one_round(session, instruction, trainer, arrays, batches, steps)
 
 
 def train_classifier(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
-    """Trains the federated classifier of ``instruction.arm`` for one round."""
+    """Trains the federated classifier of ``instruction.arm`` for one round.
+
+    Raises:
+        RefusalError: if the hospital's rules do not allow it.
+    """
+    require_admission(session)
     experiment = session.experiment
     federation = experiment.classifier.federation
+    if session.private:
+        steps = private_steps(experiment, federation, Budget(session.settings).patients)
+        trainer = build_classifier_trainer(
+            experiment, device=session.device, weights=session.weights, total_steps=steps * federation.rounds
+        )
+        sources = patient_sources(session, instruction.arm)
+        return _private_round(session, instruction, trainer, arrays, sources, federation)
     steps = steps_per_round(federation, len(session.training), experiment.classifier.batch_size)
     trainer = build_classifier_trainer(
         experiment, device=session.device, weights=session.weights, total_steps=steps * federation.rounds
@@ -85,6 +114,53 @@ def _one_round(
     seconds = time.monotonic() - started
     session.record_training(instruction.phase, instruction.server_round, losses, steps, seconds)
     return Update(trainer.shared_arrays(), losses)
+
+
+def _private_round(
+    session: Session,
+    instruction: Instruction,
+    trainer: Trainer[Any],
+    arrays: dict[str, Tensor],
+    sources: list[Slices],
+    federation: FederationConfig,
+) -> Update:
+    """The same with patients as the unit of privacy.
+
+    A round that is repeated draws new noise, and is paid for again.
+    """
+    started = time.monotonic()
+    budget = Budget(session.settings)
+    plan = study_plan(session, budget)
+    steps = private_steps(session.experiment, federation, budget.patients)
+    state = RoundState(session.folder, instruction.run, instruction.phase)
+    trainer.load_shared_arrays(arrays)
+    trainer.load_private_state(state.before(instruction.server_round))
+    noise = plan.noise(session.experiment.privacy, budget.patients)
+
+    def charge(optimiser: str, count: int) -> None:
+        mechanism = f"{instruction.phase}/{optimiser}"
+        if mechanism not in plan.steps:
+            raise RefusalError("it was asked for a training that the study had not announced")
+        budget.charge(run=instruction.run, mechanism=mechanism, sigma=plan.sigma, q=plan.rate, steps=count)
+
+    train_privately(
+        trainer,
+        PoissonPatients(
+            sources,
+            rate=plan.rate,
+            slices=noise.slices,
+            make=require_private(trainer).patient_examples,
+            generator=private_generator(),
+        ),
+        steps,
+        noise,
+        condition=sources[0].condition(),
+        charge=charge,
+    )
+    state.save(instruction.server_round, trainer.private_state())
+    seconds = time.monotonic() - started
+    session.record_training(instruction.phase, instruction.server_round, {}, steps, seconds)
+    return Update(trainer.shared_arrays(), {})
 
 
 def _one_exchange(

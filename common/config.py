@@ -22,6 +22,7 @@ from common.experiment import (
     ARMS,
     LOCAL_SECTIONS,
     LOCAL_STEPS,
+    PRIVATE_ARMS,
     Experiment,
     FederationConfig,
     OrganConfig,
@@ -135,6 +136,7 @@ def _typed(tree: Any) -> Experiment:
     _share_out(experiment)
     _keep_used_organs(experiment)
     _keep_chosen_models(experiment)
+    _serve_proxies(experiment)
     check(experiment)
     return experiment
 
@@ -168,6 +170,25 @@ def _keep_used_organs(experiment: Experiment) -> None:
 def _keep_chosen_models(experiment: Experiment) -> None:
     """A preset may speak of models that the study does not train; they have no family."""
     experiment.models = {name: entry for name, entry in experiment.models.items() if "family" in (entry or {})}
+
+
+def _serve_proxies(experiment: Experiment) -> None:
+    """A GAN whose slices stand in for those of a translation's two sides has to learn both of them.
+
+    Where ``domains`` does not say what it learns, it learns these sides and, of the other organs, what the study shows.
+    """
+    for entry in experiment.models.values():
+        source = experiment.models.get(entry.get("proxy_model", ""))
+        if entry.get("exchange") != "proxies" or source is None or source.get("domains", 0) is not None:
+            continue
+        sides = [dict(side) for side in entry.get("domains") or []]
+        organs = {side.get("organ") for side in sides}
+        others = [
+            {"organ": organ, "contrasts": list(config.contrasts)}
+            for organ, config in experiment.organs.items()
+            if organ not in organs
+        ]
+        source["domains"] = [*sides, *others]
 
 
 def contrasts_by_organ(experiment: Experiment) -> dict[str, tuple[str, ...]]:
@@ -250,7 +271,10 @@ def check(experiment: Experiment) -> None:
     require(strategy.deadline > 0, "strategy.deadline", strategy.deadline, "must be positive (seconds)")
     engine = experiment.simulation.engine
     require(engine in ("in_process", "ray"), "simulation.engine", engine, "in_process or ray")
-    require(experiment.privacy.mode == "none", "privacy.mode", experiment.privacy.mode, "only none is available")
+    _check_privacy(experiment)
+    steps = experiment.pretraining
+    require(steps.gan_steps >= 0, "pretraining.gan_steps", steps.gan_steps, "must be at least 0")
+    require(steps.classifier_steps >= 0, "pretraining.classifier_steps", steps.classifier_steps, "must be at least 0")
     parts = (experiment.split.train, experiment.split.validation, experiment.split.test)
     require(
         min(parts) >= 0 and (abs(sum(parts) - 1) < 1e-6 or all(p == int(p) for p in parts)),
@@ -258,6 +282,46 @@ def check(experiment: Experiment) -> None:
         parts,
         "three fractions that sum to 1, or three whole numbers of patients",
     )
+
+
+def _check_privacy(experiment: Experiment) -> None:
+    """Values that cannot be private; what only the networks show is checked before each training, at the site."""
+    privacy = experiment.privacy
+
+    def require(holds: bool, key: str, value: object, allowed: str) -> None:
+        if not holds:
+            raise ConfigError(f"{key}={value}: {allowed}")
+
+    require(privacy.mode in ("none", "patient_dp"), "privacy.mode", privacy.mode, "none or patient_dp")
+    require(privacy.epsilon > 0, "privacy.epsilon", privacy.epsilon, "must be positive")
+    require(privacy.clip > 0, "privacy.clip", privacy.clip, "must be positive")
+    require(privacy.gradients in ("auto", "loop", "vmap"), "privacy.gradients", privacy.gradients, "auto, loop or vmap")
+    require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")
+    for key in ("patients_per_step", "slices_per_patient"):
+        value = getattr(privacy, key)
+        require(value >= 1, f"privacy.{key}", value, "must be at least 1")
+    if privacy.mode == "none":
+        return
+    for arm in experiment.study.arms:
+        require(
+            arm in PRIVATE_ARMS,
+            "study.arms",
+            arm,
+            "with privacy=patient_dp it would mix two patients in one image; choose from " + ", ".join(PRIVATE_ARMS),
+        )
+    mu = experiment.strategy.proximal_mu
+    require(mu == 0, "strategy.proximal_mu", mu, "no proximal term with privacy=patient_dp; choose strategy=fedavg")
+    for name, entry in experiment.models.items():
+        for key, wanted in (("pool", 0), ("diffaugment", ""), ("spectral_norm", False)):
+            value = (entry or {}).get(key, wanted)
+            require(not value, f"models.{name}.{key}", value, f"must be {wanted!r} with privacy=patient_dp")
+        exchange = (entry or {}).get("exchange")
+        require(
+            exchange != "gradients",
+            f"models.{name}.exchange",
+            exchange,
+            "sends single steps; choose proxies with privacy=patient_dp",
+        )
 
 
 def _check_federation(section: str, federation: FederationConfig) -> None:

@@ -5,6 +5,9 @@ from typing import Any
 
 ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob")
 
+PRIVATE_ARMS = ("real", "real_synthetic", "synthetic")
+"""Arms each of whose images speaks of one patient at most."""
+
 
 @dataclass
 class ImageConfig:
@@ -169,6 +172,10 @@ class SiteConfig:
     """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
     identifying_data: str = "refuse"
     """Studies whose headers may identify the person: ``refuse`` to take part, or ``quarantine`` them."""
+    epsilon: float | None = None
+    """Its privacy budget; null means: what the study may spend, if it is private at all."""
+    patients: int | None = None
+    """The number of training patients that it declares public; null means: the true one."""
     partition: str | None = None
     """The entry of ``partition`` that this site has a share of; set where the partition is made."""
 
@@ -223,7 +230,31 @@ class SimulationConfig:
 
 @dataclass
 class PrivacyConfig:
+    """Differential privacy with the patient as its unit; how much a site may spend in all stands in its site.yaml."""
+
     mode: str = "none"
+    """``none``, or ``patient_dp``."""
+    epsilon: float = 8.0
+    """What the whole study may spend of a site's budget: all its models, runs and arms together."""
+    patients_per_step: int = 16
+    """Expected number of patients in a step."""
+    slices_per_patient: int = 4
+    """Slices that a patient brings to a step; the patient's gradient is their mean."""
+    clip: float = 1.0
+    """Largest norm of one patient's gradient."""
+    gradients: str = "auto"
+    """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, the loop on a CPU and whichever
+    is faster on a GPU."""
+    reserve: float = 0.05
+    """Share of ``epsilon`` that is not planned for, so that a round which is repeated after a crash can be paid."""
+
+
+@dataclass
+class PretrainingConfig:
+    """Steps on the coordinator's own public part of the reference set before the first round; they cost no privacy."""
+
+    gan_steps: int = 0
+    classifier_steps: int = 0
 
 
 @dataclass
@@ -247,6 +278,7 @@ class Experiment:
     study: StudyConfig = field(default_factory=StudyConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     reference: dict[str, ReferenceConfig] = field(default_factory=dict)
     site: dict[str, SiteConfig] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -41,6 +41,7 @@ class Action(StrEnum):
     EVALUATE = "evaluate.classifier"
     RELEASE = "query.release"
     TAKE_PROXIES = "query.proxies"
+    PRIVACY = "query.privacy"
 
 
 class UnacceptableError(ValueError):

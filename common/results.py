@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "oncofed-results/3"
+from common.results_privacy import PrivacyResults
+
+SCHEMA = "oncofed-results/4"
 
 
 class Record(BaseModel):
@@ -253,6 +255,8 @@ class GanRun(Record):
     rounds: int
     chosen_round: int | None = None
     final: dict[str, AnyFinal] = {}
+    pretrained: dict[str, AnyScores] | None = None
+    """What the weights reached on the selection part before the first round; None without public pre-training."""
 
 
 class GanResult(Record):
@@ -353,5 +357,7 @@ class Results(Record):
     organ_arms: dict[str, dict[str, ArmScores]] = {}
     """The federated classifiers by organ, then by arm; empty in a study of one organ."""
     cross_site: CrossSite | None = None
+    privacy: PrivacyResults | None = None
+    """None where the study trained without differential privacy."""
     timings: dict[str, float] = {}
     """Seconds by phase."""

@@ -19,12 +19,15 @@ from common.config import Model, model_of, to_yaml
 from common.experiment import Experiment
 from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
+from common.phases import classifier_phase, gan_phase
 from common.results import Results, RunInfo, SiteEntry
 from common.training.build import labelling_model, proxy_source
 from common.versions import installed_versions
 from server.arms import federated_arms, local_arms, synthesise_everywhere, trained_arms
 from server.cross_site import cross_site
-from server.gan import gan_phase, plan_gans, runs_of, train_gan
+from server.gan import plan_gans, runs_of, train_gan
+from server.pretraining import pretraining_phase
+from server.privacy import privacy_results
 from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
 from server.settings import StudySettings, keep_places, settings_from_run_config
@@ -78,6 +81,9 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
 
             with _timed(settings, results, "cross_site"):
                 results.cross_site = cross_site(grid, settings, roster, federated)
+
+            with _timed(settings, results, "privacy"):
+                results.privacy = privacy_results(grid, settings, roster, _trainings(experiment, chosen))
 
             results.run.finished = _now()
             _save(settings, results)
@@ -137,15 +143,29 @@ def _plan(settings: StudySettings) -> list[tuple[str, int]]:
         *(phase for model in models for phase in _gan_phases(experiment, model)),
         *([(f"synthesis/{chosen}", 1)] if chosen else []),
         ("arms", 1),
-        *((f"classifier/{arm}", experiment.classifier.federation.rounds) for arm in trained_arms(experiment, chosen)),
+        *([(pretraining_phase("classifier"), 1)] if experiment.pretraining.classifier_steps else []),
+        *((classifier_phase(arm), experiment.classifier.federation.rounds) for arm in trained_arms(experiment, chosen)),
         ("cross_site", 1),
     ]
+
+
+def _trainings(experiment: Experiment, chosen: str | None) -> list[str]:
+    """The phases in which sites train together, in order."""
+    models = [model_of(experiment, name) for name in experiment.models]
+    gans = [gan_phase(model.name, run) for model in models for run in runs_of(model)]
+    return [*gans, *(classifier_phase(arm) for arm in trained_arms(experiment, chosen))]
 
 
 def _gan_phases(experiment: Experiment, model: Model) -> list[tuple[str, int]]:
     """A GAN's trainings, and before them the release of its proxies where it needs any."""
     proxies = [(proxy_phase(model.name), 1)] if proxy_source(experiment, model.name) else []
-    return [*proxies, *((gan_phase(model.name, run), model.federation.rounds) for run in runs_of(model))]
+    trainings: list[tuple[str, int]] = []
+    for run in runs_of(model):
+        phase = gan_phase(model.name, run)
+        if experiment.pretraining.gan_steps:
+            trainings.append((pretraining_phase(phase), 1))
+        trainings.append((phase, model.federation.rounds))
+    return [*proxies, *trainings]
 
 
 def _entries(roster: Roster) -> dict[str, SiteEntry]:

@@ -7,15 +7,18 @@ import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.config import to_yaml
+from common.config import contrasts_by_organ, to_yaml
 from common.experiment import Experiment
 from common.metrics.bootstrap import NORMAL_95, mean_over_sites
 from common.metrics.classification import METRICS
+from common.phases import classifier_phase
 from common.records import Action, read_result
 from common.results import ArmScores, Confusion, Interval, SiteArms
 from common.training.build import build_classifier_trainer
+from common.training.trainer import View
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
+from server.pretraining import pretrained
 from server.roster import Member, Roster
 from server.rounds import FederatedTraining
 from server.settings import StudySettings
@@ -73,14 +76,19 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster, model: s
         model: the GAN whose images the arms train on; None leaves out the arms that need any.
     """
     experiment = settings.experiment
-    # Built only for its first weights, so the length of its schedule does not matter.
+    # Every arm starts from the same weights.
+    steps = experiment.pretraining.classifier_steps
     trainer = build_classifier_trainer(
-        experiment, device=torch.device("cpu"), weights=experiment.weights, total_steps=1
+        experiment,
+        device=torch.device(experiment.evaluation.device),
+        weights=experiment.weights,
+        total_steps=max(1, steps),
     )
-    initial = trainer.shared_arrays()
+    views = [View(organ, contrasts) for organ, contrasts in contrasts_by_organ(experiment).items()]
+    initial = pretrained(settings, "classifier", trainer, views, steps)
     outcome = FederatedArms({}, {}, {}, {})
     for arm in trained_arms(experiment, model):
-        phase = f"classifier/{arm}"
+        phase = classifier_phase(arm)
         members = roster.require("classifier", experiment.strategy.quorum)
         if arm != "real":
             # Made images come from the sites that train the GAN, with their own masks.

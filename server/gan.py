@@ -11,13 +11,15 @@ from torch import Tensor
 from common.config import Model, model_of, to_yaml
 from common.errors import StudyError
 from common.experiment import StrategyConfig
+from common.phases import gan_phase
 from common.records import Action
-from common.results import AnyFinal, GanResult, GanRound, GanRun
+from common.results import AnyFinal, AnyScores, GanResult, GanRound, GanRun
 from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.trainer import Contributor, Exchange, GradientTrainer, ProxySource, Trainer, View, trainer_module
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients
+from server.pretraining import keep_scores, kept_scores, pretrained
 from server.proxies import check_proxies, exchange_proxies
 from server.roster import Member, Roster
 from server.rounds import FederatedTraining, RoundExchange
@@ -55,15 +57,6 @@ class TrainedGenerator:
 def runs_of(model: Model) -> range:
     """The numbers of a model's trainings with different seeds."""
     return range(1, model.runs + 1)
-
-
-def gan_phase(name: str, run: int) -> str:
-    """The phase of one training.
-
-    >>> gan_phase("cgan", 1), gan_phase("cgan", 2)
-    ('gan/cgan', 'gan/cgan/run-2')
-    """
-    return f"gan/{name}" if run == 1 else f"gan/{name}/run-{run}"
 
 
 def plan_gans(settings: StudySettings, roster: Roster) -> list[GanPlan]:
@@ -120,7 +113,13 @@ def train_gan(
         rounds=first.rounds,
         final=first.final,
         runs=[
-            GanRun(run=number, chosen_round=one.chosen_round, rounds=len(one.rounds), final=one.final)
+            GanRun(
+                run=number,
+                chosen_round=one.chosen_round,
+                rounds=len(one.rounds),
+                final=one.final,
+                pretrained=one.pretrained,
+            )
             for number, one in enumerate(runs, start=1)
         ],
         released=released,
@@ -135,6 +134,7 @@ class _Run:
     chosen_round: int
     rounds: list[GanRound]
     final: dict[str, AnyFinal]
+    pretrained: dict[str, AnyScores] | None
 
 
 def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _Run:
@@ -146,8 +146,13 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     )
     if experiment.evaluation.compile:
         compile_networks(trainer, to_train=False)
-    initial = trainer.shared_arrays()
+    views = sorted(set(plan.views.values()), key=lambda view: view.name)
+    steps = experiment.pretraining.gan_steps
+    initial = pretrained(settings, phase, trainer, views, steps)
     scoring = RoundScoring(settings, plan.model, trainer, plan.subjects, checkpoints.folder)
+    before = kept_scores(settings, phase)
+    if steps and before is None:
+        before = keep_scores(settings, phase, scoring(0, initial).figures["scores"])
     training = FederatedTraining(
         grid=grid,
         run=settings.name,
@@ -176,8 +181,8 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
         GanRound.model_validate({key: value for key, value in record.items() if key in GanRound.model_fields})
         for record in training.records
     ]
-    read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final})
-    return _Run(trainer, training.weights, training.chosen_round, rounds, read.final)
+    read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final, "pretrained": before})
+    return _Run(trainer, training.weights, training.chosen_round, rounds, read.final, read.pretrained)
 
 
 def _scored(

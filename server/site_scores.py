@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
+from pydantic import BaseModel
 from torch import Tensor
 
 from common.config import to_yaml
@@ -33,7 +34,7 @@ def instruct(
     weights: Mapping[str, Tensor] | None = None,
     *,
     model: str = "",
-    result: type[SiteArms] | None = None,
+    result: type[BaseModel] | None = None,
 ) -> Answers:
     """Asks ``members`` to do ``action`` once, outside the round loop."""
     instruction = Instruction(

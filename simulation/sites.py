@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from client.session import Session
-from client.site import SiteSettings, load_site, save_site
+from client.site import PrivacySettings, SiteSettings, load_site, save_site
 from common.devices import device_problem
 from common.errors import ConfigError, DataError
 from common.experiment import Experiment, SiteConfig, WeightsConfig
@@ -120,11 +120,21 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
         save_site(_site_settings(experiment, name, site, places.sites[name], file.parent), file)
         session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
         _fill_cache(session, progress)
+        if experiment.privacy.mode != "none" or site.epsilon is not None:
+            save_site(_with_budget(session, site), file)
         files.append(file)
     for organ in settings.reference:
         for part in PARTS:
             reference_part(settings, organ, part, told(progress, f"reference {organ}, {part}"))
     return settings, files
+
+
+def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:
+    """The site's settings with a privacy budget; simulated, its number of patients is public by default."""
+    settings = session.settings
+    patients = site.patients if site.patients is not None else max(1, len(session.split.train))
+    epsilon = site.epsilon if site.epsilon is not None else session.experiment.privacy.epsilon
+    return settings.model_copy(update={"privacy": PrivacySettings(epsilon=epsilon, patients=patients)})
 
 
 def _fill_cache(session: Session, progress: StudyProgress) -> None:

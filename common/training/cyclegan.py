@@ -212,6 +212,30 @@ class Trainer(
             self.step(optimiser)
         return losses
 
+    def pretrain(self, sources: Sequence[Slices], steps: int, seed: int) -> dict[str, float]:
+        """Steps of centralised CycleGAN on public slices of both domains.
+
+        Raises:
+            DataError: if one of them is missing.
+        """
+        by_view = {View(one.organ, tuple(one.contrasts)): one for one in sources}
+        lacking = [domain.name for domain in self.domains if domain not in by_view]
+        if lacking:
+            raise DataError(f"pre-training needs public slices of {' and '.join(lacking)}")
+        pairs = (
+            [
+                draw_side(by_view[domain], side, None, self.shape, derive_seed(seed, "pretraining", step, side))
+                for side, domain in enumerate(self.domains)
+            ]
+            for step in range(steps)
+        )
+        self.to_training_mode()
+        totals: dict[str, float] = defaultdict(float)
+        for first, second in pairs:
+            for name, value in self.pooled_step(first, second).items():
+                totals[name] += value / steps
+        return dict(totals)
+
     def begin_step(self) -> None:
         """The rates of this step, and no gradients."""
         self.schedule.apply(self.optimisers, self.steps_done)

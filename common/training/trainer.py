@@ -6,6 +6,7 @@ sites work together) and ``score`` (what the coordinator can measure).
 """
 
 import importlib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from common.errors import ConfigError
 from common.imaging.slices import SliceBatch, Slices
+from common.seeding import derive_seed
 
 Batch = TypeVar("Batch")
 
@@ -191,6 +193,18 @@ class Trainer(ABC, Generic[Batch]):
             self.end_step()
             count += 1
         return {name: value / count for name, value in totals.items()}
+
+    def pretrain(self, sources: Sequence[Slices], steps: int, seed: int) -> dict[str, float]:
+        """``steps`` steps on slices of ``sources`` in turn, before a training; the mean of each loss.
+
+        Args:
+            sources: public slices, a set for each view.
+            steps: over all of them together.
+            seed: of their batches.
+        """
+        each = math.ceil(steps / len(sources))
+        streams = [self.batches(one, each, derive_seed(seed, index)) for index, one in enumerate(sources)]
+        return self.train(next(streams[step % len(streams)]) for step in range(steps))
 
     @abstractmethod
     def train_step(self, batch: Batch) -> dict[str, Tensor]:

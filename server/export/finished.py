@@ -10,11 +10,11 @@ from common.config import Model, from_yaml, model_of
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.export.provenance import Provenance
+from common.phases import gan_phase
 from common.results import GanResult, Results, SiteEntry
 from common.training.build import site_view
 from common.training.trainer import View
 from server.checkpoint import PhaseCheckpoints
-from server.gan import gan_phase
 from server.report.build import read_results
 
 _UNPRINTABLE = re.compile(r"[^\w .,+=:()@#-]")

@@ -18,6 +18,7 @@ from common.errors import ConfigError
 from common.export.loading import read_safetensors
 from common.export.manifest import Content, read_manifest
 from common.export.model import network_weights
+from common.phases import gan_phase
 from common.results import Results
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer
@@ -25,7 +26,6 @@ from common.training.trainer import SamplingTrainer, Trainer, TranslatingTrainer
 from server.checkpoint import PhaseCheckpoints
 from server.cli import main
 from server.export.command import Choices, Written, export_run
-from server.gan import gan_phase
 from server.reference import reference_part
 from server.settings import settings_after_run
 

@@ -1,0 +1,125 @@
+"""What a sequence of noised, sampled steps costs: epsilon at a delta, for adding or removing one patient.
+
+Two accountants of Opacus: RDP, cheap and never too low, gates every charge; PRV, tighter, is the figure of the reports.
+"""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from opacus.accountants import PRVAccountant
+from opacus.accountants.analysis.rdp import compute_rdp
+
+from common.errors import PrivacyError
+
+ORDERS = tuple([1 + x / 10 for x in range(1, 100)] + list(range(11, 64)) + [80, 96, 128, 192, 256, 384, 512, 1024])
+"""Rényi orders; the best of them decides."""
+
+MOST_NOISE = 1e4
+"""Noise beyond which a plan counts as impossible."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """Steps of one kind.
+
+    Attributes:
+        name: ``<phase>/<optimiser>``.
+        sigma: standard deviation of the noise, in units of the clipping bound.
+        q: probability that a patient takes part in a step.
+        steps: how many.
+    """
+
+    name: str
+    sigma: float
+    q: float
+    steps: int
+
+
+def delta_of(patients: int) -> float:
+    """The delta for a declared number of patients: at most one in a hundred thousand, and well below one over N.
+
+    >>> delta_of(200), delta_of(50_000)
+    (1e-05, 2e-06)
+    """
+    return min(1e-5, 1 / (10 * patients))
+
+
+def rdp_epsilon(spent: Iterable[Mechanism], delta: float) -> float:
+    """Epsilon of all of ``spent`` composed, by Rényi differential privacy; 0 for nothing.
+
+    The conversion is that of Canonne, Kamath & Steinke 2020 (proposition 12), as in Opacus.
+    """
+    total = np.zeros(len(ORDERS))
+    for one in spent:
+        if one.steps:
+            total = total + one.steps * _rdp(one.sigma, one.q)
+    if not total.any():
+        return 0.0
+    orders = np.array(ORDERS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        epsilon = total - (np.log(delta) + np.log(orders)) / (orders - 1) + np.log((orders - 1) / orders)
+    return max(0.0, float(np.nanmin(epsilon)))
+
+
+@lru_cache(maxsize=4096)
+def _rdp(sigma: float, q: float) -> npt.NDArray[np.float64]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(compute_rdp(q=q, noise_multiplier=sigma, steps=1, orders=ORDERS), dtype=np.float64)
+
+
+def prv_epsilon(spent: Iterable[Mechanism], delta: float) -> float:
+    """Epsilon of all of ``spent`` composed, by numerical composition (Gopi, Lee & Wutschitz 2021); 0 for nothing."""
+    steps: dict[tuple[float, float], int] = {}
+    for one in spent:
+        if one.steps:
+            steps[one.sigma, one.q] = steps.get((one.sigma, one.q), 0) + one.steps
+    if not steps:
+        return 0.0
+    return _prv(tuple(sorted((sigma, q, count) for (sigma, q), count in steps.items())), delta)
+
+
+@lru_cache(maxsize=256)
+def _prv(history: tuple[tuple[float, float, int], ...], delta: float) -> float:
+    accountant = PRVAccountant()
+    accountant.history = list(history)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(accountant.get_epsilon(delta))
+
+
+def plan_sigma(
+    spent: Sequence[Mechanism], planned: Sequence[tuple[str, float, int]], epsilon: float, delta: float
+) -> float:
+    """The least noise, alike for all that is planned, with which all of it composed stays within ``epsilon``.
+
+    Args:
+        spent: what is paid for already and counts.
+        planned: (name, q, steps) of each mechanism.
+        epsilon: for ``spent`` and ``planned`` together, by RDP.
+        delta: of that epsilon.
+
+    Returns:
+        Sigma, to a thousandth, rounded up.
+
+    Raises:
+        PrivacyError: if no noise suffices.
+    """
+
+    def fits(sigma: float) -> bool:
+        made = [Mechanism(name, sigma, q, steps) for name, q, steps in planned]
+        return rdp_epsilon([*spent, *made], delta) <= epsilon
+
+    if not fits(MOST_NOISE):
+        raise PrivacyError(f"no noise keeps what is planned within an epsilon of {epsilon:.3g}")
+    low, high = 0.3, MOST_NOISE
+    if fits(low):
+        return low
+    while high / low > 1.001:
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return float(np.ceil(high * 1000) / 1000)

@@ -1,0 +1,96 @@
+"""What a site may still spend: its ledger, and the cap in its ``site.yaml``, which nothing from outside can raise."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from client.privacy.accounting import Mechanism, delta_of, plan_sigma, rdp_epsilon
+from client.privacy.ledger import Ledger
+from client.site import SiteSettings
+from common.errors import PrivacyError, RefusalError
+
+
+class BudgetSpentError(RefusalError):
+    """What was asked for would exceed the cap. The text may leave, so it holds no figure."""
+
+    def __init__(self) -> None:
+        super().__init__("its privacy budget is spent")
+
+
+class Budget:
+    """The budget of one site, over every model, study and restart.
+
+    Raises:
+        PrivacyError: if ``site.yaml`` sets none, or the ledger cannot be relied on.
+    """
+
+    def __init__(self, settings: SiteSettings) -> None:
+        own = settings.privacy
+        if own is None:
+            raise PrivacyError(
+                f"the site.yaml of {settings.name} sets no privacy budget; add `privacy: {{epsilon: …, patients: …}}`"
+            )
+        self.cap = own.epsilon
+        self.patients = own.patients
+        self.delta = delta_of(own.patients)
+        self.ledger = Ledger(settings.ledger_files(), settings.name)
+        self._log = logging.getLogger(f"oncofed.client.{settings.name}")
+
+    def spent(self, run: str | None = None) -> list[Mechanism]:
+        """What was paid for, merged by mechanism, noise and sampling rate; of one run, or of all.
+
+        Args:
+            run: None: every run, and names then begin with the run's.
+        """
+        return merged(self.ledger.entries(), run)
+
+    def epsilon(self) -> float:
+        """Everything that counts as spent, composed, as the gate sees it (RDP)."""
+        return rdp_epsilon(self.spent(), self.delta) + self.ledger.assumed_epsilon
+
+    def charge(self, *, run: str, mechanism: str, sigma: float, q: float, steps: int) -> None:
+        """Pays for ``steps``; when this returns, that is on the disk.
+
+        Raises:
+            BudgetSpentError: if the cap does not allow it; nothing is written then.
+            LedgerError: if the ledger cannot be relied on.
+        """
+        assumed = self.ledger.assumed_epsilon
+
+        def gate(entries: Sequence[Mapping[str, Any]]) -> None:
+            after = rdp_epsilon(merged(entries, None), self.delta) + assumed
+            if after > self.cap:
+                self._log.warning(
+                    "budget spent",
+                    extra={"run": run, "mechanism": mechanism, "steps": steps, "would_be": after, "cap": self.cap},
+                )
+                raise BudgetSpentError
+
+        self.ledger.charge({"run": run, "mechanism": mechanism, "sigma": sigma, "q": q, "steps": steps}, gate)
+
+    def plan(self, planned: Sequence[tuple[str, float, int]], epsilon: float) -> float:
+        """The noise with which ``planned`` (name, q, steps) stays within ``epsilon`` alone, and with all before within
+        the cap.
+
+        Raises:
+            BudgetSpentError: if what is left does not suffice with any noise.
+        """
+        try:
+            alone = plan_sigma([], planned, epsilon, self.delta)
+            together = plan_sigma(self.spent(), planned, self.cap - self.ledger.assumed_epsilon, self.delta)
+        except PrivacyError as error:
+            self._log.warning("no noise fits the budget", extra={"reason": str(error)})
+            raise BudgetSpentError from error
+        return max(alone, together)
+
+
+def merged(entries: Sequence[Mapping[str, Any]], run: str | None) -> list[Mechanism]:
+    """Charges of one run by mechanism; with ``run`` None of all runs, named ``<run>: <mechanism>``."""
+    steps: dict[tuple[str, float, float], int] = {}
+    for entry in entries:
+        if run is not None and entry["run"] != run:
+            continue
+        name = entry["mechanism"] if run is not None else f"{entry['run']}: {entry['mechanism']}"
+        key = (str(name), float(entry["sigma"]), float(entry["q"]))
+        steps[key] = steps.get(key, 0) + int(entry["steps"])
+    return [Mechanism(name, sigma, q, count) for (name, sigma, q), count in steps.items()]

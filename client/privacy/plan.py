@@ -1,0 +1,120 @@
+"""How much noise a study needs at this site: planned once for all of its trainings, before the first one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from client.privacy.budget import Budget
+from client.privacy.gradients import Way
+from client.privacy.training import Noise, steps_by_mechanism
+from client.session import Session
+from client.tasks import training_tasks
+from common.conditions import condition_code
+from common.errors import PrivacyError
+from common.experiment import Experiment, PrivacyConfig
+from common.files import read_json, write_json
+from common.phases import classifier_phase, gan_phase
+from common.training.build import build_gan_trainer, steps_per_round
+from common.training.patients import PatientTrainer
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study takes of this site's budget.
+
+    Attributes:
+        sigma: the noise of every step of every training.
+        rate: probability that a patient takes part in a step.
+        steps: mechanism (``<phase>/<optimiser>``) -> how many steps are planned.
+    """
+
+    sigma: float
+    rate: float
+    steps: Mapping[str, int]
+
+    def noise(self, privacy: PrivacyConfig, patients: int) -> Noise:
+        """What each training is made with, where ``patients`` is the declared number."""
+        return Noise(
+            sigma=self.sigma,
+            clip=privacy.clip,
+            rate=self.rate,
+            expected=self.rate * patients,
+            slices=privacy.slices_per_patient,
+            way=None if privacy.gradients == "auto" else Way(privacy.gradients),
+        )
+
+
+def study_plan(session: Session, budget: Budget) -> StudyPlan:
+    """The plan of this run: kept from its first training on, so that what was promised does not change midway.
+
+    Raises:
+        PrivacyError: if no noise makes the study fit into what is left.
+    """
+    file = _file(session)
+    if file.exists():
+        return StudyPlan(**read_json(file))
+    plan = plan_study(session, budget)
+    write_json(file, {"sigma": plan.sigma, "rate": plan.rate, "steps": dict(plan.steps)})
+    return plan
+
+
+def plan_study(session: Session, budget: Budget) -> StudyPlan:
+    """What this study would cost now; nothing is kept or charged.
+
+    Raises:
+        PrivacyError: if no noise makes the study fit into what is left.
+    """
+    privacy = session.experiment.privacy
+    steps = planned_steps(session, budget.patients)
+    if not steps:
+        raise PrivacyError("the study trains nothing that this site could take part in")
+    rate = sampling_rate(privacy, budget.patients)
+    planned = [(name, rate, count) for name, count in steps.items()]
+    sigma = budget.plan(planned, privacy.epsilon * (1 - privacy.reserve))
+    return StudyPlan(sigma, rate, steps)
+
+
+def sampling_rate(privacy: PrivacyConfig, patients: int) -> float:
+    """Probability that one of ``patients`` takes part in a step.
+
+    >>> sampling_rate(PrivacyConfig(patients_per_step=16), 200)
+    0.08
+    """
+    return min(1.0, privacy.patients_per_step / patients)
+
+
+def private_steps(experiment: Experiment, federation: Any, patients: int) -> int:
+    """Training steps a round; one pass over the site's data is one over its declared patients, not over its slices."""
+    return steps_per_round(federation, patients, experiment.privacy.patients_per_step)
+
+
+def planned_steps(session: Session, patients: int) -> dict[str, int]:
+    """Mechanism -> steps, over every training of the study that this site could take part in."""
+    experiment = session.experiment
+    tasks = training_tasks(session, [])
+    steps: dict[str, int] = {}
+    for name in experiment.models:
+        model, view = session.model(name), session.view(name)
+        if view is None or f"gan/{name}" not in tasks:
+            continue
+        # Networks without weights: only what a step is made of is looked at.
+        trainer = build_gan_trainer(experiment, name, device=torch.device("cpu"), weights=session.weights)
+        if not isinstance(trainer, PatientTrainer):
+            raise PrivacyError(f"{name} cannot be trained with patients as the unit of privacy")
+        count = model.federation.rounds * private_steps(experiment, model.federation, patients)
+        condition = condition_code(view.organ, view.contrasts)
+        for run in range(1, model.runs + 1):
+            for optimiser, total in steps_by_mechanism(trainer, count, condition).items():
+                steps[f"{gan_phase(name, run)}/{optimiser}"] = total
+    if "classifier" in tasks:
+        federation = experiment.classifier.federation
+        count = federation.rounds * private_steps(experiment, federation, patients)
+        steps |= {f"{classifier_phase(arm)}/classifier": count for arm in experiment.study.arms}
+    return steps
+
+
+def _file(session: Session) -> Path:
+    return session.folder / "state" / session.run / "privacy.json"

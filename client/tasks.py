@@ -1,0 +1,51 @@
+"""What a site can take part in, by the images that it has."""
+
+import numpy as np
+
+from client.session import Session
+from common.report.formatting import listed
+from common.training.build import model_needs
+from common.training.trainer import Needs
+
+
+def possible_tasks(session: Session, notes: list[str]) -> list[str]:
+    """What this site can take part in; what it cannot, and why, is noted in words that may leave."""
+    if not session.cohort.patients_known:
+        notes.append("its images name no patients: its split and its intervals are by image, not by patient")
+    tasks = training_tasks(session, notes) if "train" in session.settings.roles else []
+    if not session.cohort.has_masks:
+        what = "takes part in no classifier" if tasks else "takes part in nothing"
+        notes.append(f"{what}: its studies have neither tumour masks nor classes")
+        return tasks
+    least = session.experiment.study.min_cell
+    if "evaluate" in session.settings.roles:
+        if session.split.test:
+            tasks.append("evaluate")
+        else:
+            notes.append("evaluates nothing: it has no test patients")
+        if 0 < len(session.split.test) < least:
+            notes.append(f"fewer than {least} test patients: its figures do not leave the site")
+        elif session.split.test and len(set(session.test.tumour_class().tolist())) < 2:
+            notes.append("its test patients hold one class only: AUC and the other class's figures are missing")
+    return tasks
+
+
+def training_tasks(session: Session, notes: list[str]) -> list[str]:
+    """``classifier`` needs both classes, a GAN what it says; what is missing is noted."""
+    known = session.cohort.has_masks
+    tumour = session.training.tumour_class() if known else np.zeros(0, bool)
+    classes = known and not tumour.all() and bool(tumour.any())
+    masks = classes and bool(len(session.training.tumour_positions()) and len(session.training.healthy_positions()))
+    lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
+    tasks = []
+    for model in session.experiment.models:
+        if session.view(model) is None:
+            notes.append(f"{model}: takes no part, it holds none of the images that {model} looks at")
+        elif not lacking[model_needs(session.experiment, model)] and len(session.training_for(model)):
+            tasks.append(f"gan/{model}")
+    if known and not classes:
+        left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""
+        notes.append(f"trains nothing{left}: its training patients do not hold both classes")
+    elif known and not masks:
+        notes.append("trains the classifier on real images only: its tumours have no masks")
+    return [*tasks, "classifier"] if classes else tasks
