@@ -11,6 +11,13 @@ STUDY_HELP = """overrides are those of oncofed-simulation: they describe the stu
   oncofed-client {command} site.yaml --study config.yaml    a resolved configuration from the coordinator
 """
 
+BUDGET_HELP = """examples:
+  oncofed-client budget site.yaml                                what is spent and left
+  oncofed-client budget site.yaml preset=demo privacy=patient_dp what that study would cost
+  oncofed-client budget site.yaml --study config.yaml            the same for a coordinator's study
+  oncofed-client budget site.yaml --reopen "disk failed"         when the ledger is refused; see docs/privacy.md
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
@@ -36,6 +43,21 @@ def main(arguments: list[str] | None = None) -> None:
     _add_study(doctor)
     doctor.add_argument("--json", action="store_true", help="print doctor.json and nothing else")
     doctor.add_argument("--out", type=Path, metavar="FOLDER", help="where the folder doctor goes (default: the site's)")
+    budget = commands.add(
+        "budget",
+        "what this site's privacy was spent on, what is left, and what a study would cost",
+        "Print the account of this site's privacy budget. With a study (key=value, or --study), also what it would\n"
+        "cost. Nothing is charged.",
+        _budget,
+        BUDGET_HELP,
+    )
+    _add_study(budget)
+    budget.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    budget.add_argument(
+        "--reopen",
+        metavar="REASON",
+        help="begin a new ledger in place of one that is refused; the whole cap then counts as spent",
+    )
     report = commands.add(
         "report",
         "write this site's report, which may show patients and stays here",
@@ -67,6 +89,12 @@ def _doctor(options: argparse.Namespace) -> None:
     from client.doctor.command import doctor
 
     doctor(options.site, options.overrides, options.study, options.out, options.json)
+
+
+def _budget(options: argparse.Namespace) -> None:
+    from client.privacy.command import budget
+
+    budget(options.site, options.overrides, options.study, as_json=options.json, reopen=options.reopen)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from common.errors import PrivacyError
 ORDERS = tuple([1 + x / 10 for x in range(1, 100)] + list(range(11, 64)) + [80, 96, 128, 192, 256, 384, 512, 1024])
 """Rényi orders; the best of them decides."""
 
-MOST_NOISE = 1e4
+MOST_NOISE = 1e3
 """Noise beyond which a plan counts as impossible."""
 
 

@@ -1,0 +1,20 @@
+"""What patient-level differential privacy means here, in sentences that stand beside every epsilon that is shown."""
+
+UNIT = "patient"
+
+MEANING = (
+    "Epsilon bounds what anyone can learn about whether one patient took part in a site's training, whatever else is "
+    "known: e to the power of epsilon is the largest factor by which its odds can change, up to a probability of delta."
+)
+
+NOT_COVERED = (
+    "Figures on test patients and cross-site results are not noised: they speak of patients who were not trained on.",
+    "That a site takes part, what it holds (organ, contrasts), and that it refuses or drops out, is seen by others.",
+    "Numbers that the hospital declared public (its number of patients) are taken as known.",
+    "Training at one site alone and its classifiers never leave the hospital; they are not private among its own staff.",
+    "Noise comes from a Mersenne Twister seeded by the operating system, hardened against floating-point attacks; it "
+    "is no cryptographic generator.",
+    "Who puts the hospital's whole machine back to an earlier state, or removes the ledger and the copy of its head "
+    "together, also puts back the account of what was spent.",
+)
+"""What epsilon leaves out."""

@@ -1,0 +1,288 @@
+"""The ledger under crashes, edits and neighbours: it never counts too little, and never trusts what was changed."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.privacy import ledger as module
+from client.privacy.ledger import Ledger, LedgerError, LedgerFiles, reopen_ledger
+
+CHILD = """
+import sys
+from pathlib import Path
+from client.privacy.ledger import Ledger, LedgerFiles
+assert "torch" not in sys.modules and "opacus" not in sys.modules and "numpy" not in sys.modules
+folder = Path(sys.argv[1])
+ledger = Ledger(LedgerFiles(folder / "privacy" / "ledger.jsonl", folder / "elsewhere" / "head.json"), "site")
+steps = open(folder / "steps", "ab", buffering=0)
+print("ready", flush=True)
+while True:
+    ledger.charge({"run": "r", "mechanism": "m", "sigma": 1.0, "q": 0.1, "steps": 1}, lambda entries: None)
+    steps.write(b".")
+"""
+
+
+def files_in(folder: Path) -> LedgerFiles:
+    return LedgerFiles(folder / "privacy" / "ledger.jsonl", folder / "elsewhere" / "head.json")
+
+
+def charge(ledger: Ledger, number: int = 1, *, steps: int = 1) -> None:
+    for _ in range(number):
+        ledger.charge({"run": "r", "mechanism": "m", "sigma": 1.0, "q": 0.1, "steps": steps}, lambda entries: None)
+
+
+def filled(folder: Path, number: int = 5) -> LedgerFiles:
+    files = files_in(folder)
+    charge(Ledger(files, "site"), number)
+    return files
+
+
+def test_what_was_charged_is_there_after_a_restart(tmp_path: Path) -> None:
+    files = filled(tmp_path, 3)
+    charge(Ledger(files, "site"), 2, steps=7)
+    entries = Ledger(files, "site").entries()
+    assert [entry["steps"] for entry in entries] == [1, 1, 1, 7, 7]
+    assert all(entry["time"] for entry in entries)
+
+
+def test_a_gate_sees_all_charges_and_its_refusal_writes_nothing(tmp_path: Path) -> None:
+    files = filled(tmp_path, 2)
+    before = files.ledger.read_bytes(), files.head.read_bytes()
+    seen: list[int] = []
+
+    def gate(entries: Sequence[Mapping[str, Any]]) -> None:
+        seen.append(len(entries))
+        assert entries[-1]["steps"] == 9
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        Ledger(files, "site").charge({"steps": 9}, gate)
+    assert seen == [3]
+    assert (files.ledger.read_bytes(), files.head.read_bytes()) == before
+
+
+def kill_at_random_moments(folder: Path, kills: int, seed: int) -> None:
+    """Starts children that charge and step, kills each with SIGKILL, and looks at the ledger after each."""
+    chance = random.Random(seed)
+    files = files_in(folder)
+    environment = {**os.environ, "PYTHONPATH": str(Path(module.__file__).parents[2])}
+    charged = 0
+    for _ in range(kills):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, env=environment, cwd=folder
+        )
+        assert child.stdout is not None
+        if chance.random() < 0.8:
+            assert child.stdout.readline() == b"ready\n"
+            time.sleep(chance.random() * 0.03)
+        else:  # also while the ledger is opened
+            time.sleep(chance.random() * 0.08)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        if not files.ledger.exists():
+            continue
+        now = len(Ledger(files, "site").entries())
+        steps = (folder / "steps").stat().st_size if (folder / "steps").exists() else 0
+        assert now >= steps, "a step was taken that nobody paid for"
+        assert now >= charged, "a charge was lost"
+        # At most one charge a kill was not followed by its step.
+        assert now - steps <= kills
+        charged = now
+    assert charged > kills / 2
+
+
+def test_killed_while_charging_it_never_counts_too_little(tmp_path: Path) -> None:
+    kill_at_random_moments(tmp_path, kills=40, seed=1)
+
+
+@pytest.mark.slow
+def test_killed_200_times_it_never_counts_too_little(tmp_path: Path) -> None:
+    kill_at_random_moments(tmp_path, kills=200, seed=2)
+
+
+@pytest.mark.parametrize("moment", ["before the line", "half a line", "before the head", "before the head's rename"])
+def test_a_crash_at_each_moment_of_a_charge(tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each moment made on purpose, whatever random kills happened to hit."""
+    files = filled(tmp_path, 3)
+    ledger = Ledger(files, "site")
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_: Any) -> Any:
+        raise Crash
+
+    if moment == "half a line":
+        with files.ledger.open("ab") as file:
+            file.write(b'{"entry": {"run": "r", "mecha')
+    else:
+        target = {"before the line": "open", "before the head": "fsync", "before the head's rename": "replace"}[moment]
+        real, calls = getattr(os, target), []
+
+        def fails(*arguments: Any, **options: Any) -> Any:
+            calls.append(1)
+            # The first fsync is the line's own; what follows belongs to the head. The first open is the lock's.
+            if target == "replace" or len(calls) == 2:
+                crash()
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module.os, target, fails)
+        with pytest.raises(Crash):
+            charge(ledger)
+        monkeypatch.undo()
+    after = Ledger(files, "site")
+    assert len(after.entries()) in ((3,) if moment in ("half a line", "before the line") else (4,))
+    charge(after)
+    assert len(Ledger(files, "site").entries()) == len(after.entries())
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def rechain(file: Path) -> None:
+    """What a careful forger does: every hash made anew."""
+    lines = module._Lines()
+    for raw in file.read_text().splitlines():
+        lines.add(json.loads(raw)["entry"])
+    file.write_bytes(b"".join(lines.raw))
+
+
+TAMPERINGS = {
+    "a figure changed": lambda files: edit(files.ledger, '"steps": 1', '"steps": 0'),
+    "a figure changed and all hashes made anew": lambda files: (
+        edit(files.ledger, '"steps": 1', '"steps": 0'),
+        rechain(files.ledger),
+    ),
+    "two lines swapped": lambda files: files.ledger.write_text(
+        "\n".join([(lines := files.ledger.read_text().split("\n"))[0], lines[2], lines[1], *lines[3:]])
+    ),
+    "the end cut off": lambda files: files.ledger.write_text(
+        "".join(line + "\n" for line in files.ledger.read_text().splitlines()[:-2])
+    ),
+    "the beginning cut off": lambda files: files.ledger.write_text(
+        "".join(line + "\n" for line in files.ledger.read_text().splitlines()[1:])
+    ),
+    "the ledger deleted": lambda files: files.ledger.unlink(),
+    "the head deleted": lambda files: files.head.unlink(),
+    "the ledger emptied": lambda files: files.ledger.write_text(""),
+    "the head emptied": lambda files: files.head.write_text(""),
+    "the head set back": lambda files: edit(files.head, '"count": 6', '"count": 2'),
+    "not text at all": lambda files: files.ledger.write_bytes(b"\x00\xff" * 50),
+    "lines appended that were never charged": lambda files: files.ledger.write_text(
+        files.ledger.read_text() + files.ledger.read_text().splitlines()[-1] + "\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERINGS)
+def test_what_was_changed_is_refused_with_the_way_out(tmp_path: Path, how: str) -> None:
+    files = filled(tmp_path)
+    open_one = Ledger(files, "site")
+    TAMPERINGS[how](files)
+    for refused in (lambda: Ledger(files, "site"), lambda: charge(open_one)):
+        with pytest.raises(LedgerError) as error:
+            refused()
+        text = str(error.value)
+        assert str(files.ledger) in text or str(files.head) in text
+        assert "--reopen" in text
+        assert "docs/privacy.md" in text
+
+
+def test_an_older_copy_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    files = filled(tmp_path, 2)
+    shutil.copy(files.ledger, tmp_path / "old")
+    charge(Ledger(files, "site"), 2)
+    shutil.copy(tmp_path / "old", files.ledger)
+    with pytest.raises(LedgerError, match="its end was cut off"):
+        Ledger(files, "site")
+
+
+def test_another_sites_ledger_is_refused(tmp_path: Path) -> None:
+    own, other = filled(tmp_path / "a"), files_in(tmp_path / "b")
+    charge(Ledger(other, "other"), 5)
+    for file, target in ((other.ledger, own.ledger), (other.head, own.head)):
+        shutil.copy(file, target)
+        with pytest.raises(LedgerError, match=r"belongs to|different ledgers"):
+            Ledger(own, "site")
+
+
+def test_a_ledger_of_an_earlier_begin_does_not_fit_a_newer_head(tmp_path: Path) -> None:
+    first, second = filled(tmp_path / "a"), filled(tmp_path / "b")
+    shutil.copy(first.ledger, second.ledger)
+    with pytest.raises(LedgerError, match="different ledgers"):
+        Ledger(second, "site")
+
+
+def test_a_full_disk_charges_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = filled(tmp_path, 3)
+    ledger = Ledger(files, "site")
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        return real(descriptor, data[:10])
+
+    monkeypatch.setattr(module.os, "write", full)
+    with pytest.raises(OSError, match="only part"):
+        charge(ledger)
+    monkeypatch.undo()
+    assert len(Ledger(files, "site").entries()) == 3
+    charge(ledger)
+    assert len(Ledger(files, "site").entries()) == 4
+
+
+def _charges(folder: str, number: int) -> None:
+    charge(Ledger(files_in(Path(folder)), "site"), number)
+
+
+def test_processes_that_charge_at_once_lose_nothing(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_charges, args=(str(tmp_path), 25)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert len(Ledger(files_in(tmp_path), "site").entries()) == 75
+
+
+def test_a_ledger_that_is_open_elsewhere_sees_the_others_charges(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    one, two = Ledger(files, "site"), Ledger(files, "site")
+    charge(one, 2)
+    charge(two, 1)
+    assert len(one.entries()) == len(two.entries()) == 3
+
+
+@pytest.mark.parametrize("how", ["the ledger deleted", "the end cut off", "not text at all"])
+def test_reopened_it_counts_what_may_have_been_spent_and_keeps_the_old_files(tmp_path: Path, how: str) -> None:
+    files = filled(tmp_path)
+    TAMPERINGS[how](files)
+    aside = reopen_ledger(files, "site", "disk was lost", assumed_epsilon=8.0)
+    ledger = Ledger(files, "site")
+    assert ledger.assumed_epsilon == 8.0
+    assert ledger.entries() == []
+    assert (aside / files.head.name).exists()
+    charge(ledger)
+    assert Ledger(files, "site").assumed_epsilon == 8.0
+
+
+def test_both_files_missing_is_a_new_ledger(tmp_path: Path) -> None:
+    """Nothing on this machine can tell a first start from both files removed; the documentation says so."""
+    files = filled(tmp_path)
+    files.ledger.unlink()
+    files.head.unlink()
+    assert Ledger(files, "site").entries() == []
