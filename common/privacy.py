@@ -11,7 +11,7 @@ NOT_COVERED = (
     "Figures on test patients and cross-site results are not noised: they speak of patients who were not trained on.",
     "That a site takes part, what it holds (organ, contrasts), and that it refuses or drops out, is seen by others.",
     "Numbers that the hospital declared public (its number of patients) are taken as known.",
-    "Training at one site alone and its classifiers never leave the hospital; they are not private among its own staff.",
+    "Trainings at one site alone and their classifiers stay in the hospital; they are not private among its own staff.",
     "Noise comes from a Mersenne Twister seeded by the operating system, hardened against floating-point attacks; it "
     "is no cryptographic generator.",
     "Who puts the hospital's whole machine back to an earlier state, or removes the ledger and the copy of its head "

@@ -11,8 +11,17 @@ RUN_HELP = """overrides are Hydra's: key=value, group=choice. Examples:
   oncofed-simulation run preset=demo seed=2 name=second
   oncofed-simulation run site.hospital1.path=/data/brats      one site with your own BraTS patients
   oncofed-simulation run strategy=fedprox strategy.proximal_mu=0.1
+  oncofed-simulation run preset=demo privacy=patient_dp       the demo with differential privacy
   oncofed-simulation run simulation.engine=ray
   oncofed-simulation run resume=runs/latest                   go on with a run that was stopped
+"""
+
+AUDIT_HELP = """examples:
+  oncofed-simulation audit-privacy preset=demo privacy=patient_dp
+  oncofed-simulation audit-privacy run=runs/latest                     the same for a run; its report shows the result
+  oncofed-simulation audit-privacy preset=demo privacy=patient_dp --plant public_seed
+Faults that can be planted: noise from a public seed and slices clipped one by one are found; a patient that adds twice
+the bound (half_clipping) is usually not. Exit code 1 says that a bound exceeds its claim.
 """
 
 
@@ -20,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     given = sys.argv[1:] if arguments is None else arguments
     # `run` is also what happens when no command is named.
-    if not given or given[0] not in ("run", "cohort", "-h", "--help"):
+    if not given or given[0] not in ("run", "cohort", "audit-privacy", "-h", "--help"):
         given = ["run", *given]
     commands = Commands("oncofed-simulation", "Run the whole study with simulated sites on this machine.")
     run = commands.add(
@@ -41,6 +50,26 @@ def main(arguments: list[str] | None = None) -> None:
     cohort.add_argument(
         "--sheet", type=Path, default=Path("cohort.png"), metavar="PNG", help="where the contact sheet goes"
     )
+    audit = commands.add(
+        "audit-privacy",
+        "attack each model's private training step with planted patients",
+        "Attack the private training step of each model of a study with a thousand planted patients, and set the\n"
+        "lower bound of epsilon that follows beside the one that is claimed. A bound above the claim proves a fault;\n"
+        "one below it proves nothing. No patient is read.",
+        _audit,
+        AUDIT_HELP,
+    )
+    audit.add_argument("overrides", nargs="*", metavar="key=value", help="the study; or run=FOLDER, a finished run")
+    audit.add_argument("--steps", type=int, default=100, metavar="N", help="steps to audit (default: 100)")
+    audit.add_argument("--canaries", type=int, default=1000, metavar="N", help="planted patients (default: 1000)")
+    audit.add_argument("--patients", type=int, metavar="N", help="declared patients of a site (default: the study's)")
+    audit.add_argument(
+        "--plant",
+        choices=["none", "public_seed", "slice_clipping", "half_clipping"],
+        default="none",
+        help="a fault made on purpose, to see whether it is found",
+    )
+    audit.add_argument("--json", type=Path, metavar="FILE", help="write the bounds there too")
     commands.main(given)
 
 
@@ -51,6 +80,19 @@ def _run(options: argparse.Namespace) -> None:
     from simulation.run import run
 
     run(options.overrides)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from simulation.audit import audit_command
+
+    audit_command(
+        options.overrides,
+        steps=options.steps,
+        canaries=options.canaries,
+        patients=options.patients,
+        plant=options.plant,
+        out=options.json,
+    )
 
 
 def _cohort(options: argparse.Namespace) -> None:

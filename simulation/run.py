@@ -13,6 +13,7 @@ from server.app import run_study
 from server.report.build import build_study_report
 from server.report.kinds import kind_of
 from server.settings import StudySettings
+from simulation.audit import audit_run
 from simulation.cohort.contact_sheet import contact_sheet
 from simulation.folders import RunFolder
 from simulation.grid import InProcessGrid
@@ -46,6 +47,7 @@ def run(overrides: list[str]) -> Path:
             settings, site_files = prepare_everything(folder, progress)
         progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
         execute(settings, site_files)
+        audit_run(folder.path, progress.message)
     finally:
         progress.close()
     results = Results.model_validate_json((folder.path / "results.json").read_text())

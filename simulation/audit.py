@@ -1,0 +1,213 @@
+"""``oncofed-simulation audit-privacy``: the private step of every model, attacked with planted patients."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from client.privacy.accounting import delta_of, plan_sigma
+from client.privacy.audit import Fault, audit_update
+from client.privacy.checks import require_private
+from client.privacy.gradients import Way
+from client.privacy.plan import private_steps, sampling_rate
+from client.privacy.training import steps_by_mechanism
+from common.conditions import condition_code
+from common.config import compose, contrasts_by_organ, from_yaml, model_of
+from common.errors import ConfigError, PrivacyError
+from common.experiment import Experiment
+from common.files import write_bytes
+from common.phases import classifier_phase, gan_phase
+from common.results import Results
+from common.results_privacy import AuditBound
+from common.training.build import build_classifier_trainer, build_gan_trainer, site_view
+from common.training.patients import PatientUpdate
+
+CPU = torch.device("cpu")
+RUN = "run="
+
+STEPS_OF_A_RUN = 30
+"""Steps that are audited at the end of every private run."""
+
+VMAP_WEIGHTS = 2_000_000
+"""Networks with more weights are audited one canary after another, for want of memory."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Noise and sampling of the training that is audited."""
+
+    sigma: float
+    q: float
+    delta: float
+
+
+def audit_command(
+    overrides: Sequence[str], *, steps: int, canaries: int, patients: int | None, plant: str, out: Path | None
+) -> None:
+    """Audits a study, or a finished run, and prints the bounds beside the claims.
+
+    Raises:
+        ConfigError: if the study is not private or an option is wrong.
+        PrivacyError: if a bound exceeds its claim.
+    """
+    runs = [item.removeprefix(RUN) for item in overrides if item.startswith(RUN)]
+    if steps < 1 or canaries < 20:
+        raise ConfigError("--steps must be at least 1 and --canaries at least 20")
+    if runs and len(overrides) > 1:
+        raise ConfigError(f"{RUN}{runs[0]}: a run's study is fixed; give no overrides beside it")
+    results = _results(Path(runs[0])) if runs else None
+    experiment = _experiment_of(Path(runs[0])) if runs else compose(list(overrides))
+    if experiment.privacy.mode == "none":
+        raise ConfigError("this study trains without differential privacy; write privacy=patient_dp")
+    audited = _of_run(results) if results is not None else planned_noise(experiment, patients)
+    bounds = []
+    print(
+        f"{canaries} planted patients, {steps} steps, sigma {audited.sigma:.3f}, q {audited.q:.4f}"
+        + (f"; planted fault: {plant}" if plant != Fault.NONE else "")
+    )
+    for bound in audit_bounds(experiment, audited, steps=steps, canaries=canaries, fault=Fault(plant)):
+        print(f"  {bound.mechanism}: {told(bound)}", flush=True)
+        bounds.append(bound)
+    if out is not None:
+        write_bytes(out, json.dumps([bound.model_dump() for bound in bounds], indent=1).encode())
+    if runs and plant == Fault.NONE:
+        keep_audit(Path(runs[0]), bounds)
+    exceeded = [bound.mechanism for bound in bounds if not bound.holds]
+    if exceeded:
+        raise PrivacyError(f"more leaks than is claimed in: {', '.join(exceeded)}; do not train with this installation")
+
+
+def audit_run(folder: Path, progress: Callable[[str], None]) -> None:
+    """The audit at the end of a private run; its bounds go into the run's results."""
+    experiment, results = _experiment_of(folder), _results(folder)
+    if experiment.privacy.mode == "none" or results.privacy is None or not results.privacy.sites:
+        return
+    progress(f"auditing the private step of each model ({STEPS_OF_A_RUN} steps, 1000 planted patients)")
+    keep_audit(folder, list(audit_bounds(experiment, _of_run(results), steps=STEPS_OF_A_RUN)))
+
+
+def keep_audit(folder: Path, bounds: list[AuditBound]) -> None:
+    """Writes the bounds into the run's ``results.json``, where its report finds them."""
+    results = _results(folder)
+    if results.privacy is None:
+        raise ConfigError(f"{folder}: its results say nothing of privacy; audit a run with privacy=patient_dp")
+    results.privacy.audit = bounds
+    write_bytes(folder / "results.json", results.model_dump_json(by_alias=True, indent=1).encode())
+
+
+def planned_noise(experiment: Experiment, patients: int | None) -> Audited:
+    """The noise that a site with ``patients`` declared patients would plan for the whole study.
+
+    Raises:
+        ConfigError: if their number is not known.
+    """
+    count = patients if patients is not None else int(experiment.split.train)
+    if count < 1:
+        raise ConfigError("split.train is a share, so the number of patients is not known; give --patients")
+    privacy = experiment.privacy
+    q = sampling_rate(privacy, count)
+    planned = [(name, q, steps) for name, _, steps in trained_updates(experiment, count)]
+    delta = delta_of(count)
+    return Audited(plan_sigma([], planned, privacy.epsilon * (1 - privacy.reserve), delta), q, delta)
+
+
+def audit_bounds(
+    experiment: Experiment, audited: Audited, *, steps: int, canaries: int = 1000, fault: Fault = Fault.NONE
+) -> Iterator[AuditBound]:
+    """One bound for each kind of private step of the study; arms share one."""
+    seen: set[str] = set()
+    for name, update, planned in trained_updates(experiment, 1):
+        kind = name if name.startswith("gan/") else "classifier"
+        if kind in seen:
+            continue
+        seen.add(kind)
+        weights = sum(parameter.numel() for parameter in update.parameters().values())
+        yield audit_update(
+            update,
+            name if name.startswith("gan/") else "classifier",
+            sigma=audited.sigma,
+            clip=experiment.privacy.clip,
+            q=audited.q,
+            steps=min(steps, max(planned, 1)),
+            delta=audited.delta,
+            public_seed=experiment.seed,
+            canaries=min(canaries, weights),
+            fault=fault,
+            way=Way.VMAP if weights <= VMAP_WEIGHTS else Way.LOOP,
+        )
+
+
+def trained_updates(experiment: Experiment, patients: int) -> Iterator[tuple[str, PatientUpdate[Any], int]]:
+    """Each private training of the study: mechanism, its update, and the steps that are planned.
+
+    Raises:
+        PrivacyError: if one of them cannot be private.
+    """
+    for name in experiment.models:
+        model = model_of(experiment, name)
+        views = [
+            view
+            for organ, contrasts in contrasts_by_organ(experiment).items()
+            if (view := site_view(experiment, model, organ, _held(experiment, organ, contrasts))) is not None
+        ]
+        if not views:
+            continue
+        trainer = require_private(build_gan_trainer(experiment, name, device=CPU, weights=experiment.weights))
+        condition = condition_code(views[0].organ, views[0].contrasts)
+        count = model.federation.rounds * private_steps(experiment, model.federation, patients)
+        totals = steps_by_mechanism(trainer, count, condition)
+        for update in {one.optimiser: one for one in trainer.patient_updates(condition)}.values():
+            yield f"{gan_phase(name, 1)}/{update.optimiser}", update, totals[update.optimiser]
+    federation = experiment.classifier.federation
+    count = federation.rounds * private_steps(experiment, federation, patients)
+    classifier = require_private(
+        build_classifier_trainer(experiment, device=CPU, weights=experiment.weights, total_steps=max(1, count))
+    )
+    organ, contrasts = next(iter(contrasts_by_organ(experiment).items()))
+    (update,) = classifier.patient_updates(condition_code(organ, contrasts))
+    for arm in experiment.study.arms:
+        yield f"{classifier_phase(arm)}/{update.optimiser}", update, count
+
+
+def _held(experiment: Experiment, organ: str, contrasts: Sequence[str]) -> list[str]:
+    """All contrasts that some site of the study holds of an organ."""
+    held = set(contrasts)
+    for site in experiment.site.values():
+        if site.organ == organ:
+            held |= set(site.contrasts or [])
+    return sorted(held)
+
+
+def told(bound: AuditBound) -> str:
+    """One line: what is claimed, what is proven."""
+    verdict = "holds" if bound.holds else "MORE LEAKS THAN IS CLAIMED"
+    return (
+        f"claimed {bound.claimed:.2f}, at least {bound.bound:.2f} ({bound.right} of {bound.guesses} guesses right): "
+        f"{verdict}"
+    )
+
+
+def _of_run(results: Results) -> Audited:
+    statements = results.privacy.sites.values() if results.privacy is not None else []
+    for statement in statements:
+        if statement.mechanisms:
+            first = statement.mechanisms[0]
+            return Audited(first.sigma, first.q, statement.delta)
+    raise ConfigError("no site of this run stated what it spent, so there is nothing to audit")
+
+
+def _experiment_of(folder: Path) -> Experiment:
+    try:
+        return from_yaml((folder / "config.yaml").read_text())
+    except OSError as error:
+        raise ConfigError(f"{folder}: is no finished run ({error.strerror}: config.yaml)") from error
+
+
+def _results(folder: Path) -> Results:
+    try:
+        return Results.model_validate_json((folder / "results.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: is no finished run of this release (results.json cannot be read)") from error
