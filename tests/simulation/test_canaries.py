@@ -21,6 +21,8 @@ from server.settings import StudySettings
 from simulation.grid import InProcessGrid
 
 CANARY = "zqcanary"
+CAP = 9.87654321
+"""A hospital's cap on its privacy budget: its own affair."""
 BLOCK = 8
 """Consecutive pixels that count as a piece of a patient."""
 
@@ -55,6 +57,7 @@ class Listened:
     left: list[tuple[str, bytes]]
     run_dir: Path
     sites: Path
+    private: bool
 
 
 def write_dicom_patient(folder: Path, name: str, *, tumour: bool, seed: int) -> None:
@@ -86,10 +89,11 @@ def write_site_file(folder: Path, name: str, data: Path, **more: object) -> Path
     return home / "site.yaml"
 
 
-@pytest.fixture(scope="module")
-def listened(tmp_path_factory: pytest.TempPathFactory) -> Listened:
-    """A finished study of two sound sites, one of them with DICOM, one whose data are broken, and one that is too small
-    to be shown."""
+@pytest.fixture(scope="module", params=["none", "patient_dp"])
+def listened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Listened:
+    """A finished study, plain and private, of two sound sites, one of them with DICOM, one whose data are broken, and
+    one that is too small to be shown."""
+    private = request.param == "patient_dp"
     root = tmp_path_factory.mktemp("canaries")
     files = []
     for number, site in enumerate(("hospital1", "hospital2", "small", "broken"), start=1):
@@ -101,10 +105,12 @@ def listened(tmp_path_factory: pytest.TempPathFactory) -> Listened:
             for image in data.rglob("*_flair.nii.gz"):
                 image.write_bytes(b"broken")
         dicom = {"reader": "dicom", "options": {"tumour_segments": ["tumour"]}} if site == "hospital2" else {}
-        files.append(write_site_file(root, site, data, **dicom))
+        budget = {"privacy": {"epsilon": CAP, "patients": 8}} if private else {}
+        files.append(write_site_file(root, site, data, **dicom, **budget))
     for number, part in enumerate(("pretraining", "selection", "final"), start=10):
         write_site(root / "reference" / part, 4, seed=number)
-    experiment = compose([item for item in TINY if not item.startswith("site.")])
+    more = ["privacy=patient_dp", "pretraining.gan_steps=0", "pretraining.classifier_steps=0"] if private else []
+    experiment = compose([*(item for item in TINY if not item.startswith("site.")), *more])
     grid = ListeningGrid(files)
     run_dir = root / "coordinator" / "run"
     run_study(
@@ -120,13 +126,13 @@ def listened(tmp_path_factory: pytest.TempPathFactory) -> Listened:
             engine="in_process",
         ),
     )
-    return Listened(grid.left, run_dir, root / f"{CANARY}-home")
+    return Listened(grid.left, run_dir, root / f"{CANARY}-home", private)
 
 
 def test_every_action_was_listened_to(listened: Listened) -> None:
     assert {action for action, _ in listened.left} == {
         "query.hello", "train.gan", "query.synthesise", "evaluate.arms", "train.classifier", "evaluate.classifier",
-        "query.site_model",
+        "query.privacy" if listened.private else "query.site_model",
     }  # fmt: skip
 
 
@@ -178,10 +184,56 @@ def test_counts_that_were_not_declared_are_absent(listened: Listened) -> None:
 
 def test_figures_of_fewer_than_five_patients_do_not_leave(listened: Listened) -> None:
     tree = Results.model_validate_json((listened.run_dir / "results.json").read_text())
+    if listened.private:
+        assert all(arms == {} for site, arms in tree.arms.items() if site != "federated")
+        return
     assert tree.arms["small"]["real"].accuracy.mean is None
     assert tree.arms["small"]["real"].confusion is None
     assert tree.arms["hospital1"]["real"].accuracy.mean is not None
     assert (listened.sites / "small" / "runs" / "run" / "results" / "arms.json").exists()
+
+
+def test_a_private_training_tells_its_weights_and_nothing_else(listened: Listened) -> None:
+    """No loss, no norm, no number of patients or slices, and no figure of a training that was not private."""
+    if not listened.private:
+        assert any(piece.startswith(b"loss.") for action, piece in listened.left if action.startswith("train."))
+        return
+    trained = [piece for action, piece in listened.left if action.startswith("train.")]
+    names = {piece for piece in trained if len(piece) < 60 and piece.isascii()}
+    weights = {piece for piece in names if piece.split(b".")[0] in (b"generator", b"generator_ema", b"discriminator")}
+    told = {name for name in names - weights if not name.startswith(b"classifier.")}
+    assert {b"num-examples", b"1", b"run", b"site", b"phase", b"server-round"} <= told
+    assert not [name for name in told if b"loss" in name or b"norm" in name or b"result" in name]
+    numbers = {name for name in told if name.replace(b".", b"").isdigit()}
+    assert numbers <= {b"1", b"2"}  # the weight of every site, and the round
+    arms = [piece for action, piece in listened.left if action == "evaluate.arms" and b"{" in piece]
+    assert set(arms) <= {b"""'{"arms":{}}'"""}
+
+
+def test_what_a_hospital_caps_is_its_own_affair(listened: Listened) -> None:
+    everything = b"\x00".join(piece for _, piece in listened.left)
+    assert str(CAP).encode() not in everything
+    assert b"ledger" not in everything
+
+
+def test_a_private_study_says_what_it_cost(listened: Listened) -> None:
+    tree = Results.model_validate_json((listened.run_dir / "results.json").read_text())
+    if not listened.private:
+        assert tree.privacy is None
+        return
+    assert tree.privacy is not None
+    assert set(tree.privacy.sites) == {"hospital1", "hospital2", "small"}
+    for site, statement in tree.privacy.sites.items():
+        lines = (listened.sites / site / "privacy" / "ledger.jsonl").read_text().splitlines()
+        assert len(lines) > 5
+        assert statement.patients == 8
+        assert {one.mechanism for one in statement.mechanisms} == {
+            "gan/cgan/discriminator", "gan/cgan/generator", "classifier/real/classifier",
+            "classifier/real_synthetic/classifier", "classifier/synthetic/classifier",
+        }  # fmt: skip
+        assert {one.steps for one in statement.mechanisms} == {4}
+        assert 0 < statement.epsilon <= statement.epsilon_rdp <= 8.0
+        assert max(one.epsilon for one in statement.mechanisms) < statement.epsilon
 
 
 def test_the_site_with_dicom_took_part(listened: Listened) -> None:
