@@ -296,6 +296,7 @@ def _check_privacy(experiment: Experiment) -> None:
     require(privacy.epsilon > 0, "privacy.epsilon", privacy.epsilon, "must be positive")
     require(privacy.clip > 0, "privacy.clip", privacy.clip, "must be positive")
     require(privacy.gradients in ("auto", "loop", "vmap"), "privacy.gradients", privacy.gradients, "auto, loop or vmap")
+    require(0 < privacy.steps_share <= 1, "privacy.steps_share", privacy.steps_share, "must be above 0 and at most 1")
     require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")
     for key in ("patients_per_step", "slices_per_patient"):
         value = getattr(privacy, key)

@@ -240,6 +240,8 @@ class PrivacyConfig:
     """Expected number of patients in a step."""
     slices_per_patient: int = 4
     """Slices that a patient brings to a step; the patient's gradient is their mean."""
+    steps_share: float = 1.0
+    """Share of the configured local steps that is taken, because each of them is paid for."""
     clip: float = 1.0
     """Largest norm of one patient's gradient."""
     gradients: str = "auto"

@@ -35,6 +35,7 @@ class PrivacyStatement(Record):
         patients: the number of training patients that the hospital declared public.
         clip: largest norm of one patient's gradient.
         mechanisms: what the study spent, by mechanism.
+        models: epsilon of each model, all its mechanisms and runs composed (PRV); the classifier's arms are one.
         epsilon: all of them composed, by the tight accountant (PRV).
         epsilon_rdp: the same by the accountant that the budget is kept with (RDP), which is never lower.
     """
@@ -43,6 +44,7 @@ class PrivacyStatement(Record):
     patients: int = Field(ge=1)
     clip: float = Field(gt=0)
     mechanisms: list[MechanismSpent] = Field(max_length=200)
+    models: dict[str, float] = {}
     epsilon: float = Field(ge=0)
     epsilon_rdp: float = Field(ge=0)
 

@@ -88,7 +88,8 @@ def sampling_rate(privacy: PrivacyConfig, patients: int) -> float:
 
 def private_steps(experiment: Experiment, federation: Any, patients: int) -> int:
     """Training steps a round; one pass over the site's data is one over its declared patients, not over its slices."""
-    return steps_per_round(federation, patients, experiment.privacy.patients_per_step)
+    steps = steps_per_round(federation, patients, experiment.privacy.patients_per_step)
+    return max(1, round(experiment.privacy.steps_share * steps))
 
 
 def planned_steps(session: Session, patients: int) -> dict[str, int]:

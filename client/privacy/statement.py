@@ -4,11 +4,21 @@ from client.privacy.accounting import prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
 from client.session import Session
 from common.errors import RefusalError
+from common.files import write_json
 from common.results_privacy import MechanismSpent, PrivacyStatement
 
 
+def model_of_mechanism(name: str) -> str:
+    """
+    >>> model_of_mechanism("gan/cgan/run-2/generator"), model_of_mechanism("classifier/real/classifier")
+    ('cgan', 'classifier')
+    """
+    kind, _, rest = name.partition("/")
+    return rest.partition("/")[0] if kind == "gan" else kind
+
+
 def privacy_statement(session: Session) -> PrivacyStatement:
-    """What this run has spent here, by mechanism and composed.
+    """What this run has spent here, by mechanism and composed; the hospital's own account stays beside it.
 
     Numbers of steps, noise and sampling rate follow from the study and from what the hospital declared, not from a
     patient's data.
@@ -20,7 +30,7 @@ def privacy_statement(session: Session) -> PrivacyStatement:
         raise RefusalError("the study trains without differential privacy, so there is nothing to state")
     budget = Budget(session.settings)
     spent = budget.spent(run=session.run)
-    return PrivacyStatement(
+    statement = PrivacyStatement(
         delta=budget.delta,
         patients=budget.patients,
         clip=session.experiment.privacy.clip,
@@ -30,6 +40,21 @@ def privacy_statement(session: Session) -> PrivacyStatement:
             )
             for one in spent
         ],
+        models={
+            name: prv_epsilon([one for one in spent if model_of_mechanism(one.name) == name], budget.delta)
+            for name in dict.fromkeys(model_of_mechanism(one.name) for one in spent)
+        },
         epsilon=prv_epsilon(spent, budget.delta),
         epsilon_rdp=rdp_epsilon(spent, budget.delta),
     )
+    everything = budget.spent()
+    write_json(
+        session.result_file("privacy.json"),
+        {
+            "statement": statement.model_dump(),
+            "cap": budget.cap,
+            "spent": budget.epsilon(),
+            "spent_prv": prv_epsilon(everything, budget.delta) + budget.ledger.assumed_epsilon,
+        },
+    )
+    return statement

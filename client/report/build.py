@@ -21,6 +21,7 @@ from common.report.arms import (
 )
 from common.report.formatting import AUC, MISSING, PERCENT, listed, plural, role_titles
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
+from common.report.privacy import composed_table, epsilon_text, left_out, mechanisms_table, sentences
 from common.report.tables import Cell, Table, figure, number, prose, word, write_csv
 
 SECTIONS = (
@@ -30,6 +31,7 @@ SECTIONS = (
     Section("mistakes", "The worst mistakes"),
     Section("cross-site", "Other models here"),
     Section("training", "Training"),
+    Section("privacy", "Privacy"),
     Section("limits", "Limits"),
     Section("provenance", "Configuration and versions"),
 )
@@ -82,6 +84,7 @@ def build_site_report(site_dir: Path) -> Path:
         cross_site=_cross_site_table(inputs),
         training=training_groups(inputs.training),
         training_table=training_table(inputs.training) if inputs.training else None,
+        privacy=_privacy(inputs),
         limits=_limits(inputs),
         config=as_yaml(summary.config) if summary and summary.config else "",
         versions=[Pair(*pair) for pair in sorted(summary.versions.items())] if summary else [],
@@ -172,6 +175,27 @@ def _cross_site_table(inputs: SiteInputs) -> Table | None:
         ["model trained at", "AUC", "accuracy"],
         rows,
     )
+
+
+def _privacy(inputs: SiteInputs) -> dict[str, Any] | None:
+    """What this study cost here, and what is left of the hospital's budget."""
+    account = inputs.privacy
+    if account is None:
+        return None
+    name = inputs.summary.site if inputs.summary else "this site"
+    stated = {name: account.statement}
+    left = max(0.0, account.cap - account.spent)
+    return {
+        "sentences": [
+            *sentences(stated),
+            f"At the end of this study, epsilon {epsilon_text(account.spent)} of the hospital's cap of {account.cap:g} "
+            f"was spent over all studies ({epsilon_text(account.spent_prv)} by the tighter accountant); "
+            f"{epsilon_text(left)} was left. oncofed-client budget shows how it stands now.",
+        ],
+        "composed": composed_table(stated),
+        "mechanisms": mechanisms_table(stated),
+        "not_covered": left_out(),
+    }
 
 
 def _limits(inputs: SiteInputs) -> list[str]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from common.report.formatting import role_titles
 from common.results import ArmScores, Interval
+from common.results_privacy import PrivacyStatement
 
 Part = TypeVar("Part")
 
@@ -84,6 +85,21 @@ class CrossSiteScores(SiteRecord):
     accuracy: Interval
 
 
+class PrivacyAccount(SiteRecord):
+    """``privacy.json``: what this study cost, and how the hospital's budget stood at its end.
+
+    Attributes:
+        statement: what the coordinator was told.
+        cap: of the budget.
+        spent: of it, over all studies, as the gate counts (RDP); ``spent_prv`` by the tighter accountant.
+    """
+
+    statement: PrivacyStatement
+    cap: float
+    spent: float
+    spent_prv: float
+
+
 class Prediction(SiteRecord):
     """One line of ``predictions.csv``: one classifier on one test slice.
 
@@ -115,17 +131,19 @@ class SiteInputs:
     predictions: list[Prediction] = field(default_factory=list)
     gallery: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     steps: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    privacy: PrivacyAccount | None = None
     absent: dict[str, str] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
         """The site's ``results.json``: every figure on the page, pictures and single predictions left out."""
         return {
-            "schema": "oncofed-site-results/1",
+            "schema": "oncofed-site-results/2",
             "summary": self.summary.model_dump() if self.summary else None,
             "training": [record.model_dump() for record in self.training],
             "arms": {arm: scores.model_dump() for arm, scores in self.arms.items()},
             "federated_arms": {arm: scores.model_dump() for arm, scores in self.federated_arms.items()},
             "cross_site": {model: scores.model_dump() for model, scores in self.cross_site.items()},
+            "privacy": self.privacy.model_dump() if self.privacy else None,
         }
 
 
@@ -138,6 +156,7 @@ FILES = {
     "predictions": "predictions.csv",
     "gallery": "gallery.npz",
     "steps": "steps.npz",
+    "privacy": "privacy.json",
 }
 """Part -> file in ``results/``."""
 
@@ -173,12 +192,13 @@ def read_inputs(folder: Path) -> SiteInputs:
     inputs.predictions = part("predictions", _predictions, [])
     inputs.gallery = part("gallery", _gallery, {})
     inputs.steps = part("steps", _steps, {})
+    inputs.privacy = part("privacy", lambda text: PrivacyAccount.model_validate(_json(text)), None)
     return inputs
 
 
 _ARMS = TypeAdapter(dict[str, ArmScores])
 _CROSS_SITE = TypeAdapter(dict[str, CrossSiteScores])
-_TRAINING_PARTS = ("training", "arms", "gallery")
+_TRAINING_PARTS = ("training", "arms", "gallery", "privacy")
 
 
 def _why_missing(name: str, summary: Summary | None) -> str:
@@ -192,6 +212,8 @@ def _why_missing(name: str, summary: Summary | None) -> str:
         return f"There is no {file}: this site takes part in {role_titles(summary.roles)} and trains nothing."
     if summary.roles and "evaluate" not in summary.roles and name not in (*_TRAINING_PARTS, "steps"):
         return f"There is no {file}: this site takes part in {role_titles(summary.roles)} and evaluates nothing."
+    if name == "privacy":
+        return f"There is no {file}: the study trained without differential privacy, or had not got to its end."
     return f"There is no {file}: the run had not reached this step here, or did not ask for it."
 
 

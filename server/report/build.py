@@ -19,6 +19,7 @@ from server.report.gallery import reference_gallery
 from server.report.generators import gan_part
 from server.report.limits import limits, meanings
 from server.report.overview import generators_json, overview_table, stability
+from server.report.privacy import pretraining_table, privacy_part
 from server.report.spreadsheets import write_spreadsheets
 
 SECTIONS = (
@@ -26,6 +27,7 @@ SECTIONS = (
     Section("generators", "Generators"),
     Section("arms", "Does it help: the arms"),
     Section("cross-site", "Cross-site evaluation"),
+    Section("privacy", "Privacy"),
     Section("limits", "Limits"),
     Section("meaning", "What the figures are"),
     Section("timings", "Timings"),
@@ -93,6 +95,8 @@ def build_study_report(run_dir: Path) -> Path:
             for scope, scores in _scopes(results).items()
         ],
         heat_maps=_heat_maps(results),
+        privacy=privacy_part(results),
+        pretraining=pretraining_table(results.gans),
         limits=limits(results),
         meanings=meanings(results),
         timings=_timings(results),

@@ -89,6 +89,23 @@ def fabricated_summary() -> dict[str, Any]:
     }
 
 
+def fabricated_privacy() -> dict[str, Any]:
+    mechanisms = [
+        {"mechanism": f"gan/cgan/{name}", "sigma": 4.0, "q": 0.08, "steps": 600, "epsilon": 2.1}
+        for name in ("discriminator", "generator")
+    ]
+    statement = {
+        "delta": 1e-5,
+        "patients": 200,
+        "clip": 1.0,
+        "mechanisms": mechanisms,
+        "models": {"cgan": 3.17},
+        "epsilon": 3.17,
+        "epsilon_rdp": 3.52,
+    }
+    return {"statement": statement, "cap": 8.0, "spent": 5.25, "spent_prv": 4.81}
+
+
 def fabricated_training() -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for number in range(1, 7):
@@ -144,6 +161,7 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
             "training.jsonl": "".join(json.dumps(line) + "\n" for line in fabricated_training()),
             "arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm]) for arm in ARMS}),
             "federated_arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm] + 0.04) for arm in ARMS}),
+            "privacy.json": json.dumps(fabricated_privacy()),
             "cross_site.json": json.dumps(dict.fromkeys(("hospital1", "hospital2", "federated"), scores)),
         }
         for name, text in files.items():

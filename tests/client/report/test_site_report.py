@@ -140,3 +140,16 @@ def test_each_step_of_preprocessing_is_shown_before_and_after(write_site: Write)
     page = html.unescape(build_site_report(write_site()).read_text())
     assert "Contrast stretch: percentiles 1 and 99 become 0 and 1" in page
     assert page.count("A slice before the step") == page.count("A slice after the step") == 2
+
+
+def test_the_privacy_section_shows_what_was_spent_and_what_is_left(write_site: Write) -> None:
+    site = write_site()
+    page = build_site_report(site).read_text()
+    section = html.unescape(
+        re.sub(r"<[^>]+>", " ", page[page.index('<h2 id="privacy">') : page.index('<h2 id="limits">')])
+    )
+    for expected in ("gan/cgan/discriminator", "4.000", "3.17", "3.52", "5.25", "cap of 8", "2.75 was left", "4.81"):
+        assert expected in section
+    assert "Mersenne Twister" in section
+    (site / "results" / "privacy.json").unlink()
+    assert "trained without differential privacy" in build_site_report(site).read_text()

@@ -11,9 +11,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from common.privacy import NOT_COVERED
 from common.report.formatting import duration
 from common.report.page import ReportError
 from common.results import Results, SiteEntry
+from common.results_privacy import (
+    AuditBound,
+    MechanismSpent,
+    PrivacyRefusal,
+    PrivacyResults,
+    PrivacyStatement,
+)
 from server.report.build import build_study_report
 
 Write = Callable[..., Path]
@@ -193,7 +201,7 @@ def test_headings_are_linked_from_the_contents(results: Results, write_study: Wr
     page = build_study_report(write_study(results, pictures=True)).read_text()
     anchors = re.findall(r'<h2 id="([^"]+)">', page)
     assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
-    assert len(anchors) == 8
+    assert len(anchors) == 9
     assert all('alt="' in image and 'alt=""' not in image for image in re.findall(r"<img [^>]*>", page))
 
 
@@ -230,3 +238,61 @@ def test_a_broken_gallery_is_a_clear_error(results: Results, write_study: Write)
     (run / "reference" / "cgan" / "brain.npz").write_bytes(b"PK half a file")
     with pytest.raises(ReportError, match=r"brain\.npz"):
         build_study_report(run)
+
+
+def private_results(results: Results) -> Results:
+    mechanisms = [
+        MechanismSpent(mechanism=f"gan/cgan/{name}", sigma=4.0, q=0.08, steps=600, epsilon=2.13)
+        for name in ("discriminator", "generator")
+    ]
+    statement = PrivacyStatement(
+        delta=1e-5, patients=200, clip=1.0, mechanisms=mechanisms, models={"cgan": 3.17}, epsilon=3.17, epsilon_rdp=3.52
+    )
+    bound = AuditBound(
+        mechanism="gan/cgan/generator",
+        claimed=1.66,
+        bound=0.31,
+        canaries=1000,
+        guesses=200,
+        right=134,
+        steps=30,
+        sigma=4.0,
+        q=0.08,
+        delta=1e-5,
+    )
+    refusals = [
+        PrivacyRefusal(site="hospital2", phase="gan/cgan", round=number, reason="its privacy budget is spent")
+        for number in (4, 5, 6)
+    ]
+    private = PrivacyResults(
+        sites={"hospital1": statement}, audit=[bound], refusals=refusals, silent={"hospital3": "no reply within 60 s"}
+    )
+    return results.model_copy(update={"privacy": private})
+
+
+def privacy_section(page: str) -> str:
+    return Cells(page[page.index('<h2 id="privacy">') : page.index('<h2 id="limits">')]).text
+
+
+def test_a_private_study_shows_what_it_cost_who_refused_and_what_the_audit_found(
+    results: Results, write_study: Write
+) -> None:
+    section = privacy_section(build_study_report(write_study(private_results(results))).read_text())
+    for expected in ("3.17", "3.52", "1e-05", "200", "4.000", "0.0800", "2.13", "1.66", "0.31", "134 of 200", "holds"):
+        assert expected in section
+    assert "its privacy budget is spent" in section
+    assert "4 to 6" in section
+    assert "hospital3 gave no statement: no reply within 60 s" in section
+    assert all(sentence in section for sentence in NOT_COVERED)
+
+
+def test_a_bound_above_its_claim_is_called_a_fault(results: Results, write_study: Write) -> None:
+    private = private_results(results)
+    assert private.privacy is not None
+    private.privacy.audit[0] = private.privacy.audit[0].model_copy(update={"bound": 4.4})
+    assert "more leaks than is claimed" in privacy_section(build_study_report(write_study(private)).read_text())
+
+
+def test_a_study_without_privacy_says_that_nothing_bounds_what_it_reveals(results: Results, write_study: Write) -> None:
+    section = privacy_section(build_study_report(write_study(results)).read_text())
+    assert "trained without differential privacy: nothing bounds" in section
