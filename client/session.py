@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from client.privacy.gradients import Way
 from client.site import SiteSettings, chosen_patients
 from common.config import Model, from_yaml, model_of, site_steps
 from common.devices import device_problem
@@ -36,6 +37,8 @@ class Session:
     _cohorts: dict[tuple[str, ...], PreparedCohort] = field(default_factory=dict, init=False, repr=False)
     _models: dict[str, Model] = field(default_factory=dict, init=False, repr=False)
     _training: dict[str, Slices] = field(default_factory=dict, init=False, repr=False)
+    ways: dict[str, dict[str, Way]] = field(default_factory=dict, init=False, repr=False)
+    """How gradients of single patients are found the fastest, by phase and optimiser, as its first round measured."""
     trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
     """Trainers that stay built between the exchanges of a round, by model and repeat."""
 

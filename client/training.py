@@ -156,6 +156,7 @@ def _private_round(
         noise,
         condition=sources[0].condition(),
         charge=charge,
+        ways=session.ways.setdefault(instruction.phase, {}),
     )
     state.save(instruction.server_round, trainer.private_state())
     seconds = time.monotonic() - started

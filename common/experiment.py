@@ -245,8 +245,8 @@ class PrivacyConfig:
     clip: float = 1.0
     """Largest norm of one patient's gradient."""
     gradients: str = "auto"
-    """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, the loop on a CPU and whichever
-    is faster on a GPU."""
+    """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, whichever the first round finds
+    to be faster on its machine."""
     reserve: float = 0.05
     """Share of ``epsilon`` that is not planned for, so that a round which is repeated after a crash can be paid."""
 

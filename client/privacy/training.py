@@ -1,6 +1,6 @@
 """A private training: for each step the patients are drawn, the step is paid for, and then it is taken."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from common.training.trainer import Trainer
 AHEAD = 10
 """Training steps paid for at a time; a training that is killed loses at most these."""
 
-PROBES = 4
-"""Made-up patients on which the two ways to a gradient are compared."""
+PROBES = 8
+"""Most made-up patients on which the two ways to a gradient are compared."""
 
 Charge = Callable[[str, int], None]
 """``charge(optimiser, steps)`` pays for steps of one mechanism; it raises where the budget does not suffice."""
@@ -55,6 +55,7 @@ def train_privately(
     *,
     condition: Tensor,
     charge: Charge,
+    ways: MutableMapping[str, Way] | None = None,
 ) -> None:
     """``steps`` training steps of ``trainer``, each update of it on a draw of patients of its own.
 
@@ -68,6 +69,7 @@ def train_privately(
         noise: of the training.
         condition: (K,) the site's organ and contrasts.
         charge: pays for steps before they are taken; what it raises ends the training.
+        ways: how gradients are computed, by optimiser, as an earlier round measured it; what is measured is added.
 
     Raises:
         PrivacyError: if the guarantee cannot be given; nothing was trained or charged then.
@@ -75,7 +77,7 @@ def train_privately(
     private = require_private(trainer)
     require_patients(patients)
     updates = list(private.patient_updates(condition))
-    takers = _takers(private, updates, noise, patients)
+    takers = _takers(private, updates, noise, patients, {} if ways is None else ways)
     chance = private_generator()
     private.to_training_mode()
     for block in _blocks(steps):
@@ -98,21 +100,27 @@ def steps_by_mechanism(trainer: PatientTrainer[Any], steps: int, condition: Tens
 
 
 def _takers(
-    trainer: PatientTrainer[Any], updates: list[PatientUpdate[Any]], noise: Noise, patients: PoissonPatients
+    trainer: PatientTrainer[Any],
+    updates: list[PatientUpdate[Any]],
+    noise: Noise,
+    patients: PoissonPatients,
+    ways: MutableMapping[str, Way],
 ) -> dict[str, PrivateStep]:
-    probe = _probe(trainer, patients, noise.slices)
+    probe = _probe(trainer, patients, noise)
     require_equal_halves(probe[0])
     takers = {}
     for update in {update.optimiser: update for update in updates}.values():
-        way = noise.way or (Way.LOOP if trainer.device.type == "cpu" else faster_way(update, probe, trainer.device))
-        takers[update.optimiser] = PrivateStep(
-            trainer.optimisers[update.optimiser],
+        name = update.optimiser
+        if noise.way is None and name not in ways:
+            ways[name] = faster_way(update, probe, trainer.device)
+        takers[name] = PrivateStep(
+            trainer.optimisers[name],
             update,
             sigma=noise.sigma,
             clip=noise.clip,
             expected=noise.expected,
             generator=private_generator(trainer.device),
-            way=way,
+            way=noise.way or ways[name],
         )
     return takers
 
@@ -121,9 +129,9 @@ def _blocks(steps: int) -> Iterator[int]:
     return (min(AHEAD, steps - done) for done in range(0, steps, AHEAD))
 
 
-def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, slices: int) -> list[Any]:
+def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, noise: Noise) -> list[Any]:
     """Made-up patients of the same shape: how long they take, and how many examples they make, tells of nobody."""
-    source = patients.sources[0]
+    source, slices = patients.sources[0], noise.slices
     like = source.patients[0]
     size = like.labels.shape[-1]
     random = np.random.default_rng(0)
@@ -139,4 +147,4 @@ def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, slices: int)
     draws = PoissonPatients(
         [own], rate=1.0, slices=slices, make=trainer.patient_examples, generator=torch.Generator().manual_seed(0)
     )
-    return [draws.draw()[0] for _ in range(PROBES)]
+    return [draws.draw()[0] for _ in range(min(PROBES, max(1, round(noise.expected))))]
