@@ -8,7 +8,7 @@ from torch import Tensor
 
 from client.session import Session
 from common.errors import RefusalError
-from common.experiment import ARMS, PRIVATE_ARMS
+from common.experiment import ARMS, MIXING_ARMS
 from common.files import read_arrays, write_arrays
 from common.imaging.slices import PatientSlices, Slices
 from common.synthesis.baselines import blob, copy_and_paste
@@ -73,7 +73,7 @@ def patient_sources(session: Session, arm: str) -> list[Slices]:
     Raises:
         RefusalError: for an arm whose images mix patients, or if the images it needs were not made here yet.
     """
-    if arm not in PRIVATE_ARMS:
+    if arm in MIXING_ARMS or arm not in SOURCES:
         raise RefusalError("it trains no arm whose images mix patients")
     real, made = SOURCES[arm]
     training = session.training

@@ -22,7 +22,7 @@ from common.experiment import (
     ARMS,
     LOCAL_SECTIONS,
     LOCAL_STEPS,
-    PRIVATE_ARMS,
+    MIXING_ARMS,
     Experiment,
     FederationConfig,
     OrganConfig,
@@ -137,6 +137,9 @@ def _typed(tree: Any) -> Experiment:
     _keep_used_organs(experiment)
     _keep_chosen_models(experiment)
     _serve_proxies(experiment)
+    if experiment.privacy.mode == "patient_dp":
+        # An image with a lesion of one patient in a slice of another cannot be paid for by patient.
+        experiment.study.arms = [arm for arm in experiment.study.arms if arm not in MIXING_ARMS]
     check(experiment)
     return experiment
 
@@ -303,13 +306,6 @@ def _check_privacy(experiment: Experiment) -> None:
         require(value >= 1, f"privacy.{key}", value, "must be at least 1")
     if privacy.mode == "none":
         return
-    for arm in experiment.study.arms:
-        require(
-            arm in PRIVATE_ARMS,
-            "study.arms",
-            arm,
-            "with privacy=patient_dp it would mix two patients in one image; choose from " + ", ".join(PRIVATE_ARMS),
-        )
     mu = experiment.strategy.proximal_mu
     require(mu == 0, "strategy.proximal_mu", mu, "no proximal term with privacy=patient_dp; choose strategy=fedavg")
     for name, entry in experiment.models.items():

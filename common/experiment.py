@@ -5,8 +5,8 @@ from typing import Any
 
 ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob")
 
-PRIVATE_ARMS = ("real", "real_synthetic", "synthetic")
-"""Arms each of whose images speaks of one patient at most."""
+MIXING_ARMS = ("copy_paste", "blob")
+"""Arms whose images hold a lesion or a mask of one patient in a slice of another."""
 
 
 @dataclass

@@ -16,6 +16,12 @@ RUN_HELP = """overrides are Hydra's: key=value, group=choice. Examples:
   oncofed-simulation run resume=runs/latest                   go on with a run that was stopped
 """
 
+SWEEP_HELP = """examples:
+  oncofed-simulation sweep preset=utility privacy.epsilon=3,8,none seed=1,2,3 --name utility
+  oncofed-simulation sweep preset=demo model=[cgan] strategy.proximal_mu=0,0.1 strategy=fedprox seed=1,2
+privacy.epsilon=none is the study without differential privacy. Figures are means over seeds.
+"""
+
 AUDIT_HELP = """examples:
   oncofed-simulation audit-privacy preset=demo privacy=patient_dp
   oncofed-simulation audit-privacy run=runs/latest                     the same for a run; its report shows the result
@@ -29,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     given = sys.argv[1:] if arguments is None else arguments
     # `run` is also what happens when no command is named.
-    if not given or given[0] not in ("run", "cohort", "audit-privacy", "-h", "--help"):
+    if not given or given[0] not in ("run", "cohort", "sweep", "audit-privacy", "-h", "--help"):
         given = ["run", *given]
     commands = Commands("oncofed-simulation", "Run the whole study with simulated sites on this machine.")
     run = commands.add(
@@ -50,6 +56,16 @@ def main(arguments: list[str] | None = None) -> None:
     cohort.add_argument(
         "--sheet", type=Path, default=Path("cohort.png"), metavar="PNG", help="where the contact sheet goes"
     )
+    sweep = commands.add(
+        "sweep",
+        "run a study over several values and set the results beside each other",
+        "Run a study for every combination of the values that are given, and write a table and a plot of what came of\n"
+        "it. A sweep that was stopped goes on with the same command.",
+        _sweep,
+        SWEEP_HELP,
+    )
+    sweep.add_argument("overrides", nargs="+", metavar="key=value[,value...]", help="several values make an axis")
+    sweep.add_argument("--name", default="sweep", help="folder of the sweep below simulation.runs_dir")
     audit = commands.add(
         "audit-privacy",
         "attack each model's private training step with planted patients",
@@ -80,6 +96,12 @@ def _run(options: argparse.Namespace) -> None:
     from simulation.run import run
 
     run(options.overrides)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from simulation.sweep import sweep
+
+    sweep(options.overrides, options.name)
 
 
 def _audit(options: argparse.Namespace) -> None:

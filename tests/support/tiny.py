@@ -94,4 +94,5 @@ TINY = (
     "evaluation.frechet_images=6",
     "evaluation.gallery=4",
     "simulation.threads=1",
+    "privacy.steps_share=1",
 )

@@ -1,0 +1,84 @@
+"""The one picture of a sweep: a distance of generated images and the classifier's accuracy over what varied."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from common.files import write_bytes
+
+COLOURS = ("#1f5a99", "#b5542a", "#3d7d4a", "#7a4e9e", "#8a7a1f", "#4f6b73")
+MARKS = ("o", "s", "^", "D", "v", "P")
+
+
+def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draws means with standard deviations over seeds, one panel for distances and one for accuracies.
+
+    Args:
+        keys: what varied beside the seed; the first is the horizontal axis, others make lines of their own.
+        rows: as :func:`simulation.sweep.summarised` gives them.
+        path: a PNG file.
+    """
+    panels = [
+        (title, chosen)
+        for title, chosen in (
+            ("Fréchet distance (final part)", [row for row in rows if _is_distance(str(row["figure"]))]),
+            (
+                "accuracy of the federated classifier",
+                [row for row in rows if str(row["figure"]).endswith(": accuracy")],
+            ),
+        )
+        if chosen
+    ]
+    figure = Figure(figsize=(5.2 * max(1, len(panels)), 4.2), layout="constrained", dpi=150)
+    first = keys[0] if keys else None
+    places = list(dict.fromkeys(str(row[first]) for row in rows)) if first else [""]
+    for number, (title, chosen) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        series: dict[str, list[Mapping[str, Any]]] = {}
+        for row in chosen:
+            others = ", ".join(f"{key.rpartition('.')[2]} {row[key]}" for key in keys[1:])
+            series.setdefault(f"{row['figure']}{f' ({others})' if others else ''}", []).append(row)
+        for index, (name, line) in enumerate(series.items()):
+            at = [places.index(str(row[first])) if first else 0 for row in line]
+            spread = [row["deviation"] or 0.0 for row in line]
+            floor = ": floor of" in name
+            axes.errorbar(
+                [place + 0.04 * (index - len(series) / 2) for place in at],
+                [row["mean"] for row in line],
+                yerr=None if floor else spread,
+                marker="" if floor else MARKS[index % len(MARKS)],
+                linestyle=":" if floor else "-",
+                color="#777777" if floor else COLOURS[index % len(COLOURS)],
+                capsize=3,
+                label=name,
+            )
+        axes.set_xticks(range(len(places)), places)
+        axes.set_xlabel(first or "")
+        axes.set_title(title, fontsize=10)
+        axes.legend(fontsize=7, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        if "distance" in title:
+            axes.set_ylim(bottom=0)
+    runs = sorted({int(row["runs"]) for row in rows})
+    if runs:
+        told = f"mean and standard deviation over {' to '.join(map(str, runs))} seeds"
+        figure.suptitle(told, fontsize=8, x=0.99, ha="right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial.png")
+    figure.savefig(temporary)
+    write_bytes(path, temporary.read_bytes())
+    temporary.unlink()
+
+
+def _is_distance(name: str) -> bool:
+    """
+    >>> _is_distance("wgan_gp, brain: FD-EffLite0"), _is_distance("wgan_gp, brain: normalised FD-EffLite0")
+    (True, False)
+    """
+    return (
+        ", " in name
+        and ": " in name
+        and not any(word in name for word in ("normalised", "classifier", "before the first round"))
+    )
