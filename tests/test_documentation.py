@@ -1,6 +1,7 @@
 """What the pages say is checked against the code, so that they cannot grow old unnoticed."""
 
 import dataclasses
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +17,7 @@ from common.config import compose, to_yaml
 from common.experiment import PreprocessingConfig
 from common.imaging.readers.registry import READERS
 from common.records import Action
+from simulation.sweep import overrides_of, split_axes
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -52,6 +54,11 @@ def test_every_documented_run_is_a_valid_experiment(page):
         if words[0].endswith("oncofed-simulation") and words[1:2] == ["run"]:
             overrides = [word for word in words[2:] if word.split("=")[0] not in COMMAND_KEYS]
             compose(overrides)
+        if words[0].endswith("oncofed-simulation") and words[1:2] in (["sweep"], ["audit-privacy"]):
+            options = [index for index, word in enumerate(words) if word.startswith("--")]
+            fixed, axes = split_axes(words[2 : min([*options, len(words)])])
+            for values in itertools.product(*(axis.values for axis in axes)):
+                compose(overrides_of(fixed, dict(zip([axis.key for axis in axes], values, strict=True))))
 
 
 def test_every_documented_client_command_is_understood(tmp_path, monkeypatch):
@@ -60,14 +67,15 @@ def test_every_documented_client_command_is_understood(tmp_path, monkeypatch):
     config = tmp_path / "config.yaml"
     config.write_text(to_yaml(compose([]), leaving=True))
 
-    def understood(site, overrides, study, *_):
+    def understood(site, overrides, study, *_, **__):
         done.append(study_to_join(overrides, study and config))
 
     monkeypatch.setattr("client.preparation.prepare", understood)
     monkeypatch.setattr("client.doctor.command.doctor", understood)
+    monkeypatch.setattr("client.privacy.command.budget", understood)
     for page in PAGES:
         for words in commands(page):
-            if words[0].endswith("oncofed-client") and words[1] in ("prepare", "doctor"):
+            if words[0].endswith("oncofed-client") and words[1] in ("prepare", "doctor", "budget"):
                 with pytest.raises(SystemExit) as exit_:
                     client_command(words[1:])
                 assert exit_.value.code == 0, words
@@ -84,7 +92,7 @@ def test_every_documented_make_target_exists():
 def test_the_researchers_page_lists_the_choices_of_each_group():
     page = (ROOT / "docs/researcher.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (`.*?`) \|", page, re.MULTILINE))
-    for group in ("preset", "model", "classifier", "strategy", "organ", "site"):
+    for group in ("preset", "privacy", "model", "classifier", "strategy", "organ", "site"):
         files = {file.stem for file in (ROOT / "configs" / group).glob("*.yaml")}
         assert set(re.findall(r"`(\w+)`", rows[group])) == files
 
