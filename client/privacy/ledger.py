@@ -26,9 +26,9 @@ Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
 """Looks at all charges and the assumed epsilon, and raises to refuse."""
 
 WAY_OUT = (
-    "Nothing is trained until this is settled. Put back both files from one and the same backup; if there is none, "
-    "`oncofed-client budget SITE.yaml --reopen REASON` starts a new ledger that counts the whole budget as spent "
-    "(see docs/privacy.md, When the ledger is refused)."
+    "Nothing is trained until this is settled. Put back both files from one and the same backup, if nothing was "
+    "trained since; otherwise `oncofed-client budget SITE.yaml --reopen REASON` starts a new ledger that counts the "
+    "whole budget as spent (see docs/privacy.md, When the ledger is refused)."
 )
 
 

@@ -1,20 +1,25 @@
 """``oncofed-client budget`` as a hospital's operator gives it."""
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tiny import TINY, write_site
 
 from client.cli import main
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
+from client.privacy.ledger import WAY_OUT
 from client.site import load_site
 from common.privacy import NOT_COVERED
 
+PAGE = Path(__file__).parents[3] / "docs" / "privacy.md"
 PRIVATE = (*TINY, "privacy=patient_dp", "privacy.patients_per_step=4")
 SPENT = [Mechanism("gan/cgan/discriminator", 4.0, 0.1, 300), Mechanism("gan/cgan/generator", 4.0, 0.1, 300)]
 
@@ -194,3 +199,28 @@ def test_a_sound_ledger_is_not_reopened(tmp_path: Path, client: Client, reason: 
     assert said.code == 2
     assert ("is sound" if reason.strip() else "needs a reason") in said.err
     assert load_site(file).ledger_files().ledger.read_bytes() == before
+
+
+def test_the_way_out_is_on_the_page_that_the_error_names() -> None:
+    (heading,) = re.findall(r"docs/privacy\.md, ([^)]+)\)", WAY_OUT)
+    assert f"# {heading}\n" in PAGE.read_text()
+
+
+def test_the_pages_settings_load_and_name_every_key(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    file = tmp_path / "site.yaml"
+    file.write_text(f"name: hospital1\nreader: brats\norgan: brain\npath: data\n{example}")
+    own = load_site(file).privacy
+    assert own is not None
+    named = yaml.safe_load(re.sub(r"(?m)^  # ", "  ", example))["privacy"]
+    assert set(named) == set(type(own).model_fields)
+    assert named["without"] == type(own).model_fields["without"].default
+
+
+def test_the_pages_commands_are_understood(tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("client.privacy.command.budget", lambda *given, **options: seen.append((given, options)))
+    lines = [shlex.split(line, comments=True) for line in re.findall(r"oncofed-client budget .*", PAGE.read_text())]
+    for words in lines:
+        assert client(Path(words[2]), *words[3:]).code == 0
+    assert len(seen) == len(lines) == 4
