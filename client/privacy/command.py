@@ -188,7 +188,7 @@ def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
             highlight=False,
         )
     else:
-        console.print("Nothing was trained yet.")
+        console.print("No training is charged in this ledger yet.")
     if "study" in account:
         _print_study(console, account)
     console.print(f"\n{MEANING}\nWhat it does not cover:", highlight=False)

@@ -79,7 +79,7 @@ def test_nothing_spent(tmp_path: Path, client: Client) -> None:
     said = client(site_file(tmp_path / "site"))
     assert said.code == 0
     assert "epsilon 0.00 of 8 is spent, 8.00 is left (delta 1e-05, 40 patients declared)" in said.words
-    assert "Nothing was trained yet." in said.words
+    assert "No training is charged in this ledger yet." in said.words
 
 
 def test_the_account_in_words_and_as_json(tmp_path: Path, client: Client) -> None:
