@@ -26,7 +26,7 @@ class PrivacySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epsilon: float = Field(gt=0)
+    epsilon: float = Field(gt=0, allow_inf_nan=False)
     patients: int = Field(ge=1)
     folder: Path | None = None
     head: Path | None = None

@@ -3,6 +3,7 @@
 Two accountants of Opacus: RDP, cheap and never too low, gates every charge; PRV, tighter, is the figure of the reports.
 """
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ ORDERS = tuple([1 + x / 10 for x in range(1, 100)] + list(range(11, 64)) + [80, 
 MOST_NOISE = 1e3
 """Noise beyond which a plan counts as impossible."""
 
+MOST_BY_PRV = 100.0
+"""Epsilon, by RDP, up to which PRV is asked: its grid grows with epsilon, and at a few thousand fills the memory."""
+
 
 @dataclass(frozen=True)
 class Mechanism:
@@ -31,12 +35,23 @@ class Mechanism:
         sigma: standard deviation of the noise, in units of the clipping bound.
         q: probability that a patient takes part in a step.
         steps: how many.
+
+    Raises:
+        PrivacyError: for figures that no training can have. A negative number of steps would give budget back, and
+            noise that is no number would never be found too little.
     """
 
     name: str
     sigma: float
     q: float
     steps: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sigma) and self.sigma > 0 and 0 < self.q <= 1 and self.steps >= 0):
+            raise PrivacyError(
+                f"{self.name}: {self.steps} steps with noise {self.sigma:g} and sampling rate {self.q:g} cannot be "
+                "accounted for; noise must be positive, the rate above 0 and at most 1, and steps not negative"
+            )
 
 
 def delta_of(patients: int) -> float:
@@ -73,7 +88,14 @@ def _rdp(sigma: float, q: float) -> npt.NDArray[np.float64]:
 
 
 def prv_epsilon(spent: Iterable[Mechanism], delta: float) -> float:
-    """Epsilon of all of ``spent`` composed, by numerical composition (Gopi, Lee & Wutschitz 2021); 0 for nothing."""
+    """Epsilon of all of ``spent`` composed, by numerical composition (Gopi, Lee & Wutschitz 2021); 0 for nothing.
+
+    Beyond an epsilon of :data:`MOST_BY_PRV` it is that of :func:`rdp_epsilon`, which holds too and is a little larger.
+    """
+    spent = list(spent)
+    by_rdp = rdp_epsilon(spent, delta)
+    if not by_rdp <= MOST_BY_PRV:
+        return by_rdp
     steps: dict[tuple[float, float], int] = {}
     for one in spent:
         if one.steps:

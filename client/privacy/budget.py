@@ -53,20 +53,24 @@ class Budget:
 
         Raises:
             BudgetSpentError: if the cap does not allow it; nothing is written then.
-            LedgerError: if the ledger cannot be relied on.
+            PrivacyError: for figures that no training can have; nothing is written then.
+            LedgerError: if the ledger cannot be relied on or written.
         """
-        assumed = self.ledger.assumed_epsilon
+        paid = Mechanism(mechanism, sigma, q, steps)
 
-        def gate(entries: Sequence[Mapping[str, Any]]) -> None:
+        def gate(entries: Sequence[Mapping[str, Any]], assumed: float) -> None:
             after = rdp_epsilon(merged(entries, None), self.delta) + assumed
-            if after > self.cap:
+            # Put so that a figure that is no number refuses too.
+            if not after <= self.cap:
                 self._log.warning(
                     "budget spent",
                     extra={"run": run, "mechanism": mechanism, "steps": steps, "would_be": after, "cap": self.cap},
                 )
                 raise BudgetSpentError
 
-        self.ledger.charge({"run": run, "mechanism": mechanism, "sigma": sigma, "q": q, "steps": steps}, gate)
+        self.ledger.charge(
+            {"run": run, "mechanism": mechanism, "sigma": paid.sigma, "q": paid.q, "steps": paid.steps}, gate
+        )
 
     def plan(self, planned: Sequence[tuple[str, float, int]], epsilon: float) -> float:
         """The noise with which ``planned`` (name, q, steps) stays within ``epsilon`` alone, and with all before within

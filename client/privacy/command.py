@@ -14,7 +14,7 @@ from rich.table import Table
 from client.preparation import local_session
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
-from client.privacy.ledger import reopen_ledger
+from client.privacy.ledger import Ledger, LedgerError, reopen_ledger
 from client.privacy.plan import StudyPlan, plan_study
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, DataError
@@ -134,6 +134,11 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
     files = settings.ledger_files()
     if not files.ledger.exists() and not files.head.exists():
         raise DataError(f"{files.ledger}: there is no ledger to begin anew")
+    if _is_sound(settings):
+        raise ConfigError(
+            f"{files.ledger}: is sound, so it was left as it is. --reopen is for a ledger that is refused; it counts "
+            "the whole cap as spent"
+        )
     aside = reopen_ledger(files, settings.name, reason, settings.privacy.epsilon)
     print(f"The old files are kept in {aside}.", file=sys.stderr)
     print(
@@ -141,6 +146,14 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
         "hospital raises `privacy.epsilon` in site.yaml above it.",
         file=sys.stderr,
     )
+
+
+def _is_sound(settings: SiteSettings) -> bool:
+    try:
+        Ledger(settings.ledger_files(), settings.name)
+    except LedgerError:
+        return False
+    return True
 
 
 def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
@@ -175,7 +188,7 @@ def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
             highlight=False,
         )
     else:
-        console.print("Nothing was trained yet.")
+        console.print("No training is charged in this ledger yet.")
     if "study" in account:
         _print_study(console, account)
     console.print(f"\n{MEANING}\nWhat it does not cover:", highlight=False)

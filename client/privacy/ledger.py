@@ -22,12 +22,13 @@ from typing import Any
 from common.errors import PrivacyError
 
 Entry = dict[str, Any]
-Gate = Callable[[Sequence[Mapping[str, Any]]], None]
+Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
+"""Looks at all charges and the assumed epsilon, and raises to refuse."""
 
 WAY_OUT = (
-    "Nothing is trained until this is settled. Put back both files from one and the same backup; if there is none, "
-    "`oncofed-client budget SITE.yaml --reopen REASON` starts a new ledger that counts the whole budget as spent "
-    "(see docs/privacy.md, When the ledger is refused)."
+    "Nothing is trained until this is settled. Put back both files from one and the same backup, if nothing was "
+    "trained since; otherwise `oncofed-client budget SITE.yaml --reopen REASON` starts a new ledger that counts the "
+    "whole budget as spent (see docs/privacy.md, When the ledger is refused)."
 )
 
 
@@ -83,23 +84,26 @@ class Ledger:
         """What counts as spent before the first entry: the whole budget, where a ledger had to be begun anew."""
         with self._locked():
             self._refresh()
-            return float(self._lines.entries[0].get("assumed_epsilon", 0.0))
+            return self._assumed()
+
+    def _assumed(self) -> float:
+        return float(self._lines.entries[0].get("assumed_epsilon", 0.0))
 
     def charge(self, entry: Mapping[str, str | float | int], gate: Gate) -> None:
         """Writes ``entry`` down for good; when this returns, it is on the disk.
 
         Args:
             entry: what is paid for.
-            gate: called with all charges, this one last; whatever it raises, nothing is written.
+            gate: called with all charges, this one last, and the assumed epsilon; whatever it raises, nothing is
+                written.
 
         Raises:
-            LedgerError: as at the start.
-            OSError: if it cannot be written; then the step must not be taken.
+            LedgerError: as at the start, or if it cannot be written; then the step must not be taken.
         """
         with self._locked():
             self._refresh()
             made = {**entry, "time": _now()}
-            gate([*self._lines.entries[1:], made])
+            gate([*self._lines.entries[1:], made], self._assumed())
             self._append(made)
 
     def reopen(self, reason: str, assumed_epsilon: float) -> Path:
@@ -130,7 +134,8 @@ class Ledger:
             states = [os.stat(file) for file in (self.files.ledger, self.files.head)]
         except OSError:
             return None
-        return tuple(value for state in states for value in (state.st_ino, state.st_size, state.st_mtime_ns))
+        # The time of the last change of the inode as well: unlike the others, it cannot be set by hand.
+        return tuple(v for s in states for v in (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
 
     def _read(self) -> "_Lines":
         ledger, head = self.files.ledger, self.files.head
@@ -215,13 +220,21 @@ class Ledger:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.files.lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.files.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        """Holds the lock; what the disk refuses meanwhile is told as an error of the ledger."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+            self.files.lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.files.lock, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            file = error.filename or self.files.ledger
+            raise LedgerError(
+                f"{file}: the privacy ledger cannot be read or written ({error.strerror or error}). Nothing is trained "
+                "that cannot be written down: make room on the disk, or let this user write there, and start again."
+            ) from error
 
 
 class _Lines:
@@ -301,9 +314,9 @@ def _reopen(ledger: Ledger, reason: str, assumed_epsilon: float) -> Path:
     for file in (files.ledger, files.head):
         if file.exists():
             # Copies first: with one file moved and not the other, the ledger would be refused all the same.
-            (aside / file.name).write_bytes(file.read_bytes())
-    for file in (files.ledger, files.head):
-        file.unlink(missing_ok=True)
+            _replace(aside / file.name, file.read_bytes())
+    # The old files are written over, never removed first: after a crash in between, a ledger that is gone altogether
+    # would count as a new one with nothing spent.
     ledger._begin({"reopened": reason, "assumed_epsilon": assumed_epsilon})
     ledger._lines = _parse(files.ledger)[0]
     ledger._seen = ledger._state()

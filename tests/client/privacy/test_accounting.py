@@ -117,6 +117,46 @@ def test_ten_restarts_cost_what_one_run_costs(tmp_path: Path) -> None:
     assert fresh_each_round < 0.5 * budget.epsilon()
 
 
+@pytest.mark.parametrize(
+    ("sigma", "q", "steps"),
+    [
+        (1.0, 0.1, -5),
+        (math.nan, 0.1, 5),
+        (math.inf, 0.1, 5),
+        (0.0, 0.1, 5),
+        (-1.0, 0.1, 5),
+        (1.0, 0.0, 5),
+        (1.0, 1.5, 5),
+        (1.0, math.nan, 5),
+    ],
+)
+def test_figures_that_no_training_has_are_not_charged(tmp_path: Path, sigma: float, q: float, steps: int) -> None:
+    """A negative number of steps would give budget back."""
+    budget = Budget(site(tmp_path))
+    budget.charge(run="r", mechanism="m", sigma=4.0, q=0.08, steps=500)
+    before = budget.ledger.files.ledger.read_bytes()
+    with pytest.raises(PrivacyError, match=r"bad: .* cannot be accounted for"):
+        budget.charge(run="r", mechanism="bad", sigma=sigma, q=q, steps=steps)
+    assert budget.ledger.files.ledger.read_bytes() == before
+
+
+def test_an_epsilon_that_is_no_number_is_no_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget(site(tmp_path))
+    monkeypatch.setattr("client.privacy.budget.rdp_epsilon", lambda *_: math.nan)
+    with pytest.raises(BudgetSpentError):
+        budget.charge(run="r", mechanism="m", sigma=4.0, q=0.08, steps=1)
+    assert budget.spent() == []
+
+
+def test_an_epsilon_beyond_all_sense_is_told_without_filling_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> float:
+        raise AssertionError("the grid of this epsilon would take tens of gigabytes")
+
+    monkeypatch.setattr("client.privacy.accounting._prv", forbidden)
+    huge = [Mechanism("a", 0.5, 1.0, 2000)]
+    assert prv_epsilon(huge, DELTA) == rdp_epsilon(huge, DELTA) > 4000
+
+
 def test_studies_share_one_budget_and_its_end_is_an_end(tmp_path: Path) -> None:
     budget = Budget(site(tmp_path, epsilon=2.0))
     taken = {"a": 0, "b": 0}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ ledger = Ledger(LedgerFiles(folder / "privacy" / "ledger.jsonl", folder / "elsew
 steps = open(folder / "steps", "ab", buffering=0)
 print("ready", flush=True)
 while True:
-    ledger.charge({"run": "r", "mechanism": "m", "sigma": 1.0, "q": 0.1, "steps": 1}, lambda entries: None)
+    ledger.charge({"run": "r", "mechanism": "m", "sigma": 1.0, "q": 0.1, "steps": 1}, lambda entries, assumed: None)
     steps.write(b".")
 """
 
@@ -37,8 +38,9 @@ def files_in(folder: Path) -> LedgerFiles:
 
 
 def charge(ledger: Ledger, number: int = 1, *, steps: int = 1) -> None:
+    entry = {"run": "r", "mechanism": "m", "sigma": 1.0, "q": 0.1, "steps": steps}
     for _ in range(number):
-        ledger.charge({"run": "r", "mechanism": "m", "sigma": 1.0, "q": 0.1, "steps": steps}, lambda entries: None)
+        ledger.charge(entry, lambda entries, assumed: None)
 
 
 def filled(folder: Path, number: int = 5) -> LedgerFiles:
@@ -60,7 +62,8 @@ def test_a_gate_sees_all_charges_and_its_refusal_writes_nothing(tmp_path: Path) 
     before = files.ledger.read_bytes(), files.head.read_bytes()
     seen: list[int] = []
 
-    def gate(entries: Sequence[Mapping[str, Any]]) -> None:
+    def gate(entries: Sequence[Mapping[str, Any]], assumed: float) -> None:
+        assert assumed == 0.0
         seen.append(len(entries))
         assert entries[-1]["steps"] == 9
         raise RuntimeError("no")
@@ -236,12 +239,51 @@ def test_a_full_disk_charges_nothing_and_says_so(tmp_path: Path, monkeypatch: py
         return real(descriptor, data[:10])
 
     monkeypatch.setattr(module.os, "write", full)
-    with pytest.raises(OSError, match="only part"):
+    with pytest.raises(LedgerError, match=r"cannot be read or written \(only part.* make room"):
         charge(ledger)
     monkeypatch.undo()
     assert len(Ledger(files, "site").entries()) == 3
     charge(ledger)
     assert len(Ledger(files, "site").entries()) == 4
+
+
+def test_a_full_disk_of_the_head_leaves_the_charge_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two copies may lie on two disks; a charge that is in one of them counts, though its step was not taken."""
+    files = filled(tmp_path, 3)
+    ledger = Ledger(files, "site")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", str(files.head))
+
+    monkeypatch.setattr(module.os, "replace", full)
+    for _ in range(3):
+        with pytest.raises(LedgerError, match=r"head\.json: .*No space left on device.* make room"):
+            charge(ledger)
+    monkeypatch.undo()
+    assert len(Ledger(files, "site").entries()) == 4
+    charge(ledger)
+    assert len(Ledger(files, "site").entries()) == 5
+
+
+def test_a_place_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "privacy").write_text("a file where the folder should be")
+    with pytest.raises(LedgerError, match=r"privacy.* cannot be read or written .* let this user write there"):
+        Ledger(files_in(tmp_path), "site")
+
+
+def test_an_open_ledger_sees_an_edit_that_hides_its_time_and_length(tmp_path: Path) -> None:
+    files = filled(tmp_path)
+    ledger = Ledger(files, "site")
+    before = files.ledger.stat()
+    with files.ledger.open("r+b") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(text.replace(b'"steps": 1', b'"steps": 0', 1))
+    os.utime(files.ledger, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = files.ledger.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    with pytest.raises(LedgerError, match="was changed"):
+        charge(ledger)
 
 
 def _charges(folder: str, number: int) -> None:
@@ -278,6 +320,44 @@ def test_reopened_it_counts_what_may_have_been_spent_and_keeps_the_old_files(tmp
     assert (aside / files.head.name).exists()
     charge(ledger)
     assert Ledger(files, "site").assumed_epsilon == 8.0
+
+
+@pytest.mark.parametrize("how", ["the ledger deleted", "the head deleted", "the end cut off"])
+@pytest.mark.parametrize("moment", range(12))
+def test_a_crash_while_it_is_reopened_gives_nothing_back(
+    tmp_path: Path, how: str, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is there afterwards is refused, or counts all that may have been spent."""
+    files = filled(tmp_path)
+    TAMPERINGS[how](files)
+
+    class Crash(BaseException):
+        pass
+
+    calls: list[str] = []
+
+    def crashing(real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(real.__name__)
+            if len(calls) == moment + 1:
+                raise Crash
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("replace", "fsync", "unlink"):
+        monkeypatch.setattr(module.os, name, crashing(getattr(os, name)))
+    with suppress(Crash):
+        reopen_ledger(files, "site", "disk was lost", assumed_epsilon=8.0)
+    monkeypatch.undo()
+    try:
+        assert Ledger(files, "site").assumed_epsilon == 8.0
+    except LedgerError:
+        reopen_ledger(files, "site", "once more", assumed_epsilon=8.0)
+        assert Ledger(files, "site").assumed_epsilon == 8.0
+    seen: list[float] = []
+    Ledger(files, "site").charge({"steps": 1}, lambda entries, assumed: seen.append(assumed))
+    assert seen == [8.0]
 
 
 def test_both_files_missing_is_a_new_ledger(tmp_path: Path) -> None:
