@@ -24,6 +24,7 @@ from server.settings import StudySettings
 from simulation.folders import RunFolder
 from simulation.partition import share_out
 from simulation.places import Places, locate, told
+from simulation.trainings import require_private_study
 
 Result = TypeVar("Result")
 
@@ -64,6 +65,7 @@ def check_sites(experiment: Experiment) -> None:
     resolve_weights(experiment.weights, needed_weights(experiment))
     for model in experiment.models:
         proxy_source(experiment, model)
+    require_private_study(experiment)
     _check_devices(experiment)
     for name, site in experiment.site.items():
         reader = build_reader(
