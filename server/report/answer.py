@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from common.report.arms import arm_title, compared, verdict
 from common.report.formatting import PERCENT, listed, plural
+from common.report.privacy import delta_text, epsilon_text
 from common.results import ArmScores, GanResult, Results
 from server.report.kinds import KINDS
 
@@ -36,14 +37,40 @@ def _used(results: Results) -> str:
 
 
 def answer(results: Results) -> list[str]:
-    """Two sentences and one a GAN; each says plainly what is missing, and that overlapping intervals show no
-    difference."""
+    """Two sentences, one a GAN, and for a private study what it cost.
+
+    Each says plainly what is missing, and that overlapping intervals show no difference.
+    """
     local = {scope: scores for scope, scores in results.arms.items() if scope != FEDERATED}
     return [
         " ".join([_in_federation(results.arms.get(FEDERATED, {})), *_by_organ(results.organ_arms)]),
-        _by_site(local),
+        _by_site(local) if results.privacy is None else _PRIVATE_ALONE,
         *_generators(results.gans),
+        *_privacy(results),
     ]
+
+
+_PRIVATE_ALONE = "Classifiers trained at one site alone are not private, so their figures stayed at the sites."
+
+
+def _privacy(results: Results) -> list[str]:
+    """What the study cost in privacy, and where its networks had learnt what they know; nothing for a plain study."""
+    found = results.privacy
+    if found is None:
+        return []
+    sentences = ["No site stated what this study cost its patients in privacy."]
+    if found.sites:
+        site, worst = max(found.sites.items(), key=lambda item: item[1].epsilon)
+        sentences = [
+            f"Every federated training was private by patient: all of them together cost a site an epsilon of at most "
+            f"{epsilon_text(worst.epsilon)} ({site}) at delta {delta_text(worst.delta)}."
+        ]
+    if any(run.pretrained for gan in results.gans.values() for run in gan.runs):
+        sentences.append(
+            "The generators had learnt from public slices before: what that alone reached stands under Generators, and "
+            "where the federation added nothing to it, their quality is no merit of the sites' patients."
+        )
+    return [" ".join(sentences)]
 
 
 _LEAD = {

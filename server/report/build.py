@@ -135,7 +135,8 @@ def _scopes(results: Results) -> dict[str, Scores]:
     """Federation first, all organs together and one by one, then the sites."""
     federated = {FEDERATED: results.arms[FEDERATED]} if FEDERATED in results.arms else {}
     organs = {f"{FEDERATED}/{organ}": scores for organ, scores in results.organ_arms.items()}
-    return {**federated, **organs, **{name: results.arms[name] for name in sorted(results.arms) if name != FEDERATED}}
+    alone = {name: results.arms[name] for name in sorted(results.arms) if name != FEDERATED and results.arms[name]}
+    return {**federated, **organs, **alone}
 
 
 def _titles(results: Results) -> dict[str, str]:

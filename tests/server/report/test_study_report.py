@@ -286,6 +286,17 @@ def test_a_private_study_shows_what_it_cost_who_refused_and_what_the_audit_found
     assert all(sentence in section for sentence in NOT_COVERED)
 
 
+def test_the_first_page_says_what_a_private_study_cost(results: Results, write_study: Write) -> None:
+    private = private_results(results)
+    private.arms = {scope: scores if scope == "federated" else {} for scope, scores in private.arms.items()}
+    page = build_study_report(write_study(private)).read_text()
+    first = Cells(page[: page.index('<h2 id="sites">')]).text
+    assert "an epsilon of at most 3.17 (hospital1) at delta 1e-05" in first
+    assert "are not private, so their figures stayed at the sites" in first
+    assert "learnt from public slices" not in first
+    assert "at hospital1 alone" not in page  # no empty columns and tables of what stayed there
+
+
 def test_a_bound_above_its_claim_is_called_a_fault(results: Results, write_study: Write) -> None:
     private = private_results(results)
     assert private.privacy is not None
