@@ -10,6 +10,7 @@ MEANING = (
 NOT_COVERED = (
     "Figures on test patients and cross-site results are not noised: they speak of patients who were not trained on.",
     "That a site takes part, what it holds (organ, contrasts), and that it refuses or drops out, is seen by others.",
+    "How long a site takes to answer is seen; a step with many patients takes longer than one with few.",
     "Numbers that the hospital declared public (its number of patients) are taken as known.",
     "Trainings at one site alone and their classifiers stay in the hospital; they are not private among its own staff.",
     "Noise comes from a Mersenne Twister seeded by the operating system, hardened against floating-point attacks; it "

@@ -306,6 +306,21 @@ def test_the_waiting_generator_looks_at_generated_slices_alone() -> None:
     assert not moved() or trainer.waited == 0
 
 
+def test_a_patients_slices_do_not_depend_on_who_else_is_there(tmp_path: Path, data: Path) -> None:
+    """Grey values are normalised by image or by a fixed window; fitted on a site they would speak of its patients."""
+    whole = session_at(tmp_path / "whole", data)
+    names = sorted(patient.patient for patient in whole.cohort.patients)
+    listed = tmp_path / "one.txt"
+    listed.write_text(f"{names[3]}\n")
+    alone = whole.settings.model_copy(update={"patients": listed, "cache_dir": tmp_path / "another-cache"})
+    (one,) = Session(alone, STUDY, "run").cohort.patients
+    same = next(patient for patient in whole.cohort.patients if patient.patient == names[3])
+    slices = [Session(s, STUDY, "run").cohort.slices([names[3]]).all() for s in (whole.settings, alone)]
+    assert one.patient == same.patient
+    assert torch.equal(slices[0].images, slices[1].images)
+    assert torch.equal(slices[0].labels, slices[1].labels)
+
+
 def test_a_privacy_error_is_no_refusal() -> None:
     """Its text may name layers and files, and stays at the site."""
     assert not issubclass(PrivacyError, RefusalError)
