@@ -182,6 +182,8 @@ def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:
     usable = not device_problem(session.device) and all(state == FOUND for state in machine.weights.values())
     hello, found.training = rehearse(session, folder, with_training=usable)
     found.tasks, found.notes = list(hello.tasks), list(hello.notes)
+    if session.private and session.settings.privacy is not None:
+        found.notes.append("whether its privacy budget suffices is told by oncofed-client budget, for the same study")
     found.problems += [
         f"one training step of {step.network} failed: {step.problem}" for step in found.training if step.problem
     ]

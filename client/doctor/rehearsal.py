@@ -57,9 +57,14 @@ def _one_step(session: Session, scratch: Path) -> Session:
         name: {**entry, "federation": {**(entry.get("federation") or {}), "rounds": 1, "local_steps": 1}}
         for name, entry in experiment.models.items()
     }
+    own = session.settings.privacy
+    if own is not None:
+        # A rehearsal is not trained with anyone, so the hospital's account is neither looked at nor charged.
+        own = own.model_copy(update={"folder": scratch / "privacy", "head": scratch / "ledger-head.json"})
+    settings = session.settings.model_copy(update={"folder": scratch, "folder_per_run": False, "privacy": own})
     return dataclasses.replace(
         session,
-        settings=session.settings.model_copy(update={"folder": scratch, "folder_per_run": False}),
+        settings=settings,
         experiment=dataclasses.replace(experiment, models=models, classifier=classifier),
         report_preparation=None,
     )

@@ -282,3 +282,23 @@ def test_a_wrong_option_starts_nothing(
     assert said.code == 2
     assert text in said.err
     assert hospital.files() == {"site.yaml"}
+
+
+def test_a_private_study_is_rehearsed_without_a_look_at_the_hospitals_account(
+    hospital: Any, client: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Twice, with a budget that would not suffice: nothing is charged, and no trace of a ledger is left."""
+    head = tmp_path / "elsewhere" / "head.json"
+    budget = f"privacy: {{epsilon: 8, patients: 4, head: {head}}}\n"
+    hospital.site.write_text(hospital.site.read_text() + budget)
+    private = (*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
+    for _ in range(2):
+        said = client("doctor", hospital.site, study=private)
+        assert said.code == 0, said.err
+        assert "oncofed-client budget" in said.out
+        assert [step.problem for step in found(hospital).training] == ["", ""]
+    assert not head.exists()
+    assert not [name for name in hospital.files() if "ledger" in name or "privacy" in name]
+    # The same site trains for nobody who asks for no privacy, and is told so.
+    said = client("doctor", hospital.site)
+    assert "it trains with differential privacy only" in said.out
