@@ -9,7 +9,7 @@ from torch import Tensor
 from common.config import Model, from_yaml, model_of
 from common.errors import ConfigError
 from common.experiment import Experiment
-from common.export.provenance import Provenance
+from common.export.provenance import Privacy, Provenance
 from common.phases import gan_phase
 from common.results import GanResult, Results, SiteEntry
 from common.training.build import site_view
@@ -111,7 +111,19 @@ class FinishedRun:
             round=gan.chosen_round,
             seed=self.results.run.seed,
             preset=_printable(self.experiment.name),
+            privacy=self._guarantee(gan),
         )
+
+    def _guarantee(self, gan: FinishedGan) -> Privacy | None:
+        """What all of the study together cost the worst-off site; None unless every site that trained stated its cost.
+
+        The whole study's and not this model's own: a model may rest on another one's weights or images.
+        """
+        found = self.results.privacy
+        stated = [found.sites[site] for site in gan.sites if site in found.sites] if found is not None else []
+        if not stated or len(stated) < len(gan.sites) or min(one.epsilon for one in stated) <= 0:
+            return None
+        return Privacy(epsilon=max(one.epsilon for one in stated), delta=max(one.delta for one in stated))
 
 
 def _printable(name: str) -> str:

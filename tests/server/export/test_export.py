@@ -20,12 +20,14 @@ from common.export.manifest import Content, read_manifest
 from common.export.model import network_weights
 from common.phases import gan_phase
 from common.results import Results
+from common.results_privacy import PrivacyResults, PrivacyStatement
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer
 from common.training.trainer import SamplingTrainer, Trainer, TranslatingTrainer
 from server.checkpoint import PhaseCheckpoints
 from server.cli import main
 from server.export.command import Choices, Written, export_run
+from server.export.finished import FinishedRun
 from server.reference import reference_part
 from server.settings import settings_after_run
 
@@ -281,3 +283,22 @@ def test_where_the_reference_set_is_not_known_generators_alone_can_be_had(finish
     assert not (folder / "export").exists()
     (written,) = export_run(folder, Choices(models=["cgan"], images=0), lambda text: None)
     assert Path(written.folder) == folder / "export" / "cgan" / "generator"
+
+
+def test_the_card_of_a_private_generator_says_with_what_guarantee(finished: Path) -> None:
+    """The worst-off site's, of the whole study; and none at all if one site that trained did not state its own."""
+    run = FinishedRun.read(finished)
+    gan = run.gan("cgan")
+    assert run.provenance(gan).privacy is None
+    statements = {
+        site: PrivacyStatement(
+            delta=1e-5, patients=100, clip=1.0, mechanisms=[], models={}, epsilon=epsilon, epsilon_rdp=epsilon + 1
+        )
+        for site, epsilon in zip(gan.sites, (2.0, 3.5, 1.0), strict=False)
+    }
+    run.results.privacy = PrivacyResults(sites=statements)
+    stated = run.provenance(gan).privacy
+    assert stated is not None
+    assert (stated.epsilon, stated.delta, stated.unit) == (max(s.epsilon for s in statements.values()), 1e-5, "patient")
+    run.results.privacy = PrivacyResults(sites=dict(list(statements.items())[1:]))
+    assert run.provenance(gan).privacy is None
