@@ -135,7 +135,8 @@ def _private_round(
     state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)
     trainer.load_private_state(state.before(instruction.server_round))
-    noise = plan.noise(session.experiment.privacy, budget.patients)
+    model = "" if instruction.arm else instruction.model
+    noise = plan.noise(session.experiment.privacy, budget.patients, model)
 
     def charge(optimiser: str, count: int) -> None:
         mechanism = f"{instruction.phase}/{optimiser}"

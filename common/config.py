@@ -304,6 +304,8 @@ def _check_privacy(experiment: Experiment) -> None:
     for key in ("patients_per_step", "slices_per_patient"):
         value = getattr(privacy, key)
         require(value >= 1, f"privacy.{key}", value, "must be at least 1")
+    for key, factor in privacy.rates.items():
+        require(factor > 0, f"privacy.rates.{key}", factor, "must be positive")
     if privacy.mode == "none":
         return
     mu = experiment.strategy.proximal_mu

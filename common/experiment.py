@@ -247,6 +247,9 @@ class PrivacyConfig:
     gradients: str = "auto"
     """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, whichever the first round finds
     to be faster on its machine."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Factors on learning rates where steps are private, by ``<model>/<optimiser>``: what suits public pre-training and
+    plain training may be too fast for gradients that are mostly noise."""
     reserve: float = 0.05
     """Share of ``epsilon`` that is not planned for, so that a round which is repeated after a crash can be paid."""
 

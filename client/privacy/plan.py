@@ -35,8 +35,14 @@ class StudyPlan:
     rate: float
     steps: Mapping[str, int]
 
-    def noise(self, privacy: PrivacyConfig, patients: int) -> Noise:
-        """What each training is made with, where ``patients`` is the declared number."""
+    def noise(self, privacy: PrivacyConfig, patients: int, model: str = "") -> Noise:
+        """What a training is made with.
+
+        Args:
+            privacy: of the study.
+            patients: the declared number.
+            model: the GAN that is trained; empty for the classifier.
+        """
         return Noise(
             sigma=self.sigma,
             clip=privacy.clip,
@@ -44,6 +50,11 @@ class StudyPlan:
             expected=self.rate * patients,
             slices=privacy.slices_per_patient,
             way=None if privacy.gradients == "auto" else Way(privacy.gradients),
+            rates={
+                key.removeprefix(f"{model or 'classifier'}/"): factor
+                for key, factor in privacy.rates.items()
+                if key.startswith(f"{model or 'classifier'}/")
+            },
         )
 
 

@@ -1,7 +1,7 @@
 """A private training: for each step the patients are drawn, the step is paid for, and then it is taken."""
 
-from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Noise:
         expected: the expected number of patients a step, by the declared number of patients.
         slices: of each patient that takes part.
         way: how gradients are computed; None: whichever is faster here.
+        rates: optimiser -> factor on its learning rate.
     """
 
     sigma: float
@@ -45,6 +46,7 @@ class Noise:
     expected: float
     slices: int
     way: Way | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def train_privately(
@@ -85,10 +87,18 @@ def train_privately(
             charge(optimiser, block * sum(update.optimiser == optimiser for update in updates))
         for _ in range(block):
             private.begin_step()
+            _scale_rates(private, noise.rates)
             for update in updates:
                 takers[update.optimiser].take(patients.draw())
             private.public_update(condition, chance)
             private.end_step()
+
+
+def _scale_rates(trainer: PatientTrainer[Any], factors: Mapping[str, float]) -> None:
+    """After the trainer's own schedule, which sets each rate anew at every step."""
+    for name, factor in factors.items():
+        for group in trainer.optimisers[name].param_groups if name in trainer.optimisers else []:
+            group["lr"] *= factor
 
 
 def steps_by_mechanism(trainer: PatientTrainer[Any], steps: int, condition: Tensor) -> dict[str, int]:

@@ -306,6 +306,20 @@ def test_the_waiting_generator_looks_at_generated_slices_alone() -> None:
     assert not moved() or trainer.waited == 0
 
 
+def test_private_steps_may_have_rates_of_their_own_on_top_of_the_schedule() -> None:
+    trainer, slices = build("wgan_gp")
+    for network in trainer.networks.values():
+        network.float()
+    patients = PoissonPatients(
+        [slices], rate=0.5, slices=2, make=trainer.patient_examples, generator=private_generator()
+    )
+    rates = {"critic": 2.0, "generator": 0.25}
+    noise = Noise(sigma=1.0, clip=1.0, rate=0.5, expected=2.0, slices=2, rates=rates)
+    train_privately(trainer, patients, 3, noise, condition=slices.condition(), charge=lambda name, steps: None)
+    found = {name: optimiser.param_groups[0]["lr"] for name, optimiser in trainer.optimisers.items()}
+    assert found == {"critic": pytest.approx(2e-3), "generator": pytest.approx(2.5e-4)}
+
+
 def test_a_patients_slices_do_not_depend_on_who_else_is_there(tmp_path: Path, data: Path) -> None:
     """Grey values are normalised by image or by a fixed window; fitted on a site they would speak of its patients."""
     whole = session_at(tmp_path / "whole", data)
