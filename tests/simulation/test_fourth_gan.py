@@ -55,7 +55,7 @@ class PlainDiscriminator(nn.Module):
 TRAINER = '''
 """The GAN of Goodfellow et al. 2014, as plain as it can be."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -121,28 +121,16 @@ class Trainer(SamplingTrainer[PlainBatch]):
 
         return (draw(index) for index in range(count))
 
-    def train(self, batches: Iterable[PlainBatch]) -> dict[str, float]:
-        losses = []
-        for batch in batches:
-            real, tumour = batch.images.to(self.device), batch.tumour.to(self.device)
-            made = self.generator(batch.noise.to(self.device), tumour)
-            told_apart = self.loss.discriminator(
-                self.discriminator(real, tumour), self.discriminator(made.detach(), tumour)
-            )
-            self._apply("discriminator", told_apart)
-            fooled = self.loss.generator(self.discriminator(made, tumour))
-            self._apply("generator", fooled)
-            self.steps_done += 1
-            losses.append((float(told_apart), float(fooled)))
-        return {
-            name: sum(values) / len(values)
-            for name, values in zip(("discriminator", "generator"), zip(*losses, strict=True), strict=True)
-        }
-
-    def _apply(self, name: str, loss: Tensor) -> None:
-        self.optimisers[name].zero_grad()
-        loss.backward()
-        self.step(self.optimisers[name])
+    def train_step(self, batch: PlainBatch) -> dict[str, Tensor]:
+        real, tumour = batch.images.to(self.device), batch.tumour.to(self.device)
+        made = self.generator(batch.noise.to(self.device), tumour)
+        told_apart = self.loss.discriminator(
+            self.discriminator(real, tumour), self.discriminator(made.detach(), tumour)
+        )
+        self.descend("discriminator", told_apart)
+        fooled = self.loss.generator(self.discriminator(made, tumour))
+        self.descend("generator", fooled)
+        return {"discriminator": told_apart.detach(), "generator": fooled.detach()}
 
     def sample(self, tumour: Tensor, condition: Tensor, seed: int) -> Tensor:
         noise = torch.randn(len(tumour), self.config.noise_size, generator=torch_generator(seed, "plain_gan", "noise"))

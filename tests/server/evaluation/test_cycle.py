@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,7 +38,7 @@ class FakeTranslator(TranslatingTrainer[Tensor]):
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Tensor]:
         raise NotImplementedError
 
-    def train(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def train_step(self, batch: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ class FakeSampler(SamplingTrainer[Tensor]):
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Tensor]:
         raise NotImplementedError
 
-    def train(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def train_step(self, batch: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
@@ -107,7 +107,7 @@ def test_what_cannot_be_scored_is_a_clear_error(evaluation, slices, extractor):
 
     class Claims(Trainer[Tensor]):
         batches = FakeSampler.batches
-        train = FakeSampler.train
+        train_step = FakeSampler.train_step
 
     with pytest.raises(ConfigError, match="Claims says that its score is nearest but cannot sample"):
         evaluation.score(Claims(device=torch.device("cpu")), seed=1)

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class FakeTrainer(PairedTrainer[Tensor]):
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Tensor]:
         raise NotImplementedError
 
-    def train(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def train_step(self, batch: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
@@ -228,7 +228,7 @@ def test_a_model_that_only_claims_to_be_paired_is_named(evaluation):
     class Claims(Trainer[Tensor]):
         score = Score.PAIRED
         batches = FakeTrainer.batches
-        train = FakeTrainer.train
+        train_step = FakeTrainer.train_step
 
     with pytest.raises(ConfigError, match="Claims says that its score is paired"):
         evaluation.score(Claims(device=torch.device("cpu")), seed=1)

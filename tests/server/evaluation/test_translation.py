@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,7 @@ class FakeTranslator(PairedTranslationTrainer[Tensor]):
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[Tensor]:
         raise NotImplementedError
 
-    def train(self, batches: Iterable[Tensor]) -> dict[str, float]:
+    def train_step(self, batch: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
