@@ -20,7 +20,9 @@ FEDERATION_NAME = r"^[a-z0-9][a-z0-9_-]{0,49}$"
 TOKEN = r"^[A-Za-z0-9_-]{43}$"
 """256 random bits in URL-safe base64."""
 
-_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+_HOST = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 
 
 def split_address(address: str) -> tuple[str, int]:

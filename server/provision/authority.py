@@ -64,7 +64,9 @@ def open_authority(folder: Path, federation: str, days: int) -> Authority:
         return Authority(key, certificate)
     key, certificate = _read_key(key_file), _read_certificate(certificate_file)
     if certificate.public_key() != key.public_key():
-        raise ConfigError(f"{key_file}: is not the key of {certificate_file}; put both back from one and the same backup")
+        raise ConfigError(
+            f"{key_file}: is not the key of {certificate_file}; put both back from one and the same backup"
+        )
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise ConfigError(
             f"{certificate_file}: the authority expired on {certificate.not_valid_after_utc:%Y-%m-%d}, and every kit "
@@ -100,9 +102,7 @@ def make_server_certificate(folder: Path, authority: Authority, host: str, days:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
         .sign(authority.key, hashes.SHA384())
     )
     new, old = folder.with_name(f"{folder.name}.new"), folder.with_name(f"{folder.name}.old")

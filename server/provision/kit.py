@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.enrolment import KitDescription, KitFile, checksums
+from common.imaging.readers.registry import READERS
 from common.private_files import make_private_folder, write_private
 from server.provision.federation import USUAL_READER, InvitedSite
 
@@ -97,7 +98,5 @@ def kit_bytes(site: InvitedSite, description: KitDescription, token: str, certif
 
 def site_template(site: InvitedSite) -> str:
     """A ``site.yaml`` that loads as it is; only the hospital knows where its images are."""
-    from common.imaging.readers.registry import READERS
-
     reader = site.reader or USUAL_READER[site.organ]
     return SITE_TEMPLATE.format(site=site.name, organ=site.organ, reader=reader, readers=", ".join(READERS))

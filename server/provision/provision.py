@@ -139,7 +139,9 @@ def _check(settings: FederationSettings, registry: Registry, changes: Changes, p
     named = {site.name for site in settings.sites}
     for site in changes.renew:
         if site not in named:
-            raise ConfigError(f"--renew {site}: federation.yaml names no such site; it names {', '.join(sorted(named))}")
+            raise ConfigError(
+                f"--renew {site}: federation.yaml names no such site; it names {', '.join(sorted(named))}"
+            )
     for site in changes.revoke:
         if site not in registry.sites:
             known = ", ".join(sorted(registry.sites)) or "none yet"

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,19 +78,22 @@ class SuperLinkNodes:
     superlink: str
     run: Runner = run_flwr
     nodes: dict[Registration, str | None] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def apply(self, file: RegistryFile) -> None:
-        """Registers what is missing and takes away what is revoked or replaced; may be called again at any time.
+        """Registers what is missing and takes away what is revoked or replaced; may be called again at any
+        time, from any thread.
 
         Raises:
             StudyError: if Flower refuses or does not answer; what was done so far stays, and the next call goes on.
         """
-        wanted = registrations(file.read())
-        # First out, then in: at no moment does a site have two keys.
-        for known in [known for known in self.nodes if known not in wanted]:
-            self._unregister(known)
-        for missing in [one for one in wanted if one not in self.nodes]:
-            self.nodes[missing] = self._register(missing)
+        with self._lock:
+            wanted = registrations(file.read())
+            # First out, then in: at no moment does a site have two keys.
+            for known in [known for known in self.nodes if known not in wanted]:
+                self._unregister(known)
+            for missing in [one for one in wanted if one not in self.nodes]:
+                self.nodes[missing] = self._register(missing)
 
     def _register(self, one: Registration) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
