@@ -57,8 +57,8 @@ def _add_provisioning(commands: Commands) -> None:
     provision = commands.add(
         "provision",
         "make the certificates and each site's start-up kit",
-        "Make the federation's certificate authority and server certificate once, and a start-up kit for each new site.\n"
-        "What is there already is left alone. A kit never holds a private key.",
+        "Make the federation's certificate authority and server certificate once, and a start-up kit for each new "
+        "site.\nWhat is there already is left alone. A kit never holds a private key.",
         _provision,
         PROVISION_HELP,
     )

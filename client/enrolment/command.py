@@ -30,8 +30,8 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) 
         line = node.open_key(site)
     except OSError as error:
         raise ConfigError(
-            f"{error.filename or node.path}: cannot be written ({error.strerror}); choose another --folder, or let this "
-            "user write there"
+            f"{error.filename or node.path}: cannot be written ({error.strerror}); choose another --folder, or let "
+            "this user write there"
         ) from error
     answer = request_enrolment(kit, line)
     # The coordinator's clock says when it was enrolled: this machine's may be off.
@@ -46,7 +46,8 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) 
     )
     print(f"{site} has joined {answer.reply.federation} at {answer.reply.address}")
     print(
-        f"key       {fingerprint(line)}\n          compare it with the coordinator's list, on the telephone for instance"
+        f"key       {fingerprint(line)}\n          compare it with the coordinator's list, on the telephone for "
+        "instance"
     )
     print(f"folder    {node.path}")
     print(f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}")

@@ -65,8 +65,8 @@ def open_kit(path: Path, sha256: str | None = None) -> Kit:
         found, wanted = hashlib.sha256(content).hexdigest(), re.sub(r"[\s:]", "", sha256).lower()
         if not hmac.compare_digest(found, wanted):
             raise ConfigError(
-                f"{path}: its SHA-256 is {found}, not the one given: it is not the kit that the coordinator made. Do not "
-                f"use it; {ANEW}"
+                f"{path}: its SHA-256 is {found}, not the one given: it is not the kit that the coordinator made. Do "
+                f"not use it; {ANEW}"
             )
     files = _files(path, content)
     kit = _parsed(path, files)
@@ -110,7 +110,7 @@ def _parsed(path: Path, files: dict[str, bytes]) -> Kit:
     except (ValidationError, ValueError) as error:
         what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise ConfigError(
-            f"{path}: cannot be understood ({what}); it may be of another version of oncofed than this machine's: agree "
-            "on one with the coordinator"
+            f"{path}: cannot be understood ({what}); it may be of another version of oncofed than this machine's: "
+            "agree on one with the coordinator"
         ) from error
     return Kit(description, token, files[KitFile.CERTIFICATE], files[KitFile.SITE])

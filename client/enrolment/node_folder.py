@@ -46,15 +46,15 @@ class NodeFolder:
         """
         if (self.path / CONNECTION).exists():
             raise ConfigError(
-                f"{self.path}: has joined a federation already, and its key is not overwritten. Choose another --folder; "
-                "to give this site a new key, move the folder away first"
+                f"{self.path}: has joined a federation already, and its key is not overwritten. Choose another "
+                "--folder; to give this site a new key, move the folder away first"
             )
         if self.site.exists():
             name = _site_name(self.site)
             if name != kit.description.site:
                 raise ConfigError(
-                    f"{self.site}: is the site {name}, but the kit is for {kit.description.site}; choose another --folder, "
-                    "or put the name right"
+                    f"{self.site}: is the site {name}, but the kit is for {kit.description.site}; choose another "
+                    "--folder, or put the name right"
                 )
 
     def write_settings(self, kit: Kit) -> bool:
@@ -82,14 +82,15 @@ class NodeFolder:
                 raise ConfigError(f"{self.key}: another init is running in this folder; wait for it") from error
         if readable_by_others(self.key):
             raise ConfigError(
-                f"{self.key}: others on this machine can read the key. Delete {self.key.parent} and try again, and a new "
-                "key is made"
+                f"{self.key}: others on this machine can read the key. Delete {self.key.parent} and try again, and a "
+                "new key is made"
             )
         try:
             line = public_line(read_private_file(self.key.read_bytes()))
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"{self.key}: cannot be used ({error}). Move {self.key.parent} away and try again, and a new key is made"
+                f"{self.key}: cannot be used ({error}). Move {self.key.parent} away and try again, and a new key is "
+                "made"
             ) from error
         write_bytes(self.key.with_suffix(".pub"), f"{line} {site}\n".encode())
         return line

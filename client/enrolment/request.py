@@ -21,14 +21,14 @@ _OTHER_HOST, _OTHER_ADDRESS = 62, 64
 """OpenSSL's X509_V_ERR_ numbers."""
 
 REASONS: dict[Refusal, str] = {
-    Refusal.UNKNOWN_TOKEN: "does not know this token for this site: it was replaced by a newer kit, or the kit belongs to "
-    "another federation. Use the newest kit, or ask the coordinator for one (--renew {site})",
+    Refusal.UNKNOWN_TOKEN: "does not know this token for this site: it was replaced by a newer kit, or the kit belongs "
+    "to another federation. Use the newest kit, or ask the coordinator for one (--renew {site})",
     Refusal.USED_TOKEN: "says that this kit was used already, with another key. If you joined from another folder, use "
     "that one. If nobody here did, tell the coordinator at once: somebody else joined in your name",
     Refusal.EXPIRED_TOKEN: "says that the kit's token has expired. Ask the coordinator for a new kit (--renew {site})",
     Refusal.REVOKED: "has revoked this site. Ask the coordinator why; a new kit (--renew {site}) would invite it again",
-    Refusal.KEY_TYPE: "does not accept this key's type, which must be ECDSA on P-384. Move keys/ out of the node's folder "
-    "and try again, and a new key is made",
+    Refusal.KEY_TYPE: "does not accept this key's type, which must be ECDSA on P-384. Move keys/ out of the node's "
+    "folder and try again, and a new key is made",
     Refusal.KEY_IN_USE: "does not take this key, because it was in use before. Move keys/ out of the node's folder and "
     "try again, and a new key is made",
     Refusal.TOO_MANY: "has had too many requests from this address. Wait a minute and try again",
@@ -102,8 +102,8 @@ def _understood(kit: Kit, response: httpx.Response, content: bytes) -> Answer:
             raise EnrolmentError(f"{address} {REASONS[refusal].format(site=kit.description.site)}{_clock_note(clock)}.")
     except ValidationError as error:
         raise EnrolmentError(
-            f"{address} answered, but not as an enrolment service does (HTTP {response.status_code}); ask the coordinator "
-            "whether it is running and the proxy passes /enrol on. Try again afterwards with the same kit"
+            f"{address} answered, but not as an enrolment service does (HTTP {response.status_code}); ask the "
+            "coordinator whether it is running and the proxy passes /enrol on. Try again afterwards with the same kit"
         ) from error
     if reply.federation != kit.description.federation:
         raise EnrolmentError(
@@ -128,9 +128,9 @@ def _not_reached(address: str, error: httpx.HTTPError) -> str:
             "address and port are right, and try again with the same kit"
         )
     return (
-        f"{address} cannot be reached ({str(error) or type(error).__name__}); check the name and port, that your firewall "
-        f"lets this machine connect to {address}, whether HTTPS_PROXY must be set, and that the coordinator's server is "
-        "running. Try again afterwards with the same kit"
+        f"{address} cannot be reached ({str(error) or type(error).__name__}); check the name and port, that your "
+        f"firewall lets this machine connect to {address}, whether HTTPS_PROXY must be set, and that the coordinator's "
+        "server is running. Try again afterwards with the same kit"
     )
 
 
@@ -139,8 +139,8 @@ def _not_trusted(address: str, error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code == _EXPIRED:
         return (
             f"{address}: the server's certificate has expired. This machine's clock says {now}: if that is right, the "
-            "coordinator must make a new one (oncofed-server provision --renew-server); otherwise set the clock (NTP). Try "
-            "again afterwards with the same kit"
+            "coordinator must make a new one (oncofed-server provision --renew-server); otherwise set the clock (NTP). "
+            "Try again afterwards with the same kit"
         )
     if error.verify_code == _NOT_YET_VALID:
         return (
@@ -153,9 +153,9 @@ def _not_trusted(address: str, error: ssl.SSLCertVerificationError) -> str:
             "(oncofed-server provision --renew-server). Try again afterwards with the same kit"
         )
     return (
-        f"{address}: the server's certificate was not signed by the authority in the kit ({error.verify_message}). Either "
-        "something on the way inspects TLS, then have this address excepted from it; or another server answers there, then "
-        "ask the coordinator. The token was not sent"
+        f"{address}: the server's certificate was not signed by the authority in the kit ({error.verify_message}). "
+        "Either something on the way inspects TLS, then have this address excepted from it; or another server answers "
+        "there, then ask the coordinator. The token was not sent"
     )
 
 

@@ -7,7 +7,7 @@ rebuilt server is known to every old kit, without it every site needs a new kit.
 import ipaddress
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -41,13 +41,14 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def open_authority(folder: Path, federation: str, days: int) -> Authority:
+def open_authority(folder: Path, federation: str, days: int, now: datetime) -> Authority:
     """The authority in ``folder`` (``ca.key``, ``ca.crt``); it is made where neither file is there.
 
     Args:
         folder: mode 0700.
         federation: named in the certificate.
         days: validity of a new one.
+        now: the time.
 
     Raises:
         ConfigError: if one of the files is missing or unusable, others may read the key, or it has expired.
@@ -59,7 +60,7 @@ def open_authority(folder: Path, federation: str, days: int) -> Authority:
         key = _read_key(key_file) if key_file.exists() else ec.generate_private_key(ec.SECP384R1())
         if not key_file.exists():
             write_private(key_file, _key_file(key))
-        certificate = _self_signed(key, federation, days)
+        certificate = _self_signed(key, federation, days, now)
         write_bytes(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
         return Authority(key, certificate)
     key, certificate = _read_key(key_file), _read_certificate(certificate_file)
@@ -67,7 +68,7 @@ def open_authority(folder: Path, federation: str, days: int) -> Authority:
         raise ConfigError(
             f"{key_file}: is not the key of {certificate_file}; put both back from one and the same backup"
         )
-    if certificate.not_valid_after_utc <= datetime.now(UTC):
+    if certificate.not_valid_after_utc <= now:
         raise ConfigError(
             f"{certificate_file}: the authority expired on {certificate.not_valid_after_utc:%Y-%m-%d}, and every kit "
             "with it; provision into a new folder (--out) and send every site a new kit"
@@ -75,7 +76,9 @@ def open_authority(folder: Path, federation: str, days: int) -> Authority:
     return Authority(key, certificate)
 
 
-def make_server_certificate(folder: Path, authority: Authority, host: str, days: int) -> x509.Certificate:
+def make_server_certificate(
+    folder: Path, authority: Authority, host: str, days: int, now: datetime
+) -> x509.Certificate:
     """A new key and certificate for the coordinator's server, ``server.key`` (mode 0600) and ``server.crt``.
 
     Both are swapped together with the folder they lie in: they never fail to match.
@@ -85,9 +88,9 @@ def make_server_certificate(folder: Path, authority: Authority, host: str, days:
         authority: signs it.
         host: DNS name or IP address that hospitals reach; ``localhost`` and 127.0.0.1 are added.
         days: validity; it ends with the authority's at the latest.
+        now: the time.
     """
     key = ec.generate_private_key(ec.SECP384R1())
-    now = datetime.now(UTC)
     end = min(now + timedelta(days=days), authority.certificate.not_valid_after_utc)
     certificate = (
         x509.CertificateBuilder()
@@ -148,9 +151,8 @@ def certificate_fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def _self_signed(key: ec.EllipticCurvePrivateKey, federation: str, days: int) -> x509.Certificate:
+def _self_signed(key: ec.EllipticCurvePrivateKey, federation: str, days: int, now: datetime) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{federation} certificate authority"[:64])])
-    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -30,14 +30,15 @@ def provision_command(file: Path, out: Path | None, changes: Changes) -> None:
     for site, digest in done.kits.items():
         token = done.registry.sites[site].token
         print(
-            f"kit         {places.kit(site)}  token until {token.expires:%Y-%m-%d %H:%M} UTC\n            SHA-256 {digest}"
+            f"kit         {places.kit(site)}  token until {token.expires:%Y-%m-%d %H:%M} UTC\n            SHA-256 "
+            f"{digest}"
         )
     for site in done.revoked:
         print(f"revoked     {site}; a running SuperLink lets it in until its registrations are applied again")
     if done.kits:
         print(
-            "Send each kit over a confidential channel, to its site alone. Tell the site the kit's SHA-256 over another "
-            "channel, on the telephone for instance."
+            "Send each kit over a confidential channel, to its site alone. Tell the site the kit's SHA-256 over "
+            "another channel, on the telephone for instance."
         )
     elif not done.revoked and not done.new_server:
         print("nothing new; every site in federation.yaml has its kit (--renew SITE makes a new one)")

@@ -12,7 +12,7 @@ from common.enrolment import KitDescription, split_address
 from common.errors import ConfigError
 from common.private_files import make_private_folder
 from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
-from server.provision.federation import FederationSettings
+from server.provision.federation import FederationSettings, InvitedSite
 from server.provision.kit import write_kit
 from server.provision.registry import Registry, RegistryFile, utc_now
 
@@ -85,19 +85,22 @@ class Provisioned:
     registry: Registry = field(default_factory=lambda: Registry(federation=""))
 
 
-def provision(settings: FederationSettings, places: Places, changes: Changes | None = None) -> Provisioned:
+def provision(
+    settings: FederationSettings, places: Places, changes: Changes | None = None, now: datetime | None = None
+) -> Provisioned:
     """Makes the authority, a server certificate and a kit for each new site; what is there is left alone.
 
     Args:
         settings: of ``federation.yaml``.
         places: where everything goes.
         changes: what is to be done besides.
+        now: the time, for tests.
 
     Raises:
         ConfigError: if a site that is to be renewed or revoked is not known, or files are missing or do not match.
             Nothing was changed then.
     """
-    changes = changes or Changes()
+    changes, now = changes or Changes(), now or utc_now()
     host, _ = split_address(settings.address)
     make_private_folder(places.folder)
     new_authority = not (places.authority / "ca.crt").exists()
@@ -110,22 +113,22 @@ def provision(settings: FederationSettings, places: Places, changes: Changes | N
     places.registry.create(settings.name)
     with places.registry.edit() as registry:
         _check(settings, registry, changes, places)
-        authority = open_authority(places.authority, settings.name, settings.validity.authority)
+        authority = open_authority(places.authority, settings.name, settings.validity.authority, now)
         certificate = None if changes.renew_server else read_server_certificate(places.server, authority, host)
         done = Provisioned(
             authority=authority,
-            server=certificate or make_server_certificate(places.server, authority, host, settings.validity.server),
+            server=certificate
+            or make_server_certificate(places.server, authority, host, settings.validity.server, now),
             new_authority=new_authority,
             new_server=certificate is None,
         )
-        now = utc_now()
-        for site in changes.revoke:
-            registry.revoke(site, now)
-            places.kit(site).unlink(missing_ok=True)
-            done.revoked.append(site)
+        for name in changes.revoke:
+            registry.revoke(name, now)
+            places.kit(name).unlink(missing_ok=True)
+            done.revoked.append(name)
         for site in settings.sites:
             if site.name not in registry.sites or site.name in changes.renew:
-                done.kits[site.name] = _invite(site.name, settings, registry, places, authority, now)
+                done.kits[site.name] = _invite(site, settings, registry, places, authority, now)
         done.registry = registry
     return done
 
@@ -151,17 +154,21 @@ def _check(settings: FederationSettings, registry: Registry, changes: Changes, p
 
 
 def _invite(
-    name: str, settings: FederationSettings, registry: Registry, places: Places, authority: Authority, now: datetime
+    site: InvitedSite,
+    settings: FederationSettings,
+    registry: Registry,
+    places: Places,
+    authority: Authority,
+    now: datetime,
 ) -> str:
     """Writes a site's kit; the registry, which knows its token, is written after it."""
-    (site,) = (one for one in settings.sites if one.name == name)
-    token = registry.invite(name, site.organ, settings.validity.token, now)
+    token = registry.invite(site.name, site.organ, settings.validity.token, now)
     description = KitDescription(
         federation=settings.name,
-        site=name,
+        site=site.name,
         address=settings.address,
         made=now,
-        token_expires=registry.sites[name].token.expires,
+        token_expires=registry.sites[site.name].token.expires,
     )
-    write_kit(places.kit(name), site, description, token, authority.pem)
-    return hashlib.sha256(places.kit(name).read_bytes()).hexdigest()
+    write_kit(places.kit(site.name), site, description, token, authority.pem)
+    return hashlib.sha256(places.kit(site.name).read_bytes()).hexdigest()

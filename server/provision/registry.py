@@ -189,8 +189,8 @@ class RegistryFile:
             write_json(self.path, json.loads(registry.model_dump_json()))
         except OSError as error:
             raise ConfigError(
-                f"{self.path}: cannot be written ({error.strerror}); nothing was changed. Make room on the disk, or let "
-                "this user write there"
+                f"{self.path}: cannot be written ({error.strerror}); nothing was changed. Make room on the disk, or "
+                "let this user write there"
             ) from error
 
     @contextmanager
