@@ -88,7 +88,7 @@ def kit_bytes(site: InvitedSite, description: KitDescription, token: str, certif
     }
     files[KitFile.CHECKSUMS.value] = checksums(files)
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
             entry.external_attr = 0o600 << 16

@@ -210,7 +210,9 @@ def test_only_post_and_only_this_path(own):
     base = f"http://127.0.0.1:{own.settings.address.rpartition(':')[2]}"
     with served(own.settings, own.places, tls=False):
         assert httpx.get(f"{base}/enrol", trust_env=False).status_code == 405
-        assert {httpx.post(f"{base}/{path}", trust_env=False).status_code for path in ("", "docs", "v1/control")} == {404}
+        assert {httpx.post(f"{base}/{path}", trust_env=False).status_code for path in ("", "docs", "v1/control")} == {
+            404
+        }
 
 
 def test_an_address_that_asks_too_often_must_wait_and_others_need_not(own):
