@@ -65,7 +65,7 @@ def fingerprint(line: str) -> str:
     """What ``ssh-keygen -l`` prints for a public key: ``SHA256:`` and 43 characters, for two people to compare.
 
     >>> fingerprint("ecdsa-sha2-nistp384 AAAA")
-    'SHA256:cJ9LNOi9zQKYl7yAehjYN1uyWdj2WYsD/t0/sGjrhsg'
+    'SHA256:cJ6AyISHokEeHuTfufIqhhSS0gxHZRUMDHlKvXD4FHw'
     """
     blob = base64.b64decode(line.split()[1])
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

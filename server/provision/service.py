@@ -1,5 +1,6 @@
 """The enrolment service: ``POST /enrol``, plain HTTP on loopback; the reverse proxy before it speaks TLS."""
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -23,6 +24,9 @@ log = logging.getLogger("oncofed.enrolment")
 
 PORT = 8100
 """Of loopback, unless told otherwise."""
+
+PATIENCE = 20.0
+"""Seconds for a request of a few hundred bytes to arrive."""
 
 ANSWERS: dict[Refusal, tuple[int, str]] = {
     Refusal.MALFORMED: (400, "send JSON with site, token and public_key, as oncofed-client init does"),
@@ -48,6 +52,7 @@ def enrolment_app(
     *,
     limit: RateLimit | None = None,
     on_enrolled: OnEnrolled | None = None,
+    patience: float = PATIENCE,
 ) -> Starlette:
     """The service.
 
@@ -56,18 +61,20 @@ def enrolment_app(
         reply: what an enrolled site is told.
         limit: how often an address may ask.
         on_enrolled: e.g. registers the key with a running SuperLink.
+        patience: seconds that a request may take to arrive.
     """
     limiter = limit or RateLimit()
 
     async def answer(request: Request) -> JSONResponse:
         if not limiter.allows(caller(request)):
             return _refused(Refusal.TOO_MANY)
-        body = await _body(request)
-        if body is None:
-            return _refused(Refusal.TOO_LARGE)
         try:
+            async with asyncio.timeout(patience):
+                body = await _body(request)
+            if body is None:
+                return _refused(Refusal.TOO_LARGE)
             asked = EnrolmentRequest.model_validate_json(body)
-        except ValidationError:
+        except (ValidationError, TimeoutError, ClientDisconnect):
             return _refused(Refusal.MALFORMED)
         return await run_in_threadpool(_enrol, registry, asked, reply, on_enrolled)
 

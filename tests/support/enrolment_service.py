@@ -13,7 +13,8 @@ import uvicorn
 from common.enrolment import EnrolmentReply
 from server.provision.federation import FederationSettings
 from server.provision.provision import Places
-from server.provision.service import OnEnrolled, RateLimit, enrolment_app
+from server.provision.rate_limit import RateLimit
+from server.provision.service import OnEnrolled, enrolment_app
 
 SITES = ({"name": "hospital1", "organ": "brain"}, {"name": "hospital2", "organ": "liver", "reader": "dicom"})
 
@@ -39,12 +40,13 @@ def served(
     tls: bool = True,
     limit: RateLimit | None = None,
     on_enrolled: OnEnrolled | None = None,
+    patience: float = 20.0,
 ) -> Iterator[None]:
     """The enrolment service at the federation's port, with the server certificate in ``certificate``."""
     port = int(settings.address.rpartition(":")[2])
     folder = certificate or places.server
     reply = EnrolmentReply(federation=settings.name, address=settings.address)
-    app = enrolment_app(places.registry, reply, limit=limit, on_enrolled=on_enrolled)
+    app = enrolment_app(places.registry, reply, limit=limit, on_enrolled=on_enrolled, patience=patience)
     pair = {"ssl_keyfile": str(folder / "server.key"), "ssl_certfile": str(folder / "server.crt")} if tls else {}
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", **pair))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -204,6 +205,26 @@ def test_a_large_request_is_cut_short_whether_or_not_it_says_so(own):
         refused(own.post(b"x" * (LARGEST_MESSAGE + 1)), Refusal.TOO_LARGE)
         chunks = httpx.post(f"http://127.0.0.1:{port}/enrol", content=iter([b"x" * 1000] * 9), trust_env=False)
         refused(chunks, Refusal.TOO_LARGE)
+
+
+def test_a_request_that_does_not_end_is_given_up(own):
+    port = int(own.settings.address.rpartition(":")[2])
+    with (
+        served(own.settings, own.places, tls=False, patience=0.3),
+        socket.create_connection(("127.0.0.1", port), 30) as one,
+    ):
+        one.sendall(b"POST /enrol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert one.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_caller_who_hangs_up_does_no_harm(own, caplog):
+    port = int(own.settings.address.rpartition(":")[2])
+    with served(own.settings, own.places, tls=False):
+        with socket.create_connection(("127.0.0.1", port), 30) as one:
+            one.sendall(b"POST /enrol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert own.enrol().status_code == 200
+    assert "Traceback" not in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_only_post_and_only_this_path(own):
