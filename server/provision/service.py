@@ -82,14 +82,19 @@ def enrolment_app(
 
 
 def serve(app: Starlette, port: int = PORT) -> None:
-    """Runs the service on 127.0.0.1 until it is interrupted. No other machine can reach it but through the proxy."""
-    uvicorn.run(
+    """Runs the service until it is interrupted."""
+    uvicorn.Server(configured(app, port)).run()
+
+
+def configured(app: Starlette, port: int) -> uvicorn.Config:
+    """How the service is run: on 127.0.0.1, so that no other machine can reach it but through the proxy."""
+    return uvicorn.Config(
         app,
         host="127.0.0.1",
         port=port,
         access_log=False,
         log_level="warning",
-        proxy_headers=False,
+        proxy_headers=False,  # see caller()
         server_header=False,
         limit_concurrency=64,
         timeout_keep_alive=5,

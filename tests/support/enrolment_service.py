@@ -14,7 +14,7 @@ from common.enrolment import EnrolmentReply
 from server.provision.federation import FederationSettings
 from server.provision.provision import Places
 from server.provision.rate_limit import RateLimit
-from server.provision.service import OnEnrolled, enrolment_app
+from server.provision.service import OnEnrolled, configured, enrolment_app
 
 SITES = ({"name": "hospital1", "organ": "brain"}, {"name": "hospital2", "organ": "liver", "reader": "dicom"})
 
@@ -47,8 +47,10 @@ def served(
     folder = certificate or places.server
     reply = EnrolmentReply(federation=settings.name, address=settings.address)
     app = enrolment_app(places.registry, reply, limit=limit, on_enrolled=on_enrolled, patience=patience)
-    pair = {"ssl_keyfile": str(folder / "server.key"), "ssl_certfile": str(folder / "server.crt")} if tls else {}
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", **pair))
+    config = configured(app, port)
+    if tls:
+        config.ssl_keyfile, config.ssl_certfile = folder / "server.key", folder / "server.crt"
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     end = time.monotonic() + 30

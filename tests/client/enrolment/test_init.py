@@ -417,6 +417,14 @@ def test_a_strange_answer_is_not_believed(client, places, settings, tmp_path, an
     assert not (tmp_path / "node" / "connection.yaml").exists()
 
 
+def test_an_answer_of_another_federation_is_not_taken(client, places, settings, tmp_path):
+    body = b'{"federation": "others", "address": "localhost:1"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with tls_server(places.server, int(settings.address.split(":")[1]), answer):
+        failed(client(places.kit("hospital1")), "belongs to the federation others, the kit to tumours")
+    assert not (tmp_path / "node" / "connection.yaml").exists()
+
+
 def test_a_clock_that_is_off_is_told_though_the_site_has_joined(client, places, settings, tmp_path):
     """Flower refuses a node whose clock is more than five minutes off."""
     said = (utc_now() - timedelta(minutes=12)).astimezone(UTC)
