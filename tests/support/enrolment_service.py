@@ -1,6 +1,7 @@
 """A federation on this machine: its files, and its enrolment service behind real TLS."""
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -50,6 +51,8 @@ def served(
     config = configured(app, port)
     if tls:
         config.ssl_keyfile, config.ssl_certfile = folder / "server.key", folder / "server.crt"
+    # It would speak on the terminal of the command that is tested.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()

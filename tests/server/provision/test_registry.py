@@ -34,9 +34,14 @@ def test_a_second_writer_waits_for_the_first(file):
 
 def test_what_fails_halfway_is_not_written(file):
     before = file.path.read_bytes()
-    with pytest.raises(RuntimeError), file.edit() as registry:
-        registry.invite("hospital1", "brain", 1, utc_now())
-        raise RuntimeError
+
+    def fails():
+        with file.edit() as registry:
+            registry.invite("hospital1", "brain", 1, utc_now())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
     assert file.path.read_bytes() == before
 
 
