@@ -18,10 +18,27 @@ BUDGET_HELP = """examples:
   oncofed-client budget site.yaml --reopen "disk failed"         when the ledger is refused; see docs/privacy.md
 """
 
+INIT_HELP = """examples:
+  oncofed-client init hospital1.zip --folder hospital1
+  oncofed-client init hospital1.zip --sha256 3f6c…               refuse a kit other than the one the coordinator sent
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     commands = Commands("oncofed-client", "Take part in a study with this hospital's data, which stay here.")
+    init = commands.add(
+        "init",
+        "join a federation with the start-up kit that its coordinator sent",
+        "Make this site's key, enrol it with the kit's one-time token, and write the node's folder: settings, key,\n"
+        "certificate and address. The private key never leaves this machine. An interrupted init goes on where it\n"
+        "stopped; a key is never overwritten.",
+        _init,
+        INIT_HELP,
+    )
+    init.add_argument("kit", type=Path, metavar="KIT.zip", help="the start-up kit")
+    init.add_argument("--folder", type=Path, metavar="FOLDER", help="the node's folder (default: the site's name)")
+    init.add_argument("--sha256", metavar="HEX", help="the kit's SHA-256, as the coordinator told it")
     prepare = commands.add(
         "prepare",
         "read and preprocess this site's studies into its cache",
@@ -77,6 +94,12 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 
 # The imports below wait until a command needs them: torch takes seconds, and -h should not.
+
+
+def _init(options: argparse.Namespace) -> None:
+    from client.enrolment.command import init
+
+    init(options.kit, options.folder, options.sha256)
 
 
 def _prepare(options: argparse.Namespace) -> None:

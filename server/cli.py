@@ -10,6 +10,13 @@ EXPORT_HELP = """examples:
   oncofed-server export runs/latest --model wgan_gp --images 500 --formats png --to /data/synthetic
 """
 
+PROVISION_HELP = """examples:
+  oncofed-server provision federation.yaml                       the first time, and whenever a site was added
+  oncofed-server provision federation.yaml --renew hospital2     a new kit: token expired or lost, machine replaced
+  oncofed-server provision federation.yaml --revoke hospital3    shut a site out; the others notice nothing
+  oncofed-server provision federation.yaml --renew-server        before the server certificate expires
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
@@ -22,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     report.add_argument("folder", type=Path, help="the run's folder, e.g. runs/latest")
     _add_export(commands)
+    _add_provisioning(commands)
     commands.main(arguments)
 
 
@@ -45,6 +53,42 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("--json", action="store_true", help="print what was written, and nothing else")
 
 
+def _add_provisioning(commands: Commands) -> None:
+    provision = commands.add(
+        "provision",
+        "make the certificates and each site's start-up kit",
+        "Make the federation's certificate authority and server certificate once, and a start-up kit for each new "
+        "site.\nWhat is there already is left alone. A kit never holds a private key.",
+        _provision,
+        PROVISION_HELP,
+    )
+    provision.add_argument("--renew", action="append", default=[], metavar="SITE", help="a new token and kit")
+    provision.add_argument("--revoke", action="append", default=[], metavar="SITE", help="its key and token are void")
+    provision.add_argument("--renew-server", action="store_true", help="a new server key and certificate")
+    enrolments = commands.add(
+        "enrolments",
+        "list the sites: invited, enrolled or revoked, and their keys",
+        "List every site that was ever provisioned, with the fingerprint of its key, to be compared with the one that\n"
+        "oncofed-client init printed at the site.",
+        _enrolments,
+    )
+    serve = commands.add(
+        "serve-enrolment",
+        "run the service at which sites enrol their keys",
+        "Answer POST /enrol on 127.0.0.1, for the reverse proxy that speaks TLS to the sites.",
+        _serve_enrolment,
+    )
+    serve.add_argument("--port", type=int, default=8100, help="of 127.0.0.1 (default: 8100)")
+    for command in (provision, enrolments, serve):
+        command.add_argument("federation", type=Path, metavar="federation.yaml", help="the federation's settings")
+        command.add_argument(
+            "--out",
+            type=Path,
+            metavar="FOLDER",
+            help="where its files lie (default: provision, beside federation.yaml)",
+        )
+
+
 def _report(options: argparse.Namespace) -> None:
     from server.report.build import build_study_report
 
@@ -64,3 +108,23 @@ def _export(options: argparse.Namespace) -> None:
         replace=options.replace,
     )
     export(options.folder, choices, as_json=options.json)
+
+
+def _provision(options: argparse.Namespace) -> None:
+    from server.provision.command import provision_command
+    from server.provision.provision import Changes
+
+    changes = Changes(renew=options.renew, revoke=options.revoke, renew_server=options.renew_server)
+    provision_command(options.federation, options.out, changes)
+
+
+def _enrolments(options: argparse.Namespace) -> None:
+    from server.provision.command import enrolments_command
+
+    enrolments_command(options.federation, options.out)
+
+
+def _serve_enrolment(options: argparse.Namespace) -> None:
+    from server.provision.command import serve_command
+
+    serve_command(options.federation, options.out, options.port)

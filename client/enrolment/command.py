@@ -1,0 +1,60 @@
+"""``oncofed-client init``: from a start-up kit to a node's folder."""
+
+from pathlib import Path
+
+from client.enrolment.connection import Connection, save_connection
+from client.enrolment.kit import CLOCK_TOLERANCE, open_kit
+from client.enrolment.node_folder import NodeFolder
+from client.enrolment.request import describe_clock, request_enrolment
+from common.errors import ConfigError
+from common.node_keys import fingerprint
+
+
+def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) -> None:
+    """Joins a federation and says what was done.
+
+    Args:
+        kit_file: the start-up kit.
+        folder: the node's folder; the site's name by default.
+        sha256: what the kit's hash must be.
+
+    Raises:
+        ConfigError: naming the cause and the way out. The folder can be used again with the same kit or a newer one.
+    """
+    kit = open_kit(kit_file, sha256)
+    site = kit.description.site
+    node = NodeFolder(folder or Path(site))
+    node.check_free(kit)
+    try:
+        fresh = node.write_settings(kit)
+        line = node.open_key(site)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or node.path}: cannot be written ({error.strerror}); choose another --folder, or let "
+            "this user write there"
+        ) from error
+    answer = request_enrolment(kit, line)
+    # The coordinator's clock says when it was enrolled: this machine's may be off.
+    save_connection(
+        Connection(
+            federation=answer.reply.federation,
+            site=site,
+            address=answer.reply.address,
+            enrolled=answer.at,
+        ),
+        node.path,
+    )
+    print(f"{site} has joined {answer.reply.federation} at {answer.reply.address}")
+    print(
+        f"key       {fingerprint(line)}\n          compare it with the coordinator's list, on the telephone for "
+        "instance"
+    )
+    print(f"folder    {node.path}")
+    print(f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}")
+    print(f"next      oncofed-client doctor {node.site}")
+    print(f"The kit is used up; delete {kit_file}.")
+    if answer.clock is not None and abs(answer.clock) >= CLOCK_TOLERANCE:
+        print(
+            f"This machine's clock is {describe_clock(answer.clock)} the coordinator's; set it (NTP) before the node "
+            "starts, or it will be refused."
+        )

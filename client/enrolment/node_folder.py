@@ -1,0 +1,104 @@
+"""The folder of a site's node: settings, key, certificate. A key in it is never overwritten."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from client.enrolment.connection import FILE as CONNECTION
+from client.enrolment.kit import Kit
+from common.errors import ConfigError
+from common.files import write_bytes
+from common.node_keys import new_key, private_file, public_line, read_private_file
+from common.private_files import make_private_folder, readable_by_others, write_private
+
+
+@dataclass(frozen=True)
+class NodeFolder:
+    """Where the files of a node lie.
+
+    Attributes:
+        path: the folder, mode 0700.
+    """
+
+    path: Path
+
+    @property
+    def key(self) -> Path:
+        """The private key, OpenSSH, mode 0600; its public half lies beside it as ``node.pub``."""
+        return self.path / "keys" / "node"
+
+    @property
+    def certificate(self) -> Path:
+        """The authority that is trusted."""
+        return self.path / "ca.crt"
+
+    @property
+    def site(self) -> Path:
+        """The hospital's settings."""
+        return self.path / "site.yaml"
+
+    def check_free(self, kit: Kit) -> None:
+        """Refuses a folder that has joined already, or whose ``site.yaml`` is another site's.
+
+        Raises:
+            ConfigError: saying which.
+        """
+        if (self.path / CONNECTION).exists():
+            raise ConfigError(
+                f"{self.path}: has joined a federation already, and its key is not overwritten. Choose another "
+                "--folder; to give this site a new key, move the folder away first"
+            )
+        if self.site.exists():
+            name = _site_name(self.site)
+            if name != kit.description.site:
+                raise ConfigError(
+                    f"{self.site}: is the site {name}, but the kit is for {kit.description.site}; choose another "
+                    "--folder, or put the name right"
+                )
+
+    def write_settings(self, kit: Kit) -> bool:
+        """Writes the certificate, and ``site.yaml`` if there is none; returns whether it did the latter."""
+        make_private_folder(self.path)
+        write_bytes(self.certificate, kit.certificate)
+        if self.site.exists():
+            return False
+        write_bytes(self.site, kit.site)
+        return True
+
+    def open_key(self, site: str) -> str:
+        """The public line of this node's key, which is made if there is none.
+
+        A key that is there was left by an init that did not come to its end; it is used again.
+
+        Raises:
+            ConfigError: if the key there cannot be used, or others may read it.
+        """
+        make_private_folder(self.key.parent)
+        if not self.key.exists():
+            try:
+                write_private(self.key, private_file(new_key()))
+            except FileExistsError as error:
+                raise ConfigError(f"{self.key}: another init is running in this folder; wait for it") from error
+        if readable_by_others(self.key):
+            raise ConfigError(
+                f"{self.key}: others on this machine can read the key. Delete {self.key.parent} and try again, and a "
+                "new key is made"
+            )
+        try:
+            line = public_line(read_private_file(self.key.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{self.key}: cannot be used ({error}). Move {self.key.parent} away and try again, and a new key is "
+                "made"
+            ) from error
+        write_bytes(self.key.with_suffix(".pub"), f"{line} {site}\n".encode())
+        return line
+
+
+def _site_name(file: Path) -> str:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read; put it right, or move it away and a new one is written") from error
+    return str(values.get("name")) if isinstance(values, dict) else "without a name"

@@ -1,0 +1,1 @@
+"""How the coordinator brings hospitals in: certificates, start-up kits, the list of sites, enrolment."""

@@ -1,0 +1,113 @@
+"""``federation.yaml``: the coordinator's own file about who takes part and where they meet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
+from common.errors import ConfigError
+from common.imaging.patient import ORGANS
+from common.imaging.readers.registry import READERS
+
+USUAL_READER = {"brain": "brats", "lung": "lidc", "liver": "hcc_tace"}
+"""What a site's template names if ``federation.yaml`` does not say; the hospital may change it."""
+
+
+class InvitedSite(BaseModel):
+    """A hospital that is to take part.
+
+    Attributes:
+        name: its logical name, the same in every study.
+        organ: ``brain``, ``lung`` or ``liver``.
+        reader: the format of its data, if it is known.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=SITE_NAME)
+    organ: str
+    reader: str | None = None
+
+    @field_validator("organ")
+    @classmethod
+    def _known_organ(cls, value: str) -> str:
+        if value not in ORGANS:
+            raise ValueError(f"known organs are {', '.join(ORGANS)}")
+        return value
+
+    @field_validator("reader")
+    @classmethod
+    def _known_reader(cls, value: str | None) -> str | None:
+        if value is not None and value not in READERS:
+            raise ValueError(f"known readers are {', '.join(READERS)}")
+        return value
+
+
+class Validity(BaseModel):
+    """How long things are valid, in days.
+
+    Attributes:
+        authority: the certificate authority; every kit trusts it, so it must outlive the federation.
+        server: a server certificate.
+        token: an enrolment token.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    authority: int = Field(default=3650, ge=1, le=36500)
+    server: int = Field(default=365, ge=1, le=3650)
+    token: int = Field(default=14, ge=1, le=365)
+
+
+class FederationSettings(BaseModel):
+    """A federation as its coordinator describes it.
+
+    Attributes:
+        name: short and lower case; a kit and a hospital's connection carry it.
+        address: host and port that hospitals reach, e.g. ``fed.example.org:443``.
+        sites: those that take part.
+        validity: of certificates and tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=FEDERATION_NAME)
+    address: Address
+    sites: Annotated[list[InvitedSite], Field(min_length=1)]
+    validity: Validity = Validity()
+
+    @field_validator("sites")
+    @classmethod
+    def _different_names(cls, value: list[InvitedSite]) -> list[InvitedSite]:
+        names = [site.name for site in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return value
+
+
+def load_federation(path: Path) -> FederationSettings:
+    """The settings in a ``federation.yaml``.
+
+    Raises:
+        ConfigError: naming the file, the key and what is wrong with it.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read ({reason}); docs/provisioning.md shows an example") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}: is not valid YAML ({where}{what})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a list of `key: value` lines; docs/provisioning.md shows an example")
+    try:
+        return FederationSettings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path}: {problems}") from error

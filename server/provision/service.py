@@ -1,0 +1,152 @@
+"""The enrolment service: ``POST /enrol``, plain HTTP on loopback; the reverse proxy before it speaks TLS."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable
+
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
+from common.errors import OncofedError
+from common.node_keys import fingerprint
+from server.provision.enrolling import Enrolled, EnrolmentRefusedError, enrol
+from server.provision.rate_limit import RateLimit
+from server.provision.registry import RegistryFile, utc_now
+
+log = logging.getLogger("oncofed.enrolment")
+
+PORT = 8100
+"""Of loopback, unless told otherwise."""
+
+PATIENCE = 20.0
+"""Seconds for a request of a few hundred bytes to arrive."""
+
+ANSWERS: dict[Refusal, tuple[int, str]] = {
+    Refusal.MALFORMED: (400, "send JSON with site, token and public_key, as oncofed-client init does"),
+    Refusal.TOO_LARGE: (413, "the request is too large; use oncofed-client init"),
+    Refusal.TOO_MANY: (429, "too many requests; wait a minute"),
+    Refusal.UNAVAILABLE: (503, "enrolment is out of order; tell the coordinator, nothing was changed"),
+    Refusal.UNKNOWN_TOKEN: (403, "this token is not valid for this site; ask the coordinator for a new kit"),
+    Refusal.USED_TOKEN: (403, "this token was used already; if not by you, tell the coordinator at once"),
+    Refusal.EXPIRED_TOKEN: (403, "this token has expired; ask the coordinator for a new kit"),
+    Refusal.REVOKED: (403, "this site was revoked; ask the coordinator"),
+    Refusal.KEY_TYPE: (400, "the key must be ECDSA on P-384 in OpenSSH's format"),
+    Refusal.KEY_IN_USE: (409, "this key cannot be used; make a new one"),
+}
+"""Status and sentence for each refusal."""
+
+OnEnrolled = Callable[[Enrolled], None]
+"""Told of every site that enrols, after it is written down; what it raises is logged and does not reach the site."""
+
+
+def enrolment_app(
+    registry: RegistryFile,
+    reply: EnrolmentReply,
+    *,
+    limit: RateLimit | None = None,
+    on_enrolled: OnEnrolled | None = None,
+    patience: float = PATIENCE,
+) -> Starlette:
+    """The service.
+
+    Args:
+        registry: the list of sites, changed by it.
+        reply: what an enrolled site is told.
+        limit: how often an address may ask.
+        on_enrolled: e.g. registers the key with a running SuperLink.
+        patience: seconds that a request may take to arrive.
+    """
+    limiter = limit or RateLimit()
+
+    async def answer(request: Request) -> JSONResponse:
+        if not limiter.allows(caller(request)):
+            return _refused(Refusal.TOO_MANY)
+        try:
+            async with asyncio.timeout(patience):
+                body = await _body(request)
+            if body is None:
+                return _refused(Refusal.TOO_LARGE)
+            asked = EnrolmentRequest.model_validate_json(body)
+        except (ValidationError, TimeoutError, ClientDisconnect):
+            return _refused(Refusal.MALFORMED)
+        return await run_in_threadpool(_enrol, registry, asked, reply, on_enrolled)
+
+    return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+
+
+def serve(app: Starlette, port: int = PORT) -> None:
+    """Runs the service until it is interrupted."""
+    uvicorn.Server(configured(app, port)).run()
+
+
+def configured(app: Starlette, port: int) -> uvicorn.Config:
+    """How the service is run: on 127.0.0.1, so that no other machine can reach it but through the proxy."""
+    return uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        log_level="warning",
+        proxy_headers=False,  # see caller()
+        server_header=False,
+        limit_concurrency=64,
+        timeout_keep_alive=5,
+    )
+
+
+def caller(request: Request) -> str:
+    """The address that asks: the one that our proxy saw, which is the last that it appended.
+
+    The header counts only where the connection comes from this machine; anything before the last entry was written by
+    the caller.
+    """
+    peer = request.client.host if request.client else ""
+    try:
+        if not ipaddress.ip_address(peer).is_loopback:
+            return peer
+        last = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+        return str(ipaddress.ip_address(last))
+    except ValueError:
+        return peer
+
+
+async def _body(request: Request) -> bytes | None:
+    """The request's body; None if it is larger than allowed, whatever its header says."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > LARGEST_MESSAGE:
+            return None
+    return content
+
+
+def _enrol(
+    registry: RegistryFile, asked: EnrolmentRequest, reply: EnrolmentReply, on_enrolled: OnEnrolled | None
+) -> JSONResponse:
+    try:
+        enrolled = enrol(registry, asked, utc_now())
+    except EnrolmentRefusedError as error:
+        log.warning("%s: not enrolled (%s)", asked.site, error.reason.value)
+        return _refused(error.reason)
+    except OncofedError:
+        log.exception("%s: not enrolled", asked.site)
+        return _refused(Refusal.UNAVAILABLE)
+    log.info("%s: enrolled%s, key %s", asked.site, " again" if enrolled.again else "", fingerprint(enrolled.public_key))
+    if on_enrolled is not None:
+        try:
+            on_enrolled(enrolled)
+        except Exception:
+            log.exception("%s: is enrolled, but what follows failed", asked.site)
+    return JSONResponse(reply.model_dump(mode="json"))
+
+
+def _refused(reason: Refusal) -> JSONResponse:
+    status, message = ANSWERS[reason]
+    return JSONResponse(RefusalReply(error=reason, message=message).model_dump(mode="json"), status_code=status)
