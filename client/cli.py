@@ -58,6 +58,16 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="REASON",
         help="begin a new ledger in place of one that is refused; the whole cap then counts as spent",
     )
+    audit = commands.add(
+        "audit",
+        "what was asked of this site, what ran or was refused, and what left",
+        "Print the site's record of every message, one line each, and check that nobody changed it. A changed line is\n"
+        "named, and the exit code is then 1.",
+        _audit,
+    )
+    _add_site(audit)
+    audit.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    audit.add_argument("--since", metavar="DATE", help="leave out what is older, e.g. 2030-01-31 (UTC)")
     report = commands.add(
         "report",
         "write this site's report, which may show patients and stays here",
@@ -68,8 +78,12 @@ def main(arguments: list[str] | None = None) -> None:
     commands.main(arguments)
 
 
-def _add_study(command: argparse.ArgumentParser) -> None:
+def _add_site(command: argparse.ArgumentParser) -> None:
     command.add_argument("site", type=Path, metavar="site.yaml", help="this site's own settings")
+
+
+def _add_study(command: argparse.ArgumentParser) -> None:
+    _add_site(command)
     command.add_argument("overrides", nargs="*", metavar="key=value", help="the study that it may join")
     command.add_argument(
         "--study", type=Path, metavar="FILE", help="the study's resolved configuration, in their place"
@@ -95,6 +109,12 @@ def _budget(options: argparse.Namespace) -> None:
     from client.privacy.command import budget
 
     budget(options.site, options.overrides, options.study, as_json=options.json, reopen=options.reopen)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from client.audit.command import audit
+
+    audit(options.site, as_json=options.json, since=options.since)
 
 
 def _report(options: argparse.Namespace) -> None:

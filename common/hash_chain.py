@@ -24,8 +24,8 @@ class ChainError(ValueError):
         line: its number, 1-based.
     """
 
-    def __init__(self, line: int) -> None:
-        super().__init__(f"line {line} was changed, or lines before it are missing")
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(f"line {line} {what}")
         self.line = line
 
 
@@ -88,13 +88,20 @@ def parse_chain(data: bytes) -> tuple[Chain, bool]:
     chain = Chain()
     *whole, rest = data.split(b"\n")
     for number, raw in enumerate(whole, start=1):
+        line = raw + b"\n"
         try:
-            entry = json.loads(raw)["entry"]
+            record = json.loads(raw)
+            entry, own = record["entry"], Link(int(record["sequence"]), str(record["previous"]))
             # Written anew and compared as bytes, so that no two spellings of a line are both right.
-            if not isinstance(entry, dict) or chain.line(entry) != raw + b"\n":
-                raise ChainError(number)
+            if not isinstance(entry, dict) or own.line(entry) != line:
+                raise ChainError(number, "was changed")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ChainError(number) from error
+            raise ChainError(number, "was changed") from error
+        if own.count != chain.count:
+            raise ChainError(number, "is not the one that belongs there: lines were removed, added or exchanged")
+        if own.hash != chain.end.hash:
+            # This line reads well and follows another one than stands before it.
+            raise ChainError(max(1, number - 1), "was changed")
         chain.add(entry)
     return chain, bool(rest)
 

@@ -38,7 +38,8 @@ def test_a_changed_line_is_named(line: int) -> None:
     with pytest.raises(ChainError) as error:
         parse_chain(b"".join(raw))
     # The line itself still reads well: the one after it states another hash. The newest has none after it.
-    assert error.value.line == line + 2
+    assert error.value.line == line + 1
+    assert str(error.value) == f"line {line + 1} was changed"
 
 
 @pytest.mark.parametrize(
