@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.errors import ConfigError
 
 STUDY_HELP = """overrides are those of oncofed-simulation: they describe the study that this site may join. Examples:
   oncofed-client {command} site.yaml                        the demo's study
@@ -16,6 +17,12 @@ BUDGET_HELP = """examples:
   oncofed-client budget site.yaml preset=demo privacy=patient_dp what that study would cost
   oncofed-client budget site.yaml --study config.yaml            the same for a coordinator's study
   oncofed-client budget site.yaml --reopen "disk failed"         when the ledger is refused; see docs/privacy.md
+"""
+
+APPROVE_HELP = """examples:
+  oncofed-client approve site.yaml study.fab             show what it changes, and ask
+  oncofed-client approve site.yaml study.fab --diff      with the changed lines
+  oncofed-client approve site.yaml --revoke 9f86d081…    take it off the list again
 """
 
 
@@ -68,6 +75,24 @@ def main(arguments: list[str] | None = None) -> None:
     _add_site(audit)
     audit.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     audit.add_argument("--since", metavar="DATE", help="leave out what is older, e.g. 2030-01-31 (UTC)")
+    approve = commands.add(
+        "approve",
+        "show what an app bundle changes, and allow it to run at this site",
+        "Compare an app bundle, file by file, with the installed release and with the bundle approved last, and put\n"
+        "it on this site's list. Nothing of it is run. A bundle that equals the installed release needs no approval.",
+        _approve,
+        APPROVE_HELP,
+    )
+    _add_site(approve)
+    approve.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE.fab", help="the study's app bundle")
+    approve.add_argument("--yes", action="store_true", help="agree without being asked")
+    approve.add_argument("--diff", action="store_true", help="print the changed lines as well")
+    approve.add_argument(
+        "--privacy-change-reviewed",
+        action="store_true",
+        help="say that you have read the changes of files on which patients' privacy hangs",
+    )
+    approve.add_argument("--revoke", metavar="SHA256", help="take a bundle off the list")
     report = commands.add(
         "report",
         "write this site's report, which may show patients and stays here",
@@ -115,6 +140,23 @@ def _audit(options: argparse.Namespace) -> None:
     from client.audit.command import audit
 
     audit(options.site, as_json=options.json, since=options.since)
+
+
+def _approve(options: argparse.Namespace) -> None:
+    from client.approval.command import approve, revoke
+
+    if (options.bundle is None) == (options.revoke is None):
+        raise ConfigError("name one BUNDLE.fab to approve, or one SHA256 to --revoke")
+    if options.revoke is not None:
+        revoke(options.site, options.revoke)
+        return
+    approve(
+        options.site,
+        options.bundle,
+        yes=options.yes,
+        privacy_change_reviewed=options.privacy_change_reviewed,
+        diff=options.diff,
+    )
 
 
 def _report(options: argparse.Namespace) -> None:
