@@ -93,6 +93,15 @@ def main(arguments: list[str] | None = None) -> None:
         help="say that you have read the changes of files on which patients' privacy hangs",
     )
     approve.add_argument("--revoke", metavar="SHA256", help="take a bundle off the list")
+    health = commands.add(
+        "health",
+        "whether this site's running node is well",
+        "Ask the node that runs on this machine for its images and cache, its privacy budget, and the coordinator.\n"
+        "Exit code 0 says that all is well, 3 that something is not, or that no node runs.",
+        _health,
+    )
+    _add_site(health)
+    health.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     report = commands.add(
         "report",
         "write this site's report, which may show patients and stays here",
@@ -157,6 +166,12 @@ def _approve(options: argparse.Namespace) -> None:
         privacy_change_reviewed=options.privacy_change_reviewed,
         diff=options.diff,
     )
+
+
+def _health(options: argparse.Namespace) -> None:
+    from client.health.command import health
+
+    health(options.site, as_json=options.json)
 
 
 def _report(options: argparse.Namespace) -> None:

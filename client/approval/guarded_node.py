@@ -24,6 +24,8 @@ from client.approval.allow_list import PREFIX
 from client.approval.bundle import PROJECT
 from client.approval.guard import require_approved
 from client.audit.log import AuditError, AuditLog
+from client.health.checks import contact_check, site_checks
+from client.health.service import HealthService
 from client.site import SiteSettings, load_site
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
@@ -205,7 +207,9 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
     command = node_arguments(site, arguments)
     guard = BundleGuard(settings)
     install_guard(guard, module)
+    health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
     AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
+    health.start()
     sys.argv = ["flower-supernode", *command]
     flower_supernode()
 
