@@ -92,7 +92,7 @@ def _answer(
     name = f"oncofed.client.{settings.name}"
     log = logging.getLogger(name)
     with open_json_log(settings.folder / "log.jsonl", name):
-        audit = AuditLog(settings.audit_files())
+        audit = sessions.audit(settings)
         try:
             return _audited(handler, sessions, settings, message, audit)
         except AuditError:

@@ -10,6 +10,7 @@ Only the standard library is used: a record must be kept where nothing else work
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _LONGEST_TEXT = 200
 _LONGEST_LINE = 65_536
 """Bytes; longer than any line with the texts above can be, and read to find the newest line."""
 _HEAD_BYTES = 128
+_SECONDS_UNFLUSHED = 1.0
+"""What a power cut, and nothing else, can take away at the most."""
 
 
 class AuditError(OncofedError):
@@ -52,13 +55,16 @@ class AuditLog:
 
     def __init__(self, files: AuditFiles) -> None:
         self.files = files
+        self._flushed = -_SECONDS_UNFLUSHED
 
     def write(self, event: str, *, flush: bool = True, **fields: object) -> None:
         """Adds an entry.
 
         Args:
             event: ``asked``, ``answered``, ``refused``, ``failed``, …
-            flush: wait until the disk has it; an entry that another one follows at once need not.
+            flush: wait until the disk has it, unless that was done within the last second: a site that is asked for
+                every step of a training would else wait longer than it works. An entry that another one follows at
+                once need not be waited for.
             fields: texts, numbers and mappings of them. Texts are cut to 200 characters: others choose some of them.
 
         Raises:
@@ -66,12 +72,15 @@ class AuditLog:
                 chain. What it was about must then not be done.
         """
         entry = {"event": event, "time": _now(), **{key: _cut(value) for key, value in fields.items()}}
+        flush = flush and time.monotonic() - self._flushed >= _SECONDS_UNFLUSHED
         with self._locked():
             link, odd = self._end()
             if odd is not None:
                 # Not refused for ever, but kept for ever: the entry stands in the chain for those who read it.
                 link = self._append(link, {"event": "noticed", "time": _now(), "reason": odd}, flush=False)
             self._append(link, entry, flush=flush)
+        if flush:
+            self._flushed = time.monotonic()
 
     def _append(self, link: Link, entry: Entry, *, flush: bool) -> Link:
         line = link.line(entry)

@@ -112,6 +112,20 @@ def test_a_newest_line_that_is_none_refuses_to_go_on(tmp_path: Path) -> None:
         AuditLog(files).write("asked")
 
 
+def test_the_disk_is_waited_for_once_a_second_and_not_for_what_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    now = [100.0]
+    monkeypatch.setattr("common.hash_chain.os.fsync", waited.append)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    log = AuditLog(files_in(tmp_path))
+    for passed, flush, expected in ((0.0, False, 0), (0.1, True, 1), (0.5, True, 1), (0.6, True, 2), (9.0, False, 2)):
+        now[0] += passed
+        log.write("asked", flush=flush)
+        assert len(waited) == expected
+
+
 def test_a_full_disk_is_an_error_and_leaves_the_log_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = filled(tmp_path, 2)
     real = os.write
