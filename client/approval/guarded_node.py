@@ -8,6 +8,7 @@ Flower has no public hook there, so three names of one of its modules are replac
 version: with another one, or where a name is missing, the node does not start.
 """
 
+import fcntl
 import hashlib
 import inspect
 import json
@@ -16,7 +17,8 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,22 @@ class BundleGuard:
         if self._unpacked.setdefault(sha256[:PREFIX], sha256) != sha256:
             return "another bundle whose hash begins alike has run since this node was started"
         return None
+
+
+def install_contact(guard: BundleGuard, client: Any) -> None:
+    """Lets ``guard`` know of each heartbeat that the coordinator answers: those go on while a training runs.
+
+    Args:
+        client: ``flwr.supernode.fleet_http_client.FleetHttpClient``.
+    """
+    original = client.SendNodeHeartbeat
+
+    def heartbeat(self: Any, request: Any) -> Any:
+        answer = original(self, request)
+        guard.seen_coordinator()
+        return answer
+
+    client.SendNodeHeartbeat = heartbeat
 
 
 def install_guard(guard: BundleGuard, module: Any) -> None:
@@ -190,6 +208,26 @@ def prepare_home(settings: SiteSettings) -> Path:
     return home
 
 
+@contextmanager
+def only_node(settings: SiteSettings) -> Iterator[None]:
+    """Holds the site's lock: two nodes would unpack into one folder and answer for one site.
+
+    Raises:
+        ConfigError: if another node of this site runs.
+    """
+    file = settings.folder / "node.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{file}: a node of {settings.name} runs already; stop it first") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def start_node(site: Path, arguments: Sequence[str]) -> None:
     """Runs a guarded SuperNode until it is stopped.
 
@@ -197,21 +235,26 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
         ConfigError: if ``site.yaml``, an option or the installed Flower is wrong; nothing was started then.
     """
     settings = load_site(site)
-    prepare_home(settings)
-    import flwr.supernode.start_client_internal as module
-    from flwr.supercore.version import package_version
-    from flwr.supernode.cli.flower_supernode import flower_supernode
+    with only_node(settings):
+        prepare_home(settings)
+        import flwr.supernode.start_client_internal as module
+        from flwr.supercore.version import package_version
+        from flwr.supernode.cli.flower_supernode import flower_supernode
+        from flwr.supernode.fleet_http_client import FleetHttpClient
 
-    if package_version != FLOWER:
-        raise ConfigError(f"Flower {package_version} is installed, and app bundles can be held back in {FLOWER} only")
-    command = node_arguments(site, arguments)
-    guard = BundleGuard(settings)
-    install_guard(guard, module)
-    health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
-    AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
-    health.start()
-    sys.argv = ["flower-supernode", *command]
-    flower_supernode()
+        if package_version != FLOWER:
+            raise ConfigError(f"Flower {package_version} is installed; app bundles can be held back in {FLOWER} only")
+        command = node_arguments(site, arguments)
+        guard = BundleGuard(settings)
+        install_guard(guard, module)
+        install_contact(guard, FleetHttpClient)
+        health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
+        AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
+        health.start()
+        # Flower starts programs of its own by name, and this one may have been started by its full path.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        sys.argv = ["flower-supernode", *command]
+        flower_supernode()
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ def check_budget(site: Path) -> str | None:
     return None
 
 
-def contact_check(last_contact: Callable[[], float | None], *, within: float = 60.0) -> Check:
+def contact_check(last_contact: Callable[[], float | None], *, within: float = 90.0) -> Check:
     """A check whether the coordinator was reached lately.
 
     Args:
         last_contact: ``time.monotonic()`` of the last contact; None before the first.
-        within: seconds.
+        within: seconds; a node says that it is there every 30.
     """
 
     def check() -> str | None:

@@ -20,7 +20,14 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.nodestate import NodeStateFactory
 
 from client.approval.allow_list import approve_bundle
-from client.approval.guarded_node import BundleGuard, install_guard, node_arguments, prepare_home
+from client.approval.guarded_node import (
+    BundleGuard,
+    install_contact,
+    install_guard,
+    node_arguments,
+    only_node,
+    prepare_home,
+)
 from client.audit.log import read_audit
 from client.site import SiteSettings, load_site
 from common.bundle import stage_bundle
@@ -239,6 +246,29 @@ def test_the_node_is_told_its_site_and_nothing_that_undoes_the_guard(site: SiteS
             node_arguments(file, [*given, *more])
     with pytest.raises(ConfigError, match="quotes"):
         node_arguments(site.folder / "a'b.yaml", given)
+
+
+def test_a_heartbeat_that_is_answered_is_a_contact_and_one_that_is_not_is_none(site: SiteSettings) -> None:
+    class Client:
+        def SendNodeHeartbeat(self, request: bool) -> str:  # noqa: N802 - the name is Flower's
+            if not request:
+                raise OSError
+            return "answer"
+
+    guard = BundleGuard(site)
+    install_contact(guard, Client)
+    with pytest.raises(OSError):  # noqa: PT011 - it is the test's own
+        Client().SendNodeHeartbeat(False)
+    assert guard.last_contact is None
+    assert Client().SendNodeHeartbeat(True) == "answer"
+    assert guard.last_contact is not None
+
+
+def test_a_site_has_one_node_at_a_time(site: SiteSettings) -> None:
+    with only_node(site), pytest.raises(ConfigError, match="a node of north runs already"), only_node(site):
+        pass
+    with only_node(site):
+        pass
 
 
 def test_bundles_of_an_earlier_start_are_gone(site: SiteSettings, monkeypatch: pytest.MonkeyPatch) -> None:

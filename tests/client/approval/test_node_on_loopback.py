@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(command: list[str], home: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: list[str], home: Path, log: Path, path: str = "") -> Iterator[subprocess.Popen[bytes]]:
     """A process with a Flower home of its own; it and its children are gone afterwards."""
     environment = {
         **os.environ,
@@ -40,7 +40,7 @@ def process(command: list[str], home: Path, log: Path) -> Iterator[subprocess.Po
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PATH": path or os.environ["PATH"],
     }
     with log.open("wb") as output:
         running = subprocess.Popen(
@@ -96,6 +96,8 @@ def test_a_node_refuses_an_unapproved_bundle_and_runs_the_release(tmp_path: Path
     node = [sys.executable, "-m", "client.approval.guarded_node", str(site), "--insecure"]
     node += ["--superlink", f"127.0.0.1:{port}", "--port", str(node_port)]
 
+    with_ours = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+
     def events() -> list[str]:
         return [str(entry["event"]) for entry in read_audit(load_site(site).audit_files())[0]]
 
@@ -107,12 +109,12 @@ def test_a_node_refuses_an_unapproved_bundle_and_runs_the_release(tmp_path: Path
 
     with ExitStack() as stack:
         stack.enter_context(
-            process([*link, "--disable-runtime-dependency-installation"], link_home, tmp_path / "link.log")
+            process([*link, "--disable-runtime-dependency-installation"], link_home, tmp_path / "link.log", with_ours)
         )
-        stack.enter_context(process(node, tmp_path / "unused", tmp_path / "node.log"))
+        stack.enter_context(process(node, tmp_path / "unused", tmp_path / "node.log", os.defpath))
         wait_for("node started")
         submit = ["flwr", "run", str(changed), "here", "--run-config", str(tmp_path / "run.toml")]
-        stack.enter_context(process(submit, link_home, tmp_path / "first.log"))
+        stack.enter_context(process(submit, link_home, tmp_path / "first.log", with_ours))
         wait_for("bundle refused")
         assert not (home / "flower" / "apps").exists()
         assert ask_health(settings.health_port, "superlink") is None
@@ -120,7 +122,7 @@ def test_a_node_refuses_an_unapproved_bundle_and_runs_the_release(tmp_path: Path
         # Only then the release: the SuperLink starts one ServerApp after another.
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         submit[2] = str(stage_bundle(tmp_path / "release"))
-        stack.enter_context(process(submit, link_home, tmp_path / "second.log"))
+        stack.enter_context(process(submit, link_home, tmp_path / "second.log", with_ours))
         wait_for("answered")
     assert "bundle accepted" in events()
     assert "asked" not in events()[: events().index("bundle accepted")]
