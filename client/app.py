@@ -14,10 +14,14 @@ from flwr.clientapp import ClientApp
 from pydantic import BaseModel
 
 from client import proxies, study, training
+from client.audit.log import AuditError, AuditLog
+from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
+from client.policy import require_action, require_model
 from client.privacy.statement import privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
+from client.site import SiteSettings
 from common.errors import ConfigError, DataError, OncofedError, PrivacyError, RefusalError
 from common.files import read_tensors
 from common.logs import open_json_log
@@ -88,27 +92,56 @@ def _answer(
     name = f"oncofed.client.{settings.name}"
     log = logging.getLogger(name)
     with open_json_log(settings.folder / "log.jsonl", name):
+        audit = sessions.audit(settings)
         try:
-            instruction = read_instruction(message.content)
-            log.info("asked", extra=_named(message, instruction))
-            if settings.threads:
-                torch.set_num_threads(settings.threads)
-            session = sessions.open(settings, instruction.experiment, instruction.run)
-            content = handler(session, instruction, message.content)
-            log.info("answered", extra={**_named(message, instruction), "records": sorted(content)})
-            return Message(content, reply_to=message)
-        except Exception as error:
-            log.exception("failed")
-            return Message(Error(code=101, reason=f"{settings.name}: {_safe_reason(error)}"), reply_to=message)
+            return _audited(handler, sessions, settings, message, audit)
+        except AuditError:
+            # Also where the work is done: a reply that cannot be written down does not leave.
+            log.exception("not answered")
+            reason = f"{settings.name}: it cannot write down what it answers; its own log says why"
+            return Message(Error(code=101, reason=reason), reply_to=message)
 
 
-def _named(message: Message, instruction: Instruction) -> dict[str, object]:
-    return {
-        "action": message.metadata.message_type,
-        "run": instruction.run,
-        "phase": instruction.phase,
-        "round": instruction.server_round,
-    }
+def _audited(
+    handler: Handler, sessions: OpenSessions, settings: SiteSettings, message: Message, audit: AuditLog
+) -> Message:
+    """Runs ``handler`` between two entries in the audit log.
+
+    Raises:
+        AuditError: if one of them cannot be written.
+    """
+    log = logging.getLogger(f"oncofed.client.{settings.name}")
+    fields = asked_fields(message)
+    try:
+        instruction = read_instruction(message.content)
+    except UnacceptableError as error:
+        log.exception("failed")
+        audit.write("asked", flush=False, **fields)
+        return _failed(error, settings, message, audit)
+    fields |= instruction_fields(instruction)
+    audit.write("asked", flush=False, **fields)
+    try:
+        log.info("asked", extra={"fields": fields})
+        require_action(settings, message.metadata.message_type)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        session = sessions.open(settings, instruction.experiment, instruction.run)
+        require_model(session, instruction.model)
+        content = handler(session, instruction, message.content)
+        log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
+    except Exception as error:
+        log.exception("failed")
+        return _failed(error, settings, message, audit)
+    audit.write("answered", message=fields["message"], sent=sent_sizes(content))
+    return Message(content, reply_to=message)
+
+
+def _failed(error: Exception, settings: SiteSettings, message: Message, audit: AuditLog) -> Message:
+    """An answer with a safe reason, and the entry that says so."""
+    reason = _safe_reason(error)
+    event = "refused" if isinstance(error, RefusalError | UnacceptableError) else "failed"
+    audit.write(event, message=message.metadata.message_id, reason=reason, cause=type(error).__name__)
+    return Message(Error(code=101, reason=f"{settings.name}: {reason}"), reply_to=message)
 
 
 def _safe_reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.errors import ConfigError
 
 STUDY_HELP = """overrides are those of oncofed-simulation: they describe the study that this site may join. Examples:
   oncofed-client {command} site.yaml                        the demo's study
@@ -21,6 +22,12 @@ BUDGET_HELP = """examples:
 INIT_HELP = """examples:
   oncofed-client init hospital1.zip --folder hospital1
   oncofed-client init hospital1.zip --sha256 3f6c…               refuse a kit other than the one the coordinator sent
+"""
+
+APPROVE_HELP = """examples:
+  oncofed-client approve site.yaml study.fab             show what it changes, and ask
+  oncofed-client approve site.yaml study.fab --diff      with the changed lines
+  oncofed-client approve site.yaml --revoke 9f86d081…    take it off the list again
 """
 
 
@@ -75,6 +82,43 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="REASON",
         help="begin a new ledger in place of one that is refused; the whole cap then counts as spent",
     )
+    audit = commands.add(
+        "audit",
+        "what was asked of this site, what ran or was refused, and what left",
+        "Print the site's record of every message, one line each, and check that nobody changed it. A changed line is\n"
+        "named, and the exit code is then 1.",
+        _audit,
+    )
+    _add_site(audit)
+    audit.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    audit.add_argument("--since", metavar="DATE", help="leave out what is older, e.g. 2030-01-31 (UTC)")
+    approve = commands.add(
+        "approve",
+        "show what an app bundle changes, and allow it to run at this site",
+        "Compare an app bundle, file by file, with the installed release and with the bundle approved last, and put\n"
+        "it on this site's list. Nothing of it is run. A bundle that equals the installed release needs no approval.",
+        _approve,
+        APPROVE_HELP,
+    )
+    _add_site(approve)
+    approve.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE.fab", help="the study's app bundle")
+    approve.add_argument("--yes", action="store_true", help="agree without being asked")
+    approve.add_argument("--diff", action="store_true", help="print the changed lines as well")
+    approve.add_argument(
+        "--privacy-change-reviewed",
+        action="store_true",
+        help="say that you have read the changes of files on which patients' privacy hangs",
+    )
+    approve.add_argument("--revoke", metavar="SHA256", help="take a bundle off the list")
+    health = commands.add(
+        "health",
+        "whether this site's running node is well",
+        "Ask the node that runs on this machine for its images and cache, its privacy budget, and the coordinator.\n"
+        "Exit code 0 says that all is well, 3 that something is not, or that no node runs.",
+        _health,
+    )
+    _add_site(health)
+    health.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     report = commands.add(
         "report",
         "write this site's report, which may show patients and stays here",
@@ -85,8 +129,12 @@ def main(arguments: list[str] | None = None) -> None:
     commands.main(arguments)
 
 
-def _add_study(command: argparse.ArgumentParser) -> None:
+def _add_site(command: argparse.ArgumentParser) -> None:
     command.add_argument("site", type=Path, metavar="site.yaml", help="this site's own settings")
+
+
+def _add_study(command: argparse.ArgumentParser) -> None:
+    _add_site(command)
     command.add_argument("overrides", nargs="*", metavar="key=value", help="the study that it may join")
     command.add_argument(
         "--study", type=Path, metavar="FILE", help="the study's resolved configuration, in their place"
@@ -118,6 +166,35 @@ def _budget(options: argparse.Namespace) -> None:
     from client.privacy.command import budget
 
     budget(options.site, options.overrides, options.study, as_json=options.json, reopen=options.reopen)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from client.audit.command import audit
+
+    audit(options.site, as_json=options.json, since=options.since)
+
+
+def _approve(options: argparse.Namespace) -> None:
+    from client.approval.command import approve, revoke
+
+    if (options.bundle is None) == (options.revoke is None):
+        raise ConfigError("name one BUNDLE.fab to approve, or one SHA256 to --revoke")
+    if options.revoke is not None:
+        revoke(options.site, options.revoke)
+        return
+    approve(
+        options.site,
+        options.bundle,
+        yes=options.yes,
+        privacy_change_reviewed=options.privacy_change_reviewed,
+        diff=options.diff,
+    )
+
+
+def _health(options: argparse.Namespace) -> None:
+    from client.health.command import health
+
+    health(options.site, as_json=options.json)
 
 
 def _report(options: argparse.Namespace) -> None:

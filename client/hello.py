@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from client.policy import allowed_tasks
 from client.privacy.admission import tasks_are_private_enough
 from client.session import Session
 from client.step_pictures import keep_step_pictures
@@ -30,7 +31,7 @@ def introduce(session: Session) -> SiteHello:
     """The site's introduction; also keeps a full summary among its own results."""
     settings, cohort = session.settings, session.cohort
     notes: list[str] = []
-    tasks = possible_tasks(session, notes)
+    tasks = allowed_tasks(session, possible_tasks(session, notes), notes)
     if not tasks_are_private_enough(session, notes):
         tasks = [task for task in tasks if task == "evaluate"]
     # With patients as the unit of privacy no count leaves but the declared one.

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 
+from client.audit.log import AuditFiles, AuditLog
 from client.session import Session
 from client.site import SiteSettings, load_site
 
@@ -19,6 +20,7 @@ class OpenSessions:
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self._settings: dict[Path, tuple[int, SiteSettings]] = {}
+        self._audits: dict[AuditFiles, AuditLog] = {}
         self._sessions: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
 
     def settings(self, file: Path) -> SiteSettings:
@@ -32,6 +34,11 @@ class OpenSessions:
         if known is None or known[0] != changed:
             known = self._settings[file] = (changed, load_site(file))
         return known[1]
+
+    def audit(self, settings: SiteSettings) -> AuditLog:
+        """The site's record of messages."""
+        files = settings.audit_files()
+        return self._audits.setdefault(files, AuditLog(files))
 
     def open(self, settings: SiteSettings, experiment_yaml: str, run: str) -> Session:
         """The session for a message, as :meth:`Session.open` makes it or as an earlier message left it.

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from client.audit.log import AuditFiles
 from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
@@ -57,6 +58,10 @@ class SiteSettings(BaseModel):
         share_site_model: whether this site's own classifier may be sent to other sites for the cross-site matrix.
         may_release_synthetic: whether synthetic slices that a federated generator makes here may be sent to others.
         declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
+        allowed_models: the families of GANs that may be trained or used here, e.g. ``[cgan, wgan_gp]``; without it all.
+        allowed_actions: the messages that this site answers, e.g. ``[query.hello, train.gan, evaluate.classifier]``;
+            without it all. ``query.hello`` must be among them: without it no study can begin here.
+        health_port: the port on this machine (loopback only) at which a running node says whether it is well.
         privacy: the budget of patient-level differential privacy; without it the site takes part in no training that is
             to be private. See :class:`PrivacySettings`.
         demo_cohort: whether the data are the demo cohort's, so that its limits are printed with the results.
@@ -85,6 +90,9 @@ class SiteSettings(BaseModel):
     share_site_model: bool = False
     may_release_synthetic: bool = False
     declare_counts: bool = False
+    allowed_models: list[str] | None = None
+    allowed_actions: list[str] | None = None
+    health_port: int = Field(default=18470, ge=1, le=65535)
     privacy: PrivacySettings | None = None
     demo_cohort: bool = False
     folder: Path
@@ -103,11 +111,30 @@ class SiteSettings(BaseModel):
         head = (own.head if own else None) or self.folder.parent / f".{self.name}-ledger-head.json"
         return LedgerFiles(folder / "ledger.jsonl", head)
 
+    def audit_files(self) -> AuditFiles:
+        """Where the record of what was asked of this site lies, and the second copy of its newest hash."""
+        return AuditFiles(self.folder / "audit.jsonl", self.folder.parent / f".{self.name}-audit-head.json")
+
     @field_validator("organ")
     @classmethod
     def _known_organ(cls, value: str) -> str:
         if value not in ORGANS:
             raise ValueError(f"known organs are {', '.join(ORGANS)}")
+        return value
+
+    @field_validator("allowed_actions")
+    @classmethod
+    def _known_actions(cls, value: list[str] | None) -> list[str] | None:
+        if value is None:
+            return None
+        # Imported here: torch takes seconds, and most commands need the settings alone.
+        from common.records import Action
+
+        known = [action.value for action in Action]
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"there is no action {', '.join(unknown)}; known are {', '.join(known)}")
+        if Action.HELLO.value not in value:
+            raise ValueError(f"add {Action.HELLO.value}: without it this site takes part in no study at all")
         return value
 
     @field_validator("roles")

@@ -8,7 +8,6 @@ Only the standard library is used: the ledger must work where nothing else does.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import uuid
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import PrivacyError
+from common.hash_chain import Chain, ChainError, Entry, append_line, parse_chain
 
-Entry = dict[str, Any]
 Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
 """Looks at all charges and the assumed epsilon, and raises to refuse."""
 
@@ -68,7 +67,7 @@ class Ledger:
     def __init__(self, files: LedgerFiles, site: str) -> None:
         self.files = files
         self.site = site
-        self._lines = _Lines()
+        self._lines = Chain()
         self._seen: tuple[int, ...] | None = None
         with self._locked():
             self._refresh()
@@ -137,7 +136,7 @@ class Ledger:
         # The time of the last change of the inode as well: unlike the others, it cannot be set by hand.
         return tuple(v for s in states for v in (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
 
-    def _read(self) -> "_Lines":
+    def _read(self) -> Chain:
         ledger, head = self.files.ledger, self.files.head
         there = ledger.exists(), head.exists()
         if there == (False, False):
@@ -157,7 +156,7 @@ class Ledger:
             self._settle(lines, known, torn)
         return lines
 
-    def _compare(self, lines: "_Lines", known: Mapping[str, Any], torn: bool) -> None:
+    def _compare(self, lines: Chain, known: Mapping[str, Any], torn: bool) -> None:
         ledger, head = self.files.ledger, self.files.head
         first = lines.entries[0]
         if first.get("site") != self.site:
@@ -174,7 +173,7 @@ class Ledger:
         if lines.count > count + 1 or (torn and lines.count > count):
             raise LedgerError(f"{ledger}: has lines that {head} does not know. {WAY_OUT}")
 
-    def _settle(self, lines: "_Lines", known: Mapping[str, Any], torn: bool) -> None:
+    def _settle(self, lines: Chain, known: Mapping[str, Any], torn: bool) -> None:
         """After a crash in the middle of a charge: a whole line counts, half a line is taken away.
 
         The step that it would have paid for was not taken: that waits until both files are written.
@@ -188,7 +187,7 @@ class Ledger:
 
     def _begin(self, extra: Mapping[str, Any]) -> None:
         entry = {"site": self.site, "id": uuid.uuid4().hex, "begun": _now(), **extra}
-        lines = _Lines()
+        lines = Chain()
         lines.add(entry)
         for file in (self.files.ledger, self.files.head):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -196,24 +195,12 @@ class Ledger:
         self._write_head(lines)
 
     def _append(self, entry: Entry) -> None:
-        line = self._lines.line(entry)
-        descriptor = os.open(self.files.ledger, os.O_WRONLY | os.O_APPEND)
-        try:
-            before = os.fstat(descriptor).st_size
-            try:
-                if os.write(descriptor, line) != len(line):
-                    raise OSError(28, "only part of the line could be written")
-                os.fsync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, before)
-                raise
-        finally:
-            os.close(descriptor)
+        append_line(self.files.ledger, self._lines.line(entry))
         self._lines.add(entry)
         self._write_head(self._lines)
         self._seen = self._state()
 
-    def _write_head(self, lines: "_Lines") -> None:
+    def _write_head(self, lines: Chain) -> None:
         first = lines.entries[0]
         head = {"site": self.site, "id": first["id"], "count": lines.count, "hash": lines.hashes[-1]}
         _replace(self.files.head, (json.dumps(head) + "\n").encode())
@@ -237,56 +224,21 @@ class Ledger:
             ) from error
 
 
-class _Lines:
-    """Entries, the lines that hold them, and the hash of each line."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.raw: list[bytes] = []
-        self.hashes: list[str] = []
-
-    @property
-    def count(self) -> int:
-        return len(self.entries)
-
-    def line(self, entry: Entry) -> bytes:
-        """The line of the entry that comes next."""
-        previous = self.hashes[-1] if self.hashes else ""
-        record = {"sequence": self.count, "previous": previous, "entry": entry}
-        return (json.dumps(record, sort_keys=True) + "\n").encode()
-
-    def add(self, entry: Entry) -> None:
-        line = self.line(entry)
-        self.entries.append(entry)
-        self.raw.append(line)
-        self.hashes.append(hashlib.sha256(line).hexdigest())
-
-
-def _parse(file: Path) -> tuple[_Lines, bool]:
+def _parse(file: Path) -> tuple[Chain, bool]:
     """The chain in ``file``, and whether half a line follows it.
 
     Raises:
         LedgerError: for a line that is not what the chain says.
     """
-    lines = _Lines()
     try:
-        data = file.read_bytes()
+        lines, torn = parse_chain(file.read_bytes())
     except OSError as error:
         raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
-    *whole, rest = data.split(b"\n")
-    for number, raw in enumerate(whole, start=1):
-        try:
-            lines_entry = json.loads(raw)["entry"]
-            if lines.line(lines_entry) != raw + b"\n":
-                raise ValueError
-        except (ValueError, KeyError, TypeError) as error:
-            raise LedgerError(
-                f"{file}: line {number} was changed, or lines before it are missing. {WAY_OUT}"
-            ) from error
-        lines.add(lines_entry)
+    except ChainError as error:
+        raise LedgerError(f"{file}: {error}. {WAY_OUT}") from error
     if not lines.count:
         raise LedgerError(f"{file}: is empty. {WAY_OUT}")
-    return lines, bool(rest)
+    return lines, torn
 
 
 def _only_begun(file: Path) -> bool:
@@ -326,7 +278,7 @@ def _reopen(ledger: Ledger, reason: str, assumed_epsilon: float) -> Path:
 def reopen_ledger(files: LedgerFiles, site: str, reason: str, assumed_epsilon: float) -> Path:
     """:meth:`Ledger.reopen` for a ledger that cannot even be opened; returns the folder that keeps the old files."""
     ledger = Ledger.__new__(Ledger)
-    ledger.files, ledger.site, ledger._lines, ledger._seen = files, site, _Lines(), None
+    ledger.files, ledger.site, ledger._lines, ledger._seen = files, site, Chain(), None
     return ledger.reopen(reason, assumed_epsilon)
 
 

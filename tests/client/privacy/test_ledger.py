@@ -17,6 +17,7 @@ import pytest
 
 from client.privacy import ledger as module
 from client.privacy.ledger import Ledger, LedgerError, LedgerFiles, reopen_ledger
+from common.hash_chain import Chain
 
 CHILD = """
 import sys
@@ -158,7 +159,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 def rechain(file: Path) -> None:
     """What a careful forger does: every hash made anew."""
-    lines = module._Lines()
+    lines = Chain()
     for raw in file.read_text().splitlines():
         lines.add(json.loads(raw)["entry"])
     file.write_bytes(b"".join(lines.raw))

@@ -1,0 +1,266 @@
+"""A Flower SuperNode that runs approved app bundles only.
+
+A SuperNode fetches a study's bundle with the first message of its run, and a check of signatures stands between that
+and everything that is done with the bundle. Here the hospital's own list takes the place of that check: a bundle that
+is not approved is neither stored nor unpacked, the message is answered with an error, and the node goes on.
+
+Flower has no public hook there, so three names of one of its modules are replaced. They are those of the pinned
+version: with another one, or where a name is missing, the node does not start.
+"""
+
+import fcntl
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from client.approval.allow_list import PREFIX
+from client.approval.bundle import PROJECT
+from client.approval.guard import require_approved
+from client.audit.log import AuditError, AuditLog
+from client.health.checks import contact_check, site_checks
+from client.health.service import HealthService
+from client.site import SiteSettings, load_site
+from common.command import run_command
+from common.errors import ConfigError, OncofedError, RefusalError
+
+FLOWER = "1.41.0"
+_NEEDED = ("receive", "get_run", "get_fab", "trusted_entities")
+_AGENT = "flwr-agentapp"
+_REASON = "its hospital has not approved this app bundle"
+
+
+class BundleGuard:
+    """Says of each bundle that reaches this node whether it may run, and writes it into the audit log.
+
+    Attributes:
+        last_contact: ``time.monotonic()`` when the coordinator was last reached; None before.
+    """
+
+    def __init__(self, settings: SiteSettings) -> None:
+        self.settings = settings
+        self.last_contact: float | None = None
+        self._run: Any = None
+        self._unpacked: dict[str, str] = {}
+
+    def seen_run(self, run: Any) -> None:
+        """Remembers the run whose bundle comes next."""
+        self._run = run
+
+    def seen_coordinator(self) -> None:
+        """Remembers that the coordinator has just answered."""
+        self.last_contact = time.monotonic()
+
+    def allows(self, fab: Any) -> bool:
+        """Whether a bundle may run; whatever goes wrong while that is found out, the answer is no.
+
+        Args:
+            fab: Flower's: ``content`` and the hash that the coordinator gives it.
+        """
+        run, self._run = self._run, None
+        try:
+            reason = self._objection(fab, run)
+        except Exception as error:
+            reason = f"it could not be examined ({type(error).__name__})"
+        event = "bundle accepted" if reason is None else "bundle refused"
+        try:
+            AuditLog(self.settings.audit_files()).write(
+                event, sha256=str(fab.hash_str), flower_run=getattr(run, "run_id", None), reason=reason
+            )
+        except AuditError as error:
+            reason = str(error)
+        if reason is not None:
+            print(f"bundle refused: {reason}", file=sys.stderr, flush=True)
+        return reason is None
+
+    def _objection(self, fab: Any, run: Any) -> str | None:
+        sha256 = hashlib.sha256(fab.content).hexdigest()
+        # Flower finds the unpacked bundle by names and by a hash that the coordinator gives: each must be the bundle's
+        # own, or approved bytes would lend their approval to a folder that is there already.
+        if run is None or fab.hash_str != sha256 or run.fab_hash != sha256:
+            return "the hash it was sent under is not its own"
+        try:
+            files = require_approved(fab.content, self.settings)
+        except RefusalError as error:
+            return str(error)
+        project = tomllib.loads(files[PROJECT].decode())
+        named = f"{project['tool']['flwr']['app']['publisher']}/{project['project']['name']}"
+        if (run.fab_id, run.fab_version) != (named, project["project"]["version"]):
+            return "the name it was sent under is not its own"
+        if run.primary_task_type == _AGENT:
+            return "it was sent to run as an agent"
+        if self._unpacked.setdefault(sha256[:PREFIX], sha256) != sha256:
+            return "another bundle whose hash begins alike has run since this node was started"
+        return None
+
+
+def install_contact(guard: BundleGuard, client: Any) -> None:
+    """Lets ``guard`` know of each heartbeat that the coordinator answers: those go on while a training runs.
+
+    Args:
+        client: ``flwr.supernode.fleet_http_client.FleetHttpClient``.
+    """
+    original = client.SendNodeHeartbeat
+
+    def heartbeat(self: Any, request: Any) -> Any:
+        answer = original(self, request)
+        guard.seen_coordinator()
+        return answer
+
+    client.SendNodeHeartbeat = heartbeat
+
+
+def install_guard(guard: BundleGuard, module: Any) -> None:
+    """Puts ``guard`` before the place at which a SuperNode takes a bundle.
+
+    Args:
+        module: ``flwr.supernode.start_client_internal``.
+
+    Raises:
+        ConfigError: if the module is not the one that this was written for.
+    """
+    original = getattr(module, "_pull_and_store_message", None)
+    known = inspect.signature(original).parameters if callable(original) else {}
+    if original is None or any(name not in known for name in _NEEDED) or not hasattr(module, "_verify_fab"):
+        raise ConfigError(
+            f"the installed Flower does not look like version {FLOWER}, so that app bundles could not be held back; "
+            "install the versions of constraints.txt"
+        )
+    signature = inspect.signature(original)
+
+    def pull(*arguments: Any, **options: Any) -> Any:
+        bound = signature.bind(*arguments, **options)
+        given = bound.arguments
+        given["receive"] = _after(given["receive"], lambda _: guard.seen_coordinator())
+        given["get_run"] = _after(given["get_run"], guard.seen_run)
+        given["get_fab"] = _marked(given["get_fab"], module)
+        given["trusted_entities"] = {"hospital": "its list of approved bundles"}
+        return original(*bound.args, **bound.kwargs)
+
+    module._pull_and_store_message = pull
+    module._verify_fab = lambda fab, trusted_entities: guard.allows(fab)
+    module.FAB_VERIFICATION_ERROR = module.Error(module.ErrorCode.INVALID_FAB, _REASON)
+
+
+def _after(function: Callable[..., Any], then: Callable[[Any], None]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        made = function(*arguments)
+        then(made)
+        return made
+
+    return call
+
+
+def _marked(get_fab: Callable[..., Any], module: Any) -> Callable[..., Any]:
+    """Bundles with a mark without which Flower would not come to the check; the coordinator's own marks are dropped."""
+
+    def call(*arguments: Any) -> Any:
+        fab = get_fab(*arguments)
+        return module.Fab(fab.hash_str, fab.content, {"valid_license": "asked of the hospital's list"})
+
+    return call
+
+
+def node_arguments(site: Path, arguments: Sequence[str]) -> list[str]:
+    """The whole command line of ``flower-supernode`` for a site.
+
+    Args:
+        site: the hospital's ``site.yaml``.
+        arguments: what the hospital adds: the coordinator's address, certificates, the node's key, ports.
+
+    Raises:
+        ConfigError: for an option that would undo what is guarded here.
+    """
+    from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
+
+    options = _parse_args_run_supernode().parse_args(list(arguments))
+    if options.runtime_dependency_install:
+        raise ConfigError("a study may install nothing here: leave out --allow-runtime-dependency-installation")
+    if options.trusted_entities is not None or options.node_config is not None:
+        raise ConfigError(
+            "leave out --trusted-entities and --node-config: site.yaml and the list of bundles stand for them"
+        )
+    if options.isolation != "subprocess":
+        raise ConfigError("leave out --isolation: studies run in processes of this node")
+    path = str(site.resolve())
+    if any(character in path for character in "'\"\\") or not path.isprintable():
+        raise ConfigError(f"{path}: Flower cannot be given a path with quotes; move site.yaml to another folder")
+    return [*arguments, "--node-config", f"site-config='{path}'"]
+
+
+def prepare_home(settings: SiteSettings) -> Path:
+    """A Flower home of this site's own, without bundles of earlier starts; this process and its children use it."""
+    home = settings.folder / "flower"
+    # What is unpacked there is found again by eight digits of a hash: nothing may lie there that was not approved.
+    shutil.rmtree(home / "apps", ignore_errors=True)
+    if (home / "apps").exists():
+        raise ConfigError(f"{home / 'apps'}: holds app bundles of an earlier start and cannot be removed")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ["FLWR_HOME"] = str(home)
+    return home
+
+
+@contextmanager
+def only_node(settings: SiteSettings) -> Iterator[None]:
+    """Holds the site's lock: two nodes would unpack into one folder and answer for one site.
+
+    Raises:
+        ConfigError: if another node of this site runs.
+    """
+    file = settings.folder / "node.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{file}: a node of {settings.name} runs already; stop it first") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def start_node(site: Path, arguments: Sequence[str]) -> None:
+    """Runs a guarded SuperNode until it is stopped.
+
+    Raises:
+        ConfigError: if ``site.yaml``, an option or the installed Flower is wrong; nothing was started then.
+    """
+    settings = load_site(site)
+    with only_node(settings):
+        prepare_home(settings)
+        import flwr.supernode.start_client_internal as module
+        from flwr.supercore.version import package_version
+        from flwr.supernode.cli.flower_supernode import flower_supernode
+        from flwr.supernode.fleet_http_client import FleetHttpClient
+
+        if package_version != FLOWER:
+            raise ConfigError(f"Flower {package_version} is installed; app bundles can be held back in {FLOWER} only")
+        command = node_arguments(site, arguments)
+        guard = BundleGuard(settings)
+        install_guard(guard, module)
+        install_contact(guard, FleetHttpClient)
+        health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
+        AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
+        health.start()
+        # Flower starts programs of its own by name, and this one may have been started by its full path.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        sys.argv = ["flower-supernode", *command]
+        flower_supernode()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m client.approval.guarded_node site.yaml [options of flower-supernode]")
+    try:
+        sys.exit(run_command(lambda: start_node(Path(sys.argv[1]), sys.argv[2:])))
+    except OncofedError as error:
+        sys.exit(str(error))

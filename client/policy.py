@@ -1,0 +1,68 @@
+"""What a hospital allows at all: its lists of actions and of models in ``site.yaml``, asked before anything is done."""
+
+from collections.abc import Sequence
+
+from client.session import Session
+from client.site import SiteSettings
+from common.errors import RefusalError
+from common.records import Action
+
+_NEEDED = {
+    "gan": (Action.TRAIN_GAN,),
+    "classifier": (Action.TRAIN_CLASSIFIER,),
+    "evaluate": (Action.EVALUATE, Action.ARMS),
+}
+"""The actions of which each kind of task needs at least one."""
+
+
+def require_action(settings: SiteSettings, action: str) -> None:
+    """Refuses a message that this site does not answer.
+
+    Args:
+        action: Flower's message type, e.g. ``train.gan``.
+
+    Raises:
+        RefusalError: with a text that may leave.
+    """
+    if settings.allowed_actions is not None and action not in settings.allowed_actions:
+        raise RefusalError("its hospital does not allow this action")
+
+
+def require_model(session: Session, model: str) -> None:
+    """Refuses a GAN of a family that is not to be trained or used here, whatever name the study gives it.
+
+    Args:
+        model: its name in the study; empty where the message is about none.
+
+    Raises:
+        RefusalError: with a text that may leave.
+    """
+    if model and not _allowed(session, model):
+        raise RefusalError("its hospital does not allow this model")
+
+
+def allowed_tasks(session: Session, tasks: Sequence[str], notes: list[str]) -> list[str]:
+    """Those of ``tasks`` that the hospital allows; what it does not is noted in words that may leave.
+
+    A site that is asked for less than it could do keeps the study going; one that refuses in its middle does not.
+    """
+    left = []
+    for task in tasks:
+        kind, _, model = task.partition("/")
+        actions = session.settings.allowed_actions
+        if actions is not None and not any(action.value in actions for action in _NEEDED[kind]):
+            notes.append(f"{model or kind}: takes no part, its hospital does not allow this action")
+        elif model and not _allowed(session, model):
+            notes.append(f"{model}: takes no part, its hospital does not allow this model")
+        else:
+            left.append(task)
+    return left
+
+
+def _allowed(session: Session, model: str) -> bool:
+    allowed = session.settings.allowed_models
+    if allowed is None:
+        return True
+    entry = session.experiment.models.get(model)
+    # A name that the study does not have is no way around the list.
+    return entry is not None and str(entry.get("family", "")) in allowed
