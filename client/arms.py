@@ -13,7 +13,7 @@ from common.files import read_arrays, write_arrays
 from common.imaging.slices import PatientSlices, Slices
 from common.synthesis.baselines import blob, copy_and_paste
 from common.training.classifier import TrainingSet
-from common.training.trainer import GeneratorTrainer, SyntheticSlices
+from common.training.kinds import GeneratorTrainer, SyntheticSlices
 
 SOURCES: dict[str, tuple[bool, str | None]] = {
     "real": (True, None),

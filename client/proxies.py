@@ -17,7 +17,8 @@ from common.files import read_tensors, write_tensors
 from common.records import ARRAYS, IMAGES, ImagesCheck, to_images
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer, proxy_source
-from common.training.trainer import ProxySource, ProxyTrainer, SamplingTrainer, View, trainer_module
+from common.training.kinds import ProxySource, ProxyTrainer, SamplingTrainer
+from common.training.trainer import View, trainer_module
 
 
 def release(session: Session, model: str, arrays: dict[str, Tensor]) -> Tensor:

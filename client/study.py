@@ -20,8 +20,8 @@ from common.results import ArmScores, Interval, SiteArms
 from common.seeding import derive_seed, numpy_generator
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
+from common.training.kinds import GeneratorTrainer
 from common.training.patients import PatientTrainer
-from common.training.trainer import GeneratorTrainer
 
 PREDICTION_COLUMNS = ("arm", "scope", "patient", "slice", "truth", "probability")
 

@@ -24,9 +24,10 @@ from common.imaging.slices import Slices
 from common.records import Instruction
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
+from common.training.kinds import GradientTrainer, ProxyTrainer
 from common.training.prefetch import batches_ahead, prefetched
 from common.training.steps import proximal_step
-from common.training.trainer import Exchange, GradientTrainer, ProxyTrainer, Trainer
+from common.training.trainer import Exchange, Trainer
 
 
 @dataclass(frozen=True)

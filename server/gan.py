@@ -15,7 +15,8 @@ from common.phases import gan_phase
 from common.records import Action
 from common.results import AnyFinal, AnyScores, GanResult, GanRound, GanRun
 from common.training.build import build_gan_trainer, compile_networks, site_view
-from common.training.trainer import Contributor, Exchange, GradientTrainer, ProxySource, Trainer, View, trainer_module
+from common.training.kinds import GradientTrainer, ProxySource
+from common.training.trainer import Contributor, Exchange, Trainer, View, trainer_module
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients

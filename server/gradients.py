@@ -9,7 +9,8 @@ from torch import Tensor
 
 from common.errors import StudyError
 from common.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
-from common.training.trainer import Contributor, GradientTrainer
+from common.training.kinds import GradientTrainer
+from common.training.trainer import Contributor
 from server.rounds import FederatedTraining
 from server.strategy import norm_bound
 

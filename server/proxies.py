@@ -29,7 +29,8 @@ from common.records import (
     to_images,
 )
 from common.training.build import proxy_source
-from common.training.trainer import ProxySource, ProxyTrainer, View, trainer_module
+from common.training.kinds import ProxySource, ProxyTrainer
+from common.training.trainer import View, trainer_module
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import Answers, ask
 from server.roster import Member

@@ -21,7 +21,8 @@ from common.errors import OncofedError
 from common.experiment import FederationConfig
 from common.records import ARRAYS, Instruction, SiteHello, to_images
 from common.training.build import build_classifier_trainer, build_gan_trainer
-from common.training.trainer import Exchange, ProxyTrainer
+from common.training.kinds import ProxyTrainer
+from common.training.trainer import Exchange
 
 
 def rehearse(session: Session, folder: Path, with_training: bool = True) -> tuple[SiteHello, list[TrainingStep]]:

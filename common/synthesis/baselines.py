@@ -14,7 +14,7 @@ from common.seeding import torch_generator
 from common.synthesis.blanking import blanked_region
 from common.synthesis.masks import Deformation, dilate, warp_images
 from common.synthesis.sources import InsertionSource
-from common.training.trainer import SyntheticSlices
+from common.training.kinds import SyntheticSlices
 
 RING = (1, 4)
 """The healthy surroundings of a lesion lie between these distances from it, in pixels."""

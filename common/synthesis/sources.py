@@ -9,7 +9,7 @@ from common.errors import DataError
 from common.imaging.slices import SliceBatch, Slices
 from common.synthesis.masks import Deformation, MaskBank, Masks, PlacedMasks, place_masks
 from common.synthesis.public_masks import PublicMasks
-from common.training.trainer import SyntheticSlices
+from common.training.kinds import SyntheticSlices
 
 
 @dataclass(frozen=True)

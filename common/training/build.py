@@ -11,18 +11,8 @@ from common.errors import ConfigError
 from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.seeding import derive_seed
 from common.training import classifier
-from common.training.trainer import (
-    GeneratorTrainer,
-    Needs,
-    OptimiserStep,
-    ProxySource,
-    ProxyTrainer,
-    SamplingTrainer,
-    Trainer,
-    View,
-    plain_step,
-    trainer_module,
-)
+from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer
+from common.training.trainer import Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
 
 
 def build_gan_trainer(

@@ -31,15 +31,10 @@ from common.synthesis.public_masks import PublicMasks
 from common.synthesis.sources import InsertionSource
 from common.training.diffaugment import Augmentation, diffaugment, parse_policy
 from common.training.ema import averaged_copy, update_average
+from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
-from common.training.trainer import (
-    OptimiserStep,
-    PairedTrainer,
-    Reconstruction,
-    SyntheticSlices,
-    plain_step,
-)
+from common.training.trainer import OptimiserStep, plain_step
 
 
 @dataclass

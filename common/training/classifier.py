@@ -15,8 +15,9 @@ from common.networks.classifier import TumourClassifier, build_classifier
 from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import augment_slices
+from common.training.kinds import SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
-from common.training.trainer import OptimiserStep, SyntheticSlices, plain_step
+from common.training.trainer import OptimiserStep, plain_step
 
 Config = ClassifierConfig
 """The classifier's choices are part of the experiment's schema; the name mirrors the other trainer modules."""

@@ -29,19 +29,10 @@ from common.training.cyclegan_config import Config, DomainConfig, check_config, 
 from common.training.cyclegan_exchange import domain_shares, require_both, sum_of_domains
 from common.training.cyclegan_objective import Objective
 from common.training.ema import averaged_copy, update_average
+from common.training.kinds import GradientTrainer, ProxySource, ProxyTrainer, TranslatingTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
-from common.training.trainer import (
-    Contributor,
-    Exchange,
-    GradientTrainer,
-    OptimiserStep,
-    ProxySource,
-    ProxyTrainer,
-    TranslatingTrainer,
-    View,
-    plain_step,
-)
+from common.training.trainer import Contributor, Exchange, OptimiserStep, View, plain_step
 from common.training.unpaired import SideBatch, SideShape, draw_side
 
 __all__ = ["Config", "DomainConfig", "SideBatch", "Trainer"]

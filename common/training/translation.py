@@ -24,9 +24,10 @@ from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import random_crops
 from common.training.ema import averaged_copy, update_average
+from common.training.kinds import PairedTranslationTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
-from common.training.trainer import Needs, OptimiserStep, PairedTranslationTrainer, View, plain_step
+from common.training.trainer import Needs, OptimiserStep, View, plain_step
 
 BATCH = 32
 

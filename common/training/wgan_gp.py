@@ -23,9 +23,10 @@ from common.seeding import derive_seed, torch_generator
 from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape, turned_slices
 from common.training.diffaugment import Augmentation, diffaugment, parse_policy
 from common.training.ema import averaged_copy, update_average
+from common.training.kinds import SamplingTrainer, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
-from common.training.trainer import OptimiserStep, SamplingTrainer, SyntheticSlices, View, plain_step
+from common.training.trainer import OptimiserStep, View, plain_step
 
 SAMPLES_AT_ONCE = 64
 

@@ -21,7 +21,8 @@ from common.imaging.slices import Slices
 from common.metrics.bootstrap import paired_difference
 from common.metrics.similarity import psnr, ssim_by_region
 from common.results import CycleScores, DistributionScores, FinalCycle, Interval
-from common.training.trainer import Trainer, TranslatingTrainer, View
+from common.training.kinds import TranslatingTrainer
+from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features, spread_over_patients

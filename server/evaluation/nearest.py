@@ -20,7 +20,8 @@ from common.metrics.nearest import Nearest, nearest
 from common.metrics.normalised import blurred
 from common.results import DistributionScores, FinalNearest, NearestScores
 from common.seeding import derive_seed
-from common.training.trainer import SamplingTrainer, Trainer
+from common.training.kinds import SamplingTrainer
+from common.training.trainer import Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features, spread_over_patients

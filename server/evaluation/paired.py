@@ -14,7 +14,8 @@ from common.imaging.slices import Slices
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
 from common.seeding import derive_seed
-from common.training.trainer import PairedTrainer, Reconstruction, Trainer
+from common.training.kinds import PairedTrainer, Reconstruction
+from common.training.trainer import Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.paired_outcome import PairedOutcome
 from server.evaluation.real import cached_features, digest, spread_over_patients

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.metrics.bootstrap import paired_difference
 from common.results import DistributionScores, FinalPaired, Interval, PairedScores
-from common.training.trainer import Reconstruction
+from common.training.kinds import Reconstruction
 from server.evaluation.gallery import Gallery
 
 

@@ -16,7 +16,8 @@ from common.features.extractor import FeatureExtractor
 from common.imaging.slices import SliceBatch, Slices
 from common.metrics.bootstrap import paired_difference
 from common.results import DistributionScores, FinalTranslation, Interval, TranslationScores
-from common.training.trainer import PairedTranslationTrainer, Trainer, View
+from common.training.kinds import PairedTranslationTrainer
+from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features, spread_over_patients

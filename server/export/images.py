@@ -20,14 +20,8 @@ from common.export.provenance import Provenance
 from common.export.synthetic import SyntheticSet
 from common.imaging.slices import Slices
 from common.seeding import derive_seed, numpy_generator
-from common.training.trainer import (
-    GeneratorTrainer,
-    PairedTranslationTrainer,
-    SamplingTrainer,
-    Trainer,
-    TranslatingTrainer,
-    View,
-)
+from common.training.kinds import GeneratorTrainer, PairedTranslationTrainer, SamplingTrainer, TranslatingTrainer
+from common.training.trainer import Trainer, View
 
 PART = "pretraining"
 

@@ -25,7 +25,8 @@ from common.records import (
     reply_record,
     to_images,
 )
-from common.training.trainer import ProxySource, View
+from common.training.kinds import ProxySource
+from common.training.trainer import View
 from server.proxies import exchange_proxies
 from server.roster import Member
 from server.settings import StudySettings

@@ -66,7 +66,8 @@ from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.networks.plain_gan import PlainDiscriminator, PlainGenerator
 from common.seeding import derive_seed, torch_generator
-from common.training.trainer import OptimiserStep, SamplingTrainer, SyntheticSlices, plain_step
+from common.training.kinds import SamplingTrainer, SyntheticSlices
+from common.training.trainer import OptimiserStep, plain_step
 
 
 @dataclass

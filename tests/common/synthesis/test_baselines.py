@@ -8,7 +8,7 @@ from common.errors import DataError
 from common.imaging.slices import PatientSlices, Slices, lesion_mask
 from common.synthesis.baselines import blob, copy_and_paste, lesion_contrasts
 from common.synthesis.masks import dilate, erode
-from common.training.trainer import SyntheticSlices
+from common.training.kinds import SyntheticSlices
 
 Baseline = Callable[..., SyntheticSlices]
 BOTH = pytest.mark.parametrize("baseline", [copy_and_paste, blob])

@@ -13,7 +13,8 @@ from common.experiment import ImageConfig
 from common.imaging.slices import Slices
 from common.training import cgan, cyclegan, wgan_gp
 from common.training.build import compile_networks
-from common.training.trainer import SamplingTrainer, Trainer
+from common.training.kinds import SamplingTrainer
+from common.training.trainer import Trainer
 
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "cgan": lambda: (cgan, cgan.Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0)),

@@ -7,7 +7,7 @@ from common.errors import DataError
 from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import Slices
 from common.training.classifier import ClassifierBatch, Trainer, TrainingSet
-from common.training.trainer import SyntheticSlices
+from common.training.kinds import SyntheticSlices
 
 SMALL = ClassifierConfig(width=4, batch_size=8)
 

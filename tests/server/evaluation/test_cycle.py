@@ -9,7 +9,8 @@ from common.errors import ConfigError, StudyError
 from common.experiment import EvaluationConfig
 from common.imaging.slices import Slices
 from common.metrics.similarity import psnr
-from common.training.trainer import TranslatingTrainer, View
+from common.training.kinds import TranslatingTrainer
+from common.training.trainer import View
 from server.evaluation.cycle import CycleEvaluation
 
 T1, T2 = View("brain", ("t1",)), View("brain", ("t2",))

@@ -8,7 +8,8 @@ from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
 from common.imaging.slices import Slices
 from common.metrics.similarity import ssim
-from common.training.trainer import SamplingTrainer, SyntheticSlices, Trainer
+from common.training.kinds import SamplingTrainer, SyntheticSlices
+from common.training.trainer import Trainer
 from server.evaluation.nearest import NearestEvaluation
 
 

@@ -12,7 +12,8 @@ from common.experiment import EvaluationConfig
 from common.imaging.slices import SliceBatch, Slices, lesion_mask
 from common.metrics.similarity import psnr
 from common.results import FinalTranslation, TranslationScores
-from common.training.trainer import PairedTranslationTrainer, View
+from common.training.kinds import PairedTranslationTrainer
+from common.training.trainer import View
 from server.evaluation.evaluation import EVALUATIONS
 from server.evaluation.translation import TranslationEvaluation
 

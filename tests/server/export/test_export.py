@@ -23,7 +23,8 @@ from common.results import Results
 from common.results_privacy import PrivacyResults, PrivacyStatement
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer
-from common.training.trainer import SamplingTrainer, Trainer, TranslatingTrainer
+from common.training.kinds import SamplingTrainer, TranslatingTrainer
+from common.training.trainer import Trainer
 from server.checkpoint import PhaseCheckpoints
 from server.cli import main
 from server.export.command import Choices, Written, export_run
