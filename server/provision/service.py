@@ -93,6 +93,8 @@ def configured(app: Starlette, port: int) -> uvicorn.Config:
         host="127.0.0.1",
         port=port,
         access_log=False,
+        # uvicorn would set up the whole process's logging anew, and close the handlers of everyone else on the way.
+        log_config=None,
         log_level="warning",
         proxy_headers=False,  # see caller()
         server_header=False,
