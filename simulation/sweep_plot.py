@@ -1,6 +1,6 @@
 """The one picture of a sweep: a distance of generated images and the classifier's accuracy over what varied."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Pat
     ]
     figure = Figure(figsize=(5.2 * max(1, len(panels)), 4.2), layout="constrained", dpi=150)
     first = keys[0] if keys else None
-    places = list(dict.fromkeys(str(row[first]) for row in rows)) if first else [""]
+    places = in_order(dict.fromkeys(str(row[first]) for row in rows)) if first else [""]
     for number, (title, chosen) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), number)
         series: dict[str, list[Mapping[str, Any]]] = {}
@@ -44,12 +44,14 @@ def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Pat
             at = [places.index(str(row[first])) if first else 0 for row in line]
             spread = [row["deviation"] or 0.0 for row in line]
             floor = ": floor of" in name
+            before = "before the first round" in name
+            points = sorted(zip(at, [row["mean"] for row in line], spread, strict=True))
             axes.errorbar(
-                [place + 0.04 * (index - len(series) / 2) for place in at],
-                [row["mean"] for row in line],
-                yerr=None if floor else spread,
+                [place + 0.04 * (index - len(series) / 2) for place, _, _ in points],
+                [mean for _, mean, _ in points],
+                yerr=None if floor else [deviation for _, _, deviation in points],
                 marker="" if floor else MARKS[index % len(MARKS)],
-                linestyle=":" if floor else "-",
+                linestyle=":" if floor else "--" if before else "-",
                 color="#777777" if floor else COLOURS[index % len(COLOURS)],
                 capsize=3,
                 label=name,
@@ -70,6 +72,21 @@ def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Pat
     figure.savefig(temporary)
     write_bytes(path, temporary.read_bytes())
     temporary.unlink()
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Numbers from small to large with words after them; words alone as they come.
+
+    >>> in_order(["8", "none", "3"]), in_order(["b", "a"])
+    (['3', '8', 'none'], ['b', 'a'])
+    """
+    numbers, words = {}, []
+    for value in values:
+        try:
+            numbers[value] = float(value)
+        except ValueError:
+            words.append(value)
+    return [*sorted(numbers, key=lambda value: numbers[value]), *words]
 
 
 def _is_distance(name: str) -> bool:
