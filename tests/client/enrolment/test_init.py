@@ -1,5 +1,6 @@
 """``oncofed-client init`` as a hospital's operator gives it, over real TLS with a real enrolment service."""
 
+import shutil
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ def test_a_site_joins_with_a_key_that_is_made_here(client, places, settings, tmp
     assert load_site(tmp_path / "node" / "site.yaml").name == "hospital1"
 
 
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed (Debian: openssh-client)")
 def test_ssh_keygen_knows_the_key_and_its_public_half(client, places, settings, tmp_path):
     with served(settings, places):
         said = client(places.kit("hospital1"))
