@@ -94,8 +94,4 @@ def _is_distance(name: str) -> bool:
     >>> _is_distance("wgan_gp, brain: FD-EffLite0"), _is_distance("wgan_gp, brain: normalised FD-EffLite0")
     (True, False)
     """
-    return (
-        ", " in name
-        and ": " in name
-        and not any(word in name for word in ("normalised", "classifier", "before the first round"))
-    )
+    return ", " in name and ": " in name and not any(word in name for word in ("normalised", "classifier"))
