@@ -13,19 +13,24 @@ from common.errors import PrivacyError
 from common.training.patients import PatientTrainer, example_count
 from common.training.trainer import Exchange, Trainer
 
+SHOWN = 3
+"""Faults that are told one by one: a network with batch normalisation has dozens of the same."""
+
 
 def require_private(trainer: Trainer[Any]) -> PatientTrainer[Any]:
     """``trainer``, if it can be trained with patients as the unit of privacy.
 
     Raises:
-        PrivacyError: naming all that stands against it.
+        PrivacyError: naming what stands against it.
     """
     name = type(trainer).__module__.rpartition(".")[2]
     if not isinstance(trainer, PatientTrainer):
         raise PrivacyError(f"{name}: it has no loss of one patient's slices, so no gradient can be bounded by patient")
     found = list(_faults(trainer))
     if found:
-        raise PrivacyError(f"{name} cannot be trained with patients as the unit of privacy: {'; '.join(found)}")
+        rest = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        told = "; ".join(found[:SHOWN]) + rest
+        raise PrivacyError(f"{name} cannot be trained with patients as the unit of privacy: {told}")
     return trainer
 
 
