@@ -8,7 +8,6 @@ Flower has no public hook there, so three names of one of its modules are replac
 version: with another one, or where a name is missing, the node does not start.
 """
 
-import fcntl
 import hashlib
 import inspect
 import json
@@ -18,7 +17,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from client.health.service import HealthService
 from client.site import SiteSettings, load_site
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
+from common.file_lock import locked
 
 FLOWER = "1.41.0"
 _NEEDED = ("receive", "get_run", "get_fab", "trusted_entities")
@@ -217,15 +217,12 @@ def only_node(settings: SiteSettings) -> Iterator[None]:
     """
     file = settings.folder / "node.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked(file, wait=False))
         except BlockingIOError as error:
             raise ConfigError(f"{file}: a node of {settings.name} runs already; stop it first") from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def start_node(site: Path, arguments: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ reasons, never what was in a message. What cannot be written down is not done: s
 Only the standard library is used: a record must be kept where nothing else works.
 """
 
-import fcntl
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import OncofedError
+from common.file_lock import locked
 from common.hash_chain import Chain, ChainError, Entry, Link, append_line, link_after, parse_chain
 
 _LONGEST_TEXT = 200
@@ -124,12 +124,8 @@ class AuditLog:
         """Holds the lock; what the disk refuses meanwhile is told as an error of the audit log."""
         try:
             self.files.log.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.files.log, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with locked(self.files.log):
                 yield
-            finally:
-                os.close(descriptor)
         except OSError as error:
             raise AuditError(
                 f"{error.filename or self.files.log}: the audit log cannot be written ({error.strerror or error}). "

@@ -7,7 +7,6 @@ files removed together, and a machine put back to an earlier state as a whole.
 Only the standard library is used: the ledger must work where nothing else does.
 """
 
-import fcntl
 import json
 import os
 import uuid
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import PrivacyError
+from common.file_lock import locked
 from common.hash_chain import Chain, ChainError, Entry, append_line, parse_chain
 
 Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
@@ -210,12 +210,8 @@ class Ledger:
         """Holds the lock; what the disk refuses meanwhile is told as an error of the ledger."""
         try:
             self.files.lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.files.lock, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with locked(self.files.lock):
                 yield
-            finally:
-                os.close(descriptor)
         except OSError as error:
             file = error.filename or self.files.ledger
             raise LedgerError(

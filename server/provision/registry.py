@@ -4,13 +4,11 @@ One JSON file. It is the only place that knows: Flower's SuperLink runs in memor
 let in. A token itself is never in it, only its hash.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,6 +16,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigError
+from common.file_lock import locked
 from common.files import write_json
 from common.private_files import make_private_folder
 
@@ -198,11 +197,9 @@ class RegistryFile:
         lock = self.path.with_name(f"{self.path.name}.lock")
         try:
             make_private_folder(lock.parent)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            held = ExitStack()
+            held.enter_context(locked(lock))
         except OSError as error:
             raise ConfigError(f"{lock}: cannot be opened ({error.strerror}); let this user write there") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with held:
             yield
-        finally:
-            os.close(descriptor)
