@@ -20,6 +20,7 @@ PRIVACY_FILES = (
     "client/policy.py",
     "client/sessions.py",
     "client/site.py",
+    "common/file_lock.py",
     "common/hash_chain.py",
     "common/privacy.py",
     "common/records.py",
