@@ -6,8 +6,7 @@ import time
 
 import psutil
 import pytest
-from running_federation import STUDY, RunningFederation
-from test_three_hospitals import weights
+from running_federation import STUDY, RunningFederation, weights
 
 pytestmark = [pytest.mark.slow]
 

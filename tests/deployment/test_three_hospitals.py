@@ -1,19 +1,12 @@
 """The whole way: provisioning, enrolment, three nodes, a study over TLS, reports; and the same study in one process."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from running_federation import STUDY, RunningFederation
-from safetensors.torch import load_file
+from running_federation import STUDY, RunningFederation, weights
 
 pytestmark = [pytest.mark.slow]
-
-
-def weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
-    files = sorted((run / "checkpoints").rglob("round-*.safetensors"))
-    return {str(file.relative_to(run)): load_file(file) for file in files}
 
 
 def test_three_hospitals_train_what_one_process_trains(three: RunningFederation) -> None:

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
+import torch
 import yaml
+from safetensors.torch import load_file
 from tiny import TINY, write_site
 
 BIN = Path(sys.executable).parent
@@ -25,6 +27,12 @@ STUDY = (
 """A study of a minute: a GAN in two rounds, and one arm."""
 
 no_nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None
+
+
+def weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Every network that a run kept, by file and key."""
+    files = sorted((run / "checkpoints").rglob("round-*.safetensors"))
+    return {str(file.relative_to(run)): load_file(file) for file in files}
 
 
 def free_port() -> int:
