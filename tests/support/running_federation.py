@@ -1,5 +1,6 @@
 """A federation on this machine as its people run it: by the commands of the documentation, over TLS, through nginx."""
 
+import contextlib
 import json
 import os
 import re
@@ -147,7 +148,12 @@ class RunningFederation:
     def below(self, name: str, words: str) -> list[psutil.Process]:
         """Processes that ``name`` started, directly or not, by a part of their command line."""
         found = psutil.Process(self.processes[name].pid).children(recursive=True)
-        return [process for process in found if words in " ".join(process.cmdline())]
+        named = []
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                if words in " ".join(process.cmdline()):
+                    named.append(process)
+        return named
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "OMP_NUM_THREADS": "1", "PATH": os.defpath, "PYTHONUNBUFFERED": "1"}
