@@ -3,13 +3,16 @@
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import uvicorn
 from coordinator import BEHIND_A_PROXY, HTML, JSON, coordinator
 from enrolment_service import federation, free_port
+from flwr.superlink.main import create_app
 
 from client.doctor.examination import Examination
 from client.doctor.network.look import look_at_network
@@ -336,3 +339,36 @@ def test_the_command_tells_it_in_all_three_forms(hospital, client, tmp_path):
     page = (hospital.folder / "doctor" / "index.html").read_text()
     assert "the coordinator refuses connections" in page
     assert '<th scope="row">key</th><td class="word">good</td>' in page
+
+
+@contextmanager
+def superlink(certificate, port):
+    """Flower's own server with nothing in front of it."""
+    config = uvicorn.Config(
+        create_app(),
+        port=port,
+        log_config=None,
+        ssl_certfile=certificate / "server.crt",
+        ssl_keyfile=certificate / "server.key",
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 30
+    while not server.started and time.monotonic() < end:
+        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def test_a_superlink_that_stands_in_the_open_is_found_out(joined, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    with superlink(joined.places.server, joined.port):
+        checks = joined.look()
+    assert {what: check.state for what, check in checks.items() if check.state != "good"} == {
+        "control API": "problem",
+        "runtime API": "problem",
+    }
