@@ -20,6 +20,9 @@ FLEET = "/v1/fleet/pull-messages"
 CLOSED = {"control": "/v1/control/list-runs", "runtime": "/v1/runtime/pull-messages"}
 """Harmless questions to the parts of a SuperLink that are the coordinator's own."""
 
+_HEADERS = {"content-type": "application/protobuf", "user-agent": "oncofed-client doctor"}
+"""The coordinator can tell such questions from those of somebody who tries doors."""
+
 SOON = timedelta(days=30)
 _LARGEST = 65536
 
@@ -66,8 +69,7 @@ def look_at_server(address: str, certificate: Path) -> list[NetworkCheck]:
 
 def _ask(client: httpx.Client, address: str, path: str) -> tuple[_Answer, _Seen]:
     content = b""
-    headers = {"content-type": "application/protobuf"}
-    with client.stream("POST", f"https://{address}{path}", content=b"", headers=headers) as response:
+    with client.stream("POST", f"https://{address}{path}", content=b"", headers=_HEADERS) as response:
         seen = _Seen(_expires(response), clock_offset(response))
         for part in response.iter_raw():
             content += part
@@ -157,7 +159,7 @@ def _issuer(address: str, error: httpx.HTTPError) -> str:
     with (
         contextlib.suppress(httpx.HTTPError, ValueError),
         httpx.Client(verify=blind, timeout=TIMEOUT) as client,
-        client.stream("HEAD", f"https://{address}/") as response,
+        client.stream("HEAD", f"https://{address}/", headers=_HEADERS) as response,
     ):
         tls = response.extensions["network_stream"].get_extra_info("ssl_object")
         shown = x509.load_der_x509_certificate(tls.getpeercert(True))
