@@ -22,13 +22,16 @@ from client.privacy.statement import privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import SiteSettings
-from common.errors import ConfigError, DataError, OncofedError, PrivacyError, RefusalError
+from common.errors import ConfigError, DataError, NotNowError, OncofedError, PrivacyError, RefusalError
 from common.files import read_tensors
 from common.logs import open_json_log
 from common.records import (
     ARRAYS,
     CONFIG,
+    FAILED,
     METRICS,
+    NO_SITE,
+    NOT_NOW,
     Instruction,
     UnacceptableError,
     read_instruction,
@@ -88,7 +91,7 @@ def _answer(
         settings = sessions.settings(locate_site(context))
     except OncofedError:
         logging.getLogger("oncofed.client").exception("no usable site.yaml")
-        return Message(Error(code=100, reason="the site's own settings cannot be used"), reply_to=message)
+        return Message(Error(code=NO_SITE, reason="the site's own settings cannot be used"), reply_to=message)
     name = f"oncofed.client.{settings.name}"
     log = logging.getLogger(name)
     with open_json_log(settings.folder / "log.jsonl", name):
@@ -99,7 +102,7 @@ def _answer(
             # Also where the work is done: a reply that cannot be written down does not leave.
             log.exception("not answered")
             reason = f"{settings.name}: it cannot write down what it answers; its own log says why"
-            return Message(Error(code=101, reason=reason), reply_to=message)
+            return Message(Error(code=FAILED, reason=reason), reply_to=message)
 
 
 def _audited(
@@ -141,7 +144,8 @@ def _failed(error: Exception, settings: SiteSettings, message: Message, audit: A
     reason = _safe_reason(error)
     event = "refused" if isinstance(error, RefusalError | UnacceptableError) else "failed"
     audit.write(event, message=message.metadata.message_id, reason=reason, cause=type(error).__name__)
-    return Message(Error(code=101, reason=f"{settings.name}: {reason}"), reply_to=message)
+    code = NOT_NOW if isinstance(error, NotNowError) else FAILED
+    return Message(Error(code=code, reason=f"{settings.name}: {reason}"), reply_to=message)
 
 
 def _safe_reason(error: Exception) -> str:

@@ -33,6 +33,10 @@ class RefusalError(OncofedError):
     """A site does not do what it was asked. The text is safe to leave the site: it holds no path, name or count."""
 
 
+class NotNowError(RefusalError):
+    """A site does not do what it was asked now, and would later; whoever asked may ask again."""
+
+
 class BadStudyError(Exception):
     """One study cannot be used; the site goes on without it.
 

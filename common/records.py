@@ -28,6 +28,9 @@ NUM_EXAMPLES = "num-examples"
 ROUND = "server-round"
 MAX_EXAMPLES = 10_000_000
 
+NO_SITE, FAILED, NOT_NOW = 100, 101, 102
+"""Codes of a site's error: it has no usable ``site.yaml``; it refuses or failed; it would do it later, ask again."""
+
 
 class Action(StrEnum):
     """Named actions of the ClientApp; the value is Flower's message type."""
