@@ -6,6 +6,7 @@ send an exception's text to the coordinator.
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -17,7 +18,8 @@ from client import proxies, study, training
 from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
-from client.policy import require_action, require_model
+from client.limits import out_of_memory, set_limits
+from client.policy import require_action, require_hours, require_model
 from client.privacy.statement import privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
@@ -126,9 +128,11 @@ def _audited(
     try:
         log.info("asked", extra={"fields": fields})
         require_action(settings, message.metadata.message_type)
+        require_hours(settings, message.metadata.message_type, datetime.now())
         if settings.threads:
             torch.set_num_threads(settings.threads)
         session = sessions.open(settings, instruction.experiment, instruction.run)
+        set_limits(settings)
         require_model(session, instruction.model)
         content = handler(session, instruction, message.content)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
@@ -158,7 +162,7 @@ def _safe_reason(error: Exception) -> str:
         return "its data cannot be used; its own log says why"
     if isinstance(error, ConfigError):
         return "its settings do not fit this study; its own log says why"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if out_of_memory(error):
         return "it ran out of memory"
     return "it failed; its own log says why"
 

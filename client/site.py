@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from client.audit.log import AuditFiles
+from client.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
@@ -61,6 +62,10 @@ class SiteSettings(BaseModel):
         allowed_models: the families of GANs that may be trained or used here, e.g. ``[cgan, wgan_gp]``; without it all.
         allowed_actions: the messages that this site answers, e.g. ``[query.hello, train.gan, evaluate.classifier]``;
             without it all. ``query.hello`` must be among them: without it no study can begin here.
+        hours: when this site trains or uses a model for a study, in local time, e.g. ``20:00-06:00``; several with a
+            comma, over midnight if need be; without it always. What was begun within them goes on to its end.
+        memory_gib: the most memory that the process that works may take, in GiB; without it what the machine has.
+        gpu_memory_gib: the most memory that it may take on a ``cuda`` device, in GiB; without it the whole device.
         health_port: the port on this machine (loopback only) at which a running node says whether it is well.
         privacy: the budget of patient-level differential privacy; without it the site takes part in no training that is
             to be private. See :class:`PrivacySettings`.
@@ -92,6 +97,9 @@ class SiteSettings(BaseModel):
     declare_counts: bool = False
     allowed_models: list[str] | None = None
     allowed_actions: list[str] | None = None
+    hours: str | None = None
+    memory_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    gpu_memory_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     health_port: int = Field(default=18470, ge=1, le=65535)
     privacy: PrivacySettings | None = None
     demo_cohort: bool = False
@@ -135,6 +143,13 @@ class SiteSettings(BaseModel):
             raise ValueError(f"there is no action {', '.join(unknown)}; known are {', '.join(known)}")
         if Action.HELLO.value not in value:
             raise ValueError(f"add {Action.HELLO.value}: without it this site takes part in no study at all")
+        return value
+
+    @field_validator("hours")
+    @classmethod
+    def _readable_hours(cls, value: str | None) -> str | None:
+        if value is not None:
+            Hours.parse(value)
         return value
 
     @field_validator("roles")
