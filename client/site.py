@@ -11,6 +11,7 @@ from client.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
+from common.safe_yaml import read_yaml
 
 
 class PrivacySettings(BaseModel):
@@ -167,9 +168,11 @@ def load_site(path: Path) -> SiteSettings:
         ConfigError: naming the file, the key and what is wrong with it.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a site needs its site.yaml") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""

@@ -29,6 +29,7 @@ from common.experiment import (
     PreprocessingConfig,
     SiteConfig,
 )
+from common.safe_yaml import read_yaml
 
 # The schema stands first in the defaults list, so that every key exists (and is typed) before a YAML or an override
 # touches it.
@@ -39,8 +40,6 @@ _OPEN = ("site.", "partition.", "organs.", "reference.", "models.")
 """Mappings to which a command line may add an entry."""
 
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def compose(overrides: list[str]) -> Experiment:
@@ -64,9 +63,18 @@ def compose(overrides: list[str]) -> Experiment:
 
 
 def from_yaml(text: str) -> Experiment:
-    """The experiment in a resolved YAML text; the same checks as :func:`compose`."""
+    """The experiment in a resolved YAML text; the same checks as :func:`compose`.
+
+    Raises:
+        ConfigError: for what :func:`compose` refuses, for text that is no YAML or unsafe (:mod:`common.safe_yaml`), and
+            for references: where the text comes from another, ``${oc.env:…}`` would read this machine's environment.
+    """
     try:
-        tree = yaml.load(text, Loader=_Loader)  # the C build of the safe loader, ten times as fast
+        tree = read_yaml(text)
+        if not isinstance(tree, dict):
+            raise ConfigError("not a study's configuration: it must be a list of `key: value` lines")
+        if "${" in str(tree):
+            raise ConfigError("holds a reference (${…}); a study's configuration must be resolved")
         return _typed(OmegaConf.create(tree))
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {str(error).splitlines()[0]}") from error

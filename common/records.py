@@ -5,18 +5,20 @@ Every message is a Flower ``RecordDict`` with at most one ``ArrayRecord`` (``arr
 travel as JSON that is checked against a pydantic model on arrival; nothing is ever unpickled.
 """
 
+import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 PROTOCOL = 4
@@ -30,6 +32,13 @@ MAX_EXAMPLES = 10_000_000
 
 NO_SITE, FAILED, NOT_NOW = 100, 101, 102
 """Codes of a site's error: it has no usable ``site.yaml``; it refuses or failed; it would do it later, ask again."""
+
+
+MAX_FIGURE = 1e12
+"""Nothing that a site measures, a loss or a norm, is larger."""
+
+_LOSS = re.compile(r"loss\.[A-Za-z0-9_.-]{1,60}")
+_MOST_LOSSES = 40
 
 
 class Action(StrEnum):
@@ -65,17 +74,28 @@ class Instruction(BaseModel):
         proximal_mu: weight of FedProx's proximal term.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     protocol: int = PROTOCOL
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     phase: str = Field(pattern=r"^[a-z0-9_][a-z0-9_/-]{0,99}$")
-    server_round: int = Field(default=0, ge=0, alias="server-round")
-    experiment: str = ""
-    model: str = Field(default="", max_length=30)
-    repeat: int = Field(default=1, ge=1)
-    arm: str = ""
-    proximal_mu: float = Field(default=0.0, ge=0.0, alias="proximal-mu")
+    server_round: int = Field(default=0, ge=0, le=10_000_000, alias="server-round")
+    experiment: str = Field(default="", max_length=2_000_000)
+    model: str = Field(default="", pattern=r"^[a-z0-9_]{0,30}$")
+    repeat: int = Field(default=1, ge=1, le=10_000)
+    arm: str = Field(default="", pattern=r"^[a-z0-9_]{0,40}$")
+    proximal_mu: float = Field(default=0.0, ge=0.0, le=1e6, alias="proximal-mu")
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+Word = Annotated[str, Field(max_length=60), AfterValidator(_printable)]
+Sentence = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+"""Text of a site that is printed: short, and without what moves a terminal's cursor."""
 
 
 class SiteHello(BaseModel):
@@ -85,11 +105,11 @@ class SiteHello(BaseModel):
 
     protocol: int = PROTOCOL
     site: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")
-    organ: str = Field(max_length=20)
-    modality: str = Field(max_length=5)
-    contrasts: list[str] = Field(max_length=8)
-    roles: list[str] = Field(max_length=5)
-    tasks: list[str] = Field(max_length=40)
+    organ: Word = Field(max_length=20)
+    modality: Word = Field(max_length=5)
+    contrasts: list[Word] = Field(max_length=8)
+    roles: list[Word] = Field(max_length=5)
+    tasks: list[Word] = Field(max_length=40)
     """What it can take part in: ``gan/<model>``, ``classifier``, ``evaluate``."""
     share_site_model: bool = False
     may_release_synthetic: bool = False
@@ -98,7 +118,7 @@ class SiteHello(BaseModel):
     patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
-    notes: list[str] = Field(default=[], max_length=40)
+    notes: list[Sentence] = Field(default=[], max_length=40)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -150,11 +170,14 @@ def check_reply(content: RecordDict, *, run: str, phase: str, server_round: int,
     record = content.config_records.get(CONFIG)
     if record is None:
         raise UnacceptableError("the reply does not say what it answers")
+    if len(content.config_records) != 1 or set(record) - {"run", "phase", ROUND, "site", "result"}:
+        raise UnacceptableError("the reply holds more than was asked for")
     expected: dict[str, object] = {"run": run, "phase": phase, ROUND: server_round}
     if site is not None:
         expected["site"] = site
     for key, value in expected.items():
-        if record.get(key) != value:
+        # True equals 1, and 1.0 does.
+        if type(record.get(key)) is not type(value) or record.get(key) != value:
             raise UnacceptableError(f"the reply belongs to another {key.replace('server-', '')}")
 
 
@@ -171,9 +194,12 @@ def read_result(content: RecordDict, model: type[Model]) -> Model:
     if len(text) > 2_000_000:
         raise UnacceptableError("the result is larger than 2 MB")
     try:
-        return model.model_validate_json(text)
+        result = model.model_validate_json(text)
     except ValidationError as error:
         raise UnacceptableError(f"the result does not fit ({_where(error)})") from error
+    if not _all_finite(result.model_dump()):
+        raise UnacceptableError("the result holds a number that is not finite")
+    return result
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
@@ -182,7 +208,11 @@ def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
 
 
 def from_arrays(record: ArrayRecord) -> dict[str, Tensor]:
-    """Flower arrays as tensors that own their memory."""
+    """Flower arrays as tensors that own their memory.
+
+    Raises:
+        UnacceptableError: if one is not what it states.
+    """
     return {name: torch.from_numpy(np.array(values_of(array))) for name, array in record.items()}
 
 
@@ -190,18 +220,36 @@ def values_of(array: Array) -> npt.NDArray[Any]:
     """The values of a Flower array, perhaps read-only: as its own ``numpy()``, which parses a header as Python source.
 
     With a hundred small arrays a message, that parsing would take longer than a training step. The shape and type that
-    the array states are taken where its bytes say the same in the plain form that Flower writes; anything else goes
-    the long way.
+    the array states are taken where its bytes say the same in the plain form that Flower writes; another form is
+    parsed, and has to say the same too.
+
+    Raises:
+        UnacceptableError: if it is no array of numbers, or its bytes are not those of what it states.
     """
-    data, dtype = array.data, np.dtype(array.dtype)
+    try:
+        return _stated(array)
+    except UnacceptableError:
+        raise
+    except Exception as error:  # whatever numpy's parsers raise: these bytes may come from anyone
+        raise UnacceptableError("an array cannot be read") from error
+
+
+def _stated(array: Array) -> npt.NDArray[Any]:
+    data, dtype, shape = array.data, np.dtype(array.dtype), tuple(array.shape)
+    if dtype.kind not in "biuf" or any(side < 0 for side in shape):
+        raise UnacceptableError("an array holds no numbers")
     if data[:8] == b"\x93NUMPY\x01\x00":
         begin = 10 + int.from_bytes(data[8:10], "little")
-        shape = tuple(array.shape)
         header = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}".encode()
         if data[10:begin].rstrip() == header and len(data) - begin == dtype.itemsize * math.prod(shape):
             return np.frombuffer(data, dtype, offset=begin).reshape(shape)
-    values: npt.NDArray[Any] = array.numpy()
-    return values
+    file = io.BytesIO(data)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    stored_shape, fortran, stored = read[np.lib.format.read_magic(file)](file)
+    # Compared before anything of that size is made.
+    if (stored_shape, stored) != (shape, dtype) or len(data) - file.tell() != dtype.itemsize * math.prod(shape):
+        raise UnacceptableError("an array's bytes are not what it states")
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def received_arrays(content: RecordDict) -> dict[str, Tensor]:
@@ -213,7 +261,10 @@ def received_arrays(content: RecordDict) -> dict[str, Tensor]:
     record = content.array_records.get(ARRAYS)
     if record is None:
         raise UnacceptableError("the message holds no arrays")
-    return from_arrays(record)
+    try:
+        return from_arrays(record)
+    except TypeError as error:
+        raise UnacceptableError("an array is of a type that torch does not know") from error
 
 
 def training_metrics(examples: int, losses: Mapping[str, float]) -> MetricRecord:
@@ -255,7 +306,7 @@ class ImagesCheck:
             raise UnacceptableError("expected one array of images and nothing else")
         try:
             values = values_of(content.array_records[ARRAYS][IMAGES])
-        except (ValueError, TypeError, SyntaxError, EOFError, OSError) as error:
+        except UnacceptableError as error:
             raise UnacceptableError("the images cannot be read") from error
         if values.dtype != np.float32 or values.ndim != 4 or values.shape[1:] != self.shape:
             raise UnacceptableError(f"the images are no float32 slices of shape {self.shape}")
@@ -300,23 +351,59 @@ class UpdateCheck:
             raise UnacceptableError(f"{len(odd)} array names differ from the model's, e.g. {odd[0][:80]!r}")
         total = 0.0
         for name, expected in self.reference.items():
-            array = arrays[name]
-            if tuple(array.shape) != tuple(expected.shape) or array.dtype != str(expected.numpy().dtype):
-                raise UnacceptableError(f"{name} has another shape or type")
-            values = values_of(array)
+            values = _values_like(arrays[name], expected.numpy(), name)
             if not np.isfinite(values).all():
                 raise UnacceptableError(f"{name} holds values that are not finite")
-            difference = (values - expected.numpy()).astype(np.float64)
-            total += float(np.vdot(difference, difference))
-        for key, value in metrics.items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise UnacceptableError(f"metric {key[:80]!r} is not a finite number")
-        if metrics.get(NUM_EXAMPLES) != self.examples:
+            total += _squared_distance(values, expected.numpy())
+        _check_metrics(metrics)
+        examples = metrics.get(NUM_EXAMPLES)
+        if type(examples) is not int or examples != self.examples:
             raise UnacceptableError("the number of examples is not the declared one")
         norm = math.sqrt(total)
-        if norm > self.max_norm:
+        if not norm <= self.max_norm:
             raise UnacceptableError(f"update norm {norm:.3g} exceeds the bound {self.max_norm:.3g}")
         return norm
+
+
+def _values_like(array: Array, expected: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The values of ``array``, where it states the shape and type of ``expected`` and is what it states."""
+    if tuple(array.shape) != expected.shape or array.dtype != str(expected.dtype):
+        raise UnacceptableError(f"{name} has another shape or type")
+    try:
+        return values_of(array)
+    except UnacceptableError as error:
+        raise UnacceptableError(f"{name}: {error}") from error
+
+
+def _squared_distance(values: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """Infinite where it is too large to tell: that exceeds every bound."""
+    if values.dtype.kind != "f":
+        values, expected = values.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(over="ignore"):
+        difference = (values - expected).astype(np.float64)
+        return float(np.vdot(difference, difference))
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    """Refuses what is no loss: its names are shown, and its values end in means and in JSON."""
+    if len(metrics) > 1 + _MOST_LOSSES:
+        raise UnacceptableError("there are more metrics than a training has losses")
+    for key, value in metrics.items():
+        if key != NUM_EXAMPLES and not _LOSS.fullmatch(key):
+            raise UnacceptableError(f"metric {key[:80]!r} is not one of a training")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_FIGURE:
+            raise UnacceptableError(f"metric {key[:80]!r} is not a finite number of a plausible size")
+
+
+def _all_finite(value: Any) -> bool:
+    """Whether no number in a tree of mappings and lists is infinite or not a number."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_all_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_all_finite, value))
+    return True
 
 
 def _where(error: ValidationError) -> str:
