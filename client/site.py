@@ -60,6 +60,7 @@ class SiteSettings(BaseModel):
         share_site_model: whether this site's own classifier may be sent to other sites for the cross-site matrix.
         may_release_synthetic: whether synthetic slices that a federated generator makes here may be sent to others.
         declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
+        min_cell: fewest patients behind a figure that leaves; a study may ask for more, never for fewer.
         allowed_models: the families of GANs that may be trained or used here, e.g. ``[cgan, wgan_gp]``; without it all.
         allowed_actions: the messages that this site answers, e.g. ``[query.hello, train.gan, evaluate.classifier]``;
             without it all. ``query.hello`` must be among them: without it no study can begin here.
@@ -96,6 +97,7 @@ class SiteSettings(BaseModel):
     share_site_model: bool = False
     may_release_synthetic: bool = False
     declare_counts: bool = False
+    min_cell: int = Field(default=5, ge=1)
     allowed_models: list[str] | None = None
     allowed_actions: list[str] | None = None
     hours: str | None = None

@@ -80,6 +80,8 @@ def from_yaml(text: str) -> Experiment:
         raise ConfigError(f"not valid YAML: {str(error).splitlines()[0]}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(_plain(error)) from error
+    except ValueError as error:
+        raise ConfigError("holds a number that cannot be one") from error
 
 
 def to_yaml(experiment: Experiment, *, leaving: bool = False) -> str:
@@ -241,7 +243,7 @@ def check(experiment: Experiment) -> None:
             raise ConfigError(f"{key}={value}: {allowed}")
 
     size = experiment.image.size
-    require(size >= 32 and size % 32 == 0, "image.size", size, "must be a multiple of 32")
+    require(32 <= size <= 2048 and size % 32 == 0, "image.size", size, "must be a multiple of 32, at most 2048")
     require(bool(experiment.organs), "organs", "{}", "a study needs at least one, e.g. organ=[brain]")
     counts = {organ: len(config.contrasts) for organ, config in experiment.organs.items()}
     require(
@@ -264,6 +266,13 @@ def check(experiment: Experiment) -> None:
         require(part.least >= 1, f"partition.{name}.least", part.least, "must be at least 1")
     for arm in experiment.study.arms:
         require(arm in ARMS, "study.arms", arm, f"known arms are {', '.join(ARMS)}")
+    require(abs(experiment.seed) < 2**63, "seed", experiment.seed, "must be below 2^63")
+    study = experiment.study
+    require(1 <= study.bootstrap <= 100_000, "study.bootstrap", study.bootstrap, "must be from 1 to 100,000")
+    require(study.min_cell >= 1, "study.min_cell", study.min_cell, "must be at least 1")
+    require(0 < study.synthetic_ratio <= 100, "study.synthetic_ratio", study.synthetic_ratio, "above 0, at most 100")
+    shown = experiment.evaluation.gallery
+    require(0 <= shown <= 1000, "evaluation.gallery", shown, "must be from 0 to 1000")
     _check_federation("federation", experiment.federation)
     _check_federation("classifier.federation", experiment.classifier.federation)
     require(bool(experiment.models), "models", "{}", "a study needs at least one GAN, e.g. model=[cgan]")
@@ -334,6 +343,8 @@ def _check_privacy(experiment: Experiment) -> None:
 def _check_federation(section: str, federation: FederationConfig) -> None:
     if federation.rounds < 1:
         raise ConfigError(f"{section}.rounds={federation.rounds}: must be at least 1")
+    if not 0 <= federation.local_steps <= 10_000_000:
+        raise ConfigError(f"{section}.local_steps={federation.local_steps}: must be from 0 to 10,000,000")
     if federation.share not in ("all", "generator"):
         raise ConfigError(f"{section}.share={federation.share}: all or generator")
 

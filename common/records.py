@@ -409,4 +409,4 @@ def _all_finite(value: Any) -> bool:
 def _where(error: ValidationError) -> str:
     """The keys that do not fit, without their values."""
     keys = dict.fromkeys(".".join(str(part) for part in item["loc"]) or "text" for item in error.errors())
-    return ", ".join(list(keys)[:3])
+    return ", ".join(key[:60] if key.isprintable() else "text" for key in list(keys)[:3])
