@@ -6,6 +6,7 @@ does the same with what the coordinator sent. Inside, functions take typed value
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -82,6 +83,22 @@ def from_yaml(text: str) -> Experiment:
         raise ConfigError(_plain(error)) from error
     except ValueError as error:
         raise ConfigError("holds a number that cannot be one") from error
+
+
+def read_experiment(path: Path) -> Experiment:
+    """:func:`from_yaml` of a file.
+
+    Raises:
+        ConfigError: as :func:`from_yaml`, naming the file, and if it cannot be read.
+    """
+    try:
+        return from_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def to_yaml(experiment: Experiment, *, leaving: bool = False) -> str:

@@ -3,14 +3,19 @@
 import io
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from common.errors import DamagedFileError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -35,8 +40,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in ``path``."""
-    return json.loads(path.read_text())
+    """The JSON in ``path``.
+
+    Raises:
+        DamagedFileError: if it holds none, or is nested beyond all sense.
+        FileNotFoundError: if it is not there.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(path, "is no JSON") from error
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """:func:`read_json` of a file that holds a table, ``{...}``; raises what it raises, also for anything else."""
+    table = read_json(path)
+    if not isinstance(table, dict):
+        raise DamagedFileError(path, "holds no table")
+    return table
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -45,8 +66,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors from safetensors; nothing in the file is executed."""
-    tensors: dict[str, Tensor] = load_file(path)
+    """Named tensors from safetensors; nothing in the file is executed.
+
+    Raises:
+        DamagedFileError: if it is no such file.
+        FileNotFoundError: if it is not there.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        raise DamagedFileError(path, "is no safetensors file") from error
     return tensors
 
 
@@ -58,6 +87,19 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Named arrays from an npz; pickled content is refused."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """Named arrays from an npz; pickled content is refused.
+
+    Raises:
+        DamagedFileError: if it is no such file.
+        FileNotFoundError: if it is not there.
+    """
+    return arrays_in(path.read_bytes(), path)
+
+
+def arrays_in(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
+    """:func:`read_arrays` of what was read from ``path`` already."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, OSError, KeyError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
+        raise DamagedFileError(path, "is no archive of plain arrays") from error

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import from_yaml, to_yaml
+from common.config import read_experiment, to_yaml
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.files import write_bytes
@@ -63,7 +63,7 @@ class RunFolder:
             raise ConfigError(
                 f"resume={path}: a run goes on as it began; leave out {' '.join(overrides)} or start a new run"
             )
-        return cls(folder, from_yaml(config.read_text()), resumed=True)
+        return cls(folder, read_experiment(config), resumed=True)
 
     @contextmanager
     def withdrawn_on_error(self) -> Iterator[None]:

@@ -248,7 +248,7 @@ def _read_head(file: Path) -> Mapping[str, Any]:
         known: dict[str, Any] = {"id": str(head["id"]), "count": int(head["count"]), "hash": str(head["hash"])}
     except OSError as error:
         raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}") from error
     if known["count"] < 1:
         raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}")
