@@ -3,11 +3,10 @@
 import io
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from common.errors import DamagedFileError
+
+_MOST_UNPACKED = 2 * 2**30
+"""Bytes of all arrays in one archive; the largest that is written here has some hundred million."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -99,7 +101,17 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 def arrays_in(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     """:func:`read_arrays` of what was read from ``path`` already."""
     try:
+        with ZipFile(io.BytesIO(content)) as packed:
+            # What is packed unpacks to no more than the archive's directory says, or is damaged.
+            if sum(entry.file_size for entry in packed.infolist()) > _MOST_UNPACKED:
+                raise DamagedFileError(path, "would unpack to more than 2 GiB")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, OSError, KeyError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
+            arrays = {name: archive[name] for name in archive.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            # numpy hands out what has no array's signature as bare bytes.
+            raise DamagedFileError(path, "holds something else than arrays")
+        return arrays
+    except DamagedFileError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib raise nearly anything over a file that is none
         raise DamagedFileError(path, "is no archive of plain arrays") from error

@@ -8,6 +8,7 @@ Only the standard library is used: the ledger must work where nothing else does.
 """
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,7 +87,11 @@ class Ledger:
             return self._assumed()
 
     def _assumed(self) -> float:
-        return float(self._lines.entries[0].get("assumed_epsilon", 0.0))
+        assumed = self._lines.entries[0].get("assumed_epsilon", 0.0)
+        # Not a number would be below every cap.
+        if isinstance(assumed, bool) or not isinstance(assumed, int | float) or not 0 <= assumed < math.inf:
+            raise LedgerError(f"{self.files.ledger}: assumes {assumed!r} as spent, which is no epsilon. {WAY_OUT}")
+        return float(assumed)
 
     def charge(self, entry: Mapping[str, str | float | int], gate: Gate) -> None:
         """Writes ``entry`` down for good; when this returns, it is on the disk.
