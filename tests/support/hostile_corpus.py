@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-MODULES = ("hostile_tensors", "hostile_text")
+MODULES = ("hostile_tensors", "hostile_text", "hostile_archives", "hostile_images")
 PATIENCE = 60.0
 """Seconds for one case; the longest takes a few, and the first one imports torch."""
 
@@ -65,7 +65,7 @@ class Case:
     Attributes:
         build: writes it and returns what reads it.
         says: what the reason must hold, e.g. the file's name; empty where it may not.
-        is_read: the file is passed over, and what is asked for is there all the same.
+        is_read: what is wrong is passed over, and what is asked for is there all the same.
     """
 
     build: Build

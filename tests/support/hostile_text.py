@@ -9,6 +9,7 @@ from hostile_corpus import Payload, hostile
 from hostile_tensors import told_missing
 
 Text = Callable[[Payload], bytes]
+Read = Callable[[Path], object]
 
 YAMLS: dict[str, Text] = {
     "calls a function": lambda payload: f"name: {payload.yaml()}\n".encode(),
@@ -81,7 +82,7 @@ for _file, _read in {
             payload: Payload,
             name: str = _file,
             make: Text = _make,
-            read: Callable[[Path], object] = _read,
+            read: Read = _read,
         ) -> Callable[[], object]:
             file = folder / name
             file.write_bytes(make(payload))
@@ -217,7 +218,7 @@ for _file, _read in {
             payload: Payload,
             name: str = _file,
             make: Text = _make,
-            read: Callable[[Path], object] = _read,
+            read: Read = _read,
         ) -> Callable[[], object]:
             file = folder / name
             file.write_bytes(make(payload))
