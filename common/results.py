@@ -359,5 +359,7 @@ class Results(Record):
     cross_site: CrossSite | None = None
     privacy: PrivacyResults | None = None
     """None where the study trained without differential privacy."""
+    silent: dict[str, dict[str, str]] = {}
+    """By phase, the sites that it went on without, and why; rounds have an account of their own."""
     timings: dict[str, float] = {}
     """Seconds by phase."""

@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from common.progress import ANSWERED, ASKED, StudyProgress
 from common.records import UnacceptableError
+from server.returning import ReturningGrid
 from server.roster import Member
 
 POLL_SECONDS = 0.5
@@ -59,6 +60,7 @@ def ask(
     replies: dict[str, RecordDict] = {}
     messages: dict[str, Message] = {}
     end = time.monotonic() + deadline
+    told: dict[str, str] = {}
     while by_message:
         arrived = list(grid.pull_messages(list(by_message)))
         for message in arrived:
@@ -77,18 +79,31 @@ def ask(
                 except UnacceptableError as refusal:
                     missing[member.site] = f"refused: {refusal}"
             progress.site(member.site, ANSWERED if member.site in replies else missing[member.site])
+        _tell_delays(grid, by_message, told, progress)
         if by_message and not arrived:
             if time.monotonic() >= end:
                 break
             time.sleep(POLL_SECONDS)
-    for member in by_message.values():
-        missing[member.site] = f"no reply within {deadline:.0f} s"
+    for identifier, member in by_message.items():
+        delay = told.get(identifier)
+        missing[member.site] = f"no reply within {deadline:.0f} s" + (f" ({delay})" if delay else "")
         progress.site(member.site, missing[member.site])
     return Answers(
         {site: replies[site] for site in sorted(replies)},
         {site: messages[site] for site in sorted(messages)},
         {site: missing[site] for site in sorted(missing)},
     )
+
+
+def _tell_delays(grid: Grid, by_message: Mapping[str, Member], told: dict[str, str], progress: StudyProgress) -> None:
+    """Names sites whose work was interrupted and is given to them again, once for each interruption."""
+    if not isinstance(grid, ReturningGrid):
+        return
+    for identifier, member in by_message.items():
+        why = grid.why(identifier)
+        if why != told.get(identifier, ""):
+            told[identifier] = why
+            progress.site(member.site, f"{why}; it is waited for" if why else "is given its work again")
 
 
 def _reason(message: Message) -> str:

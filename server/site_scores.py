@@ -23,6 +23,7 @@ from common.results import ArmScores, SiteArms
 from server.exchange import Answers, ask
 from server.roster import Member
 from server.settings import StudySettings
+from server.silences import note_silences
 
 
 def instruct(
@@ -76,8 +77,14 @@ def require_quorum(settings: StudySettings, phase: str, answers: Answers, member
             f"{phase}: {len(answers.replies)} of {len(members)} sites replied, {quorum} are needed. {reasons}. "
             "Repair those sites and resume the run."
         )
+    tell_missing(settings, phase, answers)
+
+
+def tell_missing(settings: StudySettings, phase: str, answers: Answers) -> None:
+    """Names the sites that a phase goes on without, on the terminal and for the report."""
     for site, reason in answers.missing.items():
         settings.progress.message(f"{phase}: {site} is missing: {reason}")
+    note_silences(settings.run_dir, phase, answers.missing)
 
 
 def model_scores(
@@ -85,6 +92,5 @@ def model_scores(
 ) -> dict[str, ArmScores]:
     """One model's scores on the test patients of every site that answers."""
     answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=SiteArms)
-    for site, reason in answers.missing.items():
-        settings.progress.message(f"{phase}: {site} is missing: {reason}")
+    tell_missing(settings, phase, answers)
     return {site: read_result(reply, SiteArms).arms["model"] for site, reply in answers.replies.items()}

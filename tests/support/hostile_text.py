@@ -56,7 +56,7 @@ def node_connection(file: Path) -> object:
 
 
 def resumed_run(file: Path) -> object:
-    from simulation.folders import RunFolder
+    from server.run_folder import RunFolder
 
     return RunFolder.resume(file.parent, [])
 
