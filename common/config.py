@@ -289,7 +289,7 @@ def check(experiment: Experiment) -> None:
     require(study.min_cell >= 1, "study.min_cell", study.min_cell, "must be at least 1")
     require(0 < study.synthetic_ratio <= 100, "study.synthetic_ratio", study.synthetic_ratio, "above 0, at most 100")
     shown = experiment.evaluation.gallery
-    require(0 <= shown <= 1000, "evaluation.gallery", shown, "must be from 0 to 1000")
+    require(1 <= shown <= 1000, "evaluation.gallery", shown, "must be from 1 to 1000")
     _check_federation("federation", experiment.federation)
     _check_federation("classifier.federation", experiment.classifier.federation)
     require(bool(experiment.models), "models", "{}", "a study needs at least one GAN, e.g. model=[cgan]")

@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 from tiny import TinyStudy
 
-QUICK = ("study.arms=[real]", "federation.rounds=3", "classifier.federation.rounds=1", "evaluation.gallery=0")
+QUICK = ("study.arms=[real]", "federation.rounds=3", "classifier.federation.rounds=1", "evaluation.gallery=1")
 
 KILLER = """
 import os, signal, sys
