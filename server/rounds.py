@@ -19,9 +19,9 @@ from common.records import (
     Action,
     Instruction,
     UnacceptableError,
-    UpdateCheck,
     check_reply,
 )
+from common.reply_checks import UpdateCheck
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.roster import Member

@@ -16,11 +16,9 @@ from common.records import (
     CONFIG,
     METRICS,
     PROTOCOL,
-    ImagesCheck,
     Instruction,
     SiteHello,
     UnacceptableError,
-    UpdateCheck,
     check_reply,
     from_arrays,
     instruction_record,
@@ -34,6 +32,7 @@ from common.records import (
     training_metrics,
     values_of,
 )
+from common.reply_checks import ImagesCheck, UpdateCheck
 
 REFERENCE = {"generator.a": torch.zeros(2, 3), "generator.b": torch.ones(4)}
 INSTRUCTION = Instruction(run="demo", phase="gan/cgan", experiment="seed: 1", **{"server-round": 3})

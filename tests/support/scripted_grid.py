@@ -54,7 +54,8 @@ class ScriptedGrid(Grid):
             if message is None:
                 continue
             site = SITES[message.metadata.dst_node_id]
-            outcome = self.behave(site, read_instruction(message.content), received_arrays(message.content))
+            arrays = received_arrays(message.content) if message.content.array_records else {}
+            outcome = self.behave(site, read_instruction(message.content), arrays)
             if isinstance(outcome, RecordDict):
                 replies.append(Message(outcome, reply_to=message))
             elif isinstance(outcome, list):
