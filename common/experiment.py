@@ -116,7 +116,7 @@ class StudyConfig:
     """Synthetic slices for each real training slice."""
     bootstrap: int = 1000
     min_cell: int = 5
-    """Fewest patients behind a figure that leaves a site; smaller cells are sent as null."""
+    """Fewest patients behind a figure that leaves a site; smaller cells are sent as null. A site may ask for more."""
 
 
 @dataclass

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import yaml
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
@@ -21,6 +20,7 @@ from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
 from common.phases import classifier_phase, gan_phase
 from common.results import Results, RunInfo, SiteEntry
+from common.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
 from common.versions import installed_versions
 from server.arms import federated_arms, local_arms, synthesise_everywhere, trained_arms
@@ -144,7 +144,7 @@ def _begin(settings: StudySettings) -> Results:
 
 def _configuration(settings: StudySettings) -> dict[str, object]:
     """The configuration as the report shows it: without paths of this machine."""
-    loaded = yaml.safe_load(to_yaml(settings.experiment, leaving=True))
+    loaded = read_yaml(to_yaml(settings.experiment, leaving=True))
     assert isinstance(loaded, dict)
     return loaded
 

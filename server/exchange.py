@@ -65,7 +65,10 @@ def ask(
         arrived = list(grid.pull_messages(list(by_message)))
         for message in arrived:
             # Not src_node_id: a reply that the network layer makes up carries the server's own.
-            member = by_message.pop(message.metadata.reply_to_message_id)
+            asked = message.metadata.reply_to_message_id
+            if asked not in by_message:
+                continue  # a second reply to the same question, or to one that nobody asked
+            member = by_message.pop(asked)
             if message.has_error():
                 missing[member.site] = _reason(message).removeprefix(f"{member.site}: ")
             else:
@@ -104,5 +107,6 @@ def _tell_delays(grid: Grid, by_message: Mapping[str, Member], told: dict[str, s
 
 
 def _reason(message: Message) -> str:
-    """Why a site did not answer, shortened: it is printed and may come from anyone."""
-    return (message.error.reason or f"error {message.error.code}").splitlines()[0][:300]
+    """Why a site did not answer, shortened and printable: it may come from anyone."""
+    reason = (message.error.reason or "")[:300] or f"error {message.error.code}"
+    return "".join(character if character.isprintable() else " " for character in reason).strip()

@@ -21,13 +21,13 @@ from common.records import (
     ARRAYS,
     CONFIG,
     Action,
-    ImagesCheck,
     Instruction,
     check_reply,
     instruction_record,
     to_arrays,
     to_images,
 )
+from common.reply_checks import ImagesCheck
 from common.training.build import proxy_source
 from common.training.kinds import ProxySource, ProxyTrainer
 from common.training.trainer import View, trainer_module

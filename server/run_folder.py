@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import from_yaml, to_yaml
+from common.config import read_experiment, to_yaml
 from common.errors import ConfigError, StudyError
 from common.experiment import Experiment
 from common.file_lock import locked
@@ -67,7 +67,7 @@ class RunFolder:
             raise ConfigError(
                 f"resume={path}: a run goes on as it began; leave out {' '.join(overrides)} or start a new run"
             )
-        return cls(folder, from_yaml(config.read_text()), resumed=True)
+        return cls(folder, read_experiment(config), resumed=True)
 
     @contextmanager
     def withdrawn_on_error(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from torch import Tensor
 
 from common.config import to_yaml
@@ -24,6 +24,20 @@ from server.exchange import Answers, ask
 from server.roster import Member
 from server.settings import StudySettings
 from server.silences import note_silences
+
+MODEL = "model"
+"""The name under which a site scores the one model that it was sent."""
+
+
+class ModelScores(SiteArms):
+    """A site's reply where it was asked to score one model: that one, and no other."""
+
+    @field_validator("arms")
+    @classmethod
+    def _of_the_model(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
+        if set(value) != {MODEL}:
+            raise ValueError("holds scores of something else than the model that was sent")
+        return value
 
 
 def instruct(
@@ -91,6 +105,6 @@ def model_scores(
     grid: Grid, settings: StudySettings, members: Sequence[Member], phase: str, weights: Mapping[str, Tensor]
 ) -> dict[str, ArmScores]:
     """One model's scores on the test patients of every site that answers."""
-    answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=SiteArms)
+    answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=ModelScores)
     tell_missing(settings, phase, answers)
-    return {site: read_result(reply, SiteArms).arms["model"] for site, reply in answers.replies.items()}
+    return {site: read_result(reply, ModelScores).arms[MODEL] for site, reply in answers.replies.items()}

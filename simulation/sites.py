@@ -165,6 +165,7 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
     return SiteSettings.model_validate(
         {
             "name": name,
+            "min_cell": experiment.study.min_cell,
             "reader": site.reader,
             "organ": site.organ,
             "path": path,

@@ -10,6 +10,7 @@ from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
 from common.imaging.readers.registry import READERS
+from common.safe_yaml import read_yaml
 
 USUAL_READER = {"brain": "brats", "lung": "lidc", "liver": "hcc_tace"}
 """What a site's template names if ``federation.yaml`` does not say; the hospital may change it."""
@@ -113,7 +114,7 @@ def load_federation(path: Path) -> FederationSettings:
         ConfigError: naming the file, the key and what is wrong with it.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason}); docs/provisioning.md shows an example") from error
