@@ -41,7 +41,6 @@ def test_a_killed_node_returns_within_a_minute_and_does_its_round(three: Running
     assert time.monotonic() - killed < 60
     three.wait_for("run-node", "hospital2: is given its work again", 60)
     three.wait_for("run-node", "round 1 of 2: hospital1, hospital2, hospital3", 240)
-    assert "an earlier node left behind were ended" in three.said("hospital2")
     # The server is killed in the second round; the study goes on from the first.
     three.wait_until(lambda: three.said("hospital1").count("asked: train.gan") >= 2, "the second round")
     first = rounds(three, "node", "gan/cgan")
