@@ -1,0 +1,124 @@
+"""From the scores of every arm, run and fold to a table of comparisons: what a study may say of its arms."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from common.experiment import ARMS, MIXING_ARMS
+from common.statistics.effect import standardised_difference, superiority
+from common.statistics.multiplicity import holm
+from common.statistics.paired import corrected_resampled_t_test, paired_t_test
+from common.statistics.records import Comparison, ComparisonTable, Superiority
+
+REAL = "real"
+RUN_FOLDS = "run-folds"
+
+RunFold = tuple[int, int]
+"""The number of a run and that of a fold in it."""
+
+Scores = Mapping[RunFold, float | None]
+"""One arm's score of each run and fold; None where it is undefined."""
+
+
+@dataclass(frozen=True)
+class FoldSize:
+    """Patients of one run and fold. Synthetic slices are made of the training patients and count for nothing here."""
+
+    train: int
+    test: int
+
+
+def compare_arms(
+    scores: Mapping[str, Scores],
+    sizes: Mapping[RunFold, FoldSize],
+    *,
+    score: str,
+    patients: Mapping[str, Mapping[Hashable, float]] | None = None,
+    min_cell: int = 5,
+) -> ComparisonTable:
+    """Every comparison that the study was made for, with both tests, Holm's correction and sizes of effects.
+
+    All comparisons of the table are one family for Holm's correction, each test in its own.
+
+    Args:
+        scores: by arm, then by run and fold; a higher score is better. A run and fold counts in a comparison where
+            both arms have a score.
+        sizes: of every run and fold that has a score.
+        score: what is compared, e.g. ``accuracy``.
+        patients: each patient's own score, by arm, over all folds; None leaves out how many patients are better
+            served.
+        min_cell: fewest patients for which that is told.
+
+    Raises:
+        ValueError: if a score is not finite, or the size of a run and fold is missing or not positive.
+
+    >>> accuracy = {"real": {(1, 1): 0.80, (1, 2): 0.84}, "blob": {(1, 1): 0.83, (1, 2): 0.88}}
+    >>> both = {(1, 1): FoldSize(train=40, test=10), (1, 2): FoldSize(train=40, test=10)}
+    >>> table = compare_arms(accuracy, both, score="accuracy")
+    >>> [(one.arm, one.against, one.corrected.n) for one in table.comparisons]
+    [('blob', 'real', 2)]
+    """
+    told = {key for arm in scores.values() for key, value in arm.items() if value is not None}
+    for run, fold in sorted(told):
+        size = sizes.get((run, fold))
+        if size is None or size.train < 1 or size.test < 1:
+            raise ValueError(f"run {run}, fold {fold} has a score, and no number of training and test patients")
+    compared = [_comparison(scores, sizes, arm, other, patients, min_cell) for arm, other in pairs(list(scores))]
+    plain = holm({index: one.plain.p for index, one in enumerate(compared)})
+    corrected = holm({index: one.corrected.p for index, one in enumerate(compared)})
+    return ComparisonTable(
+        score=score,
+        runs=len({run for run, _ in told}),
+        folds=len({fold for _, fold in told}),
+        comparisons=[
+            one.model_copy(update={"plain_holm": plain[index], "corrected_holm": corrected[index]})
+            for index, one in enumerate(compared)
+        ],
+    )
+
+
+def pairs(arms: list[str]) -> list[tuple[str, str]]:
+    """Which arm is compared with which: each with ``real``, then each with generated images with the plain baselines.
+
+    A generator is worth its trouble only if it does better than what needs none.
+
+    >>> pairs(["real", "real_synthetic", "blob"])
+    [('real_synthetic', 'real'), ('blob', 'real'), ('real_synthetic', 'blob')]
+    """
+    known = [arm for arm in ARMS if arm in arms] + sorted(set(arms) - set(ARMS))
+    with_real = [(arm, REAL) for arm in known if arm != REAL and REAL in known]
+    made = [arm for arm in known if arm != REAL and arm not in MIXING_ARMS]
+    return with_real + [(arm, plain) for arm in made for plain in MIXING_ARMS if plain in known]
+
+
+def _comparison(
+    scores: Mapping[str, Scores],
+    sizes: Mapping[RunFold, FoldSize],
+    arm: str,
+    against: str,
+    patients: Mapping[str, Mapping[Hashable, float]] | None,
+    min_cell: int,
+) -> Comparison:
+    asked = sorted(set(scores[arm]) | set(scores[against]))
+    found = {key: (scores[arm].get(key), scores[against].get(key)) for key in asked}
+    both = {key: (one, other) for key, (one, other) in found.items() if one is not None and other is not None}
+    a, b = [one for one, _ in both.values()], [other for _, other in both.values()]
+    served: Superiority | None = None
+    if patients is not None and arm in patients and against in patients:
+        served = superiority(patients[arm], patients[against], min_cell=min_cell)
+    return Comparison(
+        arm=arm,
+        against=against,
+        left_out=len(asked) - len(both),
+        plain=paired_t_test(a, b, counts=RUN_FOLDS),
+        corrected=corrected_resampled_t_test(
+            a, b, test_to_train=_ratio([sizes[key] for key in both]), counts=RUN_FOLDS
+        ),
+        difference=standardised_difference(a, b, counts=RUN_FOLDS),
+        superiority=served,
+    )
+
+
+def _ratio(sizes: list[FoldSize]) -> float:
+    """Test patients over training patients, over folds that may differ by a patient; 1 where there is no fold, and so
+    no test that would use it."""
+    return sum(size.test for size in sizes) / sum(size.train for size in sizes) if sizes else 1.0
