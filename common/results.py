@@ -286,24 +286,53 @@ class Confusion(Record):
     false_negative: int = Field(ge=0)
 
 
+class ReliabilityBin(Record):
+    """Slices with about the same probability: its mean, and the share of them that do show a tumour."""
+
+    predicted: float = Field(ge=0, le=1)
+    positive: float = Field(ge=0, le=1)
+    slices: int = Field(ge=1)
+    patients: int = Field(ge=1)
+
+
+class Calibration(Record):
+    """How far probabilities can be taken at their word (:func:`~common.metrics.calibration.calibration`)."""
+
+    error: float = Field(ge=0, le=1)
+    """Expected calibration error over ``bins`` bins of equally many slices; over several sites the mean of theirs."""
+    bins: int = Field(ge=1, le=100)
+    curve: list[ReliabilityBin] | None = Field(default=None, max_length=100)
+    """From the lowest to the highest probability; None where counts are not told, and over several sites."""
+    withheld: int = Field(default=0, ge=0, le=100)
+    """Bins of the curve that are not told, because too few patients stand behind them."""
+
+
 class ArmScores(Record):
-    """One arm's classifier on test patients; intervals are bootstrapped over patients."""
+    """One arm's classifier on test patients; intervals are bootstrapped over patients.
+
+    ``sensitivity`` (where ``specificity`` is kept), ``brier`` and ``calibration`` are None in results that were written
+    before there were any, and where nothing is told.
+    """
 
     accuracy: Interval
     precision: Interval
     recall: Interval
     f1: Interval
     auc: Interval
+    sensitivity: Interval | None = None
+    specificity: float | None = Field(default=None, gt=0, le=1)
+    brier: Interval | None = None
+    calibration: Calibration | None = None
     patients: int | None = Field(default=None, ge=0)
     slices: int | None = Field(default=None, ge=0)
     confusion: Confusion | None = None
     steps: int | None = Field(default=None, ge=0)
     """Optimiser steps taken; equal in every arm."""
 
-    @field_validator("accuracy", "precision", "recall", "f1", "auc")
+    @field_validator("accuracy", "precision", "recall", "f1", "auc", "sensitivity", "brier")
     @classmethod
-    def _a_share(cls, value: Interval) -> Interval:
-        for end in (value.mean, value.low, value.high):
+    def _a_share(cls, value: Interval | None) -> Interval | None:
+        for end in (value.mean, value.low, value.high) if value is not None else ():
             if end is not None and not -1e-6 <= end <= 1 + 1e-6:
                 raise ValueError("a classifier's figures are between 0 and 1")
         return value

@@ -11,10 +11,10 @@ from torch import Tensor
 from common.config import contrasts_by_organ, to_yaml
 from common.experiment import Experiment
 from common.metrics.bootstrap import NORMAL_95, mean_over_sites
-from common.metrics.classification import METRICS
+from common.metrics.classification import FURTHER, METRICS
 from common.phases import classifier_phase
 from common.records import Action, read_result
-from common.results import ArmScores, Confusion, Interval, SiteArms
+from common.results import ArmScores, Calibration, Confusion, Interval, SiteArms
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
 from server.averaging import Averaging
@@ -139,13 +139,23 @@ def trained_arms(experiment: Experiment, model: str | None) -> list[str]:
 
 
 def pooled(scores: list[ArmScores]) -> ArmScores:
-    """Several sites' scores as one: unweighted means over the sites that could show theirs; counts where all did."""
+    """Several sites' scores as one: unweighted means over the sites that could show theirs; counts where all did.
+
+    Sensitivities are averaged where all are at one specificity. A curve over all sites would need their probabilities,
+    which they keep.
+    """
     means = mean_over_sites([_summary(score) for score in scores])
     confusions = [score.confusion for score in scores]
     patients = [score.patients for score in scores]
     slices = [score.slices for score in scores]
+    levels = {score.specificity for score in scores if score.sensitivity is not None}
+    if len(levels) != 1:
+        means.pop("sensitivity", None)
     return ArmScores(
         **{metric: means[metric].interval() if metric in means else Interval(mean=None) for metric in METRICS},
+        **{metric: means[metric].interval() for metric in FURTHER if metric in means},
+        specificity=levels.pop() if "sensitivity" in means else None,
+        calibration=_mean_calibration([score.calibration for score in scores if score.calibration is not None]),
         patients=sum(n for n in patients if n is not None) if None not in patients else None,
         slices=sum(n for n in slices if n is not None) if None not in slices else None,
         confusion=_sum([c for c in confusions if c is not None]) if None not in confusions else None,
@@ -161,7 +171,15 @@ def _summary(scores: ArmScores) -> dict[str, tuple[float | None, float | None]]:
             return None
         return (interval.high - interval.low) / (2 * NORMAL_95)
 
-    return {metric: (getattr(scores, metric).mean, error(getattr(scores, metric))) for metric in METRICS}
+    told = {metric: getattr(scores, metric) for metric in (*METRICS, *FURTHER)}
+    return {metric: (value.mean, error(value)) for metric, value in told.items() if value is not None}
+
+
+def _mean_calibration(sites: list[Calibration]) -> Calibration | None:
+    bins = {site.bins for site in sites}
+    if len(bins) != 1:
+        return None
+    return Calibration(error=sum(site.error for site in sites) / len(sites), bins=bins.pop())
 
 
 def _sum(confusions: list[Confusion]) -> Confusion:

@@ -6,12 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
-from common.results import ArmScores, Confusion
+from common.metrics.calibration import brier_scores, calibration
+from common.metrics.operating_point import SPECIFICITY, sensitivity_at_specificity
+from common.results import ArmScores, Calibration, Confusion
 
 THRESHOLD = 0.5
 """A slice counts as predicted positive from this probability on."""
 
 METRICS = ("accuracy", "precision", "recall", "f1", "auc")
+"""Figures that every arm has."""
+
+FURTHER = ("sensitivity", "brier")
+"""Figures with intervals that came later: older results hold none."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class ClassificationScores:
     recall: Estimate
     f1: Estimate
     auc: Estimate
+    sensitivity: Estimate
+    brier: Estimate
+    specificity: float
+    calibration: Calibration | None
     true_positive: int
     false_positive: int
     true_negative: int
@@ -56,12 +66,17 @@ class ClassificationScores:
     def arm_scores(self, *, steps: int | None = None, counts: bool = True) -> ArmScores:
         """The entry of a report; ``steps`` are the optimiser steps behind the classifier.
 
-        The confusion counts and the numbers of patients and slices are left out below ``min_cell`` patients, and if
-        ``counts`` says that the site does not declare them.
+        The confusion counts, the numbers of patients and slices and the reliability curve, which is made of counts,
+        are left out below ``min_cell`` patients, and if ``counts`` says that the site does not declare them.
         """
         shown = counts and self.patients >= self.min_cell
+        told = self.calibration
+        if told is not None and not shown:
+            told = Calibration(error=told.error, bins=told.bins)
         return ArmScores(
             **{name: value.interval() for name, value in self._estimates().items()},
+            specificity=self.specificity,
+            calibration=told,
             patients=self.patients if shown else None,
             slices=self.slices if shown else None,
             confusion=self.confusion() if shown else None,
@@ -69,7 +84,7 @@ class ClassificationScores:
         )
 
     def _estimates(self) -> dict[str, Estimate]:
-        return {name: getattr(self, name) for name in METRICS}
+        return {name: getattr(self, name) for name in (*METRICS, *FURTHER)}
 
 
 def classification_scores(
@@ -80,8 +95,10 @@ def classification_scores(
     samples: int,
     seed: int,
     min_cell: int,
+    specificity: float = SPECIFICITY,
 ) -> ClassificationScores:
-    """Accuracy, precision, recall, F1 and AUC of slice probabilities, with a percentile bootstrap over patients.
+    """Accuracy, precision, recall, F1, AUC, sensitivity at a fixed specificity and Brier score of slice probabilities,
+    with a percentile bootstrap over patients, and how they are calibrated.
 
     Each resample draws patients with replacement and takes all slices of a patient as often as it was drawn. Nothing
     is drawn slice by slice: confusion counts and concordant pairs are summed once a patient (and pair of patients),
@@ -94,9 +111,10 @@ def classification_scores(
         samples: resamples.
         seed: the same seed gives the same intervals.
         min_cell: below this number of patients, low, high and standard error are None.
+        specificity: that at which sensitivity is told.
 
     Raises:
-        ValueError: if lengths differ, or a probability is NaN or outside 0 to 1.
+        ValueError: if lengths differ, or a probability or the specificity is NaN or out of range.
 
     Source: Efron and Tibshirani 1993 (percentile bootstrap, resampling of clusters); Hanley and McNeil 1982 (AUC as
     the share of concordant pairs, ties one half).
@@ -116,7 +134,24 @@ def classification_scores(
     patients = int(index.max()) + 1 if len(index) else 0
     if not patients:
         nothing = Estimate(None)
-        return ClassificationScores(nothing, nothing, nothing, nothing, nothing, 0, 0, 0, 0, 0, 0, min_cell)
+        return ClassificationScores(
+            accuracy=nothing,
+            precision=nothing,
+            recall=nothing,
+            f1=nothing,
+            auc=nothing,
+            sensitivity=nothing,
+            brier=nothing,
+            specificity=specificity,
+            calibration=None,
+            true_positive=0,
+            false_positive=0,
+            true_negative=0,
+            false_negative=0,
+            patients=0,
+            slices=0,
+            min_cell=min_cell,
+        )
 
     predicted = score >= THRESHOLD
     cells = [predicted & positive, predicted & ~positive, ~predicted & ~positive, ~predicted & positive]
@@ -124,11 +159,17 @@ def classification_scores(
     concordant = _concordance(positive, score, index, patients)
     # The first row is all the data as it is; the others are resamples.
     weights = np.concatenate([np.ones((1, patients)), patient_weights(patients, samples, seed)])
-    values = _confusion_metrics(weights @ counts) | {"auc": _auc(weights, concordant, positive, index)}
+    values = _confusion_metrics(weights @ counts) | {
+        "auc": _auc(weights, concordant, positive, index),
+        "sensitivity": sensitivity_at_specificity(positive, score, index, weights, specificity=specificity),
+        "brier": brier_scores(positive, score, index, weights),
+    }
     estimates = {name: estimate(float(row[0]), row[1:], interval=patients >= min_cell) for name, row in values.items()}
     tp, fp, tn, fn = (int(n) for n in counts.sum(axis=0))
     return ClassificationScores(
         **estimates,
+        specificity=specificity,
+        calibration=calibration(positive, score, index, min_cell=min_cell),
         true_positive=tp,
         false_positive=fp,
         true_negative=tn,

@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 from common.metrics.bootstrap import patient_weights
-from common.metrics.classification import METRICS, ClassificationScores, classification_scores
+from common.metrics.classification import FURTHER, METRICS, ClassificationScores, classification_scores
+from common.results import ArmScores
 
 
 def cohort(patients: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,25 +36,32 @@ def by_sklearn(truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
         "recall": recall_score(truth, predicted),
         "f1": f1_score(truth, predicted),
         "auc": roc_auc_score(truth, probability),
+        "sensitivity": sensitivity_by_sklearn(truth, probability, 0.9),
+        "brier": brier_score_loss(truth, probability),
     }
+
+
+def sensitivity_by_sklearn(truth: np.ndarray, probability: np.ndarray, specificity: float) -> float:
+    false_positive_rate, sensitivity, _ = roc_curve(truth, probability, drop_intermediate=False)
+    return float(sensitivity[1 - false_positive_rate >= specificity - 1e-12].max())
 
 
 def test_every_figure_equals_scikit_learns():
     truth, probability, patient = cohort()
     own = scores(truth, probability, patient)
     expected = by_sklearn(truth, probability)
-    assert {name: getattr(own, name).mean for name in METRICS} == pytest.approx(expected, abs=1e-12)
+    assert {name: getattr(own, name).mean for name in (*METRICS, *FURTHER)} == pytest.approx(expected, abs=1e-12)
 
 
 def test_intervals_equal_those_of_slices_repeated_patient_by_patient():
     truth, probability, patient = cohort()
     own = scores(truth, probability, patient, samples=50)
-    drawn: dict[str, list[float]] = {name: [] for name in METRICS}
+    drawn: dict[str, list[float]] = {name: [] for name in (*METRICS, *FURTHER)}
     for weights in patient_weights(9, 50, seed=1):
         rows = np.concatenate([np.tile(np.flatnonzero(patient == p), int(w)) for p, w in enumerate(weights) if w])
         for name, value in by_sklearn(truth[rows], probability[rows]).items():
             drawn[name].append(value)
-    for name in METRICS:
+    for name in (*METRICS, *FURTHER):
         low, high = np.percentile(drawn[name], (2.5, 97.5))
         result = getattr(own, name)
         assert (result.low, result.high) == pytest.approx((low, high), abs=1e-12), name
@@ -87,6 +103,8 @@ def test_undefined_figures_are_none_and_not_zero():
     assert only_negatives.recall.mean is None
     assert only_negatives.f1.mean is None
     assert only_negatives.auc.mean is None
+    assert only_negatives.sensitivity.mean is None
+    assert only_negatives.brier.mean == pytest.approx(0.01)
     none_predicted = scores([0, 0, 0, 1, 1, 1], [0.1] * 6, range(6))
     assert none_predicted.precision.mean is None
     assert none_predicted.recall.mean == 0
@@ -113,6 +131,10 @@ def test_below_the_smallest_cell_means_stay_and_the_rest_is_withheld():
     shown = own.arm_scores(steps=7)
     assert shown.accuracy.mean == own.accuracy.mean
     assert shown.patients is shown.slices is shown.confusion is None
+    assert shown.sensitivity is not None
+    assert shown.sensitivity.low is None
+    assert shown.calibration is not None
+    assert shown.calibration.curve is None
     assert shown.steps == 7
 
 
@@ -121,12 +143,17 @@ def test_counts_are_shown_only_if_declared():
     assert own.arm_scores().patients == 9
     assert own.arm_scores().confusion == own.confusion()
     assert own.arm_scores(counts=False).confusion is None
+    # A curve's shares are made of counts.
+    assert own.arm_scores().calibration.curve
+    assert own.arm_scores(counts=False).calibration.curve is None
+    assert own.arm_scores(counts=False).calibration.error == own.arm_scores().calibration.error
     assert own.arm_scores(counts=False).auc.low == own.auc.low
 
 
 def test_no_slices_give_no_figures():
     own = scores([], [], [])
     assert own.patients == own.slices == 0
+    assert own.arm_scores().calibration is None
     assert all(mean is None for mean, _ in own.summary().values())
 
 
@@ -137,3 +164,12 @@ def test_no_slices_give_no_figures():
 def test_lengths_and_probabilities_are_checked(truth, probability, patient):
     with pytest.raises(ValueError, match=r"expected|probability"):
         scores(truth, probability, patient)
+
+
+def test_scores_from_before_there_were_further_ones_still_read():
+    older = (
+        scores(*cohort()).arm_scores(steps=3).model_dump(exclude={"sensitivity", "specificity", "brier", "calibration"})
+    )
+    read = ArmScores.model_validate(older)
+    assert read.sensitivity is read.specificity is read.brier is read.calibration is None
+    assert read.accuracy.mean == scores(*cohort()).accuracy.mean
