@@ -17,11 +17,13 @@ from common.report.arms import (
     arms_charts,
     arms_table,
     confusion_tables,
+    further_table,
     verdict,
 )
 from common.report.formatting import AUC, MISSING, PERCENT, listed, plural, role_titles
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.privacy import composed_table, epsilon_text, left_out, mechanisms_table, sentences
+from common.report.reliability import reliability_charts
 from common.report.tables import Cell, Table, figure, number, prose, word, write_csv
 
 SECTIONS = (
@@ -77,7 +79,13 @@ def build_site_report(site_dir: Path) -> Path:
         missing_kinds=missing_kinds(inputs.gallery) if inputs.gallery else [],
         arms_charts=arms_charts(scopes),
         arms_tables=[
-            {"title": scope, "table": arms_table(_arms_caption(scope), scores), "confusions": confusion_tables(scores)}
+            {
+                "title": scope,
+                "table": arms_table(_arms_caption(scope), scores),
+                "further": further_table(scores),
+                "reliability": reliability_charts(scores),
+                "confusions": confusion_tables(scores),
+            }
             for scope, scores in scopes.items()
         ],
         mistakes=mistakes_table(inputs.predictions),

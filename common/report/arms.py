@@ -7,7 +7,7 @@ from typing import Any
 
 from common.experiment import ARMS
 from common.report.charts import Chart, IntervalRow, interval_chart, shared_span
-from common.report.formatting import AUC, PERCENT, Scale, listed
+from common.report.formatting import AUC, MISSING, PERCENT, SIMILARITY, Scale, listed
 from common.report.tables import Table, figure, interval_columns, interval_fields, number, word
 from common.results import ArmScores, Confusion, Interval
 
@@ -27,6 +27,11 @@ MEASURES: tuple[tuple[str, str, Scale], ...] = (
     ("auc", "AUC", AUC),
 )
 """Attribute of ``ArmScores``, heading and scale of every score of an arm."""
+FURTHER: tuple[tuple[str, str, Scale], ...] = (
+    ("sensitivity", "sensitivity", PERCENT),
+    ("brier", "Brier score", SIMILARITY),
+)
+"""The same of those in a table of their own; an arm need not have them."""
 
 Scores = Mapping[str, ArmScores]
 
@@ -111,6 +116,31 @@ def arms_table(caption: str, scores: Scores) -> Table:
     return Table(caption, ["arm", *(title for _, title, _ in MEASURES), "patients", "slices", "steps"], rows)
 
 
+def further_table(scores: Scores) -> Table | None:
+    """One row an arm: sensitivity at a fixed specificity and how far probabilities can be taken at their word; None if
+    no arm has any of these."""
+    shown = [(arm, its) for arm, its in in_order(scores) if its.sensitivity or its.brier or its.calibration]
+    if not shown:
+        return None
+    levels = sorted({its.specificity for _, its in shown if its.specificity is not None})
+    bins = sorted({its.calibration.bins for _, its in shown if its.calibration})
+    rows = [
+        [
+            word(arm_title(arm)),
+            *(figure(getattr(its, key), scale) for key, _, scale in FURTHER),
+            number(SIMILARITY.number(its.calibration.error if its.calibration else None)),
+        ]
+        for arm, its in shown
+    ]
+    level = listed(map(PERCENT.text, levels)) or MISSING
+    caption = (
+        f"Sensitivity at the threshold that keeps a specificity of {level} on the same patients; Brier score, the mean "
+        "squared difference of probability and truth; expected calibration error "
+        f"over {listed(map(str, bins)) or MISSING} bins of equally many slices. Of the last two, lower is better."
+    )
+    return Table(caption, ["arm", *(title for _, title, _ in FURTHER), "calibration error"], rows)
+
+
 def arms_charts(scopes: Mapping[str, Scores]) -> list[ChartSet]:
     """Dots and intervals of accuracy and AUC, one panel a scope; the axis of a set is shared."""
     sets = []
@@ -144,6 +174,10 @@ ARM_COLUMNS = [
     "slices",
     "steps",
     *Confusion.model_fields,
+    *(column for key, _, _ in FURTHER for column in interval_columns(key)),
+    "specificity",
+    "calibration_error",
+    "calibration_bins",
 ]
 """Columns of ``arms.csv``."""
 
@@ -154,8 +188,11 @@ def arm_rows(scopes: Mapping[str, Scores]) -> list[dict[str, Any]]:
     for scope, scores in scopes.items():
         for arm, its in in_order(scores):
             row: dict[str, Any] = {"scope": scope, "arm": arm}
-            for key, _, _ in MEASURES:
+            for key, _, _ in (*MEASURES, *FURTHER):
                 row |= interval_fields(key, getattr(its, key))
             row |= {"patients": its.patients, "slices": its.slices, "steps": its.steps}
+            row |= {"specificity": its.specificity}
+            if its.calibration:
+                row |= {"calibration_error": its.calibration.error, "calibration_bins": its.calibration.bins}
             rows.append(row | (its.confusion.model_dump() if its.confusion else {}))
     return rows

@@ -51,6 +51,7 @@ def line_chart(
     written: Callable[[float], str],
     chosen: float | None = None,
     height: int = 190,
+    x_ticks: Sequence[float] | None = None,
 ) -> Chart | None:
     """Lines over rounds or steps; the last value of each line is written at its end.
 
@@ -61,6 +62,7 @@ def line_chart(
         written: how a value is written, e.g. ``AUC.number``.
         chosen: x that a thin vertical line marks.
         height: of the drawing, in CSS pixels.
+        x_ticks: where the x axis is labelled; None stands for whole numbers.
 
     Returns:
         The chart, or None if no series has a point.
@@ -85,7 +87,7 @@ def line_chart(
     for tick, label in zip(ticks, tick_labels(ticks), strict=True):
         parts.append(_line("grid", left, at_y(tick), right, at_y(tick)))
         parts.append(_text(left - 6, at_y(tick) + 4, label, "end"))
-    for x in _whole_ticks(x_low, x_high):
+    for x in _whole_ticks(x_low, x_high) if x_ticks is None else x_ticks:
         parts.append(_text(at_x(x), bottom + 17, f"{x:g}", "middle"))
     parts.append(_text((left + right) / 2, height - 3, x_title, "middle"))
     if chosen is not None and x_low <= chosen <= x_high:

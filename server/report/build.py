@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from common.files import write_bytes
-from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, in_order
+from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, further_table, in_order
 from common.report.formatting import AUC, PERCENT, declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
@@ -92,6 +92,7 @@ def build_study_report(run_dir: Path) -> Path:
             {
                 "title": _titles(results).get(scope, scope),
                 "table": arms_table(_arms_caption(scope), scores),
+                "further": further_table(scores),
                 "confusions": confusion_tables(scores),
             }
             for scope, scores in _scopes(results).items()

@@ -86,6 +86,12 @@ def meanings(results: Results) -> list[str]:
             "depend on the threshold. Intervals are bootstrapped over patients, because slices of one "
             "patient are alike."
         )
+        if any(scores.sensitivity for by_arm in results.arms.values() for scores in by_arm.values()):
+            sentences.append(
+                "Sensitivity is told at a fixed specificity, at a threshold found on the test slices themselves. The "
+                "Brier score and the calibration error say how far a probability can be taken at its word; the latter "
+                "is biased upward where a bin holds few slices, and compares arms tested on the same patients only."
+            )
         sentences.append("A dash stands for a figure that was not reached, not shared or rests on too few patients.")
     return sentences
 

@@ -190,6 +190,8 @@ def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_facto
         site = Hospital(folder, min_cell=least, declare_counts=True)
         told = leaving(Session.open(site.settings, greedy, "demo"), scores, None)
         assert (told.auc.mean is not None, told.patients is not None) == (leaves, leaves)
+        further = (told.sensitivity, told.specificity, told.brier, told.calibration)
+        assert [part is not None for part in further] == [leaves] * 4
 
 
 @pytest.mark.parametrize("action", ["train.shell", "query.exec", "evaluate.arms_"])

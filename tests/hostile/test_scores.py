@@ -73,6 +73,24 @@ SPOILT: dict[str, Callable[[str], Any]] = {
     "fewer hits than none": with_part(
         confusion={"true_positive": -1, "false_positive": 0, "true_negative": 0, "false_negative": 0}
     ),
+    "a curve that runs on": with_part(
+        calibration={
+            "error": 0.1,
+            "bins": 10,
+            "curve": [{"predicted": 0.5, "positive": 0.5, "slices": 9, "patients": 9}] * 101,
+        }
+    ),
+    "a curve that leaves the page": with_part(
+        calibration={
+            "error": 0.1,
+            "bins": 10,
+            "curve": [{"predicted": 0.5, "positive": float("nan"), "slices": 9, "patients": 9}],
+        }
+    ),
+    "a calibration error that is no number": with_part(calibration={"error": float("nan"), "bins": 10}),
+    "a sensitivity above one": with_part(sensitivity={"mean": 1.5}),
+    "a specificity of nothing": with_part(specificity=0),
+    "a Brier score below nothing": with_part(brier={"mean": 0.1, "low": -2.0, "high": 0.2}),
     "a part that nobody knows": with_part(path="/data/patients"),
     "a missing figure": lambda arm: told({"auc": SOUND.model_dump()}, arm),
     "an arm with a path": lambda arm: told(SCORES.model_dump(), "../../escaped"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.experiment import ARMS
-from common.results import ArmScores, Confusion, Interval
+from common.results import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
 
@@ -26,6 +26,18 @@ def fabricated_arm(mean: float) -> dict[str, Any]:
         recall=interval(mean + 0.02, 0.08),
         f1=interval(mean - 0.01, 0.07),
         auc=interval(mean + 0.07, 0.05),
+        sensitivity=interval(mean - 0.1, 0.1),
+        specificity=0.9,
+        brier=interval(0.13, 0.03),
+        calibration=Calibration(
+            error=0.081,
+            bins=10,
+            curve=[
+                ReliabilityBin(predicted=at, positive=at**1.5, slices=60, patients=18)
+                for at in (0.1, 0.3, 0.5, 0.7, 0.9)
+            ],
+            withheld=2,
+        ),
         patients=20,
         slices=480,
         confusion=Confusion(true_positive=170, false_positive=41, true_negative=240, false_negative=29),

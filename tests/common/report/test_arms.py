@@ -2,8 +2,18 @@
 
 import pytest
 
-from common.report.arms import arm_rows, arms_charts, arms_table, compared, confusion_tables, in_order, verdict
-from common.results import ArmScores, Confusion, Interval
+from common.report.arms import (
+    ARM_COLUMNS,
+    arm_rows,
+    arms_charts,
+    arms_table,
+    compared,
+    confusion_tables,
+    further_table,
+    in_order,
+    verdict,
+)
+from common.results import ArmScores, Calibration, Confusion, Interval
 
 
 def scores(mean: float | None, half: float | None = 0.05) -> ArmScores:
@@ -62,3 +72,33 @@ def test_only_known_confusion_matrices_are_shown() -> None:
     rows = arm_rows({"a": arms})
     assert rows[0]["false_negative"] == 4
     assert "false_negative" not in rows[1]
+
+
+def with_further(mean: float) -> ArmScores:
+    return scores(0.8).model_copy(
+        update={
+            "sensitivity": Interval(mean=mean, low=mean - 0.1, high=mean + 0.1),
+            "specificity": 0.9,
+            "brier": Interval(mean=0.12),
+            "calibration": Calibration(error=0.0712, bins=10),
+        }
+    )
+
+
+def test_further_scores_stand_in_a_table_that_says_at_which_specificity_and_over_how_many_bins() -> None:
+    table = further_table({"real": with_further(0.7), "blob": scores(0.8)})
+    assert table is not None
+    assert "specificity of 90.0\N{NO-BREAK SPACE}% " in table.caption
+    assert "over 10 bins" in table.caption
+    assert [cell.text for cell in table.rows[0]] == ["real only", "70.0\N{NO-BREAK SPACE}%", "0.120", "0.071"]
+    # Results from before there were any hold none.
+    assert len(table.rows) == 1
+    assert further_table({"blob": scores(0.8)}) is None
+
+
+def test_further_scores_stand_behind_the_older_columns_of_the_spreadsheet() -> None:
+    new, old = arm_rows({"a": {"real": with_further(0.7), "blob": scores(0.8)}})
+    assert (new["sensitivity_mean"], new["specificity"], new["calibration_error"]) == (0.7, 0.9, 0.0712)
+    assert old["sensitivity_mean"] is old["specificity"] is None
+    assert set(new) | set(old) <= set(ARM_COLUMNS)
+    assert ARM_COLUMNS[:3] == ["scope", "arm", "accuracy_mean"]

@@ -13,6 +13,7 @@ from PIL import Image
 from common.experiment import ARMS
 from common.results import (
     ArmScores,
+    Calibration,
     Confusion,
     CrossSite,
     Interval,
@@ -40,6 +41,10 @@ def fabricated_arm(random: np.random.Generator, mean: float, patients: int, step
         recall=interval(mean - 0.03, width * 1.4),
         f1=interval(mean - 0.025, width * 1.2),
         auc=interval(mean + 0.06, width * 0.8),
+        sensitivity=interval(mean - 0.1, width * 1.4),
+        specificity=0.9,
+        brier=interval(1 - mean, width),
+        calibration=Calibration(error=0.081, bins=10),
         patients=patients,
         slices=slices,
         confusion=Confusion(

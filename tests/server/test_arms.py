@@ -1,0 +1,57 @@
+"""Several sites' scores as one."""
+
+import pytest
+
+from common.metrics.bootstrap import NORMAL_95
+from common.results import ArmScores, Calibration, Interval, ReliabilityBin
+from server.arms import pooled
+
+
+def site(mean: float, *, further: bool = True, specificity: float = 0.9, bins: int = 10) -> ArmScores:
+    def interval(centre: float) -> Interval:
+        return Interval(mean=centre, low=centre - NORMAL_95 * 0.03, high=centre + NORMAL_95 * 0.03)
+
+    own = ArmScores(
+        accuracy=interval(mean), precision=interval(mean), recall=interval(mean), f1=interval(mean), auc=interval(mean)
+    )
+    if not further:
+        return own
+    curve = [ReliabilityBin(predicted=0.5, positive=0.4, slices=30, patients=9)]
+    return own.model_copy(
+        update={
+            "sensitivity": interval(mean - 0.1),
+            "specificity": specificity,
+            "brier": interval(1 - mean),
+            "calibration": Calibration(error=1 - mean, bins=bins, curve=curve),
+        }
+    )
+
+
+def test_further_scores_are_means_over_sites_with_the_error_of_a_mean() -> None:
+    both = pooled([site(0.7), site(0.9)])
+    assert both.sensitivity is not None
+    assert both.sensitivity.mean == pytest.approx(0.7)
+    assert both.sensitivity.high - both.sensitivity.mean == pytest.approx(NORMAL_95 * 0.03 / 2**0.5)
+    assert both.specificity == 0.9
+    assert both.brier is not None
+    assert both.brier.mean == pytest.approx(0.2)
+    assert both.calibration is not None
+    assert both.calibration.error == pytest.approx(0.2)
+    # There is no curve over all sites.
+    assert both.calibration.curve is None
+
+
+def test_sites_that_tell_less_leave_the_others_figures_as_they_are() -> None:
+    mixed = pooled([site(0.7), site(0.9, further=False)])
+    assert mixed.accuracy.mean == pytest.approx(0.8)
+    assert mixed.sensitivity is not None
+    assert mixed.sensitivity.mean == pytest.approx(0.6)
+    none = pooled([site(0.7, further=False)])
+    assert none.sensitivity is none.specificity is none.brier is none.calibration is None
+    assert pooled([]).calibration is None
+
+
+def test_what_was_measured_differently_is_not_averaged() -> None:
+    mixed = pooled([site(0.7, specificity=0.8, bins=5), site(0.9)])
+    assert mixed.sensitivity is mixed.specificity is mixed.calibration is None
+    assert mixed.brier is not None
