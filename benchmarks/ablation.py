@@ -31,6 +31,7 @@ from torch import Tensor
 
 from common.config import compose, contrasts_by_organ, model_of
 from common.experiment import EvaluationConfig, Experiment
+from common.experiment_paths import with_absolute_paths
 from common.features.extractor import feature_extractor
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
@@ -40,9 +41,8 @@ from common.seeding import derive_seed
 from common.training.trainer import Trainer, trainer_module
 from server.evaluation.nearest import NearestEvaluation
 from server.evaluation.real import spread_over_patients
+from server.terminal_progress import terminal_progress
 from simulation.places import locate
-from simulation.progress import terminal_progress
-from simulation.sites import with_absolute_paths
 
 ORGAN = "brain"
 SCORED = 96

@@ -17,7 +17,7 @@ from client.app import make_app, site_from_node_config
 from client.session import Session
 from client.site import load_site
 from common.config import compose, to_yaml
-from common.experiment import Experiment
+from common.experiment import Experiment, StrategyConfig
 from common.logs import quiet_libraries
 from common.progress import NoProgress
 from common.records import Action
@@ -27,7 +27,7 @@ from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import call_roll
 from server.rounds import FederatedTraining
-from simulation.folders import RunFolder
+from server.run_folder import RunFolder
 from simulation.grid import InProcessGrid
 from simulation.sites import prepare_everything
 
@@ -86,7 +86,9 @@ def federated(experiment: Experiment, files: list[Path], initial: dict[str, Tens
     """One round through messages, as in a study."""
     grid = InProcessGrid(make_app(site_from_node_config), files)
     text = to_yaml(experiment, leaving=True)
-    roster = call_roll(grid, run=folder.name, experiment=text, sites=len(files), deadline=600, progress=NoProgress())
+    roster = call_roll(
+        grid, run=folder.name, experiment=text, sites=len(files), config=StrategyConfig(), progress=NoProgress()
+    )
     return (
         FederatedTraining(
             grid=grid,

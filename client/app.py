@@ -6,6 +6,7 @@ send an exception's text to the coordinator.
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -17,18 +18,22 @@ from client import proxies, study, training
 from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
-from client.policy import require_action, require_model
+from client.limits import out_of_memory, set_limits
+from client.policy import require_action, require_hours, require_model
 from client.privacy.statement import privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import SiteSettings
-from common.errors import ConfigError, DataError, OncofedError, PrivacyError, RefusalError
+from common.errors import ConfigError, DataError, NotNowError, OncofedError, PrivacyError, RefusalError
 from common.files import read_tensors
 from common.logs import open_json_log
 from common.records import (
     ARRAYS,
     CONFIG,
+    FAILED,
     METRICS,
+    NO_SITE,
+    NOT_NOW,
     Instruction,
     UnacceptableError,
     read_instruction,
@@ -88,7 +93,7 @@ def _answer(
         settings = sessions.settings(locate_site(context))
     except OncofedError:
         logging.getLogger("oncofed.client").exception("no usable site.yaml")
-        return Message(Error(code=100, reason="the site's own settings cannot be used"), reply_to=message)
+        return Message(Error(code=NO_SITE, reason="the site's own settings cannot be used"), reply_to=message)
     name = f"oncofed.client.{settings.name}"
     log = logging.getLogger(name)
     with open_json_log(settings.folder / "log.jsonl", name):
@@ -99,7 +104,7 @@ def _answer(
             # Also where the work is done: a reply that cannot be written down does not leave.
             log.exception("not answered")
             reason = f"{settings.name}: it cannot write down what it answers; its own log says why"
-            return Message(Error(code=101, reason=reason), reply_to=message)
+            return Message(Error(code=FAILED, reason=reason), reply_to=message)
 
 
 def _audited(
@@ -123,9 +128,11 @@ def _audited(
     try:
         log.info("asked", extra={"fields": fields})
         require_action(settings, message.metadata.message_type)
+        require_hours(settings, message.metadata.message_type, datetime.now())
         if settings.threads:
             torch.set_num_threads(settings.threads)
         session = sessions.open(settings, instruction.experiment, instruction.run)
+        set_limits(settings)
         require_model(session, instruction.model)
         content = handler(session, instruction, message.content)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
@@ -141,7 +148,8 @@ def _failed(error: Exception, settings: SiteSettings, message: Message, audit: A
     reason = _safe_reason(error)
     event = "refused" if isinstance(error, RefusalError | UnacceptableError) else "failed"
     audit.write(event, message=message.metadata.message_id, reason=reason, cause=type(error).__name__)
-    return Message(Error(code=101, reason=f"{settings.name}: {reason}"), reply_to=message)
+    code = NOT_NOW if isinstance(error, NotNowError) else FAILED
+    return Message(Error(code=code, reason=f"{settings.name}: {reason}"), reply_to=message)
 
 
 def _safe_reason(error: Exception) -> str:
@@ -154,7 +162,7 @@ def _safe_reason(error: Exception) -> str:
         return "its data cannot be used; its own log says why"
     if isinstance(error, ConfigError):
         return "its settings do not fit this study; its own log says why"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if out_of_memory(error):
         return "it ran out of memory"
     return "it failed; its own log says why"
 

@@ -110,6 +110,24 @@ def main(arguments: list[str] | None = None) -> None:
         help="say that you have read the changes of files on which patients' privacy hangs",
     )
     approve.add_argument("--revoke", metavar="SHA256", help="take a bundle off the list")
+    start = commands.add(
+        "start",
+        "run this site's node until it is stopped",
+        "Connect to the coordinator and take part in its studies, as site.yaml allows. Only bundles run that this\n"
+        "hospital approved, or that equal its installed release. What ends by itself is started again. Stop it with\n"
+        "Ctrl-C or SIGTERM.",
+        _start,
+    )
+    _add_site(start)
+    status = commands.add(
+        "status",
+        "whether the node runs, and what studies had it do",
+        "Print whether this site's node runs and is well, and from its record what each study asked for and got.\n"
+        "Nothing is asked of the coordinator.",
+        _status,
+    )
+    _add_site(status)
+    status.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     health = commands.add(
         "health",
         "whether this site's running node is well",
@@ -189,6 +207,18 @@ def _approve(options: argparse.Namespace) -> None:
         privacy_change_reviewed=options.privacy_change_reviewed,
         diff=options.diff,
     )
+
+
+def _start(options: argparse.Namespace) -> None:
+    from client.node.start import start
+
+    start(options.site)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from client.node.status import status
+
+    status(options.site, as_json=options.json)
 
 
 def _health(options: argparse.Namespace) -> None:

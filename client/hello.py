@@ -30,7 +30,8 @@ def declared_examples(session: Session) -> int:
 def introduce(session: Session) -> SiteHello:
     """The site's introduction; also keeps a full summary among its own results."""
     settings, cohort = session.settings, session.cohort
-    notes: list[str] = []
+    # Not which hours: they say when nobody watches the machine.
+    notes = ["it works within its hospital's hours only"] if settings.hours is not None else []
     tasks = allowed_tasks(session, possible_tasks(session, notes), notes)
     if not tasks_are_private_enough(session, notes):
         tasks = [task for task in tasks if task == "evaluate"]

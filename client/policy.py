@@ -1,10 +1,12 @@
-"""What a hospital allows at all: its lists of actions and of models in ``site.yaml``, asked before anything is done."""
+"""What a hospital allows, and when: its actions, models and hours in ``site.yaml``, asked before anything is done."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from client.hours import Hours
 from client.session import Session
 from client.site import SiteSettings
-from common.errors import RefusalError
+from common.errors import NotNowError, RefusalError
 from common.records import Action
 
 _NEEDED = {
@@ -13,6 +15,9 @@ _NEEDED = {
     "evaluate": (Action.EVALUATE, Action.ARMS),
 }
 """The actions of which each kind of task needs at least one."""
+
+_AT_ANY_HOUR = (Action.HELLO, Action.PRIVACY)
+"""Actions that neither train nor use a model."""
 
 
 def require_action(settings: SiteSettings, action: str) -> None:
@@ -26,6 +31,22 @@ def require_action(settings: SiteSettings, action: str) -> None:
     """
     if settings.allowed_actions is not None and action not in settings.allowed_actions:
         raise RefusalError("its hospital does not allow this action")
+
+
+def require_hours(settings: SiteSettings, action: str, now: datetime) -> None:
+    """Puts off a message that would train or use a model outside the hospital's hours.
+
+    Args:
+        action: Flower's message type, e.g. ``train.gan``.
+        now: local time.
+
+    Raises:
+        NotNowError: with a text that may leave.
+    """
+    if settings.hours is None or action in _AT_ANY_HOUR:
+        return
+    if not Hours.parse(settings.hours).hold(now.time()):
+        raise NotNowError("it is outside its hospital's hours")
 
 
 def require_model(session: Session, model: str) -> None:

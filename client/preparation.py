@@ -8,7 +8,7 @@ import torch
 
 from client.session import Session
 from client.site import load_site
-from common.config import compose, from_yaml
+from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment
 from common.imaging.patient import Quarantined
@@ -31,12 +31,7 @@ def study_to_join(overrides: Sequence[str], study: Path | None) -> Experiment:
         return compose(list(overrides))
     if overrides:
         raise ConfigError(f"--study and {overrides[0]}: give the coordinator's file or your own values, not both")
-    try:
-        return from_yaml(study.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{study}: cannot be read ({error})") from error
-    except ConfigError as error:
-        raise ConfigError(f"{study}: {error}") from error
+    return read_experiment(study)
 
 
 def local_session(site: Path, overrides: Sequence[str], study: Path | None) -> Session:

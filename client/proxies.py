@@ -14,7 +14,8 @@ from client.session import Session
 from common.conditions import condition_code
 from common.errors import RefusalError
 from common.files import read_tensors, write_tensors
-from common.records import ARRAYS, IMAGES, ImagesCheck, to_images
+from common.records import ARRAYS, IMAGES, to_images
+from common.reply_checks import ImagesCheck
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer, proxy_source
 from common.training.kinds import ProxySource, ProxyTrainer, SamplingTrainer

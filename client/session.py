@@ -77,6 +77,11 @@ class Session:
         return self.experiment.privacy.mode == "patient_dp"
 
     @property
+    def min_cell(self) -> int:
+        """Fewest patients behind a figure that leaves: the study's number, but never below the hospital's own."""
+        return max(self.settings.min_cell, self.experiment.study.min_cell)
+
+    @property
     def organ(self) -> OrganConfig:
         """What the study wants to see of this site's organ.
 

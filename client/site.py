@@ -7,9 +7,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from client.audit.log import AuditFiles
+from client.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
+from common.safe_yaml import read_yaml
 
 
 class PrivacySettings(BaseModel):
@@ -58,9 +60,14 @@ class SiteSettings(BaseModel):
         share_site_model: whether this site's own classifier may be sent to other sites for the cross-site matrix.
         may_release_synthetic: whether synthetic slices that a federated generator makes here may be sent to others.
         declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
+        min_cell: fewest patients behind a figure that leaves; a study may ask for more, never for fewer.
         allowed_models: the families of GANs that may be trained or used here, e.g. ``[cgan, wgan_gp]``; without it all.
         allowed_actions: the messages that this site answers, e.g. ``[query.hello, train.gan, evaluate.classifier]``;
             without it all. ``query.hello`` must be among them: without it no study can begin here.
+        hours: when this site trains or uses a model for a study, in local time, e.g. ``20:00-06:00``; several with a
+            comma, over midnight if need be; without it always. What was begun within them goes on to its end.
+        memory_gib: the most memory that the process that works may take, in GiB; without it what the machine has.
+        gpu_memory_gib: the most memory that it may take on a ``cuda`` device, in GiB; without it the whole device.
         health_port: the port on this machine (loopback only) at which a running node says whether it is well.
         privacy: the budget of patient-level differential privacy; without it the site takes part in no training that is
             to be private. See :class:`PrivacySettings`.
@@ -90,8 +97,12 @@ class SiteSettings(BaseModel):
     share_site_model: bool = False
     may_release_synthetic: bool = False
     declare_counts: bool = False
+    min_cell: int = Field(default=5, ge=1)
     allowed_models: list[str] | None = None
     allowed_actions: list[str] | None = None
+    hours: str | None = None
+    memory_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    gpu_memory_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     health_port: int = Field(default=18470, ge=1, le=65535)
     privacy: PrivacySettings | None = None
     demo_cohort: bool = False
@@ -137,6 +148,13 @@ class SiteSettings(BaseModel):
             raise ValueError(f"add {Action.HELLO.value}: without it this site takes part in no study at all")
         return value
 
+    @field_validator("hours")
+    @classmethod
+    def _readable_hours(cls, value: str | None) -> str | None:
+        if value is not None:
+            Hours.parse(value)
+        return value
+
     @field_validator("roles")
     @classmethod
     def _some_role(cls, value: list[str]) -> list[str]:
@@ -152,9 +170,11 @@ def load_site(path: Path) -> SiteSettings:
         ConfigError: naming the file, the key and what is wrong with it.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); a site needs its site.yaml") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""

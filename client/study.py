@@ -97,7 +97,7 @@ def site_model_file(session: Session) -> Path:
 
 def leaving(session: Session, scores: ClassificationScores, steps: int | None) -> ArmScores:
     """The part of ``scores`` that may leave: nothing below ``min_cell`` patients, counts only if declared."""
-    if scores.patients < session.experiment.study.min_cell:
+    if scores.patients < session.min_cell:
         nothing = Interval(mean=None)
         return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
     return scores.arm_scores(steps=steps, counts=session.settings.declare_counts and not session.private)
@@ -115,7 +115,7 @@ def _test(session: Session, trainer: ClassifierTrainer, arm: str, scope: str) ->
         slices.owner,
         samples=experiment.study.bootstrap,
         seed=derive_seed(experiment.seed, session.settings.name, "bootstrap"),
-        min_cell=experiment.study.min_cell,
+        min_cell=session.min_cell,
     )
 
 

@@ -17,7 +17,7 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
         what = "takes part in no classifier" if tasks else "takes part in nothing"
         notes.append(f"{what}: its studies have neither tumour masks nor classes")
         return tasks
-    least = session.experiment.study.min_cell
+    least = session.min_cell
     if "evaluate" in session.settings.roles:
         if session.split.test:
             tasks.append("evaluate")

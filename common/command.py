@@ -53,7 +53,12 @@ class Commands:
 
     def main(self, arguments: list[str] | None) -> None:
         """Runs the command that ``arguments`` (or the process's) name, and exits with its code."""
-        options = self.parser.parse_args(arguments)
+        options, left = self.parser.parse_known_args(arguments)
+        # argparse gives a list of words only those before the first option.
+        if left and hasattr(options, "overrides") and not any(word.startswith("-") for word in left):
+            options.overrides = [*options.overrides, *left]
+        elif left:
+            self.parser.error(f"unrecognized arguments: {' '.join(left)}")
         sys.exit(run_command(lambda: options.run(options)))
 
 

@@ -1,5 +1,7 @@
 """Errors a person can act on: each names the site or file, the cause and the way out, and has an exit code."""
 
+from pathlib import Path
+
 
 class OncofedError(Exception):
     """Base of every error that is meant to be read by a user; ``exit_code`` is what a command returns."""
@@ -25,12 +27,28 @@ class StudyError(OncofedError):
     exit_code = 4
 
 
+class DamagedFileError(ConfigError, ValueError):
+    """A file that this project wrote is not what it wrote: it was changed, cut short, or is another.
+
+    Args:
+        path: of the file.
+        what: is wrong with it, e.g. ``"is no JSON"``.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path}: {what}: it was changed, or is damaged; put it back from a backup")
+
+
 class WeightsError(ConfigError):
     """A weights file is missing or does not fit the network."""
 
 
 class RefusalError(OncofedError):
     """A site does not do what it was asked. The text is safe to leave the site: it holds no path, name or count."""
+
+
+class NotNowError(RefusalError):
+    """A site does not do what it was asked now, and would later; whoever asked may ask again."""
 
 
 class BadStudyError(Exception):

@@ -87,6 +87,10 @@ class StrategyConfig:
     """Fewest valid replies for which a round counts."""
     deadline: float = 3600.0
     """Seconds to wait for a round's replies."""
+    gathering: float = 600.0
+    """Seconds that sites have at the beginning of a study to connect."""
+    returning: float = 900.0
+    """Seconds that a site whose connection broke is waited for; within the deadline it is given its work again."""
     norm_bound: float = 5.0
     """An update is refused if its norm exceeds this many times the median of the previous round's updates."""
 
@@ -112,7 +116,7 @@ class StudyConfig:
     """Synthetic slices for each real training slice."""
     bootstrap: int = 1000
     min_cell: int = 5
-    """Fewest patients behind a figure that leaves a site; smaller cells are sent as null."""
+    """Fewest patients behind a figure that leaves a site; smaller cells are sent as null. A site may ask for more."""
 
 
 @dataclass

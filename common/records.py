@@ -5,18 +5,18 @@ Every message is a Flower ``RecordDict`` with at most one ``ArrayRecord`` (``arr
 travel as JSON that is checked against a pydantic model on arrival; nothing is ever unpickled.
 """
 
+import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 PROTOCOL = 4
@@ -27,6 +27,9 @@ IMAGES = "images"
 NUM_EXAMPLES = "num-examples"
 ROUND = "server-round"
 MAX_EXAMPLES = 10_000_000
+
+NO_SITE, FAILED, NOT_NOW = 100, 101, 102
+"""Codes of a site's error: it has no usable ``site.yaml``; it refuses or failed; it would do it later, ask again."""
 
 
 class Action(StrEnum):
@@ -62,17 +65,28 @@ class Instruction(BaseModel):
         proximal_mu: weight of FedProx's proximal term.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     protocol: int = PROTOCOL
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     phase: str = Field(pattern=r"^[a-z0-9_][a-z0-9_/-]{0,99}$")
-    server_round: int = Field(default=0, ge=0, alias="server-round")
-    experiment: str = ""
-    model: str = Field(default="", max_length=30)
-    repeat: int = Field(default=1, ge=1)
-    arm: str = ""
-    proximal_mu: float = Field(default=0.0, ge=0.0, alias="proximal-mu")
+    server_round: int = Field(default=0, ge=0, le=10_000_000, alias="server-round")
+    experiment: str = Field(default="", max_length=2_000_000)
+    model: str = Field(default="", pattern=r"^[a-z0-9_]{0,30}$")
+    repeat: int = Field(default=1, ge=1, le=10_000)
+    arm: str = Field(default="", pattern=r"^[a-z0-9_]{0,40}$")
+    proximal_mu: float = Field(default=0.0, ge=0.0, le=1e6, alias="proximal-mu")
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+Word = Annotated[str, Field(max_length=60), AfterValidator(_printable)]
+Sentence = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+"""Text of a site that is printed: short, and without what moves a terminal's cursor."""
 
 
 class SiteHello(BaseModel):
@@ -82,11 +96,11 @@ class SiteHello(BaseModel):
 
     protocol: int = PROTOCOL
     site: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")
-    organ: str = Field(max_length=20)
-    modality: str = Field(max_length=5)
-    contrasts: list[str] = Field(max_length=8)
-    roles: list[str] = Field(max_length=5)
-    tasks: list[str] = Field(max_length=40)
+    organ: Word = Field(max_length=20)
+    modality: Word = Field(max_length=5)
+    contrasts: list[Word] = Field(max_length=8)
+    roles: list[Word] = Field(max_length=5)
+    tasks: list[Word] = Field(max_length=40)
     """What it can take part in: ``gan/<model>``, ``classifier``, ``evaluate``."""
     share_site_model: bool = False
     may_release_synthetic: bool = False
@@ -95,7 +109,7 @@ class SiteHello(BaseModel):
     patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
-    notes: list[str] = Field(default=[], max_length=40)
+    notes: list[Sentence] = Field(default=[], max_length=40)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -147,11 +161,14 @@ def check_reply(content: RecordDict, *, run: str, phase: str, server_round: int,
     record = content.config_records.get(CONFIG)
     if record is None:
         raise UnacceptableError("the reply does not say what it answers")
+    if len(content.config_records) != 1 or set(record) - {"run", "phase", ROUND, "site", "result"}:
+        raise UnacceptableError("the reply holds more than was asked for")
     expected: dict[str, object] = {"run": run, "phase": phase, ROUND: server_round}
     if site is not None:
         expected["site"] = site
     for key, value in expected.items():
-        if record.get(key) != value:
+        # True equals 1, and 1.0 does.
+        if type(record.get(key)) is not type(value) or record.get(key) != value:
             raise UnacceptableError(f"the reply belongs to another {key.replace('server-', '')}")
 
 
@@ -168,9 +185,12 @@ def read_result(content: RecordDict, model: type[Model]) -> Model:
     if len(text) > 2_000_000:
         raise UnacceptableError("the result is larger than 2 MB")
     try:
-        return model.model_validate_json(text)
+        result = model.model_validate_json(text)
     except ValidationError as error:
         raise UnacceptableError(f"the result does not fit ({_where(error)})") from error
+    if not _all_finite(result.model_dump()):
+        raise UnacceptableError("the result holds a number that is not finite")
+    return result
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
@@ -179,7 +199,11 @@ def to_arrays(tensors: Mapping[str, Tensor]) -> ArrayRecord:
 
 
 def from_arrays(record: ArrayRecord) -> dict[str, Tensor]:
-    """Flower arrays as tensors that own their memory."""
+    """Flower arrays as tensors that own their memory.
+
+    Raises:
+        UnacceptableError: if one is not what it states.
+    """
     return {name: torch.from_numpy(np.array(values_of(array))) for name, array in record.items()}
 
 
@@ -187,18 +211,36 @@ def values_of(array: Array) -> npt.NDArray[Any]:
     """The values of a Flower array, perhaps read-only: as its own ``numpy()``, which parses a header as Python source.
 
     With a hundred small arrays a message, that parsing would take longer than a training step. The shape and type that
-    the array states are taken where its bytes say the same in the plain form that Flower writes; anything else goes
-    the long way.
+    the array states are taken where its bytes say the same in the plain form that Flower writes; another form is
+    parsed, and has to say the same too.
+
+    Raises:
+        UnacceptableError: if it is no array of numbers, or its bytes are not those of what it states.
     """
-    data, dtype = array.data, np.dtype(array.dtype)
+    try:
+        return _stated(array)
+    except UnacceptableError:
+        raise
+    except Exception as error:  # whatever numpy's parsers raise: these bytes may come from anyone
+        raise UnacceptableError("an array cannot be read") from error
+
+
+def _stated(array: Array) -> npt.NDArray[Any]:
+    data, dtype, shape = array.data, np.dtype(array.dtype), tuple(array.shape)
+    if dtype.kind not in "biuf" or any(side < 0 for side in shape):
+        raise UnacceptableError("an array holds no numbers")
     if data[:8] == b"\x93NUMPY\x01\x00":
         begin = 10 + int.from_bytes(data[8:10], "little")
-        shape = tuple(array.shape)
         header = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}".encode()
         if data[10:begin].rstrip() == header and len(data) - begin == dtype.itemsize * math.prod(shape):
             return np.frombuffer(data, dtype, offset=begin).reshape(shape)
-    values: npt.NDArray[Any] = array.numpy()
-    return values
+    file = io.BytesIO(data)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    stored_shape, fortran, stored = read[np.lib.format.read_magic(file)](file)
+    # Compared before anything of that size is made.
+    if (stored_shape, stored) != (shape, dtype) or len(data) - file.tell() != dtype.itemsize * math.prod(shape):
+        raise UnacceptableError("an array's bytes are not what it states")
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def received_arrays(content: RecordDict) -> dict[str, Tensor]:
@@ -210,7 +252,10 @@ def received_arrays(content: RecordDict) -> dict[str, Tensor]:
     record = content.array_records.get(ARRAYS)
     if record is None:
         raise UnacceptableError("the message holds no arrays")
-    return from_arrays(record)
+    try:
+        return from_arrays(record)
+    except TypeError as error:
+        raise UnacceptableError("an array is of a type that torch does not know") from error
 
 
 def training_metrics(examples: int, losses: Mapping[str, float]) -> MetricRecord:
@@ -228,95 +273,18 @@ def to_images(images: Tensor) -> ArrayRecord:
     return to_arrays({IMAGES: images})
 
 
-@dataclass(frozen=True)
-class ImagesCheck:
-    """What synthetic slices must look like to be used, or to leave a site.
-
-    Attributes:
-        shape: (C, H, W) of one.
-        least: how many at least.
-        most: how many at most; None: any number.
-    """
-
-    shape: tuple[int, int, int]
-    least: int
-    most: int | None = None
-
-    def read(self, content: RecordDict) -> Tensor:
-        """The (N, C, H, W) float32 slices of a message.
-
-        Raises:
-            UnacceptableError: for anything but one such array of finite values in [0, 1], or another number of slices.
-        """
-        if len(content.array_records) != 1 or list(content.array_records.get(ARRAYS, {})) != [IMAGES]:
-            raise UnacceptableError("expected one array of images and nothing else")
-        try:
-            values = values_of(content.array_records[ARRAYS][IMAGES])
-        except (ValueError, TypeError, SyntaxError, EOFError, OSError) as error:
-            raise UnacceptableError("the images cannot be read") from error
-        if values.dtype != np.float32 or values.ndim != 4 or values.shape[1:] != self.shape:
-            raise UnacceptableError(f"the images are no float32 slices of shape {self.shape}")
-        if len(values) < self.least or (self.most is not None and len(values) > self.most):
-            raise UnacceptableError("the number of images is not the one that was asked for")
-        if not np.isfinite(values).all():
-            raise UnacceptableError("the images hold values that are not finite")
-        if values.min() < 0 or values.max() > 1:
-            raise UnacceptableError("the images hold values outside [0, 1]")
-        return torch.from_numpy(np.array(values))
-
-
-@dataclass(frozen=True)
-class UpdateCheck:
-    """What a training reply must look like to be aggregated.
-
-    Attributes:
-        reference: the weights that were sent out.
-        examples: the weight in averages that the site declared at hello.
-        max_norm: largest L2 norm of (update - reference).
-    """
-
-    reference: Mapping[str, Tensor]
-    examples: int
-    max_norm: float
-
-    def norm(self, content: RecordDict) -> float:
-        """The L2 norm of the update, after every other check has passed.
-
-        Raises:
-            UnacceptableError: for other keys, shapes or types, values that are not finite, a norm beyond the bound, or
-                a number of examples that was not declared.
-        """
-        if len(content.array_records) != 1 or len(content.metric_records) != 1:
-            raise UnacceptableError("expected one set of arrays and one set of metrics")
-        arrays = content.array_records.get(ARRAYS)
-        metrics = content.metric_records.get(METRICS)
-        if arrays is None or metrics is None:
-            raise UnacceptableError("arrays or metrics are missing")
-        if set(arrays) != set(self.reference):
-            odd = sorted(set(arrays) ^ set(self.reference))
-            raise UnacceptableError(f"{len(odd)} array names differ from the model's, e.g. {odd[0][:80]!r}")
-        total = 0.0
-        for name, expected in self.reference.items():
-            array = arrays[name]
-            if tuple(array.shape) != tuple(expected.shape) or array.dtype != str(expected.numpy().dtype):
-                raise UnacceptableError(f"{name} has another shape or type")
-            values = values_of(array)
-            if not np.isfinite(values).all():
-                raise UnacceptableError(f"{name} holds values that are not finite")
-            difference = (values - expected.numpy()).astype(np.float64)
-            total += float(np.vdot(difference, difference))
-        for key, value in metrics.items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise UnacceptableError(f"metric {key[:80]!r} is not a finite number")
-        if metrics.get(NUM_EXAMPLES) != self.examples:
-            raise UnacceptableError("the number of examples is not the declared one")
-        norm = math.sqrt(total)
-        if norm > self.max_norm:
-            raise UnacceptableError(f"update norm {norm:.3g} exceeds the bound {self.max_norm:.3g}")
-        return norm
+def _all_finite(value: Any) -> bool:
+    """Whether no number in a tree of mappings and lists is infinite or not a number."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_all_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_all_finite, value))
+    return True
 
 
 def _where(error: ValidationError) -> str:
     """The keys that do not fit, without their values."""
     keys = dict.fromkeys(".".join(str(part) for part in item["loc"]) or "text" for item in error.errors())
-    return ", ".join(list(keys)[:3])
+    return ", ".join(key[:60] if key.isprintable() else "text" for key in list(keys)[:3])

@@ -6,7 +6,7 @@ patients stand behind it.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from common.results_privacy import PrivacyResults
 
@@ -280,10 +280,10 @@ class GanResult(Record):
 class Confusion(Record):
     """Slices of the test patients at probability 0.5."""
 
-    true_positive: int
-    false_positive: int
-    true_negative: int
-    false_negative: int
+    true_positive: int = Field(ge=0)
+    false_positive: int = Field(ge=0)
+    true_negative: int = Field(ge=0)
+    false_negative: int = Field(ge=0)
 
 
 class ArmScores(Record):
@@ -294,17 +294,25 @@ class ArmScores(Record):
     recall: Interval
     f1: Interval
     auc: Interval
-    patients: int | None = None
-    slices: int | None = None
+    patients: int | None = Field(default=None, ge=0)
+    slices: int | None = Field(default=None, ge=0)
     confusion: Confusion | None = None
-    steps: int | None = None
+    steps: int | None = Field(default=None, ge=0)
     """Optimiser steps taken; equal in every arm."""
+
+    @field_validator("accuracy", "precision", "recall", "f1", "auc")
+    @classmethod
+    def _a_share(cls, value: Interval) -> Interval:
+        for end in (value.mean, value.low, value.high):
+            if end is not None and not -1e-6 <= end <= 1 + 1e-6:
+                raise ValueError("a classifier's figures are between 0 and 1")
+        return value
 
 
 class SiteArms(Record):
     """A site's reply: scores by arm, or by the one model it was asked to evaluate."""
 
-    arms: dict[str, ArmScores]
+    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ArmScores]
 
 
 class CrossSite(Record):
@@ -359,5 +367,7 @@ class Results(Record):
     cross_site: CrossSite | None = None
     privacy: PrivacyResults | None = None
     """None where the study trained without differential privacy."""
+    silent: dict[str, dict[str, str]] = {}
+    """By phase, the sites that it went on without, and why; rounds have an account of their own."""
     timings: dict[str, float] = {}
     """Seconds by phase."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import yaml
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
@@ -21,16 +20,20 @@ from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
 from common.phases import classifier_phase, gan_phase
 from common.results import Results, RunInfo, SiteEntry
+from common.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
 from common.versions import installed_versions
 from server.arms import federated_arms, local_arms, synthesise_everywhere, trained_arms
 from server.cross_site import cross_site
+from server.deployed import deployed
 from server.gan import plan_gans, runs_of, train_gan
 from server.pretraining import pretraining_phase
 from server.privacy import privacy_results
 from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
-from server.settings import StudySettings, keep_places, settings_from_run_config
+from server.run_folder import alone_in
+from server.settings import StudySettings, keep_places
+from server.silences import note_silences, silences
 
 log = logging.getLogger("oncofed.server")
 
@@ -39,8 +42,14 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
     """The whole study; returns (and keeps writing) ``results.json``.
 
     Raises:
-        StudyError: if it cannot go on; what was finished is on disk and a resumed run continues there.
+        StudyError: if it cannot go on; what was finished is on disk and a resumed run continues there. Also if another
+            process works on this run.
     """
+    with alone_in(settings.run_dir):
+        return _study(grid, settings)
+
+
+def _study(grid: Grid, settings: StudySettings) -> Results:
     experiment, progress = settings.experiment, settings.progress
     results = _begin(settings)
     progress.plan(_plan(settings))
@@ -52,10 +61,12 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
                     run=settings.name,
                     experiment=to_yaml(experiment, leaving=True),
                     sites=settings.sites,
-                    deadline=experiment.strategy.deadline,
+                    expected=settings.expected,
+                    config=experiment.strategy,
                     progress=progress,
                 )
                 results.sites = _entries(roster)
+                note_silences(settings.run_dir, "hello", roster.refused)
             _announce(settings, roster)
 
             chosen = labelling_model(experiment)
@@ -99,7 +110,11 @@ def make_app(settings: StudySettings | None = None) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        run_study(grid, settings or settings_from_run_config(context))
+        if settings is not None:
+            run_study(grid, settings)
+            return
+        with deployed(grid, context) as (network, its_settings):
+            run_study(network, its_settings)
 
     return app
 
@@ -129,7 +144,7 @@ def _begin(settings: StudySettings) -> Results:
 
 def _configuration(settings: StudySettings) -> dict[str, object]:
     """The configuration as the report shows it: without paths of this machine."""
-    loaded = yaml.safe_load(to_yaml(settings.experiment, leaving=True))
+    loaded = read_yaml(to_yaml(settings.experiment, leaving=True))
     assert isinstance(loaded, dict)
     return loaded
 
@@ -196,6 +211,7 @@ def _timed(settings: StudySettings, results: Results, phase: str) -> Iterator[No
     spent: dict[str, float] = read_json(file) if file.exists() else {}
     begun = time.monotonic()
     yield
+    results.silent = silences(settings.run_dir)
     results.timings = {**spent, phase: round(spent.get(phase, 0.0) + time.monotonic() - begun, 2)}
     write_json(file, results.timings)
     _save(settings, results)

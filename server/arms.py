@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 import torch
+from flwr.app import RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -63,10 +64,16 @@ def local_arms(grid: Grid, settings: StudySettings, roster: Roster) -> dict[str,
         members = _both_roles(roster)
         answers = instruct(grid, settings, members, Action.ARMS, "arms", result=SiteArms)
         require_quorum(settings, "arms", answers, members)
-        kept = {site: read_result(reply, SiteArms).model_dump() for site, reply in answers.replies.items()}
+        kept = {site: _asked_for(reply, settings).model_dump() for site, reply in answers.replies.items()}
         checkpoints.finish(kept)
         _done(settings, list(kept), started)
     return {site: SiteArms.model_validate(result).arms for site, result in kept.items()}
+
+
+def _asked_for(reply: RecordDict, settings: StudySettings) -> SiteArms:
+    """A site's scores of the study's arms; others that it may have sent are not looked at."""
+    told = read_result(reply, SiteArms).arms
+    return SiteArms(arms={arm: scores for arm, scores in told.items() if arm in settings.experiment.study.arms})
 
 
 def federated_arms(grid: Grid, settings: StudySettings, roster: Roster, model: str | None) -> FederatedArms:

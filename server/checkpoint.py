@@ -10,7 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
-from common.files import read_json, read_tensors, write_json, write_tensors
+from common.errors import DamagedFileError
+from common.files import read_json, read_table, read_tensors, write_json, write_tensors
+
+_PARTS: dict[str, type | tuple[type, ...]] = {
+    "contributors": list,
+    "refused": list,
+    "losses": dict,
+    "norms": list,
+    "choice": (float, int, type(None)),
+    "seconds": (float, int),
+}
+"""What a record holds at least, beside the number of its round."""
 
 
 class PhaseCheckpoints:
@@ -20,8 +31,18 @@ class PhaseCheckpoints:
         self.folder = run_dir / "checkpoints" / phase
 
     def records(self) -> list[dict[str, Any]]:
-        """What was recorded of each finished round, in order."""
-        return [read_json(file) for file in sorted(self.folder.glob("round-*.json"))]
+        """What was recorded of each finished round, in order.
+
+        Raises:
+            DamagedFileError: for a file that holds no record of its round.
+        """
+        records = []
+        for number, file in enumerate(sorted(self.folder.glob("round-*.json")), start=1):
+            record = read_table(file)
+            if not _is_record(record, number):
+                raise DamagedFileError(file, f"holds no record of round {number}")
+            records.append(record)
+        return records
 
     def weights(self, server_round: int) -> dict[str, Tensor]:
         """The aggregated weights after ``server_round``."""
@@ -67,3 +88,9 @@ class PhaseCheckpoints:
 
     def _weights_file(self, server_round: int) -> Path:
         return self.folder / f"round-{server_round:05d}.safetensors"
+
+
+def _is_record(record: dict[str, Any], number: int) -> bool:
+    return record.get("round") == number and all(
+        key in record and isinstance(record[key], kind) for key, kind in _PARTS.items()
+    )

@@ -10,6 +10,12 @@ EXPORT_HELP = """examples:
   oncofed-server export runs/latest --model wgan_gp --images 500 --formats png --to /data/synthetic
 """
 
+RUN_HELP = """overrides are those of oncofed-simulation, as far as they describe the study. Examples:
+  oncofed-server run federation.yaml preset=demo organ=[brain] reference.brain.path=/data/reference
+  oncofed-server run federation.yaml --sites hospital1 --sites hospital2 name=pilot preset=paper …
+  oncofed-server run federation.yaml --resume runs/pilot
+"""
+
 PROVISION_HELP = """examples:
   oncofed-server provision federation.yaml                       the first time, and whenever a site was added
   oncofed-server provision federation.yaml --renew hospital2     a new kit: token expired or lost, machine replaced
@@ -79,7 +85,47 @@ def _add_provisioning(commands: Commands) -> None:
         _serve_enrolment,
     )
     serve.add_argument("--port", type=int, default=8100, help="of 127.0.0.1 (default: 8100)")
-    for command in (provision, enrolments, serve):
+    start = commands.add(
+        "start",
+        "run the federation's server until it is stopped",
+        "Run Flower's SuperLink and the enrolment service on this machine only, and before them nginx, which lets in\n"
+        "over TLS what hospitals need. What ends by itself is started again. Stop it with Ctrl-C or SIGTERM.",
+        _start,
+    )
+    run = commands.add(
+        "run",
+        "start a study on the federation, or go on with one",
+        "Start a study at the sites that have joined, and follow it to its report. It runs in the server: Ctrl-C ends\n"
+        "only this display.",
+        _run,
+        RUN_HELP,
+    )
+    run.add_argument("--sites", action="append", default=[], metavar="SITE", help="that take part (default: all)")
+    run.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a study that stopped")
+    run.add_argument("--detach", action="store_true", help="return once the study is handed over")
+    follow = commands.add("follow", "show a study until it ends", "Show a study until it ends.", _follow)
+    halt = commands.add(
+        "stop", "stop a study; it can be resumed", "Stop a study. What it finished stays, and it can be resumed.", _stop
+    )
+    for command in (follow, halt):
+        command.add_argument(
+            "--run", dest="run_folder", type=Path, metavar="FOLDER", help="the study's folder (default: the newest)"
+        )
+    status = commands.add(
+        "status",
+        "sites, studies, and whom they wait for",
+        "Print which sites have joined and are connected, and where the newest studies stand.",
+        _status,
+    )
+    status.add_argument("--studies", type=int, default=3, metavar="N", help="how many of the newest (default: 3)")
+    status.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    health = commands.add(
+        "health",
+        "whether the server's parts answer",
+        "Ask SuperLink, enrolment and proxy. Exit code 3 says that one of them does not answer.",
+        _health,
+    )
+    for command in (provision, enrolments, serve, start, run, follow, halt, status, health):
         command.add_argument("federation", type=Path, metavar="federation.yaml", help="the federation's settings")
         command.add_argument(
             "--out",
@@ -87,6 +133,7 @@ def _add_provisioning(commands: Commands) -> None:
             metavar="FOLDER",
             help="where its files lie (default: provision, beside federation.yaml)",
         )
+    run.add_argument("overrides", nargs="*", metavar="key=value", help="the study")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -122,6 +169,50 @@ def _enrolments(options: argparse.Namespace) -> None:
     from server.provision.command import enrolments_command
 
     enrolments_command(options.federation, options.out)
+
+
+def _start(options: argparse.Namespace) -> None:
+    from server.operation.start import start_command
+    from server.provision.command import places_of
+
+    start_command(options.federation, places_of(options.federation, options.out))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from server.operation.run import RunOptions, run_command
+    from server.provision.command import places_of
+
+    choices = RunOptions(sites=tuple(options.sites), resume=options.resume, detach=options.detach)
+    run_command(options.federation, places_of(options.federation, options.out), options.overrides, choices)
+
+
+def _follow(options: argparse.Namespace) -> None:
+    from server.operation.run import follow_command
+    from server.provision.command import places_of
+
+    follow_command(options.federation, places_of(options.federation, options.out), options.run_folder)
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from server.operation.run import stop_command
+    from server.provision.command import places_of
+
+    stop_command(options.federation, places_of(options.federation, options.out), options.run_folder)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from server.operation.status import status_command
+    from server.provision.command import places_of
+
+    places = places_of(options.federation, options.out)
+    status_command(options.federation, places, studies=options.studies, as_json=options.json)
+
+
+def _health(options: argparse.Namespace) -> None:
+    from server.operation.status import health_command
+    from server.provision.command import places_of
+
+    health_command(options.federation, places_of(options.federation, options.out))
 
 
 def _serve_enrolment(options: argparse.Namespace) -> None:

@@ -80,8 +80,12 @@ def matrix(rows: Mapping[str, Mapping[str, ArmScores]], sites: list[str]) -> Cro
 
 def _fitting(weights: dict[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A site's model goes to other sites only if it has the shape of the federated one and finite values."""
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in reference.items()}:
-        raise UnacceptableError("its weights have other names or shapes than the study's classifier")
+    if _form(weights) != _form(reference):
+        raise UnacceptableError("its weights have other names, shapes or types than the study's classifier")
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise UnacceptableError("its weights are not finite")
     return weights
+
+
+def _form(weights: Mapping[str, Tensor]) -> dict[str, tuple[object, object]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}

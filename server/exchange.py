@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 
 from common.progress import ANSWERED, ASKED, StudyProgress
 from common.records import UnacceptableError
+from server.returning import ReturningGrid
 from server.roster import Member
 
 POLL_SECONDS = 0.5
@@ -59,11 +60,15 @@ def ask(
     replies: dict[str, RecordDict] = {}
     messages: dict[str, Message] = {}
     end = time.monotonic() + deadline
+    told: dict[str, str] = {}
     while by_message:
         arrived = list(grid.pull_messages(list(by_message)))
         for message in arrived:
             # Not src_node_id: a reply that the network layer makes up carries the server's own.
-            member = by_message.pop(message.metadata.reply_to_message_id)
+            asked = message.metadata.reply_to_message_id
+            if asked not in by_message:
+                continue  # a second reply to the same question, or to one that nobody asked
+            member = by_message.pop(asked)
             if message.has_error():
                 missing[member.site] = _reason(message).removeprefix(f"{member.site}: ")
             else:
@@ -74,12 +79,14 @@ def ask(
                 except UnacceptableError as refusal:
                     missing[member.site] = f"refused: {refusal}"
             progress.site(member.site, ANSWERED if member.site in replies else missing[member.site])
+        _tell_delays(grid, by_message, told, progress)
         if by_message and not arrived:
             if time.monotonic() >= end:
                 break
             time.sleep(POLL_SECONDS)
-    for member in by_message.values():
-        missing[member.site] = f"no reply within {deadline:.0f} s"
+    for identifier, member in by_message.items():
+        delay = told.get(identifier)
+        missing[member.site] = f"no reply within {deadline:.0f} s" + (f" ({delay})" if delay else "")
         progress.site(member.site, missing[member.site])
     return Answers(
         {site: replies[site] for site in sorted(replies)},
@@ -88,6 +95,18 @@ def ask(
     )
 
 
+def _tell_delays(grid: Grid, by_message: Mapping[str, Member], told: dict[str, str], progress: StudyProgress) -> None:
+    """Names sites whose work was interrupted and is given to them again, once for each interruption."""
+    if not isinstance(grid, ReturningGrid):
+        return
+    for identifier, member in by_message.items():
+        why = grid.why(identifier)
+        if why != told.get(identifier, ""):
+            told[identifier] = why
+            progress.site(member.site, f"{why}; it is waited for" if why else "is given its work again")
+
+
 def _reason(message: Message) -> str:
-    """Why a site did not answer, shortened: it is printed and may come from anyone."""
-    return (message.error.reason or f"error {message.error.code}").splitlines()[0][:300]
+    """Why a site did not answer, shortened and printable: it may come from anyone."""
+    reason = (message.error.reason or "")[:300] or f"error {message.error.code}"
+    return "".join(character if character.isprintable() else " " for character in reason).strip()

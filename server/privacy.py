@@ -7,7 +7,7 @@ from common.results_privacy import PrivacyRefusal, PrivacyResults, PrivacyStatem
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Roster
 from server.settings import StudySettings
-from server.site_scores import instruct
+from server.site_scores import instruct, tell_missing
 
 
 def privacy_results(grid: Grid, settings: StudySettings, roster: Roster, phases: list[str]) -> PrivacyResults | None:
@@ -20,6 +20,7 @@ def privacy_results(grid: Grid, settings: StudySettings, roster: Roster, phases:
         return None
     members = [member for member in roster.members if "train" in member.hello.roles]
     answers = instruct(grid, settings, members, Action.PRIVACY, "privacy", result=PrivacyStatement)
+    tell_missing(settings, "privacy", answers)
     return PrivacyResults(
         sites={site: read_result(reply, PrivacyStatement) for site, reply in answers.replies.items()},
         silent=answers.missing,

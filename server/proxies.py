@@ -21,13 +21,13 @@ from common.records import (
     ARRAYS,
     CONFIG,
     Action,
-    ImagesCheck,
     Instruction,
     check_reply,
     instruction_record,
     to_arrays,
     to_images,
 )
+from common.reply_checks import ImagesCheck
 from common.training.build import proxy_source
 from common.training.kinds import ProxySource, ProxyTrainer
 from common.training.trainer import View, trainer_module
@@ -35,6 +35,7 @@ from server.checkpoint import PhaseCheckpoints
 from server.exchange import Answers, ask
 from server.roster import Member
 from server.settings import StudySettings
+from server.site_scores import tell_missing
 
 log = logging.getLogger("oncofed.server")
 
@@ -227,8 +228,8 @@ def _ask(
         check=checked,
         progress=settings.progress,
     )
+    tell_missing(settings, phase, answers)
     for site, reason in answers.missing.items():
-        settings.progress.message(f"{phase}: {site} is missing: {reason}")
         log.warning("missing", extra={"phase": phase, "action": action, "site": site, "reason": reason})
     return answers
 

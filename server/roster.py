@@ -1,7 +1,7 @@
 """Who takes part: node numbers change with every connection, so sites are known by the name they give at hello."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import StudyError
+from common.experiment import StrategyConfig
 from common.progress import StudyProgress
 from common.records import (
     CONFIG,
@@ -90,24 +91,40 @@ class SiteGrid(Grid):
         return self._grid.send_and_receive(messages, timeout=timeout)
 
 
-def call_roll(grid: Grid, *, run: str, experiment: str, sites: int, deadline: float, progress: StudyProgress) -> Roster:
-    """Waits for ``sites`` nodes, asks each who it is, and sorts the answers by site name.
+def call_roll(
+    grid: Grid,
+    *,
+    run: str,
+    experiment: str,
+    sites: int,
+    expected: Sequence[str] = (),
+    config: StrategyConfig,
+    progress: StudyProgress,
+) -> Roster:
+    """Waits for nodes, asks each who it is, and sorts the answers by site name.
+
+    Args:
+        sites: how many nodes are waited for where ``expected`` names none.
+        expected: names under which nodes are registered. Others are not asked, and a node is only taken for the site
+            that it is registered as.
+        config: deadlines and quorum. Where names are expected, the study begins with those that came in time, if they
+            are enough.
 
     Raises:
-        StudyError: if fewer nodes than ``sites`` connect before the deadline, or two nodes give the same name.
+        StudyError: if too few nodes connect in time, or two of them give the same name.
     """
     from server.exchange import ask
 
-    end = time.monotonic() + deadline
-    while len(node_ids := sorted(grid.get_node_ids())) < sites:
-        if time.monotonic() >= end:
-            raise StudyError(
-                f"{len(node_ids)} of {sites} sites connected within {deadline:.0f} s. "
-                "Check that the missing sites are started, or lower the number of sites."
-            )
-        time.sleep(0.5)
+    absent: dict[str, str] = {}
+    if expected:
+        names = _gather(grid, expected, config, progress)
+        absent = {
+            site: f"it was not connected within {config.gathering:.0f} s" for site in expected if site not in names
+        }
+        unknown = [Member(site, names[site], _NOBODY) for site in sorted(names)]
+    else:
+        unknown = [Member(f"node {node}", node, _NOBODY) for node in _wait_for_any(grid, sites, config.deadline)]
     instruction = Instruction(run=run, phase="hello", experiment=experiment)
-    unknown = [Member(f"node {node}", node, _NOBODY) for node in node_ids]
     questions = {
         member.site: Message(
             RecordDict({CONFIG: instruction_record(instruction)}),
@@ -123,9 +140,11 @@ def call_roll(grid: Grid, *, run: str, experiment: str, sites: int, deadline: fl
         hello = read_result(content, SiteHello)
         if hello.protocol != PROTOCOL:
             raise UnacceptableError(f"it speaks protocol {hello.protocol}, this coordinator {PROTOCOL}")
+        if expected and hello.site != member.site:
+            raise UnacceptableError(f"it calls itself {hello.site}, but its key is registered for {member.site}")
         introductions[member.site] = hello
 
-    answers = ask(grid, questions, unknown, deadline=deadline, check=check, progress=progress)
+    answers = ask(grid, questions, unknown, deadline=config.deadline, check=check, progress=progress)
     members: dict[str, Member] = {}
     for member in unknown:
         if member.site not in introductions:
@@ -134,7 +153,51 @@ def call_roll(grid: Grid, *, run: str, experiment: str, sites: int, deadline: fl
         if hello.site in members:
             raise StudyError(f"two nodes call themselves {hello.site}; every site.yaml needs its own name")
         members[hello.site] = Member(hello.site, member.node_id, hello)
-    return Roster(tuple(members[name] for name in sorted(members)), dict(answers.missing))
+    return Roster(tuple(members[name] for name in sorted(members)), {**absent, **answers.missing})
+
+
+def _gather(grid: Grid, expected: Sequence[str], config: StrategyConfig, progress: StudyProgress) -> dict[str, int]:
+    """Node by site of those that connect in time.
+
+    Raises:
+        StudyError: if they are fewer than the quorum.
+    """
+    end, told = time.monotonic() + config.gathering, False
+    while True:
+        names = registered_nodes(grid)
+        missing = [site for site in expected if site not in names]
+        if not missing or time.monotonic() >= end:
+            break
+        if not told:
+            progress.message(f"waiting for {', '.join(missing)} to connect, {config.gathering:.0f} s at most")
+            told = True
+        time.sleep(0.5)
+    here = {site: node for site, node in names.items() if site in expected}
+    if len(here) < config.quorum:
+        raise StudyError(
+            f"{len(here)} of {len(expected)} sites are connected after {config.gathering:.0f} s, {config.quorum} are "
+            f"needed; missing: {', '.join(missing)}. Ask these hospitals whether their node runs (oncofed-client "
+            "status), and resume the run."
+        )
+    return here
+
+
+def registered_nodes(grid: Grid) -> dict[str, int]:
+    """Node by the name that it was registered with, of the nodes that are connected now."""
+    known: Callable[[], Iterable[Any]] | None = getattr(grid, "get_nodes", None)
+    return {node.name: node.node_id for node in known() if node.name} if known is not None else {}
+
+
+def _wait_for_any(grid: Grid, sites: int, deadline: float) -> list[int]:
+    end = time.monotonic() + deadline
+    while len(node_ids := sorted(grid.get_node_ids())) < sites:
+        if time.monotonic() >= end:
+            raise StudyError(
+                f"{len(node_ids)} of {sites} sites connected within {deadline:.0f} s. "
+                "Check that the missing sites are started, or lower the number of sites."
+            )
+        time.sleep(0.5)
+    return node_ids
 
 
 _NOBODY = SiteHello(site="unknown", organ="", modality="", contrasts=[], roles=[], tasks=[])

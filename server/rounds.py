@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,11 +15,13 @@ from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import StudyProgress
 from common.records import (
+    METRICS,
     Action,
     Instruction,
-    UpdateCheck,
+    UnacceptableError,
     check_reply,
 )
+from common.reply_checks import UpdateCheck
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.roster import Member
@@ -178,19 +181,30 @@ class FederatedTraining:
         norms: dict[str, float] = {}
 
         def check(member: Member, content: RecordDict) -> None:
-            check_reply(content, run=self.run, phase=self.phase, server_round=number, site=member.site)
-            norms[member.site] = UpdateCheck(expected, member.hello.examples, bound).norm(content)
+            try:
+                check_reply(content, run=self.run, phase=self.phase, server_round=number, site=member.site)
+                norms[member.site] = UpdateCheck(expected, member.hello.examples, bound).norm(content)
+            except UnacceptableError:
+                raise
+            except Exception as error:  # one site's reply, whatever it is, must not end the study of the others
+                log.exception("reply", extra={"phase": self.phase, "site": member.site})
+                raise UnacceptableError("the reply cannot be read") from error
 
         answers = ask(
             self.grid, questions, self.members, deadline=self.config.deadline, check=check, progress=self.progress
         )
-        if len(answers.replies) < self.config.quorum:
-            reasons = "; ".join(f"{site}: {reason}" for site, reason in answers.missing.items())
+        missing = dict(answers.missing)
+        for site in _unlike_the_others(answers.replies):
+            missing[site] = "refused: its losses are not those that the other sites report"
+            self.progress.site(site, missing[site])
+        messages = {site: message for site, message in answers.messages.items() if site not in missing}
+        if len(messages) < self.config.quorum:
+            reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(missing.items()))
             raise StudyError(
-                f"{self.phase}, round {number}: {len(answers.replies)} of {len(self.members)} sites replied, "
+                f"{self.phase}, round {number}: {len(messages)} of {len(self.members)} sites replied, "
                 f"{self.config.quorum} are needed. {reasons}. Repair those sites and resume the run."
             )
-        return Heard(answers.messages, answers.missing, {site: norms[site] for site in answers.replies})
+        return Heard(messages, dict(sorted(missing.items())), {site: norms[site] for site in messages})
 
     def _show(self, record: dict[str, Any], scores: dict[str, float]) -> None:
         self.progress.advance(
@@ -200,6 +214,17 @@ class FederatedTraining:
             scores=scores,
             seconds=record["seconds"],
         )
+
+
+def _unlike_the_others(replies: Mapping[str, RecordDict]) -> list[str]:
+    """The sites whose metrics have other names than most: a strategy would aggregate nothing at all because of them.
+
+    Where as many stand against as many, those with the fewest names are taken to be right.
+    """
+    names = {site: tuple(sorted(content.metric_records[METRICS])) for site, content in replies.items()}
+    counts = Counter(names.values())
+    usual = min(counts, key=lambda one: (-counts[one], len(one), one), default=())
+    return [site for site, own in names.items() if own != usual]
 
 
 def _choose(records: list[dict[str, Any]]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from common.config import compose
+from common.config import compose, from_yaml
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.files import read_json, write_json
@@ -25,6 +25,8 @@ class StudySettings:
         name: the run's name.
         run_dir: where checkpoints, results and the report go.
         sites: how many nodes are waited for.
+        expected: names of the sites that are to take part, where nodes are registered by name; empty where they are
+            not.
         reference: organ -> folder of the coordinator's reference set, with its three parts.
         cache_dir: where the prepared reference set is kept.
         progress: told of every step.
@@ -41,6 +43,7 @@ class StudySettings:
     progress: StudyProgress
     engine: str
     demo_cohort: bool = False
+    expected: tuple[str, ...] = ()
 
 
 PLACES = Path("checkpoints", "places.json")
@@ -71,36 +74,46 @@ def settings_after_run(run_dir: Path, experiment: Experiment) -> StudySettings:
 
 
 def settings_from_run_config(context: Context) -> StudySettings:
-    """The settings of a run that was started with ``flwr run``: overrides as a JSON list, and an output folder.
+    """The settings of a run that was started with ``flwr run``.
+
+    Its run config names the ``output`` folder. The study is the ``config.yaml`` in it, as ``oncofed-server run`` wrote
+    it, or what ``overrides`` (a JSON list) say. ``expected`` holds names of sites with commas, ``sites`` a number where
+    they have none.
 
     Raises:
-        ConfigError: if either is missing or malformed.
+        ConfigError: if something is missing or malformed.
     """
     config = context.run_config
-    try:
-        overrides = json.loads(str(config.get("overrides", "[]")))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f'run config: overrides must be a JSON list such as ["preset=demo"] ({error})') from error
-    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
-        raise ConfigError('run config: overrides must be a JSON list such as ["preset=demo"]')
     output = str(config.get("output", ""))
     if not output:
         raise ConfigError("run config: output must name the folder of the run")
-    experiment = compose(overrides)
+    run_dir = Path(output).expanduser().resolve()
+    experiment = _experiment(str(config.get("overrides", "[]")), run_dir / "config.yaml")
     reference = {organ: Path(ref.path).expanduser() for organ, ref in experiment.reference.items() if ref.path}
     if not reference:
         raise ConfigError(
             "reference.<organ>.path must name the coordinator's reference set of at least one organ of the study "
             f"({', '.join(experiment.organs)})"
         )
-    run_dir = Path(output).expanduser().resolve()
+    expected = tuple(name for name in str(config.get("expected", "")).split(",") if name)
     return StudySettings(
         experiment=experiment,
         name=run_dir.name,
         run_dir=run_dir,
-        sites=int(config.get("sites", 0)) or len(experiment.site),
+        sites=len(expected) or int(config.get("sites", 0)) or len(experiment.site),
         reference=reference,
         cache_dir=Path(experiment.simulation.cache_dir) / "reference",
         progress=NoProgress(),
         engine="flower",
+        expected=expected,
     )
+
+
+def _experiment(overrides: str, written: Path) -> Experiment:
+    try:
+        items = json.loads(overrides)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f'run config: overrides must be a JSON list such as ["preset=demo"] ({error})') from error
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError('run config: overrides must be a JSON list such as ["preset=demo"]')
+    return from_yaml(written.read_text()) if written.is_file() and not items else compose(items)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from torch import Tensor
 
 from common.config import to_yaml
@@ -23,6 +23,21 @@ from common.results import ArmScores, SiteArms
 from server.exchange import Answers, ask
 from server.roster import Member
 from server.settings import StudySettings
+from server.silences import note_silences
+
+MODEL = "model"
+"""The name under which a site scores the one model that it was sent."""
+
+
+class ModelScores(SiteArms):
+    """A site's reply where it was asked to score one model: that one, and no other."""
+
+    @field_validator("arms")
+    @classmethod
+    def _of_the_model(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
+        if set(value) != {MODEL}:
+            raise ValueError("holds scores of something else than the model that was sent")
+        return value
 
 
 def instruct(
@@ -76,15 +91,20 @@ def require_quorum(settings: StudySettings, phase: str, answers: Answers, member
             f"{phase}: {len(answers.replies)} of {len(members)} sites replied, {quorum} are needed. {reasons}. "
             "Repair those sites and resume the run."
         )
+    tell_missing(settings, phase, answers)
+
+
+def tell_missing(settings: StudySettings, phase: str, answers: Answers) -> None:
+    """Names the sites that a phase goes on without, on the terminal and for the report."""
     for site, reason in answers.missing.items():
         settings.progress.message(f"{phase}: {site} is missing: {reason}")
+    note_silences(settings.run_dir, phase, answers.missing)
 
 
 def model_scores(
     grid: Grid, settings: StudySettings, members: Sequence[Member], phase: str, weights: Mapping[str, Tensor]
 ) -> dict[str, ArmScores]:
     """One model's scores on the test patients of every site that answers."""
-    answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=SiteArms)
-    for site, reason in answers.missing.items():
-        settings.progress.message(f"{phase}: {site} is missing: {reason}")
-    return {site: read_result(reply, SiteArms).arms["model"] for site, reply in answers.replies.items()}
+    answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=ModelScores)
+    tell_missing(settings, phase, answers)
+    return {site: read_result(reply, ModelScores).arms[MODEL] for site, reply in answers.replies.items()}

@@ -151,7 +151,7 @@ def _of_run(results: Results) -> Audited:
 
 def _experiment_of(folder: Path) -> Experiment:
     try:
-        return from_yaml((folder / "config.yaml").read_text())
+        return from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{folder}: is no finished run ({error.strerror}: config.yaml)") from error
 

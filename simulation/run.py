@@ -6,21 +6,22 @@ from client.app import make_app as make_client_app
 from client.app import site_from_node_config
 from client.report.build import build_site_report
 from common.config import compose
+from common.experiment_paths import with_absolute_paths
 from common.logs import quiet_libraries
 from common.results import Results
 from server.app import make_app as make_server_app
 from server.app import run_study
 from server.report.build import build_study_report
 from server.report.kinds import kind_of
+from server.run_folder import RunFolder
 from server.settings import StudySettings
+from server.terminal_progress import terminal_progress
 from simulation.audit import audit_run
 from simulation.cohort.contact_sheet import contact_sheet
-from simulation.folders import RunFolder
 from simulation.grid import InProcessGrid
 from simulation.places import demo_folders, without_unavailable_demo
-from simulation.progress import terminal_progress
 from simulation.ray import run_on_ray
-from simulation.sites import check_sites, prepare_everything, with_absolute_paths
+from simulation.sites import check_sites, prepare_everything
 
 RESUME = "resume="
 

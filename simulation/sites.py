@@ -1,7 +1,6 @@
 """From the simulated sites of a configuration to data on disk and one ``site.yaml`` each."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from client.session import Session
 from client.site import PrivacySettings, SiteSettings, load_site, save_site
 from common.devices import device_problem
 from common.errors import ConfigError, DataError
-from common.experiment import Experiment, SiteConfig, WeightsConfig
+from common.experiment import Experiment, SiteConfig
 from common.files import write_bytes
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
@@ -20,38 +19,16 @@ from common.report.formatting import plural
 from common.training.build import proxy_source
 from common.weights import needed_weights, resolve_weights
 from server.reference import PARTS, reference_part
+from server.run_folder import RunFolder
 from server.settings import StudySettings
-from simulation.folders import RunFolder
 from simulation.partition import share_out
 from simulation.places import Places, locate, told
 from simulation.trainings import require_private_study
 
 Result = TypeVar("Result")
 
-DOWNLOAD = "download"
-"""Stands in place of a path where weights are to be fetched."""
-
 PATIENTS = "patients.txt"
 """Beside a ``site.yaml``: the patients that are this site's share of a data set."""
-
-
-def with_absolute_paths(experiment: Experiment) -> Experiment:
-    """The same experiment with every path made absolute: a run may be resumed from another folder."""
-
-    def absolute(path: str | None) -> str | None:
-        return path if path in (None, DOWNLOAD) else str(Path(str(path)).expanduser().resolve())
-
-    made = deepcopy(experiment)
-    for site in made.site.values():
-        site.path = absolute(site.path)
-    for partition in made.partition.values():
-        partition.path = absolute(partition.path)
-    for reference in made.reference.values():
-        reference.path = absolute(reference.path)
-    made.weights = WeightsConfig(**{name: absolute(path) for name, path in asdict(made.weights).items()})
-    made.simulation.cache_dir = str(Path(made.simulation.cache_dir).expanduser().resolve())
-    made.simulation.runs_dir = str(Path(made.simulation.runs_dir).expanduser().resolve())
-    return made
 
 
 def check_sites(experiment: Experiment) -> None:
@@ -188,6 +165,7 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
     return SiteSettings.model_validate(
         {
             "name": name,
+            "min_cell": experiment.study.min_cell,
             "reader": site.reader,
             "organ": site.organ,
             "path": path,

@@ -27,6 +27,7 @@ from client.approval.guard import require_approved
 from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
 from client.health.service import HealthService
+from client.node.return_home import flower_home, node_number, remember_node
 from client.site import SiteSettings, load_site
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
@@ -198,7 +199,7 @@ def node_arguments(site: Path, arguments: Sequence[str]) -> list[str]:
 
 def prepare_home(settings: SiteSettings) -> Path:
     """A Flower home of this site's own, without bundles of earlier starts; this process and its children use it."""
-    home = settings.folder / "flower"
+    home = flower_home(settings)
     # What is unpacked there is found again by eight digits of a hash: nothing may lie there that was not approved.
     shutil.rmtree(home / "apps", ignore_errors=True)
     if (home / "apps").exists():
@@ -245,6 +246,7 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
         guard = BundleGuard(settings)
         install_guard(guard, module)
         install_contact(guard, FleetHttpClient)
+        remember_node(node_number(settings), FleetHttpClient)
         health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
         AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
         health.start()

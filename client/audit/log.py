@@ -184,7 +184,7 @@ def _read_head(file: Path) -> Link | None:
     try:
         head: Mapping[str, Any] = json.loads(file.read_text())
         return Link(int(head["count"]), str(head["hash"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
 
 

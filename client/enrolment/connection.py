@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
 from common.errors import ConfigError
 from common.files import write_bytes
+from common.safe_yaml import read_yaml
 
 FILE = "connection.yaml"
 
@@ -50,7 +51,7 @@ def load_connection(folder: Path) -> Connection:
     """
     file = folder / FILE
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = read_yaml(file.read_text(encoding="utf-8"))
         read = Connection.model_validate(values)
     except FileNotFoundError as error:
         raise ConfigError(

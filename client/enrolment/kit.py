@@ -5,6 +5,7 @@ import hmac
 import io
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,7 +89,15 @@ def _files(path: Path, content: bytes) -> dict[str, bytes]:
             if any(entry.file_size > LARGEST_FILE for entry in entries):
                 raise ConfigError(f"{path}: holds a file too large for a start-up kit; {ANEW}")
             files = {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:
         raise ConfigError(f"{path}: is damaged or not a zip file ({error}); {ANEW}") from error
     stated = files.pop(KitFile.CHECKSUMS)
     if stated != checksums(files):

@@ -11,6 +11,7 @@ from common.errors import ConfigError
 from common.files import write_bytes
 from common.node_keys import new_key, private_file, public_line, read_private_file
 from common.private_files import make_private_folder, readable_by_others, write_private
+from common.safe_yaml import read_yaml
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class NodeFolder:
 
 def _site_name(file: Path) -> str:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{file}: cannot be read; put it right, or move it away and a new one is written") from error
     return str(values.get("name")) if isinstance(values, dict) else "without a name"

@@ -8,6 +8,7 @@ Only the standard library is used: the ledger must work where nothing else does.
 """
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,7 +87,11 @@ class Ledger:
             return self._assumed()
 
     def _assumed(self) -> float:
-        return float(self._lines.entries[0].get("assumed_epsilon", 0.0))
+        assumed = self._lines.entries[0].get("assumed_epsilon", 0.0)
+        # Not a number would be below every cap.
+        if isinstance(assumed, bool) or not isinstance(assumed, int | float) or not 0 <= assumed < math.inf:
+            raise LedgerError(f"{self.files.ledger}: assumes {assumed!r} as spent, which is no epsilon. {WAY_OUT}")
+        return float(assumed)
 
     def charge(self, entry: Mapping[str, str | float | int], gate: Gate) -> None:
         """Writes ``entry`` down for good; when this returns, it is on the disk.
@@ -248,7 +253,7 @@ def _read_head(file: Path) -> Mapping[str, Any]:
         known: dict[str, Any] = {"id": str(head["id"]), "count": int(head["count"]), "hash": str(head["hash"])}
     except OSError as error:
         raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}") from error
     if known["count"] < 1:
         raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}")

@@ -1,5 +1,6 @@
 """How much noise a study needs at this site: planned once for all of its trainings, before the first one."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +63,30 @@ def study_plan(session: Session, budget: Budget) -> StudyPlan:
     """The plan of this run: kept from its first training on, so that what was promised does not change midway.
 
     Raises:
-        PrivacyError: if no noise makes the study fit into what is left.
+        PrivacyError: if no noise makes the study fit into what is left, or the plan that was kept is none.
     """
     file = _file(session)
     if file.exists():
-        return StudyPlan(**read_json(file))
+        return _kept(file)
     plan = plan_study(session, budget)
     write_json(file, {"sigma": plan.sigma, "rate": plan.rate, "steps": dict(plan.steps)})
     return plan
+
+
+def _kept(file: Path) -> StudyPlan:
+    kept = read_json(file)
+    if not isinstance(kept, dict) or set(kept) != {"sigma", "rate", "steps"} or not isinstance(kept["steps"], dict):
+        raise PrivacyError(f"{file}: is no plan of a study's steps; it was changed, or is damaged")
+    sigma, rate, counts = kept["sigma"], kept["rate"], kept["steps"].values()
+    if not (_is_number(sigma) and _is_number(rate) and 0 < sigma < math.inf and 0 < rate <= 1):
+        raise PrivacyError(f"{file}: noise {sigma!r} and rate {rate!r} are none; it was changed, or is damaged")
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise PrivacyError(f"{file}: holds a number of steps that is none; it was changed, or is damaged")
+    return StudyPlan(**kept)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def plan_study(session: Session, budget: Budget) -> StudyPlan:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from common.files import arrays_in
 from common.report.formatting import role_titles
 from common.results import ArmScores, Interval
 from common.results_privacy import PrivacyStatement
@@ -176,7 +176,7 @@ def read_inputs(folder: Path) -> SiteInputs:
         except FileNotFoundError:
             inputs.absent[name] = _why_missing(name, inputs.summary)
             return empty
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except Exception as error:  # whatever a damaged file makes its reader raise, the other parts can be shown
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             inputs.absent[name] = f"{FILES[name]} could not be read ({first})."
             return empty
@@ -240,13 +240,12 @@ def _predictions(text: bytes) -> list[Prediction]:
 
 
 def _steps(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        return {key: stored[key] for key in ("patient", "name", "does", "before", "after")}
+    arrays = arrays_in(content, Path(FILES["steps"]))
+    return {key: arrays[key] for key in ("patient", "name", "does", "before", "after")}
 
 
 def _gallery(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        arrays = {key: stored[key] for key in stored.files}
+    arrays = arrays_in(content, Path(FILES["gallery"]))
     for key, array in arrays.items():
         if array.ndim != 3:
             raise ValueError(f"{key} has shape {array.shape}, expected (n, H, W)")

@@ -46,7 +46,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         return _parse(content)
-    except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: not a safetensors file that can be used ({error})") from error
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,9 @@ class PatientCache:
         folder = self._folder_of(patient)
         try:
             entry = _from_json(json.loads((folder / _INDEX).read_text(encoding="utf-8")), folder)
-            if entry.slices and any(len(array) != entry.slices for array in _arrays(entry.open()).values()):
+            if entry.slices and not _fit(_arrays(entry.open()), entry.slices):
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError):
             return None
         return entry if entry.signature == current_signature and entry.patient == patient else None
 
@@ -163,7 +163,7 @@ class PatientCache:
                 StudyLocation(some["patient"], Path(some["path"]), tuple(map(Path, some["files"])), some["known"])
                 for some in kept["studies"]
             ]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def keep_studies(self, listing: str, locations: Sequence[StudyLocation]) -> None:
@@ -200,6 +200,15 @@ def _unwritable(cache_dir: Path, error: OSError) -> DataError:
 def _arrays(slices: PatientSlices) -> dict[str, np.ndarray[Any, Any]]:
     arrays: dict[str, np.ndarray[Any, Any]] = {name: getattr(slices, name) for name in ARRAYS}
     return arrays if slices.organ is None else {**arrays, ORGAN: slices.organ}
+
+
+def _fit(arrays: Mapping[str, np.ndarray[Any, Any]], count: int) -> bool:
+    """Whether these are ``count`` slices and nothing else that a file of this name could hold."""
+    images = arrays["images"].shape
+    return images[:1] == (count,) and all(
+        array.dtype.kind in "biuf" and array.shape == (images if name == "images" else (count, *images[2:]))
+        for name, array in arrays.items()
+    )
 
 
 def _to_json(entry: PreparedPatient) -> dict[str, Any]:

@@ -292,7 +292,7 @@ def trainer_module(name: str) -> Any:
     Raises:
         ConfigError: if there is no such model; only files beside this one can be named.
     """
-    if not _NAME.fullmatch(name) or name in ("trainer", "kinds", "patients"):
+    if not _NAME.fullmatch(name):
         raise ConfigError(f"unknown model {name!r}")
     try:
         module = importlib.import_module(f"common.training.{name}")
@@ -300,4 +300,6 @@ def trainer_module(name: str) -> Any:
         if error.name != f"common.training.{name}":
             raise
         raise ConfigError(f"unknown model {name!r}: there is no common/training/{name}.py") from error
+    if not hasattr(module, "Config") or not hasattr(module, "Trainer"):
+        raise ConfigError(f"unknown model {name!r}: common/training/{name}.py trains none")
     return module

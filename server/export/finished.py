@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.config import Model, from_yaml, model_of
+from common.config import Model, model_of, read_experiment
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.export.provenance import Privacy, Provenance
@@ -74,7 +74,7 @@ class FinishedRun:
             raise ConfigError(
                 f"{folder}: this run is not finished; go on with oncofed-simulation run resume={folder}, then export"
             )
-        return cls(folder, from_yaml(config.read_text(encoding="utf-8")), results)
+        return cls(folder, read_experiment(config), results)
 
     def gan(self, name: str) -> FinishedGan:
         """The chosen round of the first run of a GAN.

@@ -10,6 +10,7 @@ from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
 from common.imaging.readers.registry import READERS
+from common.safe_yaml import read_yaml
 
 USUAL_READER = {"brain": "brats", "lung": "lidc", "liver": "hcc_tace"}
 """What a site's template names if ``federation.yaml`` does not say; the hospital may change it."""
@@ -61,6 +62,22 @@ class Validity(BaseModel):
     token: int = Field(default=14, ge=1, le=365)
 
 
+class Serving(BaseModel):
+    """Where the coordinator's programs listen, on the machine on which ``oncofed-server start`` runs.
+
+    Attributes:
+        listen: for hospitals, ``port`` or ``address:port``; without it, every interface and the port of ``address``.
+        superlink: port of Flower's SuperLink; 127.0.0.1 only.
+        enrolment: port of the enrolment service; 127.0.0.1 only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: str | None = Field(default=None, pattern=r"^(([0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]{1,5}$")
+    superlink: int = Field(default=18440, ge=1, le=65535)
+    enrolment: int = Field(default=18441, ge=1, le=65535)
+
+
 class FederationSettings(BaseModel):
     """A federation as its coordinator describes it.
 
@@ -69,6 +86,7 @@ class FederationSettings(BaseModel):
         address: host and port that hospitals reach, e.g. ``fed.example.org:443``.
         sites: those that take part.
         validity: of certificates and tokens.
+        serve: ports of the coordinator's machine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +95,7 @@ class FederationSettings(BaseModel):
     address: Address
     sites: Annotated[list[InvitedSite], Field(min_length=1)]
     validity: Validity = Validity()
+    serve: Serving = Serving()
 
     @field_validator("sites")
     @classmethod
@@ -95,7 +114,7 @@ def load_federation(path: Path) -> FederationSettings:
         ConfigError: naming the file, the key and what is wrong with it.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason}); docs/provisioning.md shows an example") from error

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,11 +46,11 @@ Runner = Callable[[Sequence[str]], Finished]
 """Runs ``flwr`` with these arguments."""
 
 
-def run_flwr(arguments: Sequence[str]) -> Finished:
+def run_flwr(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Finished:
     """Runs the ``flwr`` of this installation; two minutes at most."""
     command = [str(Path(sys.executable).with_name("flwr")), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finished(-1, f"{command[0]}: {error}")
     return Finished(done.returncode, done.stdout + done.stderr)
@@ -119,7 +119,7 @@ class SuperLinkNodes:
         del self.nodes[one]
 
 
-def _result(done: Finished) -> dict[str, object]:
+def result_of(done: Finished) -> dict[str, object]:
     """The JSON object in a command's output. Flower reports some errors there with exit code 0."""
     start, end = done.output.find("{"), done.output.rfind("}")
     try:
@@ -130,11 +130,11 @@ def _result(done: Finished) -> dict[str, object]:
 
 
 def _succeeded(done: Finished) -> bool:
-    return done.code == 0 and _result(done).get("success") is True
+    return done.code == 0 and result_of(done).get("success") is True
 
 
 def _node_id(done: Finished) -> str | None:
-    node = _result(done).get("node-id")
+    node = result_of(done).get("node-id")
     return str(node) if _succeeded(done) and node is not None else None
 
 

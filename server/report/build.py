@@ -19,6 +19,7 @@ from server.report.gallery import reference_gallery
 from server.report.generators import gan_part
 from server.report.limits import limits, meanings
 from server.report.overview import generators_json, overview_table, stability
+from server.report.participation import silent_sites
 from server.report.privacy import pretraining_table, privacy_part
 from server.report.spreadsheets import write_spreadsheets
 
@@ -78,6 +79,7 @@ def build_study_report(run_dir: Path) -> Path:
         answer=answer(results),
         summary=_summary(results),
         sites=_sites_table(results),
+        silent=silent_sites(results),
         site_reports=_site_reports(run_dir, results),
         gans=[gan_part(name, gan, results.sites, galleries[name]) for name, gan in results.gans.items()],
         overview=overview_table(results.gans),

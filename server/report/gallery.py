@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.files import read_arrays
 from common.report.formatting import SIMILARITY
 from common.report.images import Picture, picture
 from common.report.page import ReportError
@@ -55,8 +56,7 @@ def reference_gallery(path: Path) -> ReferenceGallery | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+        arrays = read_arrays(path)
         versions = [str(name) for name in arrays["versions"]]
         count = len(arrays["images"])
         if arrays["images"].shape[1] != len(versions):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from common.report.formatting import listed, plural
 from common.report.tables import Table, word
-from common.results import GanResult, GanRound, SiteEntry
+from common.results import GanResult, GanRound, Results, SiteEntry
 
 EXCHANGES = {
     "average": "Every round the sites train from the same weights, and the coordinator averages what they send back.",
@@ -51,6 +51,15 @@ def participation(gan: GanResult, sites: Mapping[str, SiteEntry]) -> Participati
     if not left_out:
         return found
     return replace(found, sentence=f"{found.sentence} No part in it: {listed(left_out)}, as said under Sites.")
+
+
+def silent_sites(results: Results) -> list[str]:
+    """One sentence a site and reason: what the study went on without, rounds apart."""
+    phases: dict[tuple[str, str], list[str]] = {}
+    for phase, sites in results.silent.items():
+        for site, reason in sites.items():
+            phases.setdefault((site, reason), []).append(phase)
+    return [f"{site} ({listed(phases[site, reason])}): {reason}" for site, reason in sorted(phases)]
 
 
 def _counted(gan: GanResult, expected: Sequence[str]) -> Participation:

@@ -16,11 +16,9 @@ from common.records import (
     CONFIG,
     METRICS,
     PROTOCOL,
-    ImagesCheck,
     Instruction,
     SiteHello,
     UnacceptableError,
-    UpdateCheck,
     check_reply,
     from_arrays,
     instruction_record,
@@ -34,6 +32,7 @@ from common.records import (
     training_metrics,
     values_of,
 )
+from common.reply_checks import ImagesCheck, UpdateCheck
 
 REFERENCE = {"generator.a": torch.zeros(2, 3), "generator.b": torch.ones(4)}
 INSTRUCTION = Instruction(run="demo", phase="gan/cgan", experiment="seed: 1", **{"server-round": 3})
@@ -226,13 +225,23 @@ def test_values_are_those_that_flower_reads(values: np.ndarray) -> None:
     np.testing.assert_array_equal(ours, flowers)
 
 
-def test_an_array_whose_bytes_say_something_else_than_it_states_is_read_as_flower_does() -> None:
+def test_an_array_whose_bytes_are_not_what_it_states_is_refused() -> None:
     honest = Array(np.arange(6, dtype=np.float32).reshape(2, 3))
-    lying = Array(dtype="float32", shape=(3, 2), stype=honest.stype, data=honest.data)
-    assert values_of(lying).shape == lying.numpy().shape == (2, 3)
-    cut = Array(dtype="float32", shape=(2, 3), stype=honest.stype, data=honest.data[:-4])
-    with pytest.raises(ValueError, match="data"):
-        values_of(cut)
+    for spoilt in (
+        {"shape": (3, 2)},
+        {"dtype": "int32"},
+        {"dtype": "float64"},
+        {"data": honest.data[:-4]},
+        {"data": honest.data + b"more"},
+        {"data": honest.data.replace(b"(2, 3)", b"(9, 9)")},
+        {"data": b""},
+        {"dtype": "object"},
+        {"dtype": "no such type"},
+        {"shape": (-2, -3)},
+    ):
+        whole = {"dtype": "float32", "shape": (2, 3), "stype": honest.stype, "data": honest.data}
+        with pytest.raises(UnacceptableError):
+            values_of(Array(**(whole | spoilt)))  # type: ignore[arg-type]
 
 
 SLICES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -17,7 +17,6 @@ from common.records import (
     ARRAYS,
     CONFIG,
     Action,
-    ImagesCheck,
     Instruction,
     SiteHello,
     read_instruction,
@@ -25,6 +24,7 @@ from common.records import (
     reply_record,
     to_images,
 )
+from common.reply_checks import ImagesCheck
 from common.training.kinds import ProxySource
 from common.training.trainer import View
 from server.proxies import exchange_proxies

@@ -1,14 +1,13 @@
 """The round loop: quorum, refusals, order of arrival, choice of a round, resumption."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from flwr.app import Array, Error, Message, RecordDict
+from flwr.app import Array, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
+from scripted_grid import SITES, ScriptedGrid, reply
 from torch import Tensor
 
 from common.errors import StudyError
@@ -16,83 +15,15 @@ from common.experiment import StrategyConfig
 from common.progress import NoProgress
 from common.records import (
     ARRAYS,
-    CONFIG,
     METRICS,
     Action,
     Instruction,
     SiteHello,
-    read_instruction,
-    received_arrays,
-    reply_record,
-    to_arrays,
-    training_metrics,
 )
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member
 from server.rounds import FederatedTraining, Scored, nothing_scored
-
-SITES = ("hospital1", "hospital2", "hospital3")
-Behaviour = Callable[[str, Instruction, dict[str, Tensor]], RecordDict | str | None]
-
-
-class ScriptedGrid(Grid):
-    """Sites that answer as ``behave`` says: a reply, an error's text, or nothing; replies come in reversed order."""
-
-    def __init__(self, behave: Behaviour) -> None:
-        TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
-        self.behave = behave
-        self.waiting: dict[str, Message] = {}
-        self.asked: list[tuple[str, int]] = []
-
-    def get_node_ids(self) -> Iterable[int]:
-        return list(range(len(SITES)))
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        identifiers = []
-        for message in messages:
-            identifier = f"message {len(self.asked)}"
-            message.metadata.__dict__["_message_id"] = identifier
-            self.waiting[identifier] = message
-            identifiers.append(identifier)
-            self.asked.append((SITES[message.metadata.dst_node_id], read_instruction(message.content).server_round))
-        return identifiers
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        replies = []
-        for identifier in reversed(list(message_ids)):
-            message = self.waiting.pop(identifier, None)
-            if message is None:
-                continue
-            site = SITES[message.metadata.dst_node_id]
-            outcome = self.behave(site, read_instruction(message.content), received_arrays(message.content))
-            if isinstance(outcome, RecordDict):
-                replies.append(Message(outcome, reply_to=message))
-            elif isinstance(outcome, str):
-                replies.append(Message(Error(code=2, reason=outcome), reply_to=message))
-        return replies
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise AssertionError("the round loop pulls by itself")
-
-    def set_run(self, run: Any) -> None: ...
-
-    @property
-    def run(self) -> Any:
-        return None
-
-    def create_message(self, *arguments: Any, **options: Any) -> Message:
-        raise AssertionError
-
-
-def reply(site: str, instruction: Instruction, arrays: dict[str, Tensor], examples: int = 1) -> RecordDict:
-    return RecordDict(
-        {
-            ARRAYS: to_arrays(arrays),
-            METRICS: training_metrics(examples, {"l1": float(arrays["generator.w"].sum())}),
-            CONFIG: reply_record(instruction, site),
-        }
-    )
 
 
 def towards(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:

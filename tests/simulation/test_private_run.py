@@ -13,17 +13,18 @@ from client.report.build import build_site_report
 from client.site import load_site
 from common.config import compose
 from common.errors import ConfigError
+from common.experiment_paths import with_absolute_paths
 from common.files import read_tensors
 from common.progress import NoProgress
 from common.records import Action
 from common.results import Results
 from server.app import run_study
 from server.report.build import build_study_report
+from server.run_folder import RunFolder
 from simulation import run as run_module
-from simulation.folders import RunFolder
 from simulation.grid import InProcessGrid
 from simulation.run import run
-from simulation.sites import prepare_everything, with_absolute_paths
+from simulation.sites import prepare_everything
 
 PRIVATE = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2", "study.arms=[real]")
 

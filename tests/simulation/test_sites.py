@@ -7,7 +7,8 @@ import torch
 
 from common.config import compose
 from common.errors import ConfigError
-from simulation.sites import check_sites, with_absolute_paths
+from common.experiment_paths import with_absolute_paths
+from simulation.sites import check_sites
 
 
 def test_paths_hold_from_every_folder_and_download_stays_a_word(

@@ -16,6 +16,9 @@ from common.imaging.patient import CONTRASTS, ORGANS, Patient, StudyLocation
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_MOST_PIXELS = 2**26
+"""64 million; a mammogram has 20."""
 PATIENTS_FILE = "patients.csv"
 _MASK = "_mask"
 _WHITE = {"1": 1.0, "L": 255.0, "I;16": 65535.0}
@@ -173,11 +176,16 @@ def _patients(root: Path, images: list[Path]) -> dict[Path, str]:
 def _grey(path: Path) -> tuple[npt.NDArray[np.float32], float | None]:
     """(Y, X) grey values of one image file, and what white is; colours are weighed as in ITU-R 601."""
     try:
-        with Image.open(path) as image:
+        # By name, because Pillow would hand a file that begins as PostScript to its interpreter, whatever it is called.
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise BadStudyError(f"{path.name}: {image.width}x{image.height} pixels are more than a slice has")
             frames = getattr(image, "n_frames", 1)
             grey = image if image.mode in (*_WHITE, "I", "F") else image.convert("L")
             values = np.asarray(grey, dtype=np.float32)
             mode = grey.mode
+    except BadStudyError:
+        raise
     except Exception as error:  # A damaged file makes Pillow's decoders raise nearly anything.
         raise BadStudyError(f"{path.name}: cannot be read, the file is damaged or no image") from error
     if frames > 1:

@@ -7,59 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
-from tiny import TINY, write_site
+from flwr.app import ConfigRecord, RecordDict
+from hospital import STUDY, Hospital
 
-from client.app import make_app, site_from_node_config
-from client.audit.log import AuditLog, read_audit
+from client.audit.log import AuditLog
 from client.cli import main
-from client.site import SiteSettings, load_site, save_site
-from common.config import compose, to_yaml
+from client.site import load_site
 from common.errors import ConfigError
 from common.hash_chain import parse_chain
-from common.records import CONFIG, Action, Instruction, instruction_record
-from simulation.grid import FIRST_NODE, InProcessGrid
-
-STUDY = to_yaml(compose([*TINY, "model=[cgan,wgan_gp]"]), leaving=True)
-
-
-class Hospital:
-    """A site and a coordinator that may ask it anything."""
-
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        home = folder / "hospital1"
-        data = folder / "data"
-        if not data.exists():
-            write_site(data, 10, seed=1)
-        self.file = home / "site.yaml"
-        save_site(
-            SiteSettings(
-                name="hospital1",
-                reader="brats",
-                organ="brain",
-                path=data,
-                folder=home,
-                cache_dir=folder / "cache",
-                threads=1,
-                **settings,
-            ),
-            self.file,
-        )
-        self.settings = load_site(self.file)
-        self.grid = InProcessGrid(make_app(site_from_node_config), [self.file])
-
-    def ask(self, action: str, content: RecordDict | None = None, **instruction: Any) -> Message:
-        given = {"run": "demo", "phase": "hello", "experiment": STUDY, **instruction}
-        if content is None:
-            content = RecordDict({CONFIG: instruction_record(Instruction(**given))})
-        message = Message(content, dst_node_id=FIRST_NODE, message_type=action)
-        (reply,) = self.grid.send_and_receive([message])
-        return reply
-
-    def entries(self) -> list[dict[str, Any]]:
-        entries, problem = read_audit(self.settings.audit_files())
-        assert problem is None
-        return entries
+from common.records import CONFIG, Action
 
 
 def test_what_was_asked_and_what_left_is_written_down(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pty
 import pytest
 from rich.console import Console
 
-from simulation.progress import LiveProgress, PlainProgress, Schedule, duration, terminal_progress
+from server.terminal_progress import LiveProgress, PlainProgress, Schedule, duration, terminal_progress
 
 PHASES = [("GAN cgan", 2), ("classifier real", 4)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from common.config import compose
 from common.errors import ConfigError
-from simulation.folders import RunFolder
+from server.run_folder import RunFolder
 
 
 def test_a_taken_name_gets_a_number_and_latest_follows(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A hospital's node: started, kept running, and asked how it is."""

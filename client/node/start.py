@@ -1,0 +1,151 @@
+"""``oncofed-client start``: keeps this site's guarded node running until it is told to stop.
+
+A node ends when the coordinator restarts its server, which then knows no node, and when it is killed. It is started
+again, after everything that the last one left behind has been ended, so that nothing works for nobody.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from client.enrolment.connection import Connection, load_connection
+from client.node.leftovers import end_leftovers
+from client.node.lines import NodeLines
+from client.node.return_home import flower_home, node_number, say_goodbye
+from client.site import SiteSettings, load_site
+from common.child_process import ChildProcess
+from common.errors import ConfigError
+from common.file_lock import locked
+from common.private_files import readable_by_others
+
+SOONEST, LATEST = 5.0, 60.0
+"""Seconds before a node that ended is started again: at first, and after several ends in a row."""
+
+STEADY = 120.0
+"""A node that ran this long is not one that ends at once."""
+
+
+def start(site: Path) -> None:
+    """Runs the node.
+
+    Args:
+        site: the hospital's ``site.yaml``; ``connection.yaml`` lies beside it.
+
+    Raises:
+        ConfigError: if the site has not joined, its settings do not fit, or a node runs already. Nothing runs then.
+    """
+    settings = load_site(site)
+    connection = load_connection(site.resolve().parent)
+    _check(settings, connection)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with ExitStack() as held:
+        _take_lock(held, settings)
+        log = RotatingFileHandler(settings.folder / "node.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+        held.callback(log.close)
+        (settings.folder / "node.log").chmod(0o600)
+        wait = SOONEST
+        while not stopped.is_set():
+            began = time.monotonic()
+            lines = _run_once(site.resolve(), settings, connection, log, stopped)
+            if stopped.is_set():
+                break
+            if lines.refusal:
+                raise ConfigError(lines.refusal)
+            wait = SOONEST if time.monotonic() - began > STEADY or lines.connected else min(2 * wait, LATEST)
+            _say(f"the node ended{f': {lines.cause}' if lines.cause else ''}; it is started again in {wait:.0f} s")
+            stopped.wait(wait)
+        _say("stopped")
+
+
+def _run_once(
+    site: Path, settings: SiteSettings, connection: Connection, log: logging.Handler, stopped: threading.Event
+) -> NodeLines:
+    """One life of the node."""
+    ended = end_leftovers(flower_home(settings).resolve())
+    if ended:
+        _say(f"{ended} processes that an earlier node left behind were ended")
+    if say_goodbye(node_number(settings), connection):
+        _say("the coordinator was told that the earlier node is gone")
+    lines = NodeLines(connection.address, _say)
+
+    def take(line: str) -> None:
+        log.emit(logging.makeLogRecord({"msg": line.replace("%", "%%")}))
+        # A killed node's helpers speak on for a while.
+        if node.code() in (None, ConfigError.exit_code):
+            lines(line)
+
+    node = ChildProcess(_command(site, connection), {**os.environ, "PYTHONUNBUFFERED": "1"}, take)
+    node.start()
+    try:
+        while node.code() is None and not stopped.is_set():
+            stopped.wait(0.5)
+    finally:
+        node.stop()
+    time.sleep(0.2)  # the last lines
+    return lines
+
+
+def _command(site: Path, connection: Connection) -> list[str | Path]:
+    return [
+        # -P: the folder in which the command was given holds no programs of ours.
+        *(sys.executable, "-P", "-m", "client.approval.guarded_node", site),
+        *("--superlink", connection.address),
+        *("--root-certificates", connection.certificate),
+        *("--auth-supernode-private-key", connection.key),
+        *("--port", str(_free_port())),
+    ]
+
+
+def _free_port() -> int:
+    """A port for the node's own processes to meet at, on this machine only."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _check(settings: SiteSettings, connection: Connection) -> None:
+    if settings.name != connection.site:
+        raise ConfigError(
+            f"site.yaml calls this site {settings.name}, but it has joined as {connection.site}; put `name` right"
+        )
+    for file in (connection.key, connection.certificate):
+        if not file.is_file():
+            raise ConfigError(f"{file}: is missing; put it back from your backup, or ask the coordinator for a new kit")
+    if readable_by_others(connection.key):
+        raise ConfigError(
+            f"{connection.key}: others on this machine can read the key. If that may have happened, ask the "
+            f"coordinator for a new kit; otherwise: chmod 600 {connection.key}"
+        )
+
+
+def _take_lock(held: ExitStack, settings: SiteSettings) -> None:
+    """One supervisor a site, and no node beside it; one that is just ending is waited for."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    running = f"a node of {settings.name} runs already; stop it first, or ask it: oncofed-client status"
+    try:
+        held.enter_context(locked(settings.folder / "start.lock", wait=False))
+    except BlockingIOError as error:
+        raise ConfigError(running) from error
+    end = time.monotonic() + 30
+    while True:
+        try:
+            with locked(settings.folder / "node.lock", wait=False):
+                return
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise ConfigError(running) from error
+            time.sleep(0.5)
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}", flush=True)

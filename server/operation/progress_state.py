@@ -1,0 +1,76 @@
+"""What the lines of a study's progress add up to: where it stands, and whom it waits for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from common.progress import ANSWERED, ASKED
+from server.progress_log import Event
+from server.terminal_progress import Schedule
+
+
+@dataclass
+class ProgressState:
+    """A study at one moment.
+
+    Attributes:
+        began: when its newest attempt began; None before the first.
+        ended: how that ended, ``finished`` or ``failed``; None while it has not.
+        reason: of a failure.
+        schedule: phases, rounds and the time left.
+        phase_began: when the present phase began.
+        contributors: of the last finished round.
+        asked: since when each site has been at work on what it was asked.
+        notes: what was said last of each site, if all is not well with it.
+    """
+
+    began: datetime | None = None
+    ended: str | None = None
+    reason: str = ""
+    schedule: Schedule = field(default_factory=Schedule)
+    phase_began: datetime | None = None
+    contributors: tuple[str, ...] = ()
+    asked: dict[str, datetime] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def progress_state(events: Iterable[Event]) -> ProgressState:
+    """The state after ``events``."""
+    state = ProgressState()
+    for event in events:
+        _take(state, event)
+    return state
+
+
+def _take(state: ProgressState, event: Event) -> None:
+    values = event.values
+    match event.name:
+        case "began":
+            state.began, state.ended, state.reason = event.time, None, ""
+            state.asked, state.notes = {}, {}
+        case "finished" | "failed":
+            state.ended, state.reason = event.name, str(values.get("reason", ""))
+        case "plan":
+            state.schedule.plan([(name, total) for name, total in values["phases"]])
+        case "phase":
+            state.schedule.begin(values["name"], values["total"])
+            state.phase_began, state.contributors = event.time, ()
+        case "advance":
+            state.schedule.finish_round(values["round"], values["seconds"])
+            state.contributors = tuple(values["contributors"])
+        case "site":
+            _site(state, values["name"], values["doing"], event.time)
+
+
+def _site(state: ProgressState, name: str, doing: str, time: datetime) -> None:
+    if doing == ASKED:
+        state.asked[name] = time
+        state.notes.pop(name, None)
+    elif doing == ANSWERED:
+        state.asked.pop(name, None)
+        state.notes.pop(name, None)
+    else:
+        state.notes[name] = doing
+        # A site that is waited for is at work still; any other sentence is an answer.
+        if not doing.endswith(("waited for", "again")):
+            state.asked.pop(name, None)

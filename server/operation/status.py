@@ -1,0 +1,215 @@
+"""``oncofed-server status``: sites, studies, whom they wait for; and ``health`` for supervisors."""
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from common.config import from_yaml
+from common.enrolment import PATH, split_address
+from common.errors import ConfigError, DataError
+from common.results import Results
+from server.operation.connections import SiteConnection, connections
+from server.operation.flower_home import FlowerHome
+from server.operation.progress_state import ProgressState, progress_state
+from server.operation.studies import StartedStudy, started_studies
+from server.operation.superlink import answers
+from server.progress_log import ProgressReader
+from server.provision.federation import FederationSettings, load_federation
+from server.provision.provision import Places
+from server.run_folder import is_running
+from server.terminal_progress import duration
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """One study for the screen.
+
+    Attributes:
+        study: as it was started.
+        running: whether a process works on it.
+        state: from its progress.
+        quarantined: studies left out, by site, for the sites that tell.
+        deadline: seconds for a site's answer.
+    """
+
+    study: StartedStudy
+    running: bool
+    state: ProgressState
+    quarantined: dict[str, int]
+    deadline: float
+
+
+def status_command(file: Path, places: Places, *, studies: int = 3, as_json: bool = False) -> None:
+    """Prints how the federation stands.
+
+    Args:
+        studies: how many of the newest are shown.
+        as_json: one JSON object and nothing else.
+    """
+    settings = load_federation(file)
+    home = FlowerHome(places, settings.serve.superlink)
+    serving = home.authority.exists() and answers(home)
+    connected = connections(home) if serving else {}
+    registry = places.registry.read()
+    sites = {site: (record.state, connected.get(site)) for site, record in sorted(registry.sites.items())}
+    shown = [_study(one) for one in started_studies(places)[-studies:]]
+    if as_json:
+        print(json.dumps(_as_json(serving, sites, shown), indent=1))
+        return
+    print(f"{settings.name} at {settings.address}: {'served' if serving else 'NOT served; oncofed-server start'}")
+    width = max((len(site) for site in sites), default=0)
+    for site, (state, connection) in sites.items():
+        print(f"  {site:{width}}  {state:8}  {_connection(state, connection, serving)}".rstrip())
+    for one in shown:
+        print()
+        print("\n".join(_lines(one, connected)))
+
+
+def health_command(file: Path, places: Places) -> None:
+    """Says whether the server's three parts answer.
+
+    Raises:
+        DataError: naming the part that does not; exit code 3.
+    """
+    settings = load_federation(file)
+    home = FlowerHome(places, settings.serve.superlink)
+    if not home.authority.exists():
+        raise ConfigError(f"{places.folder}: is not provisioned")
+    wrong = [
+        *([] if answers(home) else ["superlink"]),
+        *([] if _enrolment_answers(settings) else ["enrolment"]),
+        *([] if _proxy_answers(settings, home) else ["proxy"]),
+    ]
+    for part in ("superlink", "enrolment", "proxy"):
+        print(f"{part:10} {'does not answer' if part in wrong else 'well'}")
+    if wrong:
+        raise DataError(f"{settings.name}: {', '.join(wrong)} not well")
+
+
+def _study(one: StartedStudy) -> StudyStatus:
+    state = progress_state(ProgressReader(one.folder).new())
+    quarantined: dict[str, int] = {}
+    results = one.folder / "results.json"
+    if results.exists():
+        sites = Results.model_validate_json(results.read_bytes()).sites
+        quarantined = {name: site.quarantined for name, site in sites.items() if site.quarantined}
+    config = one.folder / "config.yaml"
+    deadline = from_yaml(config.read_text()).strategy.deadline if config.exists() else 0.0
+    return StudyStatus(one, is_running(one.folder), state, quarantined, deadline)
+
+
+def _lines(one: StudyStatus, connected: dict[str, SiteConnection]) -> list[str]:
+    state, schedule = one.state, one.state.schedule
+    lines = [f"{one.study.folder.name}  {_where(one)}  {one.study.folder}"]
+    if state.began is not None and schedule.name:
+        left = schedule.seconds_left()
+        parts = [f"{schedule.name}: round {schedule.rounds_done} of {schedule.rounds} done"]
+        if state.contributors:
+            parts.append(f"with {', '.join(state.contributors)}")
+        if left and one.running:
+            parts.append(f"about {duration(left)} left")
+        lines.append(f"  {'; '.join(parts)}")
+    if one.running:
+        for site, since in sorted(state.asked.items()):
+            lines.append(f"  waiting for {site}{_waiting(one, site, since, connected.get(site))}")
+    for site, note in sorted(state.notes.items()):
+        if site not in state.asked:
+            lines.append(f"  {site}: {note}")
+    for site, count in sorted(one.quarantined.items()):
+        lines.append(f"  {site}: {count} studies in quarantine")
+    return lines
+
+
+def _where(one: StudyStatus) -> str:
+    if one.running:
+        return "running"
+    if one.state.ended == "finished":
+        return "finished"
+    if one.state.ended == "failed":
+        return f"stopped: {one.state.reason}"
+    if one.state.began is None:
+        return "handed over, not begun"
+    return "stopped without a word; it can be resumed"
+
+
+def _waiting(one: StudyStatus, site: str, since: datetime, connection: SiteConnection | None) -> str:
+    """E.g. ``, last seen 4 min ago, deadline in 6 min``."""
+    now = datetime.now(UTC)
+    parts = []
+    if connection is not None and not connection.connected and connection.since is not None:
+        parts.append(f"last seen {duration((now - connection.since).total_seconds())} ago")
+    if site in one.state.notes:
+        parts.append(one.state.notes[site])
+    left = one.deadline - (now - since).total_seconds()
+    if left > 0:
+        parts.append(f"deadline in {duration(left)}")
+    return "".join(f", {part}" for part in parts)
+
+
+def _connection(state: str, connection: SiteConnection | None, serving: bool) -> str:
+    if state != "enrolled" or not serving:
+        return ""
+    if connection is None:
+        return "its key is not known to the server yet"
+    since = connection.since
+    ago = f"{duration((datetime.now(UTC) - since).total_seconds())}" if since is not None else ""
+    if connection.connected:
+        return f"connected{f' for {ago}' if ago else ''}"
+    return f"not connected{f', last seen {ago} ago' if ago else ' since the server was started'}"
+
+
+def _as_json(
+    serving: bool, sites: Mapping[str, tuple[str, SiteConnection | None]], shown: list[StudyStatus]
+) -> dict[str, Any]:
+    return {
+        "serving": serving,
+        "sites": {
+            site: {
+                "state": state,
+                "connected": connection.connected if connection is not None else None,
+                "since": connection.since.isoformat() if connection is not None and connection.since else None,
+            }
+            for site, (state, connection) in sites.items()
+        },
+        "studies": [
+            {
+                "folder": str(one.study.folder),
+                "where": _where(one),
+                "phase": one.state.schedule.name,
+                "round": one.state.schedule.rounds_done,
+                "rounds": one.state.schedule.rounds,
+                "seconds_left": one.state.schedule.seconds_left() if one.running else None,
+                "waiting_for": sorted(one.state.asked) if one.running else [],
+                "quarantined": one.quarantined,
+            }
+            for one in shown
+        ],
+    }
+
+
+def _enrolment_answers(settings: FederationSettings) -> bool:
+    try:
+        url = f"http://127.0.0.1:{settings.serve.enrolment}{PATH}"
+        return httpx.get(url, trust_env=False, timeout=5).status_code == 405
+    except httpx.HTTPError:
+        return False
+
+
+def _proxy_answers(settings: FederationSettings, home: FlowerHome) -> bool:
+    """Whether the proxy answers on this machine, with a certificate of this federation's authority."""
+    listen = settings.serve.listen
+    port = int(listen.rpartition(":")[2]) if listen else split_address(settings.address)[1]
+    host = listen.rpartition(":")[0] if listen and ":" in listen else "127.0.0.1"
+    trust = ssl.create_default_context(cafile=str(home.authority))
+    # The certificate names the public address; what listens here is asked by its number.
+    trust.check_hostname = False
+    try:
+        return httpx.get(f"https://{host}:{port}/", verify=trust, trust_env=False, timeout=5).status_code == 404
+    except httpx.HTTPError:
+        return False

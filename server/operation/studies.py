@@ -1,0 +1,66 @@
+"""The list of studies that were started on this federation: where each lies, and Flower's number of its newest run."""
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from common.errors import ConfigError
+from common.file_lock import locked
+from common.files import write_json
+from server.provision.provision import Places
+
+
+class StartedStudy(BaseModel):
+    """One study.
+
+    Attributes:
+        folder: of the run, absolute.
+        expected: the sites that are to take part.
+        flower_run: Flower's number; a resumed study has a new one.
+        started: when, the last time.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    expected: tuple[str, ...]
+    flower_run: str
+    started: AwareDatetime
+
+
+class _StudiesFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    studies: list[StartedStudy] = []
+
+
+def started_studies(places: Places) -> list[StartedStudy]:
+    """All of them, the newest last.
+
+    Raises:
+        ConfigError: if the list cannot be read.
+    """
+    file = places.folder / "studies.json"
+    if not file.exists():
+        return []
+    try:
+        return _StudiesFile.model_validate_json(file.read_bytes()).studies
+    except (OSError, ValidationError) as error:
+        raise ConfigError(
+            f"{file}: cannot be read; put it back from your backup, or move it away: it only lists where studies lie"
+        ) from error
+
+
+def find_study(places: Places, folder: Path) -> StartedStudy | None:
+    """The study in ``folder``; None if none was started there."""
+    whole = folder.expanduser().resolve()
+    return next((one for one in reversed(started_studies(places)) if one.folder == whole), None)
+
+
+def keep_study(places: Places, folder: Path, expected: tuple[str, ...], flower_run: str, now: datetime) -> None:
+    """Adds a study, or moves one that is resumed to the end."""
+    with locked(places.folder / "studies.lock"):
+        others = [one for one in started_studies(places) if one.folder != folder]
+        this = StartedStudy(folder=folder, expected=expected, flower_run=flower_run, started=now)
+        write_json(places.folder / "studies.json", _StudiesFile(studies=[*others, this]).model_dump(mode="json"))

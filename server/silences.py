@@ -1,0 +1,22 @@
+"""Who was asked and gave no answer that could be used: kept by phase, for the report. Rounds keep their own account."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.files import read_json, write_json
+
+FILE = Path("checkpoints", "silences.json")
+
+
+def note_silences(run_dir: Path, phase: str, reasons: Mapping[str, str]) -> None:
+    """Keeps the reason by site for those that a phase went on without; a phase that is repeated replaces its own."""
+    known = silences(run_dir)
+    kept = {name: sites for name, sites in known.items() if name != phase} | ({phase: dict(reasons)} if reasons else {})
+    if kept != known:
+        write_json(run_dir / FILE, kept)
+
+
+def silences(run_dir: Path) -> dict[str, dict[str, str]]:
+    """Reason by site, by phase."""
+    file = run_dir / FILE
+    return read_json(file) if file.exists() else {}
