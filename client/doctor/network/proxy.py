@@ -1,4 +1,4 @@
-"""Which proxy a connection to the coordinator takes, by the environment, as the node's own HTTP library reads it."""
+"""Which proxy a connection takes, by the environment, as the node's own HTTP library reads it."""
 
 import ipaddress
 from urllib.request import getproxies
@@ -6,16 +6,16 @@ from urllib.request import getproxies
 import httpx
 
 
-def proxy_for(host: str, port: int) -> httpx.URL | None:
-    """The proxy for ``https://host:port``; None for a direct connection.
+def proxy_for(host: str, port: int, scheme: str = "https") -> httpx.URL | None:
+    """The proxy for ``<scheme>://host:port``; None for a direct connection.
 
-    ``HTTPS_PROXY``, then ``ALL_PROXY``, unless ``NO_PROXY`` excepts the host: the rules of httpx, with which Flower
-    connects. Unlike other programs it takes no ranges (``10.0.0.0/8``) there.
+    ``HTTPS_PROXY`` (or ``HTTP_PROXY``), then ``ALL_PROXY``, unless ``NO_PROXY`` excepts the host: the rules of httpx,
+    with which Flower connects. Unlike other programs it takes no ranges (``10.0.0.0/8``) there.
     """
     environment = getproxies()
     excepted = [entry.strip() for entry in environment.get("no", "").split(",")]
-    proxy = environment.get("https") or environment.get("all")
-    if not proxy or "*" in excepted or any(_covers(entry, host, port) for entry in excepted if entry):
+    proxy = environment.get(scheme) or environment.get("all")
+    if not proxy or "*" in excepted or any(_covers(entry, scheme, host, port) for entry in excepted if entry):
         return None
     return httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
 
@@ -43,10 +43,10 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _covers(entry: str, host: str, port: int) -> bool:
+def _covers(entry: str, scheme: str, host: str, port: int) -> bool:
     """Whether an entry of ``NO_PROXY`` is about this host: ``example.org`` covers ``fed.example.org`` as well."""
-    scheme, separator, entry = entry.rpartition("://")
-    if scheme not in ("", "all", "https"):
+    of_scheme, separator, entry = entry.rpartition("://")
+    if of_scheme not in ("", "all", scheme):
         return False
     exact = bool(separator)
     try:

@@ -300,6 +300,15 @@ def test_a_kind_of_proxy_that_a_node_cannot_use_is_a_problem(joined, monkeypatch
     assert "http:// and https:// proxies only" in bad(joined.look())["proxy"]
 
 
+def test_a_proxy_that_would_come_between_a_node_s_own_programs_is_a_problem(joined, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.net:3128")
+    with coordinator(joined.places.server, joined.port):
+        assert "add 127.0.0.1 to NO_PROXY" in bad(joined.look())["loopback"]
+        monkeypatch.setenv("NO_PROXY", "example.net,127.0.0.1")
+        assert bad(joined.look()) == {}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", ["fed.example.org", "example.org", "localhost", "10.1.2.3", "::1"])
 @pytest.mark.parametrize(
     "excepted",
@@ -309,17 +318,17 @@ def test_a_kind_of_proxy_that_a_node_cannot_use_is_a_problem(joined, monkeypatch
         "http://fed.example.org", "other.org, example.org",
     ],
 )  # fmt: skip
-def test_the_proxy_is_the_one_that_the_http_library_takes(monkeypatch, host, excepted):
-    monkeypatch.setenv("HTTPS_PROXY", "proxy.example.net:3128")
+def test_the_proxy_is_the_one_that_the_http_library_takes(monkeypatch, scheme, host, excepted):
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", "proxy.example.net:3128")
     monkeypatch.setenv("NO_PROXY", excepted)
     shown = f"[{host}]" if ":" in host else host
     with httpx.Client() as client:
-        taken = client._transport_for_url(httpx.URL(f"https://{shown}:8443/"))
+        taken = client._transport_for_url(httpx.URL(f"{scheme}://{shown}:8443/"))
         direct = taken is client._transport
-    assert (proxy_for(host, 8443) is None) == direct
+    assert (proxy_for(host, 8443, scheme) is None) == direct
 
 
-def test_the_command_tells_it_in_all_three_forms(hospital, client, tmp_path):
+def test_the_command_tells_it_in_all_three_forms(hospital, client, measure, tmp_path):
     joined = Joined(tmp_path / "federation")
     assert "network: not joined yet: oncofed-client init KIT.zip" in client("doctor", hospital.site).out
     assert "Not joined yet: oncofed-client init KIT.zip" in (hospital.folder / "doctor/index.html").read_text()
@@ -336,8 +345,10 @@ def test_the_command_tells_it_in_all_three_forms(hospital, client, tmp_path):
     assert found.network is not None
     assert found.network.checks[-1].what == "connection"
     assert not found.fit
-    page = (hospital.folder / "doctor" / "index.html").read_text()
+    file = hospital.folder / "doctor" / "index.html"
+    page = file.read_text()
     assert "the coordinator refuses connections" in page
+    assert measure(file, 400).wide == []
     assert '<th scope="row">key</th><td class="word">good</td>' in page
 
 
