@@ -79,7 +79,8 @@ def test_what_was_measured_differently_is_not_averaged() -> None:
 
 
 def test_further_shares_end_at_0_and_1_too() -> None:
-    both = pooled([site(0.985), site(0.99)])
+    one = site(0.8).model_copy(update={"brier": Interval(mean=0.01, low=0, high=0.2)})
+    both = pooled([one, one])
     assert both.brier is not None
     assert both.brier.low == 0
     assert ArmScores.model_validate_json(both.model_dump_json()) == both
