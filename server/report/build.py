@@ -22,6 +22,7 @@ from server.report.overview import generators_json, overview_table, stability
 from server.report.participation import silent_sites
 from server.report.privacy import pretraining_table, privacy_part
 from server.report.spreadsheets import write_spreadsheets
+from server.tracking import write_tracking
 
 SECTIONS = (
     Section("sites", "Sites"),
@@ -49,13 +50,15 @@ def build_study_report(run_dir: Path) -> Path:
 
     The folder then holds ``index.html``, ``results.json`` (the same figures), ``generators.json`` (means and standard
     deviations over trainings) and ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv``,
-    ``sites.csv``. Site reports that exist under ``run_dir/sites`` are linked, so build them first.
+    ``sites.csv``. Site reports that exist under ``run_dir/sites`` are linked, so build them first. The curves of the
+    run's rounds are written beside it, see :mod:`server.tracking`.
 
     Returns:
         The path of ``index.html``.
 
     Raises:
         ReportError: if ``results.json`` is missing or not a study's results, or the gallery cannot be read.
+        DamagedFileError: if the record of a round is damaged; the page is there, event files are those of before.
     """
     source = run_dir / "results.json"
     results = read_results(source)
@@ -111,6 +114,7 @@ def build_study_report(run_dir: Path) -> Path:
     write_bytes(report / "generators.json", json.dumps(generators_json(results.gans), indent=2).encode())
     write_spreadsheets(results, report)
     write_bytes(report / "index.html", page.encode())
+    write_tracking(run_dir)
     return report / "index.html"
 
 
