@@ -30,12 +30,19 @@ Faults that can be planted: noise from a public seed and slices clipped one by o
 the bound (half_clipping) is usually not. Exit code 1 says that a bound exceeds its claim.
 """
 
+COMPARE_HELP = """examples:
+  oncofed-simulation compare runs/demo runs/demo-2
+  oncofed-simulation compare runs/a runs/b runs/c --json       every figure, by run
+A dash stands where a run has no such key or figure. Runs differ by chance as well: that two intervals overlap shows no
+difference, and is no proof that there is none. For several seeds of each, see sweep.
+"""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     given = sys.argv[1:] if arguments is None else arguments
     # `run` is also what happens when no command is named.
-    if not given or given[0] not in ("run", "cohort", "sweep", "audit-privacy", "-h", "--help"):
+    if not given or given[0] not in ("run", "cohort", "sweep", "compare", "audit-privacy", "-h", "--help"):
         given = ["run", *given]
     commands = Commands("oncofed-simulation", "Run the whole study with simulated sites on this machine.")
     run = commands.add(
@@ -66,6 +73,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
     sweep.add_argument("overrides", nargs="+", metavar="key=value[,value...]", help="several values make an axis")
     sweep.add_argument("--name", default="sweep", help="folder of the sweep below simulation.runs_dir")
+    compare = commands.add(
+        "compare",
+        "set runs beside each other: configuration, final figures, durations",
+        "Print where the configurations of two runs or more differ, and their final figures and durations beside\n"
+        "each other.",
+        _compare,
+        COMPARE_HELP,
+    )
+    compare.add_argument("folders", nargs="+", type=Path, metavar="RUN", help="folder of a run, e.g. runs/latest")
+    compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     audit = commands.add(
         "audit-privacy",
         "attack each model's private training step with planted patients",
@@ -102,6 +119,12 @@ def _sweep(options: argparse.Namespace) -> None:
     from simulation.sweep import sweep
 
     sweep(options.overrides, options.name)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from simulation.compare import compare_command
+
+    compare_command(options.folders, as_json=options.json)
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -1,0 +1,240 @@
+"""``oncofed-simulation compare``: what differs between runs, and what came of it, side by side."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import ConfigError
+from common.report.arms import FURTHER, MEASURES, arm_title, in_order, scope_title
+from common.report.formatting import DECIBEL, MISSING, RATIO, SIMILARITY, Scale, duration, moment, significant
+from common.results import Interval, Results
+from common.safe_yaml import read_yaml
+from server.report.build import read_results
+from server.report.overview import over_runs
+
+SHOWN = ("accuracy", "auc")
+"""Figures of an arm that are printed; the others are in the JSON."""
+
+_NAME = "name"
+"""The configuration's key that differs between any two runs and says nothing."""
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One of the runs.
+
+    Attributes:
+        label: the folder as it was given.
+        config: resolved configuration, by flat key (``strategy.name``).
+        results: what it found, as far as it got.
+    """
+
+    label: str
+    config: Mapping[str, Any]
+    results: Results
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what it is, its value in each run that has one, and how that is written."""
+
+    name: str
+    values: Mapping[str, Any]
+    written: Callable[[Any], str]
+    shown: bool = True
+
+
+def compare_command(folders: Sequence[Path], *, as_json: bool) -> None:
+    """Prints the comparison of two runs or more.
+
+    Raises:
+        ConfigError: if there are fewer than two, one is given twice, or a folder is no run.
+        ReportError: if a run has no results that can be read.
+    """
+    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
+        raise ConfigError("give two different runs or more, e.g. oncofed-simulation compare runs/demo runs/demo-2")
+    runs = [read_run(folder) for folder in folders]
+    print(json.dumps(as_tree(runs), indent=1, default=str) if as_json else as_text(runs))
+
+
+def read_run(folder: Path) -> ComparedRun:
+    """The configuration and results of a run.
+
+    Raises:
+        ConfigError: if the folder is no run, or its configuration cannot be read.
+        ReportError: if its results cannot be read.
+    """
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise ConfigError(f"{folder}: there is no run (no {file.name} in it); give the folder of one, e.g. runs/latest")
+    try:
+        tree = read_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: holds no configuration; it was changed, or is of something else")
+    return ComparedRun(str(folder), flat(tree), read_results(folder / "results.json"))
+
+
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A tree by dotted keys; lists and empty mappings are values.
+
+    >>> flat({"a": {"b": 1, "c": [1, 2]}, "d": {}})
+    {'a.b': 1, 'a.c': [1, 2], 'd': {}}
+    """
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found
+
+
+def differences(runs: Sequence[ComparedRun]) -> list[Row]:
+    """The keys that are not alike in all runs, with the value of each run that has the key."""
+    rows = []
+    for key in sorted({key for run in runs for key in run.config} - {_NAME}):
+        values = {run.label: run.config[key] for run in runs if key in run.config}
+        first = next(iter(values.values()))
+        if len(values) < len(runs) or any(value != first for value in values.values()):
+            rows.append(Row(key, values, _plain))
+    return rows
+
+
+def generators(runs: Sequence[ComparedRun]) -> list[Row]:
+    """The final figures of every GAN on every subject: means over its trainings."""
+    return _side_by_side(runs, _generator_figures)
+
+
+def arms(runs: Sequence[ComparedRun]) -> list[Row]:
+    """Every score of every arm, with its interval."""
+    return _side_by_side(runs, _arm_figures)
+
+
+def durations(runs: Sequence[ComparedRun]) -> list[Row]:
+    """Seconds by phase, and in all."""
+    rows = _side_by_side(runs, _seconds)
+    totals = {run.label: sum(run.results.timings.values()) for run in runs if run.results.timings}
+    return [*rows, Row("in all", totals, duration)] if rows else []
+
+
+def as_tree(runs: Sequence[ComparedRun]) -> dict[str, Any]:
+    """The comparison as JSON has it: by figure, then by run; a run that has no such figure or key is not there."""
+    return {
+        "runs": {
+            run.label: {
+                "name": run.results.run.name,
+                "started": run.results.run.started,
+                "finished": run.results.run.finished,
+            }
+            for run in runs
+        },
+        **{title: {row.name: dict(row.values) for row in part(runs)} for title, part in _PARTS.items()},
+    }
+
+
+def as_text(runs: Sequence[ComparedRun]) -> str:
+    """The comparison for a terminal: one line a figure, one column a run."""
+    labels = [run.label for run in runs]
+    states = {
+        run.label: moment(run.results.run.finished) if run.results.run.finished else "not finished" for run in runs
+    }
+    parts = {"runs": [Row("", {label: label for label in labels}, str), Row("finished", states, str)]}
+    parts |= {title: [row for row in part(runs) if row.shown] for title, part in _PARTS.items()}
+    lines = [row for rows in parts.values() for row in rows]
+    name_width = max(len(row.name) for row in lines)
+    cells = {id(row): [_cell(row, label) for label in labels] for row in lines}
+    widths = [max(len(cells[id(row)][column]) for row in lines) for column in range(len(labels))]
+
+    def line(row: Row) -> str:
+        columns = " | ".join(cell.ljust(width) for cell, width in zip(cells[id(row)], widths, strict=True))
+        return f"  {row.name.ljust(name_width)}  {columns}".rstrip()
+
+    blocks = []
+    for title, rows in parts.items():
+        blocks.append("\n".join([_TITLES[title], *(map(line, rows) if rows else [f"  {_NOTHING[title]}"])]))
+    return "\n\n".join(blocks)
+
+
+_PARTS: dict[str, Callable[[Sequence[ComparedRun]], list[Row]]] = {
+    "configuration": differences,
+    "generators": generators,
+    "arms": arms,
+    "durations": durations,
+}
+_TITLES = {
+    "runs": "runs",
+    "configuration": "configuration, where it differs",
+    "generators": "generators on the final part of the reference set",
+    "arms": "classifier on test patients, with 95% intervals over patients",
+    "durations": "duration",
+}
+_NOTHING = {
+    "configuration": "the same in all runs",
+    "generators": "no final scores",
+    "arms": "no arm was scored",
+    "durations": "none was recorded",
+}
+
+Figures = Iterator[tuple[str, Any, Callable[[Any], str], bool]]
+"""Name, value, how it is written, and whether it is printed."""
+
+
+def _generator_figures(results: Results) -> Figures:
+    for name, gan in results.gans.items():
+        for subject, one in over_runs(gan).items():
+            of = f"{name}, {subject}: "
+            yield f"{of}SSIM", one.ssim.mean, SIMILARITY.number, True
+            yield f"{of}PSNR", one.psnr.mean, DECIBEL.text, True
+            yield f"{of}SSIM and PSNR of", one.similarity, str, False
+            yield f"{of}{one.name}", one.frechet.mean, significant, True
+            yield f"{of}{one.name}, real against real", one.floor.mean, significant, True
+            if one.normalised is not None:
+                yield f"{of}{one.name}, normalised", one.normalised.mean, RATIO.number, True
+            yield f"{of}{one.name}, n", one.n, str, True
+            yield f"{of}trainings", one.ssim.runs, str, one.ssim.runs > 1
+
+
+def _arm_figures(results: Results) -> Figures:
+    organs = {f"in federation, {organ}": scores for organ, scores in results.organ_arms.items()}
+    federated = {scope: scores for scope, scores in results.arms.items() if scope == "federated"}
+    for scope, scores in {**federated, **organs, **results.arms}.items():
+        for arm, its in in_order(scores):
+            for key, title, scale in (*MEASURES, *FURTHER):
+                value: Interval | None = getattr(its, key)
+                if value is not None and value.mean is not None:
+                    label = f"{scope_title(scope)}, {arm_title(arm)}: {title}"
+                    yield label, value.model_dump(), _interval(scale), key in SHOWN
+
+
+def _interval(scale: Scale) -> Callable[[Any], str]:
+    return lambda value: scale.interval(Interval.model_validate(value))
+
+
+def _seconds(results: Results) -> Figures:
+    for phase, seconds in results.timings.items():
+        yield phase.replace("_", " "), seconds, duration, True
+
+
+def _side_by_side(runs: Sequence[ComparedRun], figures_of: Callable[[Results], Figures]) -> list[Row]:
+    """One row a figure that any run has, in the order in which they first come."""
+    rows: dict[str, tuple[dict[str, Any], Callable[[Any], str], bool]] = {}
+    for run in runs:
+        for name, value, written, shown in figures_of(run.results):
+            values, _, before = rows.get(name, ({}, written, False))
+            rows[name] = ({**values, run.label: value}, written, shown or before)
+    return [Row(name, values, written, shown) for name, (values, written, shown) in rows.items()]
+
+
+def _cell(row: Row, label: str) -> str:
+    return row.written(row.values[label]).replace("\N{NO-BREAK SPACE}", " ") if label in row.values else MISSING
+
+
+def _plain(value: Any) -> str:
+    """A value of the configuration as YAML writes it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
