@@ -43,6 +43,8 @@ def sentence(line: str) -> str | None:
             return f"{address} was told to wait: the SuperLink does not answer"
         return f"{address}: {_plain(path)} was answered with {status}"
     client = _CLIENT.search(line)
+    if "could not open error log file" in line:
+        return None  # the machine's own, which nginx looks at before it reads its configuration
     if client is None:
         return _plain(line) if "[emerg]" in line or "[alert]" in line or "[crit]" in line else None
     if "SSL_do_handshake" in line or "SSL_read" in line:

@@ -165,6 +165,8 @@ def test_lines_become_sentences_and_are_told_once_in_a_while() -> None:
     assert "renew it" in str(sentence(unknown.replace("unknown ca", "certificate expired")))
     assert sentence("2030/01/31 12:00:00 [info] 7#7: *1 client 192.0.2.7 closed keepalive connection") is None
     assert sentence("403 192.0.2.7 POST /enrol") is None
+    assert sentence('nginx: [alert] could not open error log file: open() "/var/log/nginx/error.log" failed') is None
+    assert "bind()" in str(sentence("nginx: [emerg] bind() to 0.0.0.0:443 failed (13: Permission denied)"))
     assert "not open to the outside" in str(sentence("404 192.0.2.7 GET /\x1b[2Jdocs"))
     assert "\x1b" not in str(sentence("404 192.0.2.7 GET /\x1b[2Jdocs"))
     told: list[str] = []
