@@ -119,6 +119,15 @@ def main(arguments: list[str] | None = None) -> None:
         _start,
     )
     _add_site(start)
+    status = commands.add(
+        "status",
+        "whether the node runs, and what studies had it do",
+        "Print whether this site's node runs and is well, and from its record what each study asked for and got.\n"
+        "Nothing is asked of the coordinator.",
+        _status,
+    )
+    _add_site(status)
+    status.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     health = commands.add(
         "health",
         "whether this site's running node is well",
@@ -204,6 +213,12 @@ def _start(options: argparse.Namespace) -> None:
     from client.node.start import start
 
     start(options.site)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from client.node.status import status
+
+    status(options.site, as_json=options.json)
 
 
 def _health(options: argparse.Namespace) -> None:

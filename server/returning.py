@@ -14,13 +14,12 @@ from typing import Any
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from common.records import NOT_NOW
+
 NODE_LOST = 5
 """Flower's error code where the node's heartbeat stopped before its reply."""
 APP_CRASHED = 8
 """Flower's error code where the process that worked on a message died, e.g. for lack of memory."""
-NOT_NOW = 102
-"""A site's own error code: it would do it, later."""
-
 AGAIN_AFTER = 60.0
 """Seconds until a site that said "not now" is asked again."""
 

@@ -1,7 +1,5 @@
 """Many sites in parallel on one machine or a cluster: the same apps through Flower's Ray simulation."""
 
-import math
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,23 +19,22 @@ def site_by_partition(site_files: Sequence[str], context: Context) -> Path:
 
 
 def run_on_ray(server_app: ServerApp, site_files: Sequence[Path], config: SimulationConfig) -> None:
-    """Runs the study on Ray; the paths travel inside the ClientApp, so no message has to carry one."""
-    client_app = make_app(partial(site_by_partition, [str(file) for file in site_files]))
-    init: dict[str, str | int | bool] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
-    if config.ray_address:
-        init["address"] = config.ray_address
-    else:
-        init["num_cpus"] = max(math.ceil(config.client_cpus), os.cpu_count() or 1)
+    """Runs the study on Ray; the paths travel inside the ClientApp, so no message has to carry one.
+
+    Raises:
+        ConfigError: if there is no cluster, or no place on it for a site.
+    """
     try:
+        # Imported here: it takes a second, and most runs do without.
+        from simulation.ray_cluster import ray_cluster
+    except ImportError as error:
+        raise ConfigError("simulation.engine=ray needs Ray: pip install 'flwr[simulation]'") from error
+    client_app = make_app(partial(site_by_partition, [str(file) for file in site_files]))
+    with ray_cluster(config):
         run_simulation(
             server_app=server_app,
             client_app=client_app,
             num_supernodes=len(site_files),
             backend_name="ray",
-            backend_config={
-                "init_args": dict(init),
-                "client_resources": {"num_cpus": config.client_cpus, "num_gpus": config.client_gpus},
-            },
+            backend_config={"client_resources": {"num_cpus": config.client_cpus, "num_gpus": config.client_gpus}},
         )
-    except ImportError as error:
-        raise ConfigError("simulation.engine=ray needs Ray: pip install 'flwr[simulation]'") from error

@@ -29,7 +29,7 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
     session = local_session(site, overrides, study)
     folder = (out or session.settings.folder) / "doctor"
     with counted("reading", "patients", sys.stderr if as_json_only else sys.stdout) as session.report_preparation:
-        examined = examine(session, folder)
+        examined = examine(session, folder, site.parent)
     found = examined.found
     page = write_page(examined, folder, asdict(session.experiment))
     if as_json_only:

@@ -118,6 +118,31 @@ class TrainingStep(Finding):
     peak_memory_mib: float = 0.0
 
 
+class NetworkCheck(Finding):
+    """One thing that a node needs to reach its coordinator.
+
+    Attributes:
+        what: e.g. ``name``, ``TLS`` or ``clock``.
+        told: what was found, and with a warning or a problem also the way out; no full stop at the end.
+    """
+
+    what: str
+    state: Literal["good", "warning", "problem"]
+    told: str
+
+
+class Network(Finding):
+    """The way to the coordinator; checks that a problem made impossible are left out.
+
+    Attributes:
+        federation, address: empty if ``connection.yaml`` cannot be used.
+    """
+
+    federation: str
+    address: str
+    checks: list[NetworkCheck]
+
+
 class Examination(Finding):
     """Everything. Paths and names are in it: it stays at the site.
 
@@ -127,6 +152,7 @@ class Examination(Finding):
         problems: why it cannot, in sentences; empty if it can.
         warnings: what somebody should look at, in sentences.
         identifying, to_review: header field -> patients (studies) that have it.
+        network: the way to the coordinator; None if the site has not joined a federation.
         tasks, notes: what the site would say of itself at hello.
     """
 
@@ -156,6 +182,7 @@ class Examination(Finding):
     duplicates: list[Duplicate] = []
     outliers: list[Outlier] = []
     machine: Machine | None = None
+    network: Network | None = None
     training: list[TrainingStep] = []
     tasks: list[str] = []
     notes: list[str] = []
@@ -166,3 +193,18 @@ class Examination(Finding):
 def named(patient: str, path: Path) -> Named:
     """A study by its patient's name and its path."""
     return Named(patient=patient, path=str(path))
+
+
+def good(what: str, told: str) -> NetworkCheck:
+    """A check that went well."""
+    return NetworkCheck(what=what, state="good", told=told)
+
+
+def warning(what: str, told: str) -> NetworkCheck:
+    """A check that somebody should look at."""
+    return NetworkCheck(what=what, state="warning", told=told)
+
+
+def problem(what: str, told: str) -> NetworkCheck:
+    """A check that keeps the node from taking part."""
+    return NetworkCheck(what=what, state="problem", told=told)

@@ -1,4 +1,4 @@
-"""From a site's session to what the doctor found: data first, then the machine, then one step of a study."""
+"""From a site's session to what the doctor found: data, machine, network, then one step of a study."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ from client.doctor.examination import Examination, PartBalance, QuarantineReason
 from client.doctor.findings import clipped_shares, duplicates, outliers, study_rows
 from client.doctor.headers import header_fields_to_review
 from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_machine
+from client.doctor.network.look import look_at_network
 from client.doctor.rehearsal import rehearse
 from client.preparation import by_reason
 from client.session import Session
@@ -30,12 +31,13 @@ class Examined:
     cohort: PreparedCohort | None
 
 
-def examine(session: Session, folder: Path) -> Examined:
+def examine(session: Session, folder: Path, node: Path) -> Examined:
     """Everything that can be found; what cannot be, because of a problem, is left out and the problem is named.
 
     Args:
         session: prepares the studies, or finds them prepared.
         folder: for what is written on the way, and removed.
+        node: the folder of ``site.yaml``, where ``connection.yaml`` lies once the site has joined a federation.
 
     Raises:
         ConfigError: if the options of ``site.yaml`` or the study's configuration are wrong.
@@ -63,6 +65,7 @@ def examine(session: Session, folder: Path) -> Examined:
         found.problems.append(str(error))
     found.machine = look_at_machine(session, everything.patients if everything else ())
     _tell_machine(found, session)
+    _tell_network(found, session, node)
     if cohort is not None:
         _tell_cohort(found, session, cohort)
         _tell_rehearsal(found, session, folder)
@@ -146,6 +149,13 @@ def _tell_machine(found: Examination, session: Session) -> None:
             f"{machine.free_bytes / 2**30:.1f} GiB are free beside the cache, which takes "
             f"{machine.cache_bytes / 2**30:.1f} GiB; a study keeps weights and synthetic images there too."
         )
+
+
+def _tell_network(found: Examination, session: Session, node: Path) -> None:
+    found.network = look_at_network(node, session.settings)
+    if found.network is not None:
+        found.problems += [f"network: {check.told}" for check in found.network.checks if check.state == "problem"]
+        found.warnings += [f"network: {check.told}." for check in found.network.checks if check.state == "warning"]
 
 
 def _tell_cohort(found: Examination, session: Session, cohort: PreparedCohort) -> None:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from client.doctor.examination import Duplicate, Examination
 from client.doctor.examine import Examined
 from client.doctor.pictures import strips
-from client.doctor.summary import PARTS, size, step_sentence, task_title, verdict
+from client.doctor.summary import NOT_JOINED, PARTS, network_title, size, step_sentence, task_title, verdict
 from common.files import write_bytes
 from common.report.formatting import MISSING, listed, plural, significant
 from common.report.page import Pair, Section, as_yaml, render_page
@@ -24,6 +24,7 @@ SECTIONS = (
     Section("odd", "Duplicates and outliers"),
     Section("quarantine", "Quarantine"),
     Section("machine", "Machine and training"),
+    Section("network", "Network"),
     Section("part", "Taking part"),
     Section("provenance", "Configuration and versions"),
 )
@@ -56,6 +57,8 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
         outliers=_outliers_table(found),
         quarantine=_quarantine_table(found),
         machine=_machine_pairs(found),
+        network=_network_table(found),
+        not_joined=NOT_JOINED,
         steps=[step_sentence(step, found) for step in found.training],
         tasks=listed(map(task_title, found.tasks)),
         preprocessing=[Pair(name.replace("_", " "), _told(value)) for name, value in found.preprocessing.items()],
@@ -207,6 +210,14 @@ def _machine_pairs(found: Examination) -> list[Pair]:
         Pair("free beside it", size(machine.free_bytes)),
         *(Pair(f"weights {name}", state) for name, state in machine.weights.items()),
     ]
+
+
+def _network_table(found: Examination) -> Table | None:
+    network = found.network
+    if network is None:
+        return None
+    rows = [[word(check.what), word(check.state), prose(check.told)] for check in network.checks]
+    return Table(f"The way to the coordinator: {network_title(network)}.", ["what", "state", "found"], rows)
 
 
 def _told(value: object) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from client.doctor.examination import Duplicate, Examination, StudyRow, TrainingStep
+from client.doctor.examination import Duplicate, Examination, Network, StudyRow, TrainingStep
 from common.report.formatting import duration, listed, plural, significant
 
 TASKS = {"classifier": "train the classifier", "evaluate": "test models on its patients"}
+NOT_JOINED = "not joined yet: oncofed-client init KIT.zip"
 PARTS = {"train": "training", "validation": "validation", "test": "test", "unused": "not used"}
 
 
@@ -83,8 +84,24 @@ def terminal_text(found: Examination) -> str:
             f"{size(machine.free_bytes)} free"
         )
         lines += [f"  weights.{name}: {state}" for name, state in machine.weights.items()]
+    lines += network_lines(found)
     lines += [f"one training step of {step_sentence(step, found)}" for step in found.training]
     return "\n".join(lines)
+
+
+def network_title(network: Network) -> str:
+    """Whom the way leads to."""
+    return f"{network.federation} at {network.address}" if network.address else "it is not known where the way leads"
+
+
+def network_lines(found: Examination) -> list[str]:
+    """The way to the coordinator, one line a check; a problem's sentence stands further up already."""
+    network = found.network
+    if network is None:
+        return [f"network: {NOT_JOINED}"]
+    lines = [f"network: {network_title(network)}"]
+    told = {"warning": "see above", "problem": "see above"}
+    return lines + [f"  {check.what + ':':<12} {told.get(check.state, check.told)}" for check in network.checks]
 
 
 _DUPLICATES = {

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from client.enrolment.clock import describe_clock, refused_for
 from client.enrolment.connection import Connection, save_connection
-from client.enrolment.kit import CLOCK_TOLERANCE, open_kit
+from client.enrolment.kit import open_kit
 from client.enrolment.node_folder import NodeFolder
-from client.enrolment.request import describe_clock, request_enrolment
+from client.enrolment.request import request_enrolment
 from common.errors import ConfigError
 from common.node_keys import fingerprint
 
@@ -53,7 +54,7 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) 
     print(f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}")
     print(f"next      oncofed-client doctor {node.site}")
     print(f"The kit is used up; delete {kit_file}.")
-    if answer.clock is not None and abs(answer.clock) >= CLOCK_TOLERANCE:
+    if answer.clock is not None and refused_for(answer.clock):
         print(
             f"This machine's clock is {describe_clock(answer.clock)} the coordinator's; set it (NTP) before the node "
             "starts, or it will be refused."

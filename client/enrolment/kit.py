@@ -21,7 +21,7 @@ LARGEST_FILE = 100_000
 """Bytes; a kit has a few thousand."""
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
-"""How far this machine's clock may be off: Flower refuses a node's messages beyond it."""
+"""How far this machine's clock may be behind the one by which the kit was made."""
 
 ANEW = "ask the coordinator to send the kit again"
 

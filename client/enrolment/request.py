@@ -1,24 +1,20 @@
 """Sends the public key to the coordinator, over TLS that trusts the kit's authority and no other."""
 
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 import httpx
 from pydantic import ValidationError
 
-from client.enrolment.kit import CLOCK_TOLERANCE, Kit
+from client.enrolment.clock import clock_offset, describe_clock, refused_for
+from client.enrolment.diagnosis import distrust, not_reached, of_another_authority
+from client.enrolment.kit import Kit
 from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
 from common.errors import ConfigError
 
 TIMEOUT = 30.0
 """Seconds for a connection, and for each part of an answer."""
-
-_NOT_YET_VALID, _EXPIRED = 9, 10
-_OTHER_HOST, _OTHER_ADDRESS = 62, 64
-"""OpenSSL's X509_V_ERR_ numbers."""
 
 REASONS: dict[Refusal, str] = {
     Refusal.UNKNOWN_TOKEN: "does not know this token for this site: it was replaced by a newer kit, or the kit belongs "
@@ -93,7 +89,7 @@ def request_enrolment(kit: Kit, public_key: str) -> Answer:
 
 
 def _understood(kit: Kit, response: httpx.Response, content: bytes) -> Answer:
-    address, clock = kit.description.address, _clock(response)
+    address, clock = kit.description.address, clock_offset(response)
     try:
         if response.status_code == 200:
             reply = EnrolmentReply.model_validate_json(content)
@@ -114,72 +110,13 @@ def _understood(kit: Kit, response: httpx.Response, content: bytes) -> Answer:
 
 
 def _not_reached(address: str, error: httpx.HTTPError) -> str:
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _not_trusted(address, cause)
-    if isinstance(error, httpx.ProxyError):
-        return (
-            f"{address}: the proxy that HTTPS_PROXY names did not open a way ({error}); ask your network's people to "
-            f"allow CONNECT to {address}, and try again with the same kit"
-        )
-    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-        return (
-            f"{address} was reached but does not speak TLS as it should ({error}); ask the coordinator whether the "
-            "address and port are right, and try again with the same kit"
-        )
-    return (
-        f"{address} cannot be reached ({str(error) or type(error).__name__}); check the name and port, that your "
-        f"firewall lets this machine connect to {address}, whether HTTPS_PROXY must be set, and that the coordinator's "
-        "server is running. Try again afterwards with the same kit"
-    )
-
-
-def _not_trusted(address: str, error: ssl.SSLCertVerificationError) -> str:
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    if error.verify_code == _EXPIRED:
-        return (
-            f"{address}: the server's certificate has expired. This machine's clock says {now}: if that is right, the "
-            "coordinator must make a new one (oncofed-server provision --renew-server); otherwise set the clock (NTP). "
-            "Try again afterwards with the same kit"
-        )
-    if error.verify_code == _NOT_YET_VALID:
-        return (
-            f"{address}: the server's certificate is not valid yet, so this machine's clock ({now}) is behind, or the "
-            "coordinator's was ahead; set the clock (NTP) and try again with the same kit"
-        )
-    if error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
-        return (
-            f"{address}: the server's certificate is for another name; the coordinator must make one for this address "
-            "(oncofed-server provision --renew-server). Try again afterwards with the same kit"
-        )
-    return (
-        f"{address}: the server's certificate was not signed by the authority in the kit ({error.verify_message}). "
-        "Either something on the way inspects TLS, then have this address excepted from it; or another server answers "
-        "there, then ask the coordinator. The token was not sent"
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
-def _clock(response: httpx.Response) -> timedelta | None:
-    try:
-        return datetime.now(UTC) - parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError, TypeError):
-        return None
+    untrusted = distrust(error)
+    foreign = untrusted is not None and of_another_authority(untrusted)
+    afterwards = "The token was not sent" if foreign else "Try again afterwards with the same kit"
+    return f"{not_reached(address, error)}. {afterwards}"
 
 
 def _clock_note(clock: timedelta | None) -> str:
-    if clock is None or abs(clock) < CLOCK_TOLERANCE:
+    if clock is None or not refused_for(clock):
         return ""
     return f" (this machine's clock is {describe_clock(clock)} the coordinator's; set one of them)"
-
-
-def describe_clock(clock: timedelta) -> str:
-    """How far this machine's clock is off, e.g. ``12 min ahead of``."""
-    minutes = round(abs(clock).total_seconds() / 60)
-    return f"{minutes} min {'ahead of' if clock > timedelta(0) else 'behind'}"

@@ -25,15 +25,14 @@ _CAUSES = (
     ),
     (
         "Failed to activate SuperNode",
-        "the coordinator does not let this node in yet: it is taken for connected still, or was not told of its key; "
-        "this passes within a minute",
+        "the coordinator does not let this node in: its key was revoked or replaced by a newer kit, or an earlier node "
+        "of this site is taken for connected still, which passes within a minute",
     ),
     (
-        "node authentication failed",
-        "the coordinator does not know this node's key: the site was revoked, or its server has just been started "
-        "again; ask the coordinator if this goes on",
+        "401 unauthorized",
+        "the coordinator does not know this node: its server was started again, the site was revoked, or this "
+        "machine's clock is minutes off (oncofed-client doctor)",
     ),
-    ("401", "the coordinator does not know this node's key: the site was revoked, or has been given a new kit"),
 )
 
 
@@ -53,13 +52,13 @@ class NodeLines:
     def __init__(self, address: str, tell: Callable[[str], None]) -> None:
         self.address = address
         self._tell = tell
-        self._out_of_reach = False
+        self._out_of_reach = self._ending = False
         self.cause = ""
         self.refusal = ""
         self.connected = False
 
     def __call__(self, line: str) -> None:
-        """Takes a line."""
+        """Takes a line. What the node's own helpers say once it is going down means nothing."""
         text = _ESCAPES.sub("", line)
         if "SuperNode ID:" in text or "Connection successful after" in text:
             if not self.connected or self._out_of_reach:
@@ -67,7 +66,9 @@ class NodeLines:
             self.connected, self._out_of_reach, self.cause = True, False, ""
         elif received := _RECEIVED.search(text):
             self._tell(f"asked: {received[1]}")
-        elif "retrying in" in text and not self._out_of_reach:
+        elif "Shutting down" in text:
+            self._ending = True
+        elif "retrying in" in text and not self._out_of_reach and not self._ending:
             self._tell(f"{self.address} cannot be reached; it is tried again until it can")
             self._out_of_reach = True
         elif text.startswith("bundle refused: "):

@@ -80,7 +80,9 @@ def _run_once(
 
     def take(line: str) -> None:
         log.emit(logging.makeLogRecord({"msg": line.replace("%", "%%")}))
-        lines(line)
+        # A killed node's helpers speak on for a while.
+        if node.code() in (None, ConfigError.exit_code):
+            lines(line)
 
     node = ChildProcess(_command(site, connection), {**os.environ, "PYTHONUNBUFFERED": "1"}, take)
     node.start()

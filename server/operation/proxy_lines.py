@@ -25,17 +25,17 @@ QUIET = 600.0
 def sentence(line: str) -> str | None:
     """What a line of nginx means for the coordinator; None if it is of no interest.
 
-    >>> sentence("401 192.0.2.7 POST /v1/fleet/activate-node")
-    '192.0.2.7 was not let in: its key is not registered (not enrolled, revoked, or replaced), or its clock is wrong'
+    >>> sentence("404 192.0.2.7 POST /v1/control/start-run")
+    '192.0.2.7 asked for /v1/control/start-run, which is not open to the outside; refused'
     """
     if noted := _NOTED.fullmatch(line):
         status, address, path = noted["status"], noted["address"], noted["path"]
         if path == PATH:
             return None  # the enrolment service tells of its own
-        if path.startswith("/v1/fleet/") and status in ("401", "403"):
+        if path.startswith("/v1/fleet/") and status in ("401", "403", "412"):
             return (
-                f"{address} was not let in: its key is not registered (not enrolled, revoked, or replaced), or its "
-                "clock is wrong"
+                f"{address} was not let in: its key may not connect (not enrolled, revoked, or replaced), its clock is "
+                "wrong, or it was taken for connected still"
             )
         if status == "404":
             return f"{address} asked for {_plain(path)}, which is not open to the outside; refused"

@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from common.child_process import ChildProcess
-from common.enrolment import EnrolmentReply
+from common.enrolment import EnrolmentReply, split_address
 from common.errors import ConfigError, OncofedError
 from common.file_lock import locked
 from common.files import write_json
@@ -25,7 +25,7 @@ from server.operation.flower_home import NODES, SUPERLINK, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
 from server.operation.proxy_lines import Teller
 from server.operation.superlink import superlink_process, wait_until_it_answers
-from server.provision.authority import make_server_certificate, open_authority
+from server.provision.authority import make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
 from server.provision.registrations import SuperLinkNodes
@@ -241,6 +241,14 @@ def _check(settings: FederationSettings, places: Places) -> None:
     known = places.registry.read().federation
     if known != settings.name:
         raise ConfigError(f"{places.registry.path}: belongs to the federation {known}, not to {settings.name}")
+    host, _ = split_address(settings.address)
+    authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
+    certificate = read_server_certificate(places.server, authority, host)
+    if certificate is not None and certificate.not_valid_after_utc <= utc_now():
+        raise ConfigError(
+            f"{places.server}/server.crt: expired on {certificate.not_valid_after_utc:%Y-%m-%d}; make a new one with "
+            "oncofed-server provision --renew-server"
+        )
 
 
 def _rotating(file: Path) -> logging.Handler:

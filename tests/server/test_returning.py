@@ -8,7 +8,8 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.returning import APP_CRASHED, NODE_LOST, NOT_NOW, ReturningGrid
+from common.records import NOT_NOW
+from server.returning import APP_CRASHED, NODE_LOST, ReturningGrid
 
 
 class Clock:

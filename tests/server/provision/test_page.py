@@ -33,5 +33,5 @@ def test_every_command_on_the_page_is_understood(monkeypatch):
         with pytest.raises(SystemExit) as exit_:
             {"oncofed-server": server_command, "oncofed-client": client_command}[program](words)
         assert exit_.value.code == 0, words
-    assert len(done) == len(lines) == 7
+    assert len(done) == len(lines) == 6
     assert all(isinstance(options, argparse.Namespace) for options in done)

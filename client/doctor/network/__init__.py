@@ -1,0 +1,1 @@
+"""The way from a node to its coordinator, and what each end shows of itself on it."""

@@ -1,0 +1,131 @@
+"""``oncofed-client status``: whether this site's node runs and is well, and what studies had it do."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from client.approval.allow_list import approvals
+from client.audit.log import read_audit
+from client.enrolment.connection import load_connection
+from client.health.service import ask_health
+from client.site import SiteSettings, load_site
+from common.errors import ConfigError
+from common.hash_chain import Entry
+
+_OUTCOMES = ("answered", "refused", "failed")
+
+
+@dataclass
+class StudySeen:
+    """What the record says of one study.
+
+    Attributes:
+        run: its name, as the coordinator gave it.
+        last: time of the last message.
+        doing: what that asked for, e.g. ``train.gan, gan/cgan, round 3``.
+        working: whether the last message has no outcome yet.
+        answered, refused, failed: messages.
+    """
+
+    run: str
+    last: str = ""
+    doing: str = ""
+    working: bool = False
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
+def status(site: Path, *, as_json: bool = False) -> None:
+    """Prints how this site stands; nothing is asked of the coordinator.
+
+    Args:
+        site: the hospital's ``site.yaml``.
+        as_json: one JSON object on standard output, and nothing else.
+    """
+    settings = load_site(site)
+    running = _node_answers(settings)
+    well = {name: ask_health(settings.health_port, name) for name in ("superlink", "data", "budget")} if running else {}
+    entries, problem = read_audit(settings.audit_files())
+    seen = studies_seen(entries)
+    # A node that is stopped works on nothing, whatever it had begun.
+    for study in seen:
+        study.working = study.working and running
+    if as_json:
+        print(json.dumps(_as_json(settings, running, well, seen, problem), indent=1))
+        return
+    print(f"{settings.name}{_joined(site)}")
+    print(f"  node        {'runs' if running else 'does not run; oncofed-client start ' + str(site)}")
+    for name, what in (("superlink", "coordinator"), ("data", "data"), ("budget", "budget")):
+        if name in well:
+            print(f"  {what:11} {well[name] or 'well'}")
+    print(f"  bundles     the installed release, and {len(approvals(settings))} approved by hand")
+    print(f"  disk        {_free(settings.folder)}")
+    print(f"  record      {problem or f'{len(entries)} entries, whole'}")
+    for study in seen[-5:]:
+        counts = [f"{count} {what}" for what in _OUTCOMES if (count := getattr(study, what))]
+        doing = "works on" if study.working else "last"
+        print(f"  study       {study.run}: {doing} {study.doing}, {study.last[:19].replace('T', ' ')} UTC")
+        print(f"              messages: {', '.join(counts) or 'none answered yet'}; report: {_report(settings, study)}")
+
+
+def studies_seen(entries: Sequence[Entry]) -> list[StudySeen]:
+    """The studies in a record, that with the newest message last."""
+    studies: dict[str, StudySeen] = {}
+    asked: dict[str, str] = {}
+    for entry in entries:
+        event = entry.get("event")
+        if event == "asked" and "run" in entry:
+            run = str(entry["run"])
+            asked[str(entry.get("message"))] = run
+            study = studies.pop(run, None) or StudySeen(run)
+            studies[run] = study
+            study.last = str(entry.get("time"))
+            study.doing = f"{entry.get('action')}, {entry.get('phase')}, round {entry.get('round')}"
+            study.working = True
+        elif event in _OUTCOMES and (run := asked.get(str(entry.get("message")), "")) in studies:
+            study = studies[run]
+            study.working = False
+            setattr(study, str(event), getattr(study, str(event)) + 1)
+    return list(studies.values())
+
+
+def _node_answers(settings: SiteSettings) -> bool:
+    """Whether a node is there, well or not."""
+    reason = ask_health(settings.health_port, "")
+    return reason is None or "no node answers" not in reason
+
+
+def _joined(site: Path) -> str:
+    try:
+        connection = load_connection(site.resolve().parent)
+    except ConfigError:
+        return ": has not joined a federation yet; oncofed-client init KIT.zip"
+    return f": {connection.federation} at {connection.address}, joined {connection.enrolled:%Y-%m-%d}"
+
+
+def _free(folder: Path) -> str:
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return f"{shutil.disk_usage(there).free / 1e9:.0f} GB free"
+
+
+def _report(settings: SiteSettings, study: StudySeen) -> str:
+    folder = settings.run_folder(study.run)
+    return f"oncofed-client report {folder}" if folder.is_dir() else "nothing to report"
+
+
+def _as_json(
+    settings: SiteSettings, running: bool, well: dict[str, str | None], seen: list[StudySeen], problem: str | None
+) -> dict[str, Any]:
+    return {
+        "site": settings.name,
+        "running": running,
+        "services": {name: {"well": reason is None, "reason": reason} for name, reason in well.items()},
+        "record": {"sound": problem is None, "problem": problem},
+        "studies": [asdict(study) for study in seen],
+    }

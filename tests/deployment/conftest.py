@@ -1,0 +1,39 @@
+"""Federations that run while a module's tests do."""
+
+from collections.abc import Iterator
+
+import pytest
+from running_federation import RunningFederation, no_nginx
+
+SITES = ("hospital1", "hospital2", "hospital3")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederation]:
+    """Three hospitals that have joined, their nodes connected."""
+    if no_nginx:
+        pytest.skip("nginx is not installed")
+    federation = RunningFederation(tmp_path_factory.mktemp("federation"), SITES)
+    try:
+        federation.command("server", "provision", federation.file)
+        federation.start_server()
+        for site in SITES:
+            federation.join(site)
+            federation.start_node(site)
+        yield federation
+    finally:
+        federation.end()
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederation]:
+    """A server and two invited hospitals, of which none has joined yet."""
+    if no_nginx:
+        pytest.skip("nginx is not installed")
+    federation = RunningFederation(tmp_path_factory.mktemp("federation"), SITES[:2])
+    try:
+        federation.command("server", "provision", federation.file)
+        federation.start_server()
+        yield federation
+    finally:
+        federation.end()

@@ -1,0 +1,92 @@
+"""A study's progress in a file: what is written is read back, and adds up to where the study stands."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from common.progress import ANSWERED, ASKED, NoProgress
+from server.operation.progress_state import progress_state
+from server.progress_log import Event, ProgressLog, ProgressReader, show
+from server.run_folder import alone_in, is_running
+
+
+class Kept(NoProgress):
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def plan(self, phases) -> None:
+        self.told.append(("plan", phases))
+
+    def site(self, name: str, doing: str) -> None:
+        self.told.append((name, doing))
+
+    def advance(self, **values) -> None:
+        self.told.append(("advance", values["round"]))
+
+
+def test_what_is_told_is_read_back_piece_by_piece(tmp_path: Path) -> None:
+    log, reader, kept = ProgressLog(tmp_path), ProgressReader(tmp_path), Kept()
+    assert [event.name for event in reader.new()] == []
+    log.write("began", flower_run="7")
+    log.plan([("gan/cgan", 2)])
+    log.site("hospital1", ASKED)
+    for event in reader.new():
+        show(event, kept)
+    log.advance(round=1, contributors=["hospital1"], losses={"l1": 0.5}, scores={}, seconds=3.0)
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write('{"time": "2030-01-31T12:00:00+00:00", "event": "mess')  # as a crash leaves it
+    for event in reader.new():
+        show(event, kept)
+    assert kept.told == [("plan", [("gan/cgan", 2)]), ("hospital1", ASKED), ("advance", 1)]
+
+
+def test_a_line_that_a_crash_cut_off_loses_no_other(tmp_path: Path) -> None:
+    ProgressLog(tmp_path).message("first")
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write('{"time": "20\n')
+    ProgressLog(tmp_path).message("second")
+    assert [event.values["text"] for event in ProgressReader(tmp_path).new()] == ["first", "second"]
+
+
+def at(minutes: float, event: str, /, **values: object) -> Event:
+    return Event(datetime(2030, 1, 31, 12, tzinfo=UTC) + timedelta(minutes=minutes), event, dict(values))
+
+
+def test_where_a_study_stands_and_whom_it_waits_for() -> None:
+    events = [
+        at(0, "began"),
+        at(0, "plan", phases=[["gan/cgan", 3], ["arms", 1]]),
+        at(1, "phase", name="gan/cgan", total=3),
+        at(1, "site", name="hospital1", doing=ASKED),
+        at(1, "site", name="hospital2", doing=ASKED),
+        at(2, "site", name="hospital1", doing=ANSWERED),
+        at(3, "site", name="hospital2", doing="its node was lost; it is waited for"),
+    ]
+    state = progress_state(events)
+    assert state.asked == {"hospital2": events[4].time}
+    assert "waited for" in state.notes["hospital2"]
+    after = progress_state(
+        [
+            *events,
+            at(4, "site", name="hospital2", doing="no reply within 180 s"),
+            at(4, "advance", round=1, contributors=["hospital1"], losses={}, scores={}, seconds=180.0),
+        ]
+    )
+    assert after.asked == {}
+    assert after.contributors == ("hospital1",)
+    assert after.schedule.seconds_left() == 3 * 180.0
+    assert progress_state([*events, at(5, "failed", reason="the disk is full")]).reason == "the disk is full"
+    again = progress_state([*events, at(5, "failed", reason="x"), at(6, "began")])
+    assert (again.ended, again.asked) == (None, {})
+
+
+def test_a_run_has_one_process(tmp_path: Path) -> None:
+    from common.errors import StudyError
+
+    assert not is_running(tmp_path)
+    with alone_in(tmp_path):
+        assert is_running(tmp_path)
+        with pytest.raises(StudyError, match="another process works on this run"), alone_in(tmp_path, patience=0):
+            pass
+    assert not is_running(tmp_path)

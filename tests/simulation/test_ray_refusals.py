@@ -1,0 +1,53 @@
+"""A Ray cluster that cannot be used is refused at once, by the key that names it; Flower would wait for ever."""
+
+import socket
+
+import pytest
+
+from common.errors import ConfigError
+from common.experiment import SimulationConfig
+from simulation.ray_cluster import ray_cluster
+
+
+def refused(**values: object) -> str:
+    with pytest.raises(ConfigError) as error, ray_cluster(SimulationConfig(engine="ray", **values)):  # type: ignore[arg-type]
+        pass
+    return str(error.value)
+
+
+def test_an_address_at_which_nothing_answers_is_named() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    said = refused(ray_address=address)
+    assert said.startswith(f"simulation.ray_address={address}: no Ray cluster answers there")
+    assert "ray start --head" in said
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (
+            ConnectionError("Could not find any running Ray instance.\nMore."),
+            "running Ray instance; start one with",
+        ),
+        (RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.0"), "the same versions of Python"),
+    ],
+)
+def test_what_ray_objects_to_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, words: str
+) -> None:
+    def init(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("simulation.ray_cluster.ray.init", init)
+    said = refused(ray_address="auto")
+    assert said.startswith("simulation.ray_address=auto: ")
+    assert words in said
+    assert "\n" not in said
+
+
+def test_a_site_that_fits_on_no_machine_is_refused_with_what_there_is() -> None:
+    said = refused(client_gpus=1000.0)
+    assert said.startswith("simulation.client_cpus=1, simulation.client_gpus=1000: no machine has that much")
+    assert "CPUs" in said
