@@ -4,11 +4,14 @@ PyYAML's safe loader builds no objects, but it follows nesting until the stack i
 and aliases of aliases grow to whatever memory there is as soon as their values are copied.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
 MOST_CHARACTERS = 2_000_000
+MOST_VALUES = 200_000
+"""Values, those that aliases stand for counted each time."""
 DEEPEST = 40
 LONGEST = 10_000
 """Characters of one value."""
@@ -27,26 +30,56 @@ def read_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: if it is not YAML, names a Python object, or is refused as above.
 
-    >>> read_yaml("a: [1, x]")
-    {'a': [1, 'x']}
+    >>> read_yaml("{a: &x [1, y], b: *x}")
+    {'a': [1, 'y'], 'b': [1, 'y']}
     """
     if len(text) > MOST_CHARACTERS:
         raise UnsafeYamlError(f"it is longer than {MOST_CHARACTERS:,} characters")
-    # The events come from a parser that keeps its own stack: nothing is built yet.
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise UnsafeYamlError("it holds an alias (*name); write the value out")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                raise UnsafeYamlError(f"it is nested deeper than {DEEPEST} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST:
-            raise UnsafeYamlError(f"it holds a value longer than {LONGEST:,} characters")
+    _check(text)
     try:
         return yaml.load(text, Loader=_Loader)
     except (ValueError, OverflowError) as error:
         # A date or a number that is none: the loader's own errors are others.
         raise UnsafeYamlError("it holds a date or a number that cannot be one") from error
+
+
+@dataclass
+class _Open:
+    """A mapping or list that is not closed yet: its anchor, its values with all that is in them, and their levels."""
+
+    anchor: str | None
+    values: int = 1
+    levels: int = 1
+
+
+def _check(text: str) -> None:
+    """Looks at the events of a parser that keeps its own stack: nothing is built yet."""
+    whole = _Open(None)
+    stack = [whole]
+    known: dict[str, _Open] = {}
+
+    def add(one: _Open) -> None:
+        if one.anchor is not None:
+            known[one.anchor] = one
+        stack[-1].values += one.values
+        stack[-1].levels = max(stack[-1].levels, one.levels + 1)
+        if stack[-1].values > MOST_VALUES:
+            raise UnsafeYamlError(f"it holds more than {MOST_VALUES:,} values")
+        if len(stack) + one.levels > DEEPEST:
+            raise UnsafeYamlError(f"it is nested deeper than {DEEPEST} levels")
+
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in known:
+                raise UnsafeYamlError("an alias (*name) stands for nothing, or for what it is itself in")
+            add(replace(known[event.anchor], anchor=None))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            stack.append(_Open(event.anchor))
+            if len(stack) > DEEPEST:
+                raise UnsafeYamlError(f"it is nested deeper than {DEEPEST} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            add(stack.pop())
+        elif isinstance(event, yaml.ScalarEvent):
+            if len(event.value) > LONGEST:
+                raise UnsafeYamlError(f"it holds a value longer than {LONGEST:,} characters")
+            add(_Open(event.anchor))

@@ -145,12 +145,19 @@ def pooled(scores: list[ArmScores]) -> ArmScores:
     patients = [score.patients for score in scores]
     slices = [score.slices for score in scores]
     return ArmScores(
-        **{metric: means[metric].interval() if metric in means else Interval(mean=None) for metric in METRICS},
+        **{metric: _share(means[metric].interval()) if metric in means else Interval(mean=None) for metric in METRICS},
         patients=sum(n for n in patients if n is not None) if None not in patients else None,
         slices=sum(n for n in slices if n is not None) if None not in slices else None,
         confusion=_sum([c for c in confusions if c is not None]) if None not in confusions else None,
         steps=scores[0].steps if scores else None,
     )
+
+
+def _share(interval: Interval) -> Interval:
+    """A normal interval of a share may reach beyond what a share can be; it ends there."""
+    if interval.low is None or interval.high is None:
+        return interval
+    return Interval(mean=interval.mean, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
 def _summary(scores: ArmScores) -> dict[str, tuple[float | None, float | None]]:

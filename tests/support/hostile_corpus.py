@@ -13,7 +13,6 @@ import os
 import pickle
 import resource
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -87,7 +86,6 @@ class Outcome:
     how: str
     text: str
     executed: bool
-    seconds: float
     growth: int
 
 
@@ -123,12 +121,12 @@ def read_corpus(folder: Path) -> dict[str, Outcome]:
     try:
         for name in all_cases():
             if not ours.poll(PATIENCE):
-                outcomes[name] = Outcome("escaped", "it hangs", False, PATIENCE, 0)
+                outcomes[name] = Outcome("escaped", "it hangs", False, 0)
                 break
             outcomes[name] = ours.recv()
     except EOFError:
         process.join()
-        outcomes[name] = Outcome("escaped", f"its process died with exit code {process.exitcode}", False, 0.0, 0)
+        outcomes[name] = Outcome("escaped", f"its process died with exit code {process.exitcode}", False, 0)
     finally:
         process.kill()
         process.join()
@@ -154,7 +152,6 @@ def _outcome(case: Case, folder: Path) -> Outcome:
     read = case.build(folder, payload)
     assert not payload.canary.exists()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.monotonic()
     how, text = "read", ""
     try:
         read()
@@ -163,4 +160,4 @@ def _outcome(case: Case, folder: Path) -> Outcome:
     except Exception as error:
         how, text = "escaped", f"{type(error).__module__}.{type(error).__name__}: {error}"[:500]
     growth = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory)
-    return Outcome(how, text, payload.canary.exists(), time.monotonic() - begun, growth)
+    return Outcome(how, text, payload.canary.exists(), growth)
