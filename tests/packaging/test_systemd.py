@@ -75,6 +75,14 @@ def test_the_node_is_asked_whether_it_is_well_and_may_ask_no_other_machine() -> 
     assert (health["User"], health["IPAddressDeny"], health["IPAddressAllow"]) == (node["User"], "any", "localhost")
 
 
+@pytest.mark.parametrize("name", UNITS)
+def test_system_calls_are_those_of_a_service_and_what_setpriv_needs(name: str) -> None:
+    lines = (FOLDER / f"{name}.service").read_text().splitlines()
+    filters = [line.partition("=")[2] for line in lines if line.startswith("SystemCallFilter=")]
+    # In this order: what is taken away by the second is given back by the third.
+    assert filters == ["@system-service", "~@privileged", "capset"]
+
+
 def test_only_the_coordinator_may_open_a_privileged_port() -> None:
     node, coordinator = (unit(name)["Service"] for name in UNITS)
     assert (node["AmbientCapabilities"], node["CapabilityBoundingSet"]) == ("", "")
