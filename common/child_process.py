@@ -95,6 +95,17 @@ class ChildProcess:
                     self._on_line(line.rstrip("\n"))
 
 
+def reaching_itself(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment, in which no proxy stands between two programs of this machine.
+
+    >>> reaching_itself({"NO_PROXY": "example.org"})
+    {'NO_PROXY': 'example.org,127.0.0.1,localhost', 'no_proxy': 'example.org,127.0.0.1,localhost'}
+    """
+    named = [one for key in ("NO_PROXY", "no_proxy") for one in environment.get(key, "").split(",") if one.strip()]
+    excepted = ",".join(dict.fromkeys([*named, "127.0.0.1", "localhost"]))
+    return {**environment, "NO_PROXY": excepted, "no_proxy": excepted}
+
+
 def descendants(pid: int) -> list[psutil.Process]:
     """Every process below ``pid``."""
     try:

@@ -329,19 +329,23 @@ class ArmScores(Record):
     steps: int | None = Field(default=None, ge=0)
     """Optimiser steps taken; equal in every arm."""
 
-    @field_validator("accuracy", "precision", "recall", "f1", "auc", "sensitivity", "brier")
-    @classmethod
-    def _a_share(cls, value: Interval | None) -> Interval | None:
-        for end in (value.mean, value.low, value.high) if value is not None else ():
-            if end is not None and not -1e-6 <= end <= 1 + 1e-6:
-                raise ValueError("a classifier's figures are between 0 and 1")
-        return value
-
 
 class SiteArms(Record):
     """A site's reply: scores by arm, or by the one model it was asked to evaluate."""
 
     arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ArmScores]
+
+    @field_validator("arms")
+    @classmethod
+    def _shares(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
+        # Of one site: an interval over several may reach beyond, as it is made from their variances.
+        for scores in value.values():
+            figures = (scores.accuracy, scores.precision, scores.recall, scores.f1, scores.auc)
+            for figure in (*figures, scores.sensitivity, scores.brier):
+                for end in (figure.mean, figure.low, figure.high) if figure is not None else ():
+                    if end is not None and not -1e-6 <= end <= 1 + 1e-6:
+                        raise ValueError("a classifier's figures are between 0 and 1")
+        return value
 
 
 class CrossSite(Record):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.files import read_json, write_json
+from common.files import read_table, write_json
 
 FILE = Path("checkpoints", "silences.json")
 
@@ -19,4 +19,4 @@ def note_silences(run_dir: Path, phase: str, reasons: Mapping[str, str]) -> None
 def silences(run_dir: Path) -> dict[str, dict[str, str]]:
     """Reason by site, by phase."""
     file = run_dir / FILE
-    return read_json(file) if file.exists() else {}
+    return read_table(file) if file.exists() else {}

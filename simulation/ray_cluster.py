@@ -37,7 +37,7 @@ def ray_cluster(config: SimulationConfig) -> Iterator[None]:
         options["address"] = "local"
         options["num_cpus"] = max(math.ceil(config.client_cpus), os.cpu_count() or 1)
     else:
-        _require_answer(config.ray_address)
+        require_answer(config.ray_address)
         options["address"] = config.ray_address
     try:
         with warnings.catch_warnings():
@@ -61,8 +61,12 @@ def ray_cluster(config: SimulationConfig) -> Iterator[None]:
 _START = "start one with ray start --head, and see docs/researcher.md"
 
 
-def _require_answer(address: str) -> None:
-    """Refuses an address at which nothing answers; ``auto`` and other words are left to Ray."""
+def require_answer(address: str) -> None:
+    """Refuses an address at which nothing answers; ``auto`` and other words are left to Ray.
+
+    Raises:
+        ConfigError: naming the key.
+    """
     try:
         host, port = split_address(address)
     except ValueError:

@@ -43,6 +43,11 @@ def check_sites(experiment: Experiment) -> None:
     for model in experiment.models:
         proxy_source(experiment, model)
     require_private_study(experiment)
+    if experiment.simulation.engine == "ray" and experiment.simulation.ray_address is not None:
+        # Imported here: Ray takes a second, and most studies do without.
+        from simulation.ray_cluster import require_answer
+
+        require_answer(experiment.simulation.ray_address)
     _check_devices(experiment)
     for name, site in experiment.site.items():
         reader = build_reader(

@@ -21,7 +21,7 @@ from client.node.leftovers import end_leftovers
 from client.node.lines import NodeLines
 from client.node.return_home import flower_home, node_number, say_goodbye
 from client.site import SiteSettings, load_site
-from common.child_process import ChildProcess
+from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
 from common.file_lock import locked
 from common.private_files import readable_by_others
@@ -84,7 +84,7 @@ def _run_once(
         if node.code() in (None, ConfigError.exit_code):
             lines(line)
 
-    node = ChildProcess(_command(site, connection), {**os.environ, "PYTHONUNBUFFERED": "1"}, take)
+    node = ChildProcess(_command(site, connection), {**reaching_itself(os.environ), "PYTHONUNBUFFERED": "1"}, take)
     node.start()
     try:
         while node.code() is None and not stopped.is_set():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from common.files import read_json
+from common.files import read_table
 from server.operation.flower_home import NODES, SUPERLINK, FlowerHome
 from server.provision.registrations import result_of
 
@@ -24,7 +24,7 @@ class SiteConnection:
 def connections(home: FlowerHome) -> dict[str, SiteConnection]:
     """By site, of those whose keys the running server knows; empty if it does not answer."""
     file = home.path / NODES
-    numbers = {str(number): site for site, number in read_json(file).items()} if file.exists() else {}
+    numbers = {str(number): site for site, number in read_table(file).items()} if file.exists() else {}
     listed = result_of(home.runner()(["supernode", "list", SUPERLINK, "--format", "json"])).get("nodes", [])
     found = {}
     for node in listed if isinstance(listed, list) else []:

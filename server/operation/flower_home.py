@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from common.child_process import reaching_itself
 from common.files import write_bytes
 from common.private_files import make_private_folder
 from server.provision.provision import Places
@@ -53,7 +54,7 @@ class FlowerHome:
         """What Flower's programs are started with: our own ``flwr``, this home, no reports to anyone."""
         own = Path(sys.executable).parent
         return {
-            **os.environ,
+            **reaching_itself(os.environ),
             # Flower starts programs of its own by name.
             "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "FLWR_HOME": str(self.path.resolve()),

@@ -99,7 +99,9 @@ http {{
 {temporary}
   # Requests that were refused; nodes that ask for work every few seconds would fill the disk.
   map $status $noted {{ ~^[45] 1; default 0; }}
-  log_format noted '$status $remote_addr $request_method $uri';
+  # A hospital's doctor knocks where it should find no entrance.
+  map $http_user_agent $asker {{ "~^oncofed-client doctor" doctor; default node; }}
+  log_format noted '$status $remote_addr $asker $request_method $uri';
   access_log /dev/stdout noted if=$noted;
   server_tokens off;
   server {{

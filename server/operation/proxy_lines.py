@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from common.enrolment import PATH
 
-_NOTED = re.compile(r"(?P<status>[45]\d\d) (?P<address>\S+) (?P<method>\S+) (?P<path>/.*)")
+_NOTED = re.compile(r"(?P<status>[45]\d\d) (?P<address>\S+) (?P<asker>\S+) (?P<method>\S+) (?P<path>/.*)")
 _CLIENT = re.compile(r"client: ([0-9a-fA-F.:]+)")
 _ALERTS = {
     "unknown ca": "it does not trust this server's certificate: its kit is another federation's, or something on its "
@@ -25,11 +25,13 @@ QUIET = 600.0
 def sentence(line: str) -> str | None:
     """What a line of nginx means for the coordinator; None if it is of no interest.
 
-    >>> sentence("404 192.0.2.7 POST /v1/control/start-run")
+    >>> sentence("404 192.0.2.7 node POST /v1/control/start-run")
     '192.0.2.7 asked for /v1/control/start-run, which is not open to the outside; refused'
     """
     if noted := _NOTED.fullmatch(line):
         status, address, path = noted["status"], noted["address"], noted["path"]
+        if noted["asker"] == "doctor":
+            return f"{address}: a hospital's doctor looked at this server"
         if path == PATH:
             return None  # the enrolment service tells of its own
         if path.startswith("/v1/fleet/") and status in ("401", "403", "412"):
@@ -43,6 +45,8 @@ def sentence(line: str) -> str | None:
             return f"{address} was told to wait: the SuperLink does not answer"
         return f"{address}: {_plain(path)} was answered with {status}"
     client = _CLIENT.search(line)
+    if "could not open error log file" in line:
+        return None  # the machine's own, which nginx looks at before it reads its configuration
     if client is None:
         return _plain(line) if "[emerg]" in line or "[alert]" in line or "[crit]" in line else None
     if "SSL_do_handshake" in line or "SSL_read" in line:

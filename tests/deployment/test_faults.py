@@ -86,7 +86,7 @@ def test_a_site_that_is_gone_for_good_is_named_and_the_study_ends(three: Running
     assert "did not return within 20 s" in str(lost[0]["refused"])
     assert "it is not connected" in str(lost[1]["refused"])
     results = json.loads((three.root / "runs" / "fewer" / "results.json").read_text())
-    assert results["silent"]["local_arms"] == {"hospital3": "it is not connected"}
+    assert results["silent"]["arms"] == {"hospital3": "it is not connected"}
     page = (three.root / "runs" / "fewer" / "report" / "index.html").read_text()
     assert "Without an answer" in page
     assert "hospital3" in page

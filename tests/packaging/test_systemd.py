@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "packaging" / "systemd"
 UNITS = ("oncofed-node", "oncofed-coordinator")
+HEALTH = "oncofed-node-health"
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 
 
@@ -26,7 +27,7 @@ def analyse(*arguments: str | Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.fixture(params=[*UNITS, "with a GPU"])
+@pytest.fixture(params=[*UNITS, HEALTH, "with a GPU"])
 def runnable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of a unit whose program is there: systemd complains of one that is not."""
     name = UNITS[0] if request.param == "with a GPU" else request.param
@@ -34,6 +35,8 @@ def runnable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     command = unit(name)["Service"]["ExecStart"].split()[0]
     copy = tmp_path / f"{name}.service"
     copy.write_text(text.replace(command, sys.executable))
+    if name == HEALTH:
+        shutil.copy(FOLDER / f"{HEALTH}.timer", tmp_path)
     if request.param == "with a GPU":
         (tmp_path / f"{name}.service.d").mkdir()
         shutil.copy(FOLDER / "gpu.conf", tmp_path / f"{name}.service.d")
@@ -64,6 +67,20 @@ def test_a_service_comes_back_by_itself_and_leaves_nothing_behind(name: str) -> 
     assert command == "start"
     assert file.startswith(service["ReadWritePaths"] + "/")
     assert service["ReadWritePaths"] == f"/var/lib/{service['StateDirectory']}"
+
+
+def test_the_node_is_asked_whether_it_is_well_and_may_ask_no_other_machine() -> None:
+    node, health = (unit(name)["Service"] for name in (UNITS[0], HEALTH))
+    assert health["ExecStart"] == node["ExecStart"].replace(" start ", " health ")
+    assert (health["User"], health["IPAddressDeny"], health["IPAddressAllow"]) == (node["User"], "any", "localhost")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_system_calls_are_those_of_a_service_and_what_setpriv_needs(name: str) -> None:
+    lines = (FOLDER / f"{name}.service").read_text().splitlines()
+    filters = [line.partition("=")[2] for line in lines if line.startswith("SystemCallFilter=")]
+    # In this order: what is taken away by the second is given back by the third.
+    assert filters == ["@system-service", "~@privileged", "capset"]
 
 
 def test_only_the_coordinator_may_open_a_privileged_port() -> None:

@@ -4,9 +4,11 @@ import socket
 
 import pytest
 
+from common.config import compose
 from common.errors import ConfigError
 from common.experiment import SimulationConfig
 from simulation.ray_cluster import ray_cluster
+from simulation.sites import check_sites
 
 
 def refused(**values: object) -> str:
@@ -15,10 +17,20 @@ def refused(**values: object) -> str:
     return str(error.value)
 
 
-def test_an_address_at_which_nothing_answers_is_named() -> None:
+def dead_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_it_is_refused_before_a_folder_is_made() -> None:
+    overrides = ["preset=demo", "site=brain", "simulation.engine=ray", f"simulation.ray_address={dead_address()}"]
+    with pytest.raises(ConfigError, match="no Ray cluster answers there"):
+        check_sites(compose([*overrides, "models.cgan.perceptual_weight=0"]))
+
+
+def test_an_address_at_which_nothing_answers_is_named() -> None:
+    address = dead_address()
     said = refused(ray_address=address)
     assert said.startswith(f"simulation.ray_address={address}: no Ray cluster answers there")
     assert "ray start --head" in said

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from client.doctor.examination import Network, NetworkCheck, problem
 from client.doctor.network.own_files import look_at_authority, look_at_health_port, look_at_key
-from client.doctor.network.route import look_at_loopback, look_at_route
+from client.doctor.network.route import look_at_route
 from client.doctor.network.server import look_at_server
 from client.enrolment.connection import FILE, Connection, load_connection
 from client.site import SiteSettings
@@ -28,7 +28,6 @@ def look_at_network(folder: Path, settings: SiteSettings) -> Network | None:
         return Network(federation="", address="", checks=[problem("connection", str(error))])
     checks = [
         *_same_site(connection, settings),
-        *look_at_loopback(),
         look_at_key(connection.key),
         look_at_health_port(settings.health_port),
     ]

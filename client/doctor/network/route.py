@@ -51,20 +51,6 @@ def look_at_route(address: str) -> list[NetworkCheck]:
     return [*checks, good("connection", f"{where} accepts connections")]
 
 
-def look_at_loopback() -> list[NetworkCheck]:
-    """A node's own programs meet at 127.0.0.1 over plain HTTP: a proxy that is meant for the web must not take that."""
-    proxy = proxy_for("127.0.0.1", 1024, "http")
-    if proxy is None:
-        return []
-    return [
-        problem(
-            "loopback",
-            f"the environment sends connections to 127.0.0.1 through {without_password(proxy)} (HTTP_PROXY or "
-            "ALL_PROXY), and the node's own programs would not find each other; add 127.0.0.1 to NO_PROXY",
-        )
-    ]
-
-
 def _closed(where: str, error: OSError, *, through_proxy: bool) -> str:
     what = "the proxy" if through_proxy else "the coordinator"
     if isinstance(error, ConnectionRefusedError):

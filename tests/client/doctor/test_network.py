@@ -300,14 +300,6 @@ def test_a_kind_of_proxy_that_a_node_cannot_use_is_a_problem(joined, monkeypatch
     assert "http:// and https:// proxies only" in bad(joined.look())["proxy"]
 
 
-def test_a_proxy_that_would_come_between_a_node_s_own_programs_is_a_problem(joined, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.net:3128")
-    with coordinator(joined.places.server, joined.port):
-        assert "add 127.0.0.1 to NO_PROXY" in bad(joined.look())["loopback"]
-        monkeypatch.setenv("NO_PROXY", "example.net,127.0.0.1")
-        assert bad(joined.look()) == {}
-
-
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", ["fed.example.org", "example.org", "localhost", "10.1.2.3", "::1"])
 @pytest.mark.parametrize(

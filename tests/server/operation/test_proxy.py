@@ -164,12 +164,15 @@ def test_lines_become_sentences_and_are_told_once_in_a_while() -> None:
     assert "192.0.2.7 broke off: it does not trust this server's certificate" in str(sentence(unknown))
     assert "renew it" in str(sentence(unknown.replace("unknown ca", "certificate expired")))
     assert sentence("2030/01/31 12:00:00 [info] 7#7: *1 client 192.0.2.7 closed keepalive connection") is None
-    assert sentence("403 192.0.2.7 POST /enrol") is None
-    assert "not open to the outside" in str(sentence("404 192.0.2.7 GET /\x1b[2Jdocs"))
-    assert "\x1b" not in str(sentence("404 192.0.2.7 GET /\x1b[2Jdocs"))
+    assert sentence("403 192.0.2.7 node POST /enrol") is None
+    assert sentence('nginx: [alert] could not open error log file: open() "/var/log/nginx/error.log" failed') is None
+    assert "bind()" in str(sentence("nginx: [emerg] bind() to 0.0.0.0:443 failed (13: Permission denied)"))
+    assert "not open to the outside" in str(sentence("404 192.0.2.7 node GET /\x1b[2Jdocs"))
+    assert "\x1b" not in str(sentence("404 192.0.2.7 node GET /\x1b[2Jdocs"))
+    assert sentence("404 192.0.2.7 doctor POST /v1/control/x") == "192.0.2.7: a hospital's doctor looked at this server"
     told: list[str] = []
     times = iter([0.0, 1.0, 599.0, 601.0])
     teller = Teller(told.append, clock=lambda: next(times))
     for _ in range(4):
-        teller("401 192.0.2.7 POST /v1/fleet/activate-node")
+        teller("401 192.0.2.7 node POST /v1/fleet/activate-node")
     assert len(told) == 2
