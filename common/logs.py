@@ -25,6 +25,11 @@ NOISY_LIBRARIES = ("flwr", "ray", "urllib3", "httpx", "matplotlib", "PIL", "absl
 """Loggers whose information lines would break up a progress display."""
 
 
+def _is_field(key: str) -> bool:
+    # Ray marks every record of its process with one of its own.
+    return key not in _STANDARD_FIELDS and not key.startswith("_")
+
+
 class JsonLineFormatter(logging.Formatter):
     """A record as one line of JSON that any parser reads; no value makes it fail.
 
@@ -42,7 +47,7 @@ class JsonLineFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         entry: dict[str, Any] = {"time": time, "level": record.levelname, "logger": record.name}
         entry["event"] = _event(record)
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD_FIELDS}
+        fields = {key: value for key, value in vars(record).items() if _is_field(key)}
         if isinstance(fields.get("fields"), Mapping):
             given = fields.pop("fields")
             fields |= given

@@ -26,8 +26,9 @@ def started() -> list[list[str]]:
     return found
 
 
-def test_there_is_a_start_and_a_health_for_each_image_and_a_start_for_each_unit() -> None:
+def test_images_and_units_start_and_ask_after_health() -> None:
     assert sorted((words[0], words[1]) for words in started()) == [
+        ("oncofed-client", "health"),
         ("oncofed-client", "health"),
         ("oncofed-client", "start"),
         ("oncofed-client", "start"),

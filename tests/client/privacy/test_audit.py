@@ -45,9 +45,11 @@ def test_planted_faults_are_found(fault: Fault) -> None:
     assert bound.right > 0.9 * bound.guesses
 
 
-def test_a_factor_of_two_is_not_found_and_we_say_so() -> None:
+def test_a_factor_of_two_lies_at_the_edge_of_what_can_be_found() -> None:
     """The documentation promises no more than this; if the audit grows sharper, the page should be changed."""
-    assert audited(Fault.HALF_CLIPPING).holds
+    bound = audited(Fault.HALF_CLIPPING)
+    # Chance decides whether the bound comes out above the claim; far above it, it never is.
+    assert bound.bound < 2 * bound.claimed
 
 
 def test_the_audit_leaves_the_weights_as_they_were() -> None:
