@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     init.add_argument("kit", type=Path, metavar="KIT.zip", help="the start-up kit")
     init.add_argument("--folder", type=Path, metavar="FOLDER", help="the node's folder (default: the site's name)")
     init.add_argument("--sha256", metavar="HEX", help="the kit's SHA-256, as the coordinator told it")
+    init.add_argument(
+        "--new-key", action="store_true", help="this folder has joined before: put its key aside, keep all else"
+    )
     prepare = commands.add(
         "prepare",
         "read and preprocess this site's studies into its cache",
@@ -165,7 +168,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 def _init(options: argparse.Namespace) -> None:
     from client.enrolment.command import init
 
-    init(options.kit, options.folder, options.sha256)
+    init(options.kit, options.folder, options.sha256, new_key=options.new_key)
 
 
 def _prepare(options: argparse.Namespace) -> None:

@@ -25,3 +25,14 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held(file: Path) -> bool:
+    """Whether another process holds the lock on ``file``; a file that is not there is held by none."""
+    if not file.exists():
+        return False
+    try:
+        with locked(file, wait=False):
+            return False
+    except BlockingIOError:
+        return True

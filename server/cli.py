@@ -102,6 +102,7 @@ def _add_provisioning(commands: Commands) -> None:
     )
     run.add_argument("--sites", action="append", default=[], metavar="SITE", help="that take part (default: all)")
     run.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a study that stopped")
+    run.add_argument("--beside", action="store_true", help="start it although another study runs")
     run.add_argument("--detach", action="store_true", help="return once the study is handed over")
     follow = commands.add("follow", "show a study until it ends", "Show a study until it ends.", _follow)
     halt = commands.add(
@@ -182,7 +183,9 @@ def _run(options: argparse.Namespace) -> None:
     from server.operation.run import RunOptions, run_command
     from server.provision.command import places_of
 
-    choices = RunOptions(sites=tuple(options.sites), resume=options.resume, detach=options.detach)
+    choices = RunOptions(
+        sites=tuple(options.sites), resume=options.resume, detach=options.detach, beside=options.beside
+    )
     run_command(options.federation, places_of(options.federation, options.out), options.overrides, choices)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from common.config import read_experiment, to_yaml
 from common.errors import ConfigError, StudyError
 from common.experiment import Experiment
-from common.file_lock import locked
+from common.file_lock import is_held, locked
 from common.files import write_bytes
 
 LATEST = "latest"
@@ -112,13 +112,7 @@ def alone_in(run_dir: Path, patience: float = 20.0) -> Iterator[None]:
 
 def is_running(run_dir: Path) -> bool:
     """Whether a process of this machine works on a run."""
-    if not (run_dir / LOCK).exists():
-        return False
-    try:
-        with locked(run_dir / LOCK, wait=False):
-            return False
-    except BlockingIOError:
-        return True
+    return is_held(run_dir / LOCK)
 
 
 def _point(link: Path, target: str) -> None:

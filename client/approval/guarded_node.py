@@ -11,6 +11,7 @@ version: with another one, or where a name is missing, the node does not start.
 import hashlib
 import inspect
 import json
+import logging
 import os
 import shutil
 import sys
@@ -252,6 +253,8 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
         health.start()
         # Flower starts programs of its own by name, and this one may have been started by its full path.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        # Its lines have a handler of their own; libraries that set up the root's would repeat each of them.
+        logging.getLogger("flwr").propagate = False
         sys.argv = ["flower-supernode", *command]
         flower_supernode()
 

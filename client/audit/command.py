@@ -72,7 +72,7 @@ def _asked(entry: Mapping[str, Any]) -> str:
 
 def _outcome(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
-        return "no answer left"
+        return "not answered, or not yet"
     if entry["event"] == "answered":
         sent = entry.get("sent") or {}
         return "answered, sent " + (", ".join(f"{name} ({size:,} bytes)" for name, size in sent.items()) or "nothing")

@@ -1,23 +1,26 @@
 """``oncofed-client init``: from a start-up kit to a node's folder."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from client.enrolment.clock import describe_clock, refused_for
 from client.enrolment.connection import Connection, save_connection
 from client.enrolment.kit import open_kit
 from client.enrolment.node_folder import NodeFolder
-from client.enrolment.request import request_enrolment
+from client.enrolment.request import EnrolmentRefusedError, request_enrolment
 from common.errors import ConfigError
+from common.file_lock import is_held
 from common.node_keys import fingerprint
 
 
-def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) -> None:
+def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None, *, new_key: bool = False) -> None:
     """Joins a federation and says what was done.
 
     Args:
         kit_file: the start-up kit.
         folder: the node's folder; the site's name by default.
         sha256: what the kit's hash must be.
+        new_key: the site has joined before, and its earlier key is put aside.
 
     Raises:
         ConfigError: naming the cause and the way out. The folder can be used again with the same kit or a newer one.
@@ -25,6 +28,11 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) 
     kit = open_kit(kit_file, sha256)
     site = kit.description.site
     node = NodeFolder(folder or Path(site))
+    retired = None
+    if new_key:
+        if is_held(node.path / "start.lock"):
+            raise ConfigError(f"{node.path}: its node runs; stop it first")
+        retired = node.retire_key(datetime.now(UTC))
     node.check_free(kit)
     try:
         fresh = node.write_settings(kit)
@@ -34,7 +42,13 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None) 
             f"{error.filename or node.path}: cannot be written ({error.strerror}); choose another --folder, or let "
             "this user write there"
         ) from error
-    answer = request_enrolment(kit, line)
+    try:
+        answer = request_enrolment(kit, line)
+    except EnrolmentRefusedError:
+        # Only where the coordinator has said so: an answer that was lost on the way may have been a yes.
+        if retired is not None:
+            node.restore_key(retired)
+        raise
     # The coordinator's clock says when it was enrolled: this machine's may be off.
     save_connection(
         Connection(

@@ -1,6 +1,8 @@
 """The folder of a site's node: settings, key, certificate. A key in it is never overwritten."""
 
+import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -48,7 +50,7 @@ class NodeFolder:
         if (self.path / CONNECTION).exists():
             raise ConfigError(
                 f"{self.path}: has joined a federation already, and its key is not overwritten. Choose another "
-                "--folder; to give this site a new key, move the folder away first"
+                "--folder; with a new kit, --new-key gives this site a new key and leaves all else as it is"
             )
         if self.site.exists():
             name = _site_name(self.site)
@@ -57,6 +59,35 @@ class NodeFolder:
                     f"{self.site}: is the site {name}, but the kit is for {kit.description.site}; choose another "
                     "--folder, or put the name right"
                 )
+
+    def retire_key(self, now: datetime) -> str | None:
+        """Puts the key and the connection of a site that has joined aside, for a new one; all else stays.
+
+        An init that is interrupted afterwards goes on as any other: there is nothing to put aside a second time.
+
+        Returns:
+            What :meth:`restore_key` brings them back by; None if there was nothing.
+
+        Raises:
+            ConfigError: if they cannot be moved.
+        """
+        if not (self.path / CONNECTION).exists():
+            return None
+        stamp = f"{now:%Y%m%dT%H%M%S}"
+        try:
+            # The connection goes last: without it, this would not be looked at again.
+            if self.key.parent.exists():
+                self.key.parent.rename(self.path / f"keys-until-{stamp}")
+            (self.path / CONNECTION).rename(self.path / f"connection-until-{stamp}.yaml")
+        except OSError as error:
+            raise ConfigError(f"{self.path}: the earlier key cannot be put aside ({error.strerror})") from error
+        return stamp
+
+    def restore_key(self, stamp: str) -> None:
+        """Brings back what :meth:`retire_key` put aside, in place of a key that the coordinator did not take."""
+        shutil.rmtree(self.key.parent, ignore_errors=True)
+        (self.path / f"keys-until-{stamp}").rename(self.key.parent)
+        (self.path / f"connection-until-{stamp}.yaml").rename(self.path / CONNECTION)
 
     def write_settings(self, kit: Kit) -> bool:
         """Writes the certificate, and ``site.yaml`` if there is none; returns whether it did the latter."""

@@ -39,6 +39,10 @@ class EnrolmentError(ConfigError):
     """The coordinator could not be reached, is not who it should be, or did not enrol this site."""
 
 
+class EnrolmentRefusedError(EnrolmentError):
+    """The coordinator was reached, and has said no."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an enrolled site was told.
@@ -95,7 +99,9 @@ def _understood(kit: Kit, response: httpx.Response, content: bytes) -> Answer:
             reply = EnrolmentReply.model_validate_json(content)
         else:
             refusal = RefusalReply.model_validate_json(content).error
-            raise EnrolmentError(f"{address} {REASONS[refusal].format(site=kit.description.site)}{_clock_note(clock)}.")
+            raise EnrolmentRefusedError(
+                f"{address} {REASONS[refusal].format(site=kit.description.site)}{_clock_note(clock)}."
+            )
     except ValidationError as error:
         raise EnrolmentError(
             f"{address} answered, but not as an enrolment service does (HTTP {response.status_code}); ask the "

@@ -24,10 +24,14 @@ from client.site import SiteSettings, load_site
 from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
 from common.file_lock import locked
+from common.files import write_json
 from common.private_files import readable_by_others
 
 SOONEST, LATEST = 5.0, 60.0
 """Seconds before a node that ended is started again: at first, and after several ends in a row."""
+
+STATE = "start.json"
+"""In the site's folder: when the node ended the last time, and why, for ``oncofed-client status``."""
 
 STEADY = 120.0
 """A node that ran this long is not one that ends at once."""
@@ -62,6 +66,7 @@ def start(site: Path) -> None:
             if lines.refusal:
                 raise ConfigError(lines.refusal)
             wait = SOONEST if time.monotonic() - began > STEADY or lines.connected else min(2 * wait, LATEST)
+            write_json(settings.folder / STATE, {"ended": _now(), "cause": lines.cause})
             _say(f"the node ended{f': {lines.cause}' if lines.cause else ''}; it is started again in {wait:.0f} s")
             stopped.wait(wait)
         _say("stopped")
@@ -147,5 +152,9 @@ def _take_lock(held: ExitStack, settings: SiteSettings) -> None:
             time.sleep(0.5)
 
 
+def _now() -> str:
+    return f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+
+
 def _say(text: str) -> None:
-    print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}", flush=True)
+    print(f"{_now()} {text}", flush=True)

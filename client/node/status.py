@@ -11,8 +11,11 @@ from client.approval.allow_list import approvals
 from client.audit.log import read_audit
 from client.enrolment.connection import load_connection
 from client.health.service import ask_health
+from client.node.start import STATE
 from client.site import SiteSettings, load_site
-from common.errors import ConfigError
+from common.errors import ConfigError, DamagedFileError
+from common.file_lock import is_held
+from common.files import read_table
 from common.hash_chain import Entry
 
 _OUTCOMES = ("answered", "refused", "failed")
@@ -58,7 +61,7 @@ def status(site: Path, *, as_json: bool = False) -> None:
         print(json.dumps(_as_json(settings, running, well, seen, problem), indent=1))
         return
     print(f"{settings.name}{_joined(site)}")
-    print(f"  node        {'runs' if running else 'does not run; oncofed-client start ' + str(site)}")
+    print(f"  node        {'runs' if running else _not_running(site, settings)}")
     for name, what in (("superlink", "coordinator"), ("data", "data"), ("budget", "budget")):
         if name in well:
             print(f"  {what:11} {well[name] or 'well'}")
@@ -97,6 +100,18 @@ def _node_answers(settings: SiteSettings) -> bool:
     """Whether a node is there, well or not."""
     reason = ask_health(settings.health_port, "")
     return reason is None or "no node answers" not in reason
+
+
+def _not_running(site: Path, settings: SiteSettings) -> str:
+    """Stopped, or started and not connected: then why."""
+    if not is_held(settings.folder / "start.lock"):
+        return f"does not run; oncofed-client start {site}"
+    try:
+        last = read_table(settings.folder / STATE)
+    except (FileNotFoundError, DamagedFileError):
+        return "is being started"
+    cause = f": {last['cause']}" if last.get("cause") else ""
+    return f"is started again and again; it ended last at {last.get('ended')}{cause}"
 
 
 def _joined(site: Path) -> str:

@@ -98,9 +98,13 @@ events {{ worker_connections 1024; }}
 http {{
 {temporary}
   # Requests that were refused; nodes that ask for work every few seconds would fill the disk.
-  map $status $noted {{ ~^[45] 1; default 0; }}
+  map "$status $uri" $noted {{
+    "~^[45]" 1;
+    "~^2.. /v1/fleet/(de)?activate-node$" 1;
+    default 0;
+  }}
   # A hospital's doctor knocks where it should find no entrance.
-  map $http_user_agent $asker {{ "~^oncofed-client doctor" doctor; default node; }}
+  map $http_user_agent $asker {{ "~^oncofed-client doctor" doctor; "~^oncofed-server health" health; default node; }}
   log_format noted '$status $remote_addr $asker $request_method $uri';
   access_log /dev/stdout noted if=$noted;
   server_tokens off;

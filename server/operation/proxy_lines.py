@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 from common.enrolment import PATH
 
-_NOTED = re.compile(r"(?P<status>[45]\d\d) (?P<address>\S+) (?P<asker>\S+) (?P<method>\S+) (?P<path>/.*)")
+_NOTED = re.compile(r"(?P<status>\d\d\d) (?P<address>\S+) (?P<asker>\S+) (?P<method>\S+) (?P<path>/.*)")
 _CLIENT = re.compile(r"client: ([0-9a-fA-F.:]+)")
+_CONNECTIONS = {
+    "/v1/fleet/activate-node": "{address}: a node has connected",
+    "/v1/fleet/deactivate-node": "{address}: a node has signed off",
+}
 _ALERTS = {
     "unknown ca": "it does not trust this server's certificate: its kit is another federation's, or something on its "
     "way inspects TLS",
@@ -32,6 +36,8 @@ def sentence(line: str) -> str | None:
         status, address, path = noted["status"], noted["address"], noted["path"]
         if noted["asker"] == "doctor":
             return f"{address}: a hospital's doctor looked at this server"
+        if noted["asker"] == "health" or status.startswith("2"):
+            return _CONNECTIONS.get(path, "").format(address=address) or None
         if path == PATH:
             return None  # the enrolment service tells of its own
         if path.startswith("/v1/fleet/") and status in ("401", "403", "412"):

@@ -14,7 +14,7 @@ from common.weights import needed_weights, resolve_weights
 from server.operation.flower_home import FlowerHome
 from server.operation.studies import StartedStudy, find_study, keep_study, started_studies
 from server.operation.submit import enrolled_sites, require_server, stop, submit
-from server.progress_log import Event, ProgressReader, show
+from server.progress_log import Event, ProgressLog, ProgressReader, show
 from server.provision.federation import load_federation
 from server.provision.provision import Places
 from server.provision.registry import utc_now
@@ -22,6 +22,9 @@ from server.reference import PARTS
 from server.report.build import build_study_report
 from server.run_folder import RunFolder, is_running
 from server.terminal_progress import terminal_progress
+
+ENDS_WITHIN = 60.0
+"""Seconds that a study's process has to end once Flower was told."""
 
 BEGINS_WITHIN = 180.0
 """Seconds from the hand-over to the study's first sign of life."""
@@ -35,11 +38,13 @@ class RunOptions:
         sites: that are to take part; all that have joined if none is named.
         resume: folder of a study that stopped.
         detach: return as soon as the study is handed over.
+        beside: start it although another one runs.
     """
 
     sites: tuple[str, ...] = ()
     resume: Path | None = None
     detach: bool = False
+    beside: bool = False
 
 
 def run_command(file: Path, places: Places, overrides: list[str], options: RunOptions) -> None:
@@ -51,6 +56,12 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
     """
     home = FlowerHome(places, load_federation(file).serve.superlink)
     require_server(home, file)
+    busy = [one.folder for one in started_studies(places) if is_running(one.folder)]
+    if busy and not options.beside:
+        raise ConfigError(
+            f"{busy[-1]}: this study runs already, and both would share the sites' machines; wait, stop it, or say "
+            "--beside"
+        )
     if options.resume is not None:
         folder, expected = _resumed(places, options, overrides)
     else:
@@ -84,6 +95,11 @@ def stop_command(file: Path, places: Places, folder: Path | None) -> None:
     home = FlowerHome(places, load_federation(file).serve.superlink)
     require_server(home, file)
     stop(home, study.flower_run)
+    end = time.monotonic() + ENDS_WITHIN
+    while is_running(study.folder) and time.monotonic() < end:
+        time.sleep(0.2)
+    # The process was ended before it could say so itself.
+    ProgressLog(study.folder).write("failed", reason="stopped with oncofed-server stop")
     print(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
 
 

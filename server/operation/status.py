@@ -209,7 +209,8 @@ def _proxy_answers(settings: FederationSettings, home: FlowerHome) -> bool:
     trust = ssl.create_default_context(cafile=str(home.authority))
     # The certificate names the public address; what listens here is asked by its number.
     trust.check_hostname = False
+    url, asker = f"https://{host}:{port}/", {"user-agent": "oncofed-server health"}
     try:
-        return httpx.get(f"https://{host}:{port}/", verify=trust, trust_env=False, timeout=5).status_code == 404
+        return httpx.get(url, verify=trust, trust_env=False, timeout=5, headers=asker).status_code == 404
     except httpx.HTTPError:
         return False

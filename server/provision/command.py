@@ -34,7 +34,7 @@ def provision_command(file: Path, out: Path | None, changes: Changes) -> None:
             f"{digest}"
         )
     for site in done.revoked:
-        print(f"revoked     {site}; a running SuperLink lets it in until its registrations are applied again")
+        print(f"revoked     {site}; a running server (oncofed-server start) cuts it off within seconds")
     if done.kits:
         print(
             "Send each kit over a confidential channel, to its site alone. Tell the site the kit's SHA-256 over "

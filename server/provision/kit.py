@@ -29,6 +29,13 @@ share_site_model: false         # may this site's own classifier be tried at oth
 may_release_synthetic: false    # may synthetic slices made here by a federated generator be sent to other sites?
 declare_counts: false           # may the numbers of patients, slices and excluded studies be told?
 identifying_data: refuse        # headers that may name the patient: refuse to take part, or quarantine the study
+min_cell: 5                     # fewest patients behind a figure that leaves
+# allowed_models: [cgan, wgan_gp]          # families of GANs that may be used here; without it all
+# allowed_actions: [query.hello, ...]      # messages that are answered; without it all
+# hours: "20:00-06:00"          # when this machine works for a study; without it always
+# memory_gib: 16                # the most memory that a study may take here
+# gpu_memory_gib: 8             # the same on the GPU
+# health_port: 18470            # where the running node says whether it is well; each node of a machine needs its own
 """
 
 README = """\

@@ -8,6 +8,7 @@ from cryptography import x509
 
 from client.doctor.examination import NetworkCheck, good, problem, warning
 from client.health.service import ask_health
+from common.file_lock import is_held
 from common.node_keys import fingerprint, public_line, read_private_file
 from common.private_files import readable_by_others
 
@@ -63,8 +64,13 @@ def look_at_authority(certificate: Path) -> NetworkCheck:
     return good("authority", f"valid until {expires:%Y-%m-%d}")
 
 
-def look_at_health_port(port: int) -> NetworkCheck:
-    """Whether ``health_port`` is free for the node, or a node answers there already."""
+def look_at_health_port(port: int, node_lock: Path) -> NetworkCheck:
+    """Whether ``health_port`` is free for the node, or this site's node answers there already.
+
+    Args:
+        port: of this machine.
+        node_lock: the file that a running node of this site holds.
+    """
     try:
         with socket.create_server(("127.0.0.1", port)):
             return good("health port", f"127.0.0.1:{port} is free for the node")
@@ -74,6 +80,11 @@ def look_at_health_port(port: int) -> NetworkCheck:
         )
     except OSError:
         pass
+    if not is_held(node_lock):
+        return problem(
+            "health port",
+            f"127.0.0.1:{port} is taken, and not by a node of this site; set another `health_port` in site.yaml",
+        )
     said = ask_health(port, "", timeout=10.0)
     if said is None:
         return good("health port", f"a node runs and answers at 127.0.0.1:{port}: all is well")

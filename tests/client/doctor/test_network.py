@@ -20,6 +20,7 @@ from client.doctor.network.proxy import proxy_for
 from client.enrolment.connection import Connection, save_connection
 from client.health.service import HealthService
 from client.site import SiteSettings
+from common.file_lock import locked
 from common.node_keys import new_key, private_file
 from common.private_files import write_private
 from server.provision.authority import make_server_certificate, open_authority
@@ -218,12 +219,14 @@ def test_an_authority_that_expires_within_three_months_is_a_warning(tmp_path, da
 def test_a_taken_health_port_is_told_apart_from_a_node_that_answers(joined):
     with socket.create_server(("127.0.0.1", joined.health_port)):
         taken = joined.look()["health port"]
-    assert taken.state == "warning"
-    assert "is taken" in taken.told
+    assert taken.state == "problem"
+    assert "is taken, and not by a node of this site" in taken.told
     service = HealthService({"data": lambda: None}, joined.health_port)
     service.start()
     try:
-        assert "a node runs and answers" in joined.look()["health port"].told
+        assert "not by a node of this site" in joined.look()["health port"].told
+        with locked(joined.node / "node.lock"):
+            assert "a node runs and answers" in joined.look()["health port"].told
     finally:
         service.stop()
 

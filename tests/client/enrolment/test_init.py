@@ -158,3 +158,30 @@ def test_flower_reads_the_key_files(client, places, settings, tmp_path):
     assert b"BEGIN PUBLIC KEY" in try_load_public_key(key.with_suffix(".pub"))
     assert public_line(private) == places.registry.read().sites["hospital1"].key.public
     assert public_line(private) != public_line(new_key())
+
+
+def test_a_new_key_leaves_everything_else_as_it_is(client, places, settings, tmp_path):
+    node = tmp_path / "node"
+    with served(settings, places):
+        client(places.kit("hospital1"))
+        first = (node / "keys" / "node").read_bytes()
+        (node / "audit.jsonl").write_text("the record\n")
+        (node / "site.yaml").write_text((node / "site.yaml").read_text().replace("device: cpu", "device: cuda"))
+        provision(settings, places, Changes(revoke=["hospital1"]))
+        provision(settings, places, Changes(renew=["hospital1"]))
+        refused = client(places.kit("hospital1"))
+        assert "--new-key gives this site a new key" in refused.err
+        said = client(places.kit("hospital1"), "node", "--new-key")
+        assert (said.code, said.err) == (0, "")
+        second = (node / "keys" / "node").read_bytes()
+        again = client(places.kit("hospital1"), "node", "--new-key")
+    (retired,) = node.glob("keys-until-*")
+    assert (retired / "node").read_bytes() == first
+    assert second != first
+    assert (node / "audit.jsonl").read_text() == "the record\n"
+    assert load_site(node / "site.yaml").device == "cuda"
+    assert places.registry.read().sites["hospital1"].state == "enrolled"
+    # A kit that is used up: refused, and the key that works is back in its place.
+    assert again.code == 2
+    assert (node / "keys" / "node").read_bytes() == second
+    assert load_connection(node).site == "hospital1"
