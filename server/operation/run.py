@@ -56,7 +56,8 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
     """
     home = FlowerHome(places, load_federation(file).serve.superlink)
     require_server(home, file)
-    busy = [one.folder for one in started_studies(places) if is_running(one.folder)]
+    resumed = options.resume.expanduser().resolve() if options.resume is not None else None
+    busy = [one.folder for one in started_studies(places) if is_running(one.folder) and one.folder != resumed]
     if busy and not options.beside:
         raise ConfigError(
             f"{busy[-1]}: this study runs already, and both would share the sites' machines; wait, stop it, or say "
