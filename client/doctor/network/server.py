@@ -114,7 +114,10 @@ def _clock(offset: timedelta | None) -> NetworkCheck:
 
 def _node_api(address: str, answer: _Answer) -> NetworkCheck:
     if answer.status == 401:
-        return good("node API", "it answers, and asks for a node's signature; whether it takes this site's key, the start of the node shows")
+        return good(
+            "node API",
+            "it answers, and asks for a node's signature; whether it takes this site's key, the start of the node shows",
+        )
     if answer.status in (502, 503, 504):
         return problem(
             "node API",
