@@ -116,7 +116,7 @@ def _node_api(address: str, answer: _Answer) -> NetworkCheck:
     if answer.status == 401:
         return good(
             "node API",
-            "it answers, and asks for a node's signature; whether it takes this site's key, the start of the node shows",
+            "it answers, and asks for a node's signature; whether it takes this site's key shows when the node starts",
         )
     if answer.status in (502, 503, 504):
         return problem(
