@@ -11,7 +11,7 @@ from client.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
-from common.safe_yaml import read_yaml
+from common.safe_yaml import read_yaml, yaml_problem
 
 
 class PrivacySettings(BaseModel):
@@ -176,10 +176,7 @@ def load_site(path: Path) -> SiteSettings:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8 text") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}: is not valid YAML ({where}{what})") from error
+        raise ConfigError(f"{path}: is not valid YAML ({yaml_problem(error)})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a list of `key: value` lines")
     here = path.resolve().parent

@@ -52,6 +52,13 @@ class _Open:
     levels: int = 1
 
 
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """Where and what is wrong, on one line, e.g. ``line 3: mapping values are not allowed here``."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark is not None else ""
+    return f"{where}{getattr(error, 'problem', None) or str(error).splitlines()[0]}"
+
+
 def _check(text: str) -> None:
     """Looks at the events of a parser that keeps its own stack: nothing is built yet."""
     whole = _Open(None)

@@ -99,8 +99,8 @@ class ReturningGrid(Grid):
         identifiers = []
         for message in messages:
             node = message.metadata.dst_node_id
-            # What the caller waited for in vain is not sent again.
-            self._asked = {key: one for key, one in self._asked.items() if one.node != node or not one.why}
+            # A node has one question at a time: what the caller waited for in vain is neither sent again nor kept.
+            self._asked = {key: one for key, one in self._asked.items() if one.node != node}
             if node in self._unanswered and node not in connected:
                 identifiers.append(self._refuse(message))
                 continue

@@ -9,6 +9,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
@@ -219,9 +220,8 @@ class Server:
         file = self.places.server / "server.crt"
         return file.stat().st_mtime_ns if file.exists() else 0
 
-    def _try(self, action: object) -> None:
+    def _try(self, action: Callable[[], None]) -> None:
         try:
-            assert callable(action)
             action()
         except (OncofedError, OSError) as error:
             _say(f"{error}; tried again in {AGAIN:.0f} s")

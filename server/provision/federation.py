@@ -10,7 +10,7 @@ from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
 from common.imaging.readers.registry import READERS
-from common.safe_yaml import read_yaml
+from common.safe_yaml import read_yaml, yaml_problem
 
 USUAL_READER = {"brain": "brats", "lung": "lidc", "liver": "hcc_tace"}
 """What a site's template names if ``federation.yaml`` does not say; the hospital may change it."""
@@ -119,10 +119,7 @@ def load_federation(path: Path) -> FederationSettings:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason}); docs/provisioning.md shows an example") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}: is not valid YAML ({where}{what})") from error
+        raise ConfigError(f"{path}: is not valid YAML ({yaml_problem(error)})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a list of `key: value` lines; docs/provisioning.md shows an example")
     try:
