@@ -134,7 +134,7 @@ def _audited(
         session = sessions.open(settings, instruction.experiment, instruction.run)
         set_limits(settings)
         require_model(session, instruction.model)
-        content = handler(session, instruction, message.content)
+        content = handler(session.asked_for(instruction), instruction, message.content)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
     except Exception as error:
         log.exception("failed")
@@ -189,7 +189,7 @@ def _trained(session: Session, instruction: Instruction, update: training.Update
     reply = _content(session, instruction)
     reply[ARRAYS] = to_arrays(update.arrays)
     # A private training has no losses to tell: they are means over patients, without noise.
-    reply[METRICS] = training_metrics(declared_examples(session), update.losses)
+    reply[METRICS] = training_metrics(declared_examples(session.first), update.losses)
     return reply
 
 
@@ -206,12 +206,18 @@ def _site_model(session: Session, instruction: Instruction, content: RecordDict)
     if not session.settings.share_site_model or session.private:
         raise RefusalError("it does not share its own model")
     reply = _content(session, instruction)
-    reply[ARRAYS] = to_arrays(read_tensors(study.site_model_file(session)))
+    arm = instruction.arm or study.REAL
+    if arm not in study.TRAVELLING:
+        raise RefusalError("it keeps no model of this arm")
+    file = study.site_model_file(session, arm)
+    if not file.exists():
+        raise RefusalError("it has trained no model of this arm")
+    reply[ARRAYS] = to_arrays(read_tensors(file))
     return reply
 
 
 def _evaluate(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    scores = study.evaluate_model(session, instruction.phase, received_arrays(content))
+    scores = study.evaluate_model(session, instruction, received_arrays(content))
     return _content(session, instruction, scores)
 
 

@@ -14,6 +14,7 @@ from common.imaging.slices import PatientSlices, Slices
 from common.synthesis.baselines import blob, copy_and_paste
 from common.training.classifier import TrainingSet
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
+from common.trials import arms_of
 
 SOURCES: dict[str, tuple[bool, str | None]] = {
     "real": (True, None),
@@ -21,6 +22,7 @@ SOURCES: dict[str, tuple[bool, str | None]] = {
     "synthetic": (False, "synthetic"),
     "copy_paste": (True, "copy_paste"),
     "blob": (True, "blob"),
+    "local_generator": (True, "local"),
 }
 """Arm -> whether real slices are in it, and which made ones."""
 
@@ -32,26 +34,44 @@ SLICES_OF_A_PATIENT = 16
 
 
 def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
-    """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each."""
-    slices = session.training
-    ratio = session.experiment.study.synthetic_ratio
+    """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each.
+
+    In a trial of another GAN's images there are no baselines: they stand in the first trial.
+    """
+    slices, count = session.training, images_wanted(session)
+    keep_images(session, "synthetic", trainer.synthesise(slices, count, seed))
+    if not session.trial.images:
+        keep_images(session, "copy_paste", copy_and_paste(slices, count, seed))
+        keep_images(session, "blob", blob(slices, count, seed))
+
+
+def images_wanted(session: Session) -> int:
+    """How many slices of each kind are made in this trial."""
     own = session.settings.privacy
     # How many slices a hospital has is not public; how many patients it declares is.
-    many = own.patients * SLICES_OF_A_PATIENT if session.private and own is not None else len(slices)
-    count = max(2, round(ratio * many))
-    _keep(session, "synthetic", trainer.synthesise(slices, count, seed))
-    _keep(session, "copy_paste", copy_and_paste(slices, count, seed))
-    _keep(session, "blob", blob(slices, count, seed))
+    many = own.patients * SLICES_OF_A_PATIENT if session.private and own is not None else len(session.training)
+    return max(2, round(synthetic_ratio(session) * many))
+
+
+def synthetic_ratio(session: Session) -> float:
+    """Synthetic slices for each real one in this trial."""
+    return session.trial.ratio or session.experiment.study.synthetic_ratio
 
 
 def possible_arms(session: Session) -> list[str]:
-    """The study's arms that this site can train: those with made images only if it has made some."""
+    """The arms of this trial that this site can train: those with made images only if it has made some."""
     made = [arm for arm, (_, name) in SOURCES.items() if name is None or _file(session, name).exists()]
-    return [arm for arm in session.experiment.study.arms if arm in made]
+    return [arm for arm in arms_of(session.experiment, session.trial) if arm in made]
+
+
+def learnt_from(session: Session) -> set[str]:
+    """Names of this site's patients that the kept images of this trial were made from, or by a generator of."""
+    files = [_file(session, name) for _, name in SOURCES.values() if name is not None]
+    return {str(name) for file in files if file.exists() for name in read_arrays(file)["learnt_from"]}
 
 
 def training_sets(session: Session, arm: str) -> list[TrainingSet]:
-    """Where ``arm`` draws its training slices from; with two sources, half from each.
+    """Where ``arm`` draws its training slices from; a made one is drawn ``ratio`` times as often as a real one.
 
     Raises:
         RefusalError: for an unknown arm, or if the images it needs were not made here yet.
@@ -61,7 +81,7 @@ def training_sets(session: Session, arm: str) -> list[TrainingSet]:
     real, made = SOURCES[arm]
     sources = [TrainingSet.from_slices(session.training)] if real else []
     if made is not None:
-        sources.append(TrainingSet.from_synthetic(made_images(session, made)))
+        sources.append(TrainingSet.from_synthetic(made_images(session, made), weight=synthetic_ratio(session)))
     return sources
 
 
@@ -102,7 +122,7 @@ def _by_patient(made: SyntheticSlices, training: Slices) -> Slices:
 
 
 def made_images(session: Session, name: str) -> SyntheticSlices:
-    """The kept ``synthetic``, ``copy_paste`` or ``blob`` slices.
+    """The kept ``synthetic``, ``copy_paste``, ``blob`` or ``local`` slices.
 
     Raises:
         RefusalError: if they were not made in this run.
@@ -120,7 +140,8 @@ def made_images(session: Session, name: str) -> SyntheticSlices:
     )
 
 
-def _keep(session: Session, name: str, made: SyntheticSlices) -> None:
+def keep_images(session: Session, name: str, made: SyntheticSlices) -> None:
+    """Keeps slices that were made at this site, and which patients were learnt from: both stay here."""
     tensors: dict[str, Tensor] = {
         "images": made.images.half(),
         "labels": made.labels,
@@ -128,8 +149,10 @@ def _keep(session: Session, name: str, made: SyntheticSlices) -> None:
         "foreground": made.foreground,
         "origin": made.origin,
     }
-    write_arrays(_file(session, name), {key: np.asarray(value) for key, value in tensors.items()})
+    names = np.array(session.split.train, dtype=np.str_)
+    arrays = {key: np.asarray(value) for key, value in tensors.items()}
+    write_arrays(_file(session, name), {**arrays, "learnt_from": names})
 
 
 def _file(session: Session, name: str) -> Path:
-    return session.folder / "state" / session.run / "images" / f"{name}.npz"
+    return session.state_folder / "images" / f"{name}.npz"

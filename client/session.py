@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
 from common.files import read_json, write_bytes, write_json
 from common.imaging.cohort import PreparedCohort
+from common.imaging.folds import fewer_patients, fold_split
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
 from common.imaging.split import Split, everything_is_test, split_patients
+from common.records import Instruction
 from common.training.build import site_view
 from common.training.trainer import Trainer, View
+from common.trials import Trial
 
 
 @dataclass
@@ -34,9 +37,15 @@ class Session:
     experiment: Experiment
     run: str
     report_preparation: Callable[[int, int, str], None] | None = None
+    trial: Trial = field(default_factory=Trial)
+    """The repetition of the classifier study that it is about; it says who trains, and where files lie."""
+    _first: "Session | None" = field(default=None, init=False, repr=False)
+    _trials: dict[Trial, "Session"] = field(default_factory=dict, init=False, repr=False)
     _cohorts: dict[tuple[str, ...], PreparedCohort] = field(default_factory=dict, init=False, repr=False)
     _models: dict[str, Model] = field(default_factory=dict, init=False, repr=False)
     _training: dict[str, Slices] = field(default_factory=dict, init=False, repr=False)
+    split_is_sound: bool = field(default=False, init=False, repr=False)
+    """Whether this trial was found free of leaks (:mod:`client.leaks`)."""
     ways: dict[str, dict[str, Way]] = field(default_factory=dict, init=False, repr=False)
     """How gradients of single patients are found the fastest, by phase and optimiser, as its first round measured."""
     trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
@@ -58,10 +67,43 @@ class Session:
             raise RefusalError("the study's configuration does not fit this release") from error
         return cls(settings, experiment, run)
 
+    def within(self, trial: Trial) -> "Session":
+        """The session of another repetition of the study on the same prepared patients; the last one stays open."""
+        if trial == self.trial:
+            return self
+        if self._first is not None:
+            return self._first.within(trial)
+        if trial not in self._trials:
+            self._trials.clear()
+            other = Session(self.settings, self.experiment, self.run, self.report_preparation, trial)
+            other._cohorts, other._models, other._first = self._cohorts, self._models, self.first
+            self._trials[trial] = other
+        return self._trials[trial]
+
+    @property
+    def first(self) -> "Session":
+        """The session of the first trial: what a site said of itself at hello is about it."""
+        return self if self._first is None else self._first
+
+    def asked_for(self, instruction: Instruction) -> "Session":
+        """The session of the trial that an instruction means."""
+        return self.within(
+            Trial(instruction.images, instruction.repeat, instruction.fold, instruction.patients, instruction.ratio)
+        )
+
     @property
     def folder(self) -> Path:
         """Where state, results and report of this run lie."""
         return self.settings.run_folder(self.run)
+
+    @property
+    def state_folder(self) -> Path:
+        """Where this trial keeps what must outlast a message: images that were made, and models of its own."""
+        return self.folder / "state" / self.run / self._place
+
+    @property
+    def _place(self) -> Path:
+        return Path("trials", self.trial.name) if self.trial.name else Path()
 
     @property
     def device(self) -> torch.device:
@@ -150,11 +192,21 @@ class Session:
 
     @cached_property
     def split(self) -> Split:
-        """Training, validation and test patients; an external centre's are all test patients."""
-        names = self.cohort.tumour_by_patient
+        """Training, validation and test patients of this trial; an external centre's are all test patients.
+
+        Where a fold is left out, its patients are the validation part. The test patients are the same in every trial.
+        """
+        names, study, trial = self.cohort.tumour_by_patient, self.experiment.study, self.trial
         if "train" not in self.settings.roles:
             return everything_is_test(names)
-        return split_patients(names, self.experiment.split)
+        split, tumour = split_patients(names, self.experiment.split), dict(names)
+        if trial.fold:
+            split = fold_split(split, tumour, folds=study.folds, fold=trial.fold, run=trial.run)
+        most = trial.patients or study.most_patients
+        # Trials of one split differ by seeds alone; points of a curve and folds draw patients of their own.
+        draw = f"{trial.run}/{trial.fold}" if trial.fold or trial.patients else ""
+        train = fewer_patients(split.train, tumour, most=most, most_tumour=study.most_tumour_patients, draw=draw)
+        return replace(split, train=tuple(name for name in split.train if name in set(train)))
 
     @cached_property
     def training(self) -> Slices:
@@ -186,9 +238,14 @@ class Session:
     def test(self) -> Slices:
         return self.cohort.slices(self.split.test)
 
+    @cached_property
+    def left_out(self) -> Slices:
+        """The slices of the fold that this trial leaves out of training; empty where it leaves out none."""
+        return self.cohort.slices(self.split.validation if self.trial.fold else ())
+
     def result_file(self, name: str) -> Path:
-        """A file of the site's own results, which stay here."""
-        return self.folder / "results" / name
+        """A file of the site's own results of this trial, which stay here."""
+        return self.folder / "results" / self._place / name
 
     def update_result(self, name: str, key: str, value: Any) -> None:
         """Sets one entry of a JSON result, leaving the others."""
@@ -200,7 +257,7 @@ class Session:
         self, phase: str, server_round: int, losses: dict[str, float], steps: int, seconds: float
     ) -> None:
         """Adds a line to the training curves; a repeated round replaces its earlier line."""
-        path = self.result_file("training.jsonl")
+        path = self.folder / "results" / "training.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         lines = [line for line in lines if (line["phase"], line["round"]) != (phase, server_round)]
         lines.append(

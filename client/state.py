@@ -21,6 +21,10 @@ class RoundState:
         rounds = [r for r in self._rounds() if r < server_round]
         return read_tensors(self._file(max(rounds))) if rounds else {}
 
+    def newest(self) -> int:
+        """The last round with a state; 0 where there is none."""
+        return max(self._rounds(), default=0)
+
     def save(self, server_round: int, state: dict[str, Tensor]) -> None:
         """Keeps ``state`` as that after ``server_round``, and its predecessor; drops what is older."""
         write_tensors(self._file(server_round), state)

@@ -1,9 +1,7 @@
 """The arms of the classifier study at this site: train, test on this site's test patients, tell only aggregates."""
 
-import csv
-import io
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,131 +9,215 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.arms import made_images, make_images, possible_arms, training_sets
+from client.arms import images_wanted, keep_images, made_images, make_images, possible_arms, training_sets
+from client.leaks import require_no_leak
+from client.local_generator import train_alone
+from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
 from client.session import Session
 from common.errors import RefusalError
-from common.files import write_arrays, write_bytes, write_tensors
+from common.files import write_arrays, write_tensors
+from common.imaging.slices import Slices
 from common.metrics.classification import ClassificationScores, classification_scores
-from common.results import ArmScores, Interval, SiteArms
+from common.metrics.gain import Gain, paired_gain
+from common.records import Instruction
+from common.results_classifier import ArmScores, Interval, SiteArms
 from common.seeding import derive_seed, numpy_generator
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GeneratorTrainer
 from common.training.patients import PatientTrainer
+from common.trials import arms_of
 
-PREDICTION_COLUMNS = ("arm", "scope", "patient", "slice", "truth", "probability")
+REAL = "real"
+"""The arm over which the others' gains are told."""
+
+TRAVELLING = ("real", "real_synthetic", "synthetic")
+"""Arms whose classifier a site keeps for the cross-site matrix."""
 
 
 def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
-    """Makes this site's images with a federated generator; they stay here.
+    """Makes this site's images with a federated generator, and with one of its own if an arm asks for it; they stay
+    here.
 
     Raises:
         RefusalError: if that model makes no slices of its own.
     """
-    experiment = session.experiment
-    trainer = build_gan_trainer(experiment, model, device=session.device, weights=session.weights)
+    experiment, trial = session.experiment, session.trial
+    trainer = build_gan_trainer(experiment, model, device=session.device, weights=session.weights, run=trial.run)
     if not isinstance(trainer, GeneratorTrainer):
         raise RefusalError(f"{model} makes no slices that an arm could train on")
     trainer.load_shared_arrays(arrays)
     if isinstance(trainer, PatientTrainer):
         # A mask of one patient in another's slice would speak of two.
         trainer.public_masks = session.private
-    seed = derive_seed(experiment.seed, session.settings.name, "synthesis", model)
+    seed = _seed(session, "synthesis", model)
     make_images(session, trainer, seed)
-    _keep_gallery(session)
+    if "local_generator" in arms_of(experiment, trial):
+        own = train_alone(session, model)
+        # The same places and noise: what made the weights is all that differs.
+        keep_images(session, "local", own.synthesise(session.training, images_wanted(session), seed))
+    if not trial.name:
+        _keep_gallery(session)
 
 
 def run_arms(session: Session) -> SiteArms:
-    """Trains one classifier an arm on this site alone; each takes the same number of optimiser steps."""
+    """Trains one classifier an arm on this site alone; each takes the same number of optimiser steps.
+
+    Raises:
+        RefusalError: if there are no test patients, or one of them would train as well.
+    """
     if not session.split.test:
         raise RefusalError("it has no test patients")
+    require_no_leak(session)
     experiment = session.experiment
     federation = experiment.classifier.federation
     batch_size = experiment.classifier.batch_size
     steps = federation.rounds * steps_per_round(federation, len(session.training), batch_size)
-    shown: dict[str, ArmScores] = {}
+    told = SiteArms(arms={}, test_to_train=_test_to_train(session))
     for arm in possible_arms(session):
         started = time.monotonic()
         trainer = build_classifier_trainer(
-            experiment, device=session.device, weights=session.weights, total_steps=steps
+            experiment,
+            device=session.device,
+            weights=session.weights,
+            total_steps=steps,
+            run=session.trial.run,
         )
-        seed = derive_seed(experiment.seed, session.settings.name, "arms", arm)
-        losses = trainer.train(trainer.batches(training_sets(session, arm), steps, seed))
-        session.record_training(f"arms/{arm}", 0, losses, steps, time.monotonic() - started)
-        scores = _test(session, trainer, arm, "local")
-        session.update_result("arms.json", arm, scores.arm_scores(steps=steps).model_dump())
-        shown[arm] = leaving(session, scores, steps)
-        if arm == "real":
-            write_tensors(site_model_file(session), trainer.shared_arrays())
+        losses = trainer.train(trainer.batches(training_sets(session, arm), steps, _seed(session, "arms", arm)))
+        phase = session.trial.phase(f"arms/{arm}")
+        session.record_training(phase, 0, losses, steps, time.monotonic() - started)
+        tested = _test(session, trainer, arm, "local")
+        session.update_result("arms.json", arm, tested.whole(steps).model_dump())
+        told.arms[arm] = tested.leaving(session, steps)
+        if session.trial.fold:
+            left_out = _test(session, trainer, arm, "local", LEFT_OUT)
+            session.update_result("left_out_arms.json", arm, left_out.whole(steps).model_dump())
+            told.left_out[arm] = left_out.leaving(session, steps)
+        if arm in TRAVELLING and not session.trial.name:
+            write_tensors(site_model_file(session, arm), trainer.shared_arrays())
     # Trained without noise, and so for this hospital alone: how well they do speaks of its training patients.
-    return SiteArms(arms={} if session.private else shown)
+    return SiteArms(arms={}) if session.private else told
 
 
-def evaluate_model(session: Session, phase: str, arrays: dict[str, Tensor]) -> SiteArms:
-    """Scores a classifier that came from elsewhere; ``phase`` is ``federated/<arm>`` or ``cross_site/<model>``."""
+def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> SiteArms:
+    """Scores a classifier that came from elsewhere; its phase is ``federated/<arm>``, or ``cross_site/<model>`` with
+    ``/<arm>`` after it unless that is ``real``.
+
+    Raises:
+        RefusalError: if there are no test patients, or one of them trained as well.
+    """
     if not session.split.test:
         raise RefusalError("it has no test patients")
+    require_no_leak(session)
     experiment = session.experiment
     trainer = build_classifier_trainer(experiment, device=session.device, weights=session.weights, total_steps=1)
     trainer.load_shared_arrays(arrays)
-    scope, _, name = phase.partition("/")
-    scores = _test(session, trainer, name, scope)
-    full = scores.arm_scores()
+    scope, _, name = instruction.phase.partition("/")
+    real = REAL
+    if scope == "federated":
+        name = instruction.arm or name
+    else:
+        real = name.partition("/")[0]
+    tested = _test(session, trainer, name, scope, real=real)
+    full = tested.whole(None)
     if scope == "federated":
         session.update_result("federated_arms.json", name, full.model_dump())
-    if scope == "cross_site" or name == "real":
+    if (scope == "cross_site" or name == REAL) and "/" not in name and not session.trial.name:
         model = name if scope == "cross_site" else "federated"
         cells = {"auc": full.auc.model_dump(), "accuracy": full.accuracy.model_dump()}
         session.update_result("cross_site.json", model, cells)
-    return SiteArms(arms={"model": leaving(session, scores, None)})
+    told = SiteArms(arms={"model": tested.leaving(session, None)}, test_to_train=_test_to_train(session))
+    if session.trial.fold and session.split.validation:
+        left_out = _test(session, trainer, name, scope, LEFT_OUT)
+        session.update_result("left_out_federated_arms.json", name, left_out.whole(None).model_dump())
+        told.left_out["model"] = left_out.leaving(session, None)
+    return told
 
 
-def site_model_file(session: Session) -> Path:
-    """This site's own classifier, trained on its real images."""
-    return session.folder / "state" / session.run / "site_model.safetensors"
+def site_model_file(session: Session, arm: str) -> Path:
+    """This site's own classifier of an arm of the first trial."""
+    return session.first.state_folder / "site_models" / f"{arm}.safetensors"
 
 
-def leaving(session: Session, scores: ClassificationScores, steps: int | None) -> ArmScores:
-    """The part of ``scores`` that may leave: nothing below ``min_cell`` patients, counts only if declared."""
-    if scores.patients < session.min_cell:
-        nothing = Interval(mean=None)
-        return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
-    return scores.arm_scores(steps=steps, counts=session.settings.declare_counts and not session.private)
+@dataclass(frozen=True)
+class Tested:
+    """A classifier on some patients of this site, and its gain over the one trained on real slices only."""
+
+    scores: ClassificationScores
+    gain: Gain | None
+
+    def whole(self, steps: int | None) -> ArmScores:
+        """Everything, for this site's own report."""
+        return self._with_gain(self.scores.arm_scores(steps=steps))
+
+    def leaving(self, session: Session, steps: int | None) -> ArmScores:
+        """The part that may leave: nothing below ``min_cell`` patients, counts only if declared."""
+        if self.scores.patients < session.min_cell:
+            nothing = Interval(mean=None)
+            return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
+        counts = session.settings.declare_counts and not session.private
+        return self._with_gain(self.scores.arm_scores(steps=steps, counts=counts))
+
+    def _with_gain(self, scores: ArmScores) -> ArmScores:
+        if self.gain is None:
+            return scores
+        gains = {"accuracy_gain": self.gain.accuracy.interval(), "auc_gain": self.gain.auc.interval()}
+        return scores.model_copy(update=gains)
 
 
-def _test(session: Session, trainer: ClassifierTrainer, arm: str, scope: str) -> ClassificationScores:
-    """Scores on this site's test patients; the predictions themselves are kept here."""
-    experiment, slices = session.experiment, session.test
-    truth = slices.tumour_class()
-    probability = trainer.predict(slices.all().images).numpy().astype(np.float64)
-    _keep_predictions(session, arm, scope, truth, probability)
+def _test(
+    session: Session, trainer: ClassifierTrainer, arm: str, scope: str, part: str = TEST, real: str = REAL
+) -> Tested:
+    """Scores on this site's test patients, or on those of the fold; the predictions themselves are kept here.
+
+    Args:
+        real: under which name the predictions are kept over which a gain is told.
+    """
+    slices = session.test if part == TEST else session.left_out
+    # As they are written down, so that whoever reads them finds the same figures.
+    probability: Probabilities = np.round(trainer.predict(slices.all().images).double().numpy(), 6)
+    keep_predictions(session, part, arm, scope, slices, probability)
+    with_real = kept_predictions(session, part, real, scope) if arm != real else None
+    return Tested(_scores(session, slices, probability), _gain(session, slices, probability, with_real))
+
+
+def _scores(session: Session, slices: Slices, probability: Probabilities) -> ClassificationScores:
     return classification_scores(
-        truth,
+        slices.tumour_class(),
         probability,
         slices.owner,
-        samples=experiment.study.bootstrap,
-        seed=derive_seed(experiment.seed, session.settings.name, "bootstrap"),
+        samples=session.experiment.study.bootstrap,
+        seed=derive_seed(session.experiment.seed, session.settings.name, "bootstrap"),
         min_cell=session.min_cell,
     )
 
 
-def _keep_predictions(session: Session, arm: str, scope: str, truth: Any, probability: Any) -> None:
-    path = session.result_file("predictions.csv")
-    rows: list[Iterable[object]] = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = [row for row in list(csv.reader(file))[1:] if tuple(row[:2]) != (arm, scope)]
-    slices = session.test
-    first = np.searchsorted(slices.owner, slices.owner)
-    for position, owner in enumerate(slices.owner):
-        number = position - int(first[position])
-        patient = slices.patients[owner].patient
-        rows.append((arm, scope, patient, number, int(truth[position]), f"{probability[position]:.6f}"))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PREDICTION_COLUMNS)
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+def _gain(session: Session, slices: Slices, probability: Probabilities, with_real: Probabilities | None) -> Gain | None:
+    if with_real is None or len(with_real) != len(probability):
+        return None
+    return paired_gain(
+        slices.tumour_class(),
+        probability,
+        with_real,
+        slices.owner,
+        samples=session.experiment.study.bootstrap,
+        seed=derive_seed(session.experiment.seed, session.settings.name, "bootstrap"),
+        min_cell=session.min_cell,
+    )
+
+
+def _test_to_train(session: Session) -> float | None:
+    """Patients left out over those that train, where the hospital declares counts."""
+    train = len(session.split.train)
+    if not session.trial.fold or not train or not session.settings.declare_counts or session.private:
+        return None
+    return len(session.split.validation) / train
+
+
+def _seed(session: Session, *what: str) -> int:
+    """A seed of this site and trial."""
+    trial = session.trial.name
+    return derive_seed(session.experiment.seed, session.settings.name, *what, *([trial] if trial else []))
 
 
 def _keep_gallery(session: Session) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from client.arms import patient_sources, training_sets
+from client.leaks import require_no_leak
 from client.privacy.admission import require_admission
 from client.privacy.budget import Budget
 from client.privacy.checks import require_private
@@ -24,6 +25,7 @@ from common.imaging.slices import Slices
 from common.records import Instruction
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
+from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GradientTrainer, ProxyTrainer
 from common.training.prefetch import batches_ahead, prefetched
 from common.training.steps import proximal_step
@@ -77,21 +79,28 @@ def train_classifier(session: Session, instruction: Instruction, arrays: dict[st
         RefusalError: if the hospital's rules do not allow it.
     """
     require_admission(session)
+    require_no_leak(session)
     experiment = session.experiment
     federation = experiment.classifier.federation
     if session.private:
         steps = private_steps(experiment, federation, Budget(session.settings).patients)
-        trainer = build_classifier_trainer(
-            experiment, device=session.device, weights=session.weights, total_steps=steps * federation.rounds
-        )
+        trainer = _classifier(session, steps * federation.rounds)
         sources = patient_sources(session, instruction.arm)
         return _private_round(session, instruction, trainer, arrays, sources, federation)
     steps = steps_per_round(federation, len(session.training), experiment.classifier.batch_size)
-    trainer = build_classifier_trainer(
-        experiment, device=session.device, weights=session.weights, total_steps=steps * federation.rounds
-    )
+    trainer = _classifier(session, steps * federation.rounds)
     batches = trainer.batches(training_sets(session, instruction.arm), steps, _seed(session, instruction))
     return _one_round(session, instruction, trainer, arrays, batches, steps)
+
+
+def _classifier(session: Session, total_steps: int) -> ClassifierTrainer:
+    return build_classifier_trainer(
+        session.experiment,
+        device=session.device,
+        weights=session.weights,
+        total_steps=total_steps,
+        run=session.trial.run,
+    )
 
 
 def _one_round(

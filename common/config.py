@@ -167,6 +167,8 @@ def _typed(tree: Any) -> Experiment:
     if experiment.privacy.mode == "patient_dp":
         # An image with a lesion of one patient in a slice of another cannot be paid for by patient.
         experiment.study.arms = [arm for arm in experiment.study.arms if arm not in MIXING_ARMS]
+        # Arms on another GAN's images would be trainings of their own, to be paid for.
+        experiment.study.each_generator = False
     check(experiment)
     return experiment
 
@@ -288,6 +290,7 @@ def check(experiment: Experiment) -> None:
     require(1 <= study.bootstrap <= 100_000, "study.bootstrap", study.bootstrap, "must be from 1 to 100,000")
     require(study.min_cell >= 1, "study.min_cell", study.min_cell, "must be at least 1")
     require(0 < study.synthetic_ratio <= 100, "study.synthetic_ratio", study.synthetic_ratio, "above 0, at most 100")
+    _check_trials(experiment)
     shown = experiment.evaluation.gallery
     require(1 <= shown <= 1000, "evaluation.gallery", shown, "must be from 1 to 1000")
     _check_federation("federation", experiment.federation)
@@ -319,6 +322,39 @@ def check(experiment: Experiment) -> None:
         parts,
         "three fractions that sum to 1, or three whole numbers of patients",
     )
+
+
+def _check_trials(experiment: Experiment) -> None:
+    """Repetitions of the classifier study that could not be done."""
+    study = experiment.study
+
+    def require(holds: bool, key: str, value: object, allowed: str) -> None:
+        if not holds:
+            raise ConfigError(f"study.{key}={value}: {allowed}")
+
+    require(study.folds == 0 or 2 <= study.folds <= 100, "folds", study.folds, "must be 0 (none), or from 2 to 100")
+    require(1 <= study.runs <= 100, "runs", study.runs, "must be from 1 to 100")
+    for key in ("most_patients", "most_tumour_patients"):
+        require(getattr(study, key) >= 0, key, getattr(study, key), "must be at least 0 (all)")
+    for patients in study.curve:
+        require(patients >= 2, "curve", patients, "each point must be at least 2 patients")
+    for ratio in study.ratios:
+        require(0 < ratio <= 100, "ratios", ratio, "each must be above 0, at most 100")
+    for key, values in (("curve", study.curve), ("ratios", study.ratios)):
+        require(len(set(values)) == len(values), key, values, "names a value twice")
+    require(
+        "local_generator" not in study.arms or not experiment.pretraining.gan_steps,
+        "arms",
+        "local_generator",
+        "is no fair comparison with pretraining.gan_steps: it starts without public images",
+    )
+    if experiment.privacy.mode == "none":
+        return
+    # Each repetition would train on the same patients again, and would have to be planned and paid for.
+    for key in ("folds", "curve", "ratios", "most_patients", "most_tumour_patients"):
+        require(not getattr(study, key), key, getattr(study, key), "is not possible with privacy=patient_dp")
+    require(study.runs == 1, "runs", study.runs, "must be 1 with privacy=patient_dp")
+    require(not study.centralised, "centralised", True, "is not possible with privacy=patient_dp")
 
 
 def _check_privacy(experiment: Experiment) -> None:

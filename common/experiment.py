@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob")
+ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob", "local_generator")
 
-MIXING_ARMS = ("copy_paste", "blob")
-"""Arms whose images hold a lesion or a mask of one patient in a slice of another."""
+PLAIN_ARMS = ("copy_paste", "blob")
+"""Arms whose images need no generator: what it must beat."""
+
+MIXING_ARMS = (*PLAIN_ARMS, "local_generator")
+"""Arms whose images hold more of a patient than can be paid for by patient: a lesion or a mask in a slice of another,
+or what a generator learnt of all of them without noise."""
 
 
 @dataclass
@@ -108,12 +112,30 @@ class ClassifierConfig:
 
 @dataclass
 class StudyConfig:
-    arms: list[str] = field(default_factory=lambda: list(ARMS))
+    arms: list[str] = field(default_factory=lambda: [*ARMS[:5]])
+    """``local_generator`` is left out unless asked for: it trains a GAN at every site alone, beside the federated one.
+    """
     generator: str | None = None
     """The GAN, of ``models``, whose images the arms are trained on; null means the first that can label what it makes.
     """
     synthetic_ratio: float = 1.0
-    """Synthetic slices for each real training slice."""
+    """Synthetic slices for each real training slice; also how often one is drawn for a real one."""
+    folds: int = 0
+    """Folds of a cross-validation by patient among those that do not test; the GAN is trained for each. 0: none."""
+    runs: int = 1
+    """How often the study is repeated with other seeds and other folds."""
+    each_generator: bool = False
+    """Whether the arms are also trained on the images of the study's other GANs that can label what they make."""
+    curve: list[int] = field(default_factory=list)
+    """Numbers of training patients at which the study is repeated, GAN included: where do synthetic images help?"""
+    ratios: list[float] = field(default_factory=list)
+    """Further ratios of synthetic to real slices at which the study is repeated."""
+    most_patients: int = 0
+    """Scarcity: most training patients of a site, in every trial; 0: all."""
+    most_tumour_patients: int = 0
+    """Imbalance: most training patients with a tumour among them; 0: all."""
+    centralised: bool = False
+    """Simulation only: also train the classifiers on the slices of all sites in one place."""
     bootstrap: int = 1000
     min_cell: int = 5
     """Fewest patients behind a figure that leaves a site; smaller cells are sent as null. A site may ask for more."""

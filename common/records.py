@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -62,6 +62,8 @@ class Instruction(BaseModel):
         model: the GAN of the study, where one is meant.
         repeat: which of that model's trainings with different seeds, 1-based.
         arm: the arm of the classifier study, where one is meant.
+        images, fold, patients, ratio: which of the study's trials is meant, with ``repeat`` as its run (see
+            ``trials.Trial``).
         proximal_mu: weight of FedProx's proximal term.
     """
 
@@ -75,6 +77,10 @@ class Instruction(BaseModel):
     model: str = Field(default="", pattern=r"^[a-z0-9_]{0,30}$")
     repeat: int = Field(default=1, ge=1, le=10_000)
     arm: str = Field(default="", pattern=r"^[a-z0-9_]{0,40}$")
+    images: str = Field(default="", pattern=r"^[a-z0-9_]{0,30}$")
+    fold: int = Field(default=0, ge=0, le=100)
+    patients: int = Field(default=0, ge=0, le=MAX_EXAMPLES)
+    ratio: float = Field(default=0.0, ge=0.0, le=100.0)
     proximal_mu: float = Field(default=0.0, ge=0.0, le=1e6, alias="proximal-mu")
 
 

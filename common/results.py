@@ -6,25 +6,19 @@ patients stand behind it.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from common.results_classifier import ArmScores, CrossSite, Interval, PooledGain, Repeated, TrialResult
 from common.results_privacy import PrivacyResults
+from common.statistics.records import ComparisonTable
 
-SCHEMA = "oncofed-results/4"
+SCHEMA = "oncofed-results/5"
 
 
 class Record(BaseModel):
     """Base of every part; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class Interval(Record):
-    """A mean with a 95% interval; low and high are None below ``min_cell`` patients."""
-
-    mean: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 class Frechet(Record):
@@ -277,88 +271,6 @@ class GanResult(Record):
     """How many synthetic slices each site released for this training; empty where none were needed."""
 
 
-class Confusion(Record):
-    """Slices of the test patients at probability 0.5."""
-
-    true_positive: int = Field(ge=0)
-    false_positive: int = Field(ge=0)
-    true_negative: int = Field(ge=0)
-    false_negative: int = Field(ge=0)
-
-
-class ReliabilityBin(Record):
-    """Slices with about the same probability: its mean, and the share of them that do show a tumour."""
-
-    predicted: float = Field(ge=0, le=1)
-    positive: float = Field(ge=0, le=1)
-    slices: int = Field(ge=1)
-    patients: int = Field(ge=1)
-
-
-class Calibration(Record):
-    """How far probabilities can be taken at their word (:func:`~common.metrics.calibration.calibration`)."""
-
-    error: float = Field(ge=0, le=1)
-    """Expected calibration error over ``bins`` bins of equally many slices; over several sites the mean of theirs."""
-    bins: int = Field(ge=1, le=100)
-    curve: list[ReliabilityBin] | None = Field(default=None, max_length=100)
-    """From the lowest to the highest probability; None where counts are not told, and over several sites."""
-    withheld: int = Field(default=0, ge=0, le=100)
-    """Bins of the curve that are not told, because too few patients stand behind them."""
-
-
-class ArmScores(Record):
-    """One arm's classifier on test patients; intervals are bootstrapped over patients.
-
-    ``sensitivity`` (where ``specificity`` is kept), ``brier`` and ``calibration`` are None in results that were written
-    before there were any, and where nothing is told.
-    """
-
-    accuracy: Interval
-    precision: Interval
-    recall: Interval
-    f1: Interval
-    auc: Interval
-    sensitivity: Interval | None = None
-    specificity: float | None = Field(default=None, gt=0, le=1)
-    brier: Interval | None = None
-    calibration: Calibration | None = None
-    patients: int | None = Field(default=None, ge=0)
-    slices: int | None = Field(default=None, ge=0)
-    confusion: Confusion | None = None
-    steps: int | None = Field(default=None, ge=0)
-    """Optimiser steps taken; equal in every arm."""
-
-
-class SiteArms(Record):
-    """A site's reply: scores by arm, or by the one model it was asked to evaluate."""
-
-    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ArmScores]
-
-    @field_validator("arms")
-    @classmethod
-    def _shares(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
-        # Of one site: an interval over several may reach beyond, as it is made from their variances.
-        for scores in value.values():
-            figures = (scores.accuracy, scores.precision, scores.recall, scores.f1, scores.auc)
-            for figure in (*figures, scores.sensitivity, scores.brier):
-                for end in (figure.mean, figure.low, figure.high) if figure is not None else ():
-                    if end is not None and not -1e-6 <= end <= 1 + 1e-6:
-                        raise ValueError("a classifier's figures are between 0 and 1")
-        return value
-
-
-class CrossSite(Record):
-    """Rows are models (sites and ``federated``), columns are sites' test patients."""
-
-    models: list[str]
-    sites: list[str]
-    auc: list[list[float | None]]
-    accuracy: list[list[float | None]]
-    auc_interval: list[list[Interval | None]]
-    accuracy_interval: list[list[Interval | None]]
-
-
 class SiteEntry(Record):
     """What a site said of itself at hello."""
 
@@ -398,6 +310,20 @@ class Results(Record):
     organ_arms: dict[str, dict[str, ArmScores]] = {}
     """The federated classifiers by organ, then by arm; empty in a study of one organ."""
     cross_site: CrossSite | None = None
+    """Of classifiers that were trained on real slices only."""
+    cross_site_arms: dict[str, CrossSite] = {}
+    """The same for other arms. ``synthetic`` is trained on what the generators made at one site, tested on real
+    patients of another."""
+    cross_site_gain: dict[str, CrossSite] = {}
+    """By arm: its gain over real slices only in each cell, paired over patients."""
+    trials: list[TrialResult] = []
+    """Every repetition of the classifier study, the first one among them; empty in a study without any."""
+    repeated: list[Repeated] = []
+    gains: list[PooledGain] = []
+    comparisons: dict[str, list[ComparisonTable]] = {}
+    """By scope: the tests over run-folds, one table a score; empty without a cross-validation."""
+    not_compared: dict[str, str] = {}
+    """Scopes without such a table, and why."""
     privacy: PrivacyResults | None = None
     """None where the study trained without differential privacy."""
     silent: dict[str, dict[str, str]] = {}

@@ -22,10 +22,12 @@ from common.phases import classifier_phase, gan_phase
 from common.results import Results, RunInfo, SiteEntry
 from common.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
+from common.trials import Trial
 from common.versions import installed_versions
-from server.arms import federated_arms, local_arms, synthesise_everywhere, trained_arms
-from server.cross_site import cross_site
+from server.arms import trained_arms
+from server.cross_site import ARM, cross_site
 from server.deployed import deployed
+from server.evidence import comparisons, pooled_gains, repeated
 from server.gan import plan_gans, runs_of, train_gan
 from server.pretraining import pretraining_phase
 from server.privacy import privacy_results
@@ -34,6 +36,7 @@ from server.roster import Roster, call_roll
 from server.run_folder import alone_in
 from server.settings import StudySettings, keep_places
 from server.silences import note_silences, silences
+from server.trials import FEDERATED, TrialRunner, further_phases
 
 log = logging.getLogger("oncofed.server")
 
@@ -71,27 +74,37 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
 
             chosen = labelling_model(experiment)
             plans = plan_gans(settings, roster)
-            weights: dict[str, dict[str, Tensor]] = {}
+            runs: dict[str, list[dict[str, Tensor]]] = {}
             for plan in plans:
                 with _timed(settings, results, f"gan {plan.model.name}"):
-                    generator = train_gan(grid, settings, plan, weights)
+                    generator = train_gan(grid, settings, plan, {name: of[0] for name, of in runs.items()})
                     results.gans[plan.model.name] = generator.result
-                    weights[plan.model.name] = generator.weights
+                    runs[plan.model.name] = generator.runs
 
-            if chosen is not None:
-                with _timed(settings, results, "synthesis"):
-                    synthesise_everywhere(grid, settings, roster, chosen, weights[chosen])
+            first, runner = Trial(), TrialRunner(grid, settings, roster, plans, runs)
+            with _timed(settings, results, "synthesis"):
+                runner.synthesise(first)
 
             with _timed(settings, results, "local_arms"):
-                results.arms = local_arms(grid, settings, roster)
+                local = runner.local(first)
+                results.arms = {site: told.arms for site, told in local.items()}
 
             with _timed(settings, results, "federated_arms"):
-                federated = federated_arms(grid, settings, roster, chosen)
-                results.arms["federated"] = federated.scores
+                federated = runner.federated(first)
+                results.arms[FEDERATED] = federated.scores
                 results.organ_arms = federated.by_organ
 
             with _timed(settings, results, "cross_site"):
-                results.cross_site = cross_site(grid, settings, roster, federated)
+                crossed = cross_site(grid, settings, roster, federated)
+                results.cross_site = crossed.arms.pop(ARM, None)
+                results.cross_site_arms, results.cross_site_gain = crossed.arms, crossed.gains
+
+            with _timed(settings, results, "trials"):
+                results.trials = [runner.result(first, local, federated)]
+                for trial in runner.further():
+                    results.trials.append(trial)
+                    _save(settings, results)
+                _conclude(experiment, results)
 
             with _timed(settings, results, "privacy"):
                 results.privacy = privacy_results(grid, settings, roster, _trainings(experiment, chosen))
@@ -120,6 +133,13 @@ def make_app(settings: StudySettings | None = None) -> ServerApp:
 
 
 app = make_app()
+
+
+def _conclude(experiment: Experiment, results: Results) -> None:
+    """What all trials together say."""
+    results.repeated = repeated(results.trials)
+    results.gains = pooled_gains(results.trials)
+    results.comparisons, results.not_compared = comparisons(experiment, results.trials, experiment.study.min_cell)
 
 
 def _begin(settings: StudySettings) -> Results:
@@ -161,6 +181,7 @@ def _plan(settings: StudySettings) -> list[tuple[str, int]]:
         *([(pretraining_phase("classifier"), 1)] if experiment.pretraining.classifier_steps else []),
         *((classifier_phase(arm), experiment.classifier.federation.rounds) for arm in trained_arms(experiment, chosen)),
         ("cross_site", 1),
+        *further_phases(experiment),
     ]
 
 

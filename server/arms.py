@@ -1,6 +1,7 @@
-"""The classifier study: every arm at each site, and every arm in federation."""
+"""The classifier study: every arm at each site, and every arm in federation, in one of its trials."""
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -10,92 +11,157 @@ from torch import Tensor
 
 from common.config import contrasts_by_organ, to_yaml
 from common.experiment import Experiment
-from common.metrics.bootstrap import NORMAL_95, mean_over_sites
-from common.metrics.classification import FURTHER, METRICS
 from common.phases import classifier_phase
 from common.records import Action, read_result
-from common.results import ArmScores, Calibration, Confusion, Interval, SiteArms
+from common.results_classifier import ArmScores, SiteArms
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
+from common.trials import Trial, arms_of
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
+from server.pooling import pooled
 from server.pretraining import pretrained
 from server.roster import Member, Roster
 from server.rounds import FederatedTraining
 from server.settings import StudySettings
-from server.site_scores import instruct, model_scores, require_quorum
+from server.site_scores import MODEL, ModelScores, instruct, model_scores, require_quorum
 
 
 @dataclass(frozen=True)
 class FederatedArms:
-    """The federated classifiers: scores by arm, by organ and arm, and by arm and site, and the weights of each."""
+    """The federated classifiers of one trial.
 
-    scores: dict[str, ArmScores]
-    by_organ: dict[str, dict[str, ArmScores]]
-    by_site: dict[str, dict[str, ArmScores]]
+    Attributes:
+        sites: what each site told of each arm's, by arm and site.
+        trained: site -> its organ, of the sites that trained any of them.
+        weights: by arm.
+    """
+
+    sites: dict[str, dict[str, ModelScores]]
+    trained: dict[str, dict[str, str]]
     weights: dict[str, dict[str, Tensor]] = field(repr=False)
+
+    @property
+    def scores(self) -> dict[str, ArmScores]:
+        """By arm, over the sites that trained it, on their test patients."""
+        return {arm: pooled(self._told(arm, _in_the_trial)) for arm in self.sites}
+
+    @property
+    def left_out(self) -> dict[str, ArmScores]:
+        """By arm, over the sites that trained it, on the patients of their folds."""
+        return {arm: pooled(told) for arm in self.sites if (told := self._told(arm, _left_out))}
+
+    @property
+    def external(self) -> dict[str, ArmScores]:
+        """By arm, over the centres that train nothing."""
+        trains = {site for trained in self.trained.values() for site in trained}
+        told = {
+            arm: [told.arms[MODEL] for site, told in by_site.items() if site not in trains]
+            for arm, by_site in self.sites.items()
+        }
+        return {arm: pooled(scores) for arm, scores in told.items() if scores}
+
+    @property
+    def by_organ(self) -> dict[str, dict[str, ArmScores]]:
+        """By organ and arm; empty in a study of one organ."""
+        found: dict[str, dict[str, ArmScores]] = {}
+        for arm, by_site in self.sites.items():
+            organs = self.trained[arm]
+            for organ in sorted(set(organs.values())) if len(set(organs.values())) > 1 else []:
+                own = [told.arms[MODEL] for site, told in by_site.items() if organs.get(site) == organ]
+                if own:
+                    found.setdefault(organ, {})[arm] = pooled(own)
+        return found
+
+    def of_site(self, site: str, part: Callable[[ModelScores], Iterable[ArmScores]]) -> dict[str, ArmScores]:
+        """By arm, as one site told it."""
+        return {arm: one for arm, by_site in self.sites.items() if site in by_site for one in part(by_site[site])}
+
+    def by_site(self, arm: str) -> dict[str, ArmScores]:
+        """By site, on its test patients."""
+        return {site: told.arms[MODEL] for site, told in self.sites[arm].items()}
+
+    def _told(self, arm: str, part: Callable[[ModelScores], Iterable[ArmScores]]) -> list[ArmScores]:
+        return [one for site, told in self.sites[arm].items() if site in self.trained[arm] for one in part(told)]
+
+
+def _in_the_trial(told: ModelScores) -> list[ArmScores]:
+    return [told.arms[MODEL]]
+
+
+def _left_out(told: ModelScores) -> list[ArmScores]:
+    return list(told.left_out.values())
 
 
 def synthesise_everywhere(
-    grid: Grid, settings: StudySettings, roster: Roster, model: str, weights: dict[str, Tensor]
+    grid: Grid, settings: StudySettings, roster: Roster, model: str, weights: dict[str, Tensor], trial: Trial
 ) -> None:
     """Every site that trains ``model`` makes its synthetic and baseline images with the chosen generator, and keeps
     them."""
-    phase = f"synthesis/{model}"
+    phase = trial.phase(f"synthesis/{model}")
     checkpoints = PhaseCheckpoints(settings.run_dir, phase)
     if checkpoints.result() is not None:
         return
     settings.progress.phase(phase, 1)
     started = time.monotonic()
     members = roster.require(f"gan/{model}", settings.experiment.strategy.quorum)
-    answers = instruct(grid, settings, members, Action.SYNTHESISE, phase, weights, model=model)
+    answers = instruct(grid, settings, members, Action.SYNTHESISE, phase, weights, model=model, trial=trial)
     require_quorum(settings, phase, answers, members)
     checkpoints.finish({"sites": list(answers.replies)})
     _done(settings, list(answers.replies), started)
 
 
-def local_arms(grid: Grid, settings: StudySettings, roster: Roster) -> dict[str, dict[str, ArmScores]]:
-    """Scores by site and arm of classifiers that each site trained alone."""
-    checkpoints = PhaseCheckpoints(settings.run_dir, "arms")
+def local_arms(grid: Grid, settings: StudySettings, roster: Roster, trial: Trial) -> dict[str, SiteArms]:
+    """What each site tells of the classifiers that it trained alone."""
+    phase = trial.phase("arms")
+    checkpoints = PhaseCheckpoints(settings.run_dir, phase)
     kept = checkpoints.result()
     if kept is None:
-        settings.progress.phase("arms", 1)
+        settings.progress.phase(phase, 1)
         started = time.monotonic()
         members = _both_roles(roster)
-        answers = instruct(grid, settings, members, Action.ARMS, "arms", result=SiteArms)
-        require_quorum(settings, "arms", answers, members)
+        answers = instruct(grid, settings, members, Action.ARMS, phase, trial=trial, result=SiteArms)
+        require_quorum(settings, phase, answers, members)
         kept = {site: _asked_for(reply, settings).model_dump() for site, reply in answers.replies.items()}
         checkpoints.finish(kept)
         _done(settings, list(kept), started)
-    return {site: SiteArms.model_validate(result).arms for site, result in kept.items()}
+    return {site: SiteArms.model_validate(result) for site, result in kept.items()}
 
 
 def _asked_for(reply: RecordDict, settings: StudySettings) -> SiteArms:
     """A site's scores of the study's arms; others that it may have sent are not looked at."""
-    told = read_result(reply, SiteArms).arms
-    return SiteArms(arms={arm: scores for arm, scores in told.items() if arm in settings.experiment.study.arms})
+    told, arms = read_result(reply, SiteArms), settings.experiment.study.arms
+    return SiteArms(
+        arms={arm: scores for arm, scores in told.arms.items() if arm in arms},
+        left_out={arm: scores for arm, scores in told.left_out.items() if arm in arms},
+        test_to_train=told.test_to_train,
+    )
 
 
-def federated_arms(grid: Grid, settings: StudySettings, roster: Roster, model: str | None) -> FederatedArms:
-    """Trains one federated classifier an arm and scores it on the test patients of the sites that trained it.
+def federated_arms(
+    grid: Grid, settings: StudySettings, roster: Roster, model: str | None, trial: Trial
+) -> FederatedArms:
+    """Trains one federated classifier an arm and scores it at every site that evaluates.
 
     Args:
         model: the GAN whose images the arms train on; None leaves out the arms that need any.
+        trial: the repetition of the study; every arm of it starts from the same weights.
     """
     experiment = settings.experiment
-    # Every arm starts from the same weights.
     steps = experiment.pretraining.classifier_steps
     trainer = build_classifier_trainer(
         experiment,
         device=torch.device(experiment.evaluation.device),
         weights=experiment.weights,
         total_steps=max(1, steps),
+        run=trial.run,
     )
     views = [View(organ, contrasts) for organ, contrasts in contrasts_by_organ(experiment).items()]
-    initial = pretrained(settings, "classifier", trainer, views, steps)
-    outcome = FederatedArms({}, {}, {}, {})
-    for arm in trained_arms(experiment, model):
-        phase = classifier_phase(arm)
+    begun = "classifier" if trial.run == 1 else f"classifier/run-{trial.run}"
+    initial = pretrained(settings, begun, trainer, views, steps)
+    outcome = FederatedArms({}, {}, {})
+    for arm in trained_arms(experiment, model, trial):
+        phase = trial.phase(classifier_phase(arm))
         members = roster.require("classifier", experiment.strategy.quorum)
         if arm != "real":
             # Made images come from the sites that train the GAN, with their own masks.
@@ -114,83 +180,25 @@ def federated_arms(grid: Grid, settings: StudySettings, roster: Roster, model: s
             progress=settings.progress,
             exchange=Averaging(experiment.strategy),
             arm=arm,
+            trial=trial,
         ).train(initial)
         kept = checkpoints.result()
         if kept is None:
-            scores = model_scores(grid, settings, roster.able("evaluate"), f"federated/{arm}", training.weights)
-            kept = SiteArms(arms=scores).model_dump()
+            asked = trial.phase(f"federated/{arm}")
+            evaluators = roster.able("evaluate")
+            told = model_scores(grid, settings, evaluators, asked, training.weights, arm=arm, trial=trial)
+            kept = {site: scores.model_dump() for site, scores in told.items()}
             checkpoints.finish(kept)
-        by_site = SiteArms.model_validate(kept).arms
-        outcome.by_site[arm] = by_site
+        outcome.sites[arm] = {site: ModelScores.model_validate(scores) for site, scores in kept.items()}
+        outcome.trained[arm] = {member.site: member.hello.organ for member in members}
         outcome.weights[arm] = training.weights
-        # The external centre stands in the cross-site matrix: it is no part of the federation's own figure.
-        trained = {member.site: member.hello.organ for member in members}
-        outcome.scores[arm] = pooled([scores for site, scores in by_site.items() if site in trained])
-        for organ in sorted(set(trained.values())) if len(set(trained.values())) > 1 else []:
-            own = [scores for site, scores in by_site.items() if trained.get(site) == organ]
-            if own:
-                outcome.by_organ.setdefault(organ, {})[arm] = pooled(own)
     return outcome
 
 
-def trained_arms(experiment: Experiment, model: str | None) -> list[str]:
-    """The study's arms; without a GAN that makes labelled slices, only the one that needs none."""
-    return [arm for arm in experiment.study.arms if model is not None or arm == "real"]
-
-
-def pooled(scores: list[ArmScores]) -> ArmScores:
-    """Several sites' scores as one: unweighted means over the sites that could show theirs; counts where all did.
-
-    Sensitivities are averaged where all are at one specificity. A curve over all sites would need their probabilities,
-    which they keep.
-    """
-    means = mean_over_sites([_summary(score) for score in scores])
-    confusions = [score.confusion for score in scores]
-    patients = [score.patients for score in scores]
-    slices = [score.slices for score in scores]
-    levels = {score.specificity for score in scores if score.sensitivity is not None}
-    if len(levels) != 1:
-        means.pop("sensitivity", None)
-    return ArmScores(
-        **{metric: _share(means[metric].interval()) if metric in means else Interval(mean=None) for metric in METRICS},
-        **{metric: _share(means[metric].interval()) for metric in FURTHER if metric in means},
-        specificity=levels.pop() if "sensitivity" in means else None,
-        calibration=_mean_calibration([score.calibration for score in scores if score.calibration is not None]),
-        patients=sum(n for n in patients if n is not None) if None not in patients else None,
-        slices=sum(n for n in slices if n is not None) if None not in slices else None,
-        confusion=_sum([c for c in confusions if c is not None]) if None not in confusions else None,
-        steps=scores[0].steps if scores else None,
-    )
-
-
-def _share(interval: Interval) -> Interval:
-    """A normal interval of a share may reach beyond what a share can be; it ends there."""
-    if interval.low is None or interval.high is None:
-        return interval
-    return Interval(mean=interval.mean, low=max(0.0, interval.low), high=min(1.0, interval.high))
-
-
-def _summary(scores: ArmScores) -> dict[str, tuple[float | None, float | None]]:
-    """Metric -> (mean, standard error); sites send intervals, whose width gives the error back."""
-
-    def error(interval: Interval) -> float | None:
-        if interval.low is None or interval.high is None:
-            return None
-        return (interval.high - interval.low) / (2 * NORMAL_95)
-
-    told = {metric: getattr(scores, metric) for metric in (*METRICS, *FURTHER)}
-    return {metric: (value.mean, error(value)) for metric, value in told.items() if value is not None}
-
-
-def _mean_calibration(sites: list[Calibration]) -> Calibration | None:
-    bins = {site.bins for site in sites}
-    if len(bins) != 1:
-        return None
-    return Calibration(error=sum(site.error for site in sites) / len(sites), bins=bins.pop())
-
-
-def _sum(confusions: list[Confusion]) -> Confusion:
-    return Confusion(**{name: sum(getattr(c, name) for c in confusions) for name in Confusion.model_fields})
+def trained_arms(experiment: Experiment, model: str | None, trial: Trial | None = None) -> list[str]:
+    """The arms of a trial (the first one, if none is named); without a GAN that makes labelled slices, only the one
+    that needs none."""
+    return [arm for arm in arms_of(experiment, trial or Trial()) if model is not None or arm == "real"]
 
 
 def _both_roles(roster: Roster) -> list[Member]:

@@ -1,69 +1,99 @@
-"""The cross-site matrix: every site's own classifier and the federated one, on every site's test patients."""
+"""The cross-site matrices: every site's own classifiers and the federated ones, on every site's test patients."""
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.records import Action, UnacceptableError, received_arrays
-from common.results import ArmScores, CrossSite, Interval, SiteArms
+from common.results_classifier import ArmScores, CrossSite, Interval, SiteArms
 from server.arms import FederatedArms
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Roster
 from server.settings import StudySettings
-from server.site_scores import instruct, model_scores
+from server.site_scores import MODEL, instruct, model_scores
 
 ARM = "real"
-"""The matrix compares sites, so it uses classifiers that were trained on real images only."""
+"""The matrix that compares sites: classifiers that were trained on real images only."""
+
+FURTHER = ("real_synthetic", "synthetic")
+"""Arms with a matrix of their own beside it."""
 
 
-def cross_site(grid: Grid, settings: StudySettings, roster: Roster, federated: FederatedArms) -> CrossSite | None:
+@dataclass(frozen=True)
+class CrossSites:
+    """Every matrix: of the classifiers of each arm, and each arm's gain over ``real`` in every cell."""
+
+    arms: dict[str, CrossSite]
+    gains: dict[str, CrossSite]
+
+
+def cross_site(grid: Grid, settings: StudySettings, roster: Roster, federated: FederatedArms) -> CrossSites:
     """Rows: the sites whose policy lets their model go, then ``federated``. Columns: every site that evaluates.
 
+    The matrix of ``synthetic`` is that of the generators' images: made at one site, tried on real patients of another.
     A site's own model passes through memory here and is not kept.
     """
-    if ARM not in federated.weights:
-        return None
     settings.progress.phase("cross_site", 1)
     started = time.monotonic()
+    evaluators = [member.site for member in roster.able("evaluate")]
+    arms: dict[str, CrossSite] = {}
+    gains: dict[str, CrossSite] = {}
+    for arm in (ARM, *FURTHER):
+        if arm not in federated.weights:
+            continue
+        rows = _rows(grid, settings, roster, federated, arm)
+        arms[arm] = matrix(rows, evaluators)
+        if arm != ARM:
+            gains[arm] = matrix(rows, evaluators, "_gain")
+    settings.progress.advance(
+        round=1, contributors=evaluators, losses={}, scores={}, seconds=time.monotonic() - started
+    )
+    return CrossSites(arms, gains)
+
+
+def _rows(
+    grid: Grid, settings: StudySettings, roster: Roster, federated: FederatedArms, arm: str
+) -> dict[str, dict[str, ArmScores]]:
+    """Scores by model and site."""
     evaluators = roster.able("evaluate")
     rows: dict[str, dict[str, ArmScores]] = {}
     for member in roster.able("classifier"):
         if not member.hello.share_site_model or "evaluate" not in member.hello.tasks:
             continue
-        checkpoints = PhaseCheckpoints(settings.run_dir, f"cross_site/{member.site}")
+        phase = f"cross_site/{member.site}" + (f"/{arm}" if arm != ARM else "")
+        checkpoints = PhaseCheckpoints(settings.run_dir, phase)
         kept = checkpoints.result()
         if kept is None:
-            answers = instruct(grid, settings, [member], Action.SITE_MODEL, f"cross_site/{member.site}")
+            answers = instruct(grid, settings, [member], Action.SITE_MODEL, phase, arm=arm)
             if member.site not in answers.replies:
                 settings.progress.message(f"{member.site}'s own model is missing: {answers.missing[member.site]}")
                 continue
             try:
-                weights = _fitting(received_arrays(answers.replies[member.site]), federated.weights[ARM])
+                weights = _fitting(received_arrays(answers.replies[member.site]), federated.weights[arm])
             except UnacceptableError as refusal:
                 settings.progress.message(f"{member.site}'s own model is refused: {refusal}")
                 continue
-            scores = model_scores(grid, settings, evaluators, f"cross_site/{member.site}", weights)
-            kept = SiteArms(arms=scores).model_dump()
+            told = model_scores(grid, settings, evaluators, phase, weights, arm=arm)
+            kept = SiteArms(arms={site: scores.arms[MODEL] for site, scores in told.items()}).model_dump()
             checkpoints.finish(kept)
         rows[member.site] = SiteArms.model_validate(kept).arms
-    rows["federated"] = federated.by_site[ARM]
-    settings.progress.advance(
-        round=1,
-        contributors=[member.site for member in evaluators],
-        losses={},
-        scores={},
-        seconds=time.monotonic() - started,
-    )
-    return matrix(rows, [member.site for member in evaluators])
+    rows["federated"] = federated.by_site(arm)
+    return rows
 
 
-def matrix(rows: Mapping[str, Mapping[str, ArmScores]], sites: list[str]) -> CrossSite:
-    """Scores by model and site as matrices; a cell that is missing or suppressed is None."""
+def matrix(rows: Mapping[str, Mapping[str, ArmScores]], sites: list[str], suffix: str = "") -> CrossSite:
+    """Scores by model and site as matrices; a cell that is missing or suppressed is None.
+
+    Args:
+        suffix: ``_gain`` for the gains of an arm in place of its scores.
+    """
 
     def cells(metric: str) -> list[list[Interval | None]]:
-        return [[getattr(row[site], metric) if site in row else None for site in sites] for row in rows.values()]
+        name = f"{metric}{suffix}"
+        return [[getattr(row[site], name) if site in row else None for site in sites] for row in rows.values()]
 
     def means(metric: str) -> list[list[float | None]]:
         return [[cell.mean if cell is not None else None for cell in line] for line in cells(metric)]
@@ -73,8 +103,10 @@ def matrix(rows: Mapping[str, Mapping[str, ArmScores]], sites: list[str]) -> Cro
         sites=sites,
         auc=means("auc"),
         accuracy=means("accuracy"),
+        f1=means("f1") if not suffix else [],
         auc_interval=cells("auc"),
         accuracy_interval=cells("accuracy"),
+        f1_interval=cells("f1") if not suffix else [],
     )
 
 

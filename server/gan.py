@@ -17,6 +17,7 @@ from common.results import AnyFinal, AnyScores, GanResult, GanRound, GanRun
 from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.kinds import GradientTrainer, ProxySource
 from common.training.trainer import Contributor, Exchange, Trainer, View, trainer_module
+from common.trials import Trial
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients
@@ -49,10 +50,20 @@ class GanPlan:
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """The chosen round of a GAN's first run, and what the report says of all its runs."""
+    """The chosen round of each of a GAN's runs, and what the report says of them.
 
-    weights: dict[str, Tensor] = field(repr=False)
+    Attributes:
+        runs: the weights, first run first.
+        result: for the report.
+    """
+
+    runs: list[dict[str, Tensor]] = field(repr=False)
     result: GanResult
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Those of the first run."""
+        return self.runs[0]
 
 
 def runs_of(model: Model) -> range:
@@ -125,7 +136,43 @@ def train_gan(
         ],
         released=released,
     )
-    return TrainedGenerator(first.weights, result)
+    return TrainedGenerator([one.weights for one in runs], result)
+
+
+def train_for_trial(grid: Grid, settings: StudySettings, plan: GanPlan, trial: Trial) -> dict[str, Tensor]:
+    """Trains a GAN on the training patients of one trial, and gives the weights of its last round.
+
+    No round is scored or chosen: the rates have fallen by then, and a choice by the reference set would be one more
+    thing in which trials differ.
+
+    Raises:
+        StudyError: if fewer sites than the quorum take part in a round.
+    """
+    experiment, name = settings.experiment, plan.model.name
+    device = torch.device(experiment.evaluation.device)
+    trainer = build_gan_trainer(experiment, name, device=device, weights=experiment.weights, run=trial.run)
+    views = sorted(set(plan.views.values()), key=lambda view: view.name)
+    begun = gan_phase(name, trial.run)
+    phase = gan_phase(name, trial.run, trial.generator_name)
+    return (
+        FederatedTraining(
+            grid=grid,
+            run=settings.name,
+            phase=phase,
+            action=Action.TRAIN_GAN,
+            experiment=to_yaml(experiment, leaving=True),
+            config=experiment.strategy,
+            members=plan.members,
+            rounds=plan.model.federation.rounds,
+            checkpoints=PhaseCheckpoints(settings.run_dir, phase),
+            progress=settings.progress,
+            model=name,
+            trial=trial,
+            exchange=round_exchange(trainer, plan, experiment.strategy),
+        )
+        .train(pretrained(settings, begun, trainer, views, experiment.pretraining.gan_steps))
+        .weights
+    )
 
 
 @dataclass(frozen=True)
@@ -166,7 +213,7 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
         checkpoints=checkpoints,
         progress=settings.progress,
         model=name,
-        repeat=run,
+        trial=Trial(run=run),
         exchange=round_exchange(trainer, plan, experiment.strategy),
         score=scoring,
     ).train(initial)

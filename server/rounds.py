@@ -22,8 +22,10 @@ from common.records import (
     check_reply,
 )
 from common.reply_checks import UpdateCheck
+from common.trials import Trial
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
+from server.instructions import instruction_of
 from server.roster import Member
 
 log = logging.getLogger("oncofed.server")
@@ -101,7 +103,7 @@ class FederatedTraining:
     """The round loop: whatever is exchanged, rounds are checked, scored, kept and resumed alike.
 
     Attributes:
-        run, phase, action, arm, model, repeat: what sites are asked to do (see ``records.Instruction``).
+        run, phase, action, arm, model, trial: what sites are asked to do (see ``records.Instruction``).
         experiment: resolved YAML that sites receive.
         config: strategy, deadline, quorum and norm bound.
         members: the sites that take part.
@@ -122,7 +124,7 @@ class FederatedTraining:
     exchange: RoundExchange
     arm: str = ""
     model: str = ""
-    repeat: int = 1
+    trial: Trial = field(default_factory=Trial)
     score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored
 
     def train(self, initial: Mapping[str, Tensor]) -> Training:
@@ -154,14 +156,14 @@ class FederatedTraining:
 
     def instruction(self, number: int) -> Instruction:
         """What sites are asked in exchange ``number``."""
-        return Instruction(
+        return instruction_of(
+            self.trial,
             run=self.run,
             phase=self.phase,
             experiment=self.experiment,
             model=self.model,
-            repeat=self.repeat,
             arm=self.arm,
-            **{"server-round": number},
+            server_round=number,
         )
 
     def hear(

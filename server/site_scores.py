@@ -13,14 +13,15 @@ from common.records import (
     ARRAYS,
     CONFIG,
     Action,
-    Instruction,
     check_reply,
     instruction_record,
     read_result,
     to_arrays,
 )
-from common.results import ArmScores, SiteArms
+from common.results_classifier import ArmScores, SiteArms
+from common.trials import Trial
 from server.exchange import Answers, ask
+from server.instructions import instruction_of
 from server.roster import Member
 from server.settings import StudySettings
 from server.silences import note_silences
@@ -39,6 +40,13 @@ class ModelScores(SiteArms):
             raise ValueError("holds scores of something else than the model that was sent")
         return value
 
+    @field_validator("left_out")
+    @classmethod
+    def _of_the_model_too(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
+        if value:
+            cls._of_the_model(value)
+        return value
+
 
 def instruct(
     grid: Grid,
@@ -49,11 +57,18 @@ def instruct(
     weights: Mapping[str, Tensor] | None = None,
     *,
     model: str = "",
+    arm: str = "",
+    trial: Trial | None = None,
     result: type[BaseModel] | None = None,
 ) -> Answers:
-    """Asks ``members`` to do ``action`` once, outside the round loop."""
-    instruction = Instruction(
-        run=settings.name, phase=phase, experiment=to_yaml(settings.experiment, leaving=True), model=model
+    """Asks ``members`` to do ``action`` once, outside the round loop; without a ``trial`` in the first one."""
+    instruction = instruction_of(
+        trial or Trial(),
+        run=settings.name,
+        phase=phase,
+        experiment=to_yaml(settings.experiment, leaving=True),
+        model=model,
+        arm=arm,
     )
     arrays = to_arrays(weights) if weights is not None else None
     questions = {}
@@ -102,9 +117,18 @@ def tell_missing(settings: StudySettings, phase: str, answers: Answers) -> None:
 
 
 def model_scores(
-    grid: Grid, settings: StudySettings, members: Sequence[Member], phase: str, weights: Mapping[str, Tensor]
-) -> dict[str, ArmScores]:
-    """One model's scores on the test patients of every site that answers."""
-    answers = instruct(grid, settings, members, Action.EVALUATE, phase, weights, result=ModelScores)
+    grid: Grid,
+    settings: StudySettings,
+    members: Sequence[Member],
+    phase: str,
+    weights: Mapping[str, Tensor],
+    *,
+    arm: str = "",
+    trial: Trial | None = None,
+) -> dict[str, ModelScores]:
+    """One model's scores at every site that answers."""
+    answers = instruct(
+        grid, settings, members, Action.EVALUATE, phase, weights, arm=arm, trial=trial, result=ModelScores
+    )
     tell_missing(settings, phase, answers)
-    return {site: read_result(reply, ModelScores).arms[MODEL] for site, reply in answers.replies.items()}
+    return {site: read_result(reply, ModelScores) for site, reply in answers.replies.items()}

@@ -11,7 +11,8 @@ import yaml
 from common.errors import ConfigError
 from common.report.arms import FURTHER, MEASURES, arm_title, in_order, scope_title
 from common.report.formatting import DECIBEL, MISSING, RATIO, SIMILARITY, Scale, duration, moment, significant
-from common.results import Interval, Results
+from common.results import Results
+from common.results_classifier import Interval
 from common.safe_yaml import read_yaml
 from server.report.build import read_results
 from server.report.overview import over_runs

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from common.files import arrays_in
 from common.report.formatting import role_titles
-from common.results import ArmScores, Interval
+from common.results_classifier import ArmScores, Interval
 from common.results_privacy import PrivacyStatement
 
 Part = TypeVar("Part")

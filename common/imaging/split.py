@@ -52,7 +52,7 @@ def split_patients(patients: Sequence[tuple[str, bool]], split: SplitConfig) -> 
     healthy = [name for name, has_tumour in ranked if not has_tumour]
     parts = []
     for size in (test, validation, train):
-        with_tumour = _tumour_share(size, len(tumour), len(healthy))
+        with_tumour = tumour_share(size, len(tumour), len(healthy))
         parts.append((*tumour[:with_tumour], *healthy[: size - with_tumour]))
         tumour, healthy = tumour[with_tumour:], healthy[size - with_tumour :]
     return Split(train=parts[2], validation=parts[1], test=parts[0], unused=(*tumour, *healthy))
@@ -98,7 +98,7 @@ def part_sizes(patients: int, split: SplitConfig) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _tumour_share(size: int, tumour: int, healthy: int) -> int:
+def tumour_share(size: int, tumour: int, healthy: int) -> int:
     """How many of ``size`` patients should have a tumour, when so many of each kind are left."""
     if size == 0:
         return 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from common.results import Interval
+from common.results_classifier import Interval
 from common.seeding import numpy_generator
 
 Floats = npt.NDArray[np.float64]

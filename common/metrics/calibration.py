@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.metrics.bootstrap import Floats
-from common.results import Calibration, ReliabilityBin
+from common.results_classifier import Calibration, ReliabilityBin
 
 BINS = 10
 """Bins of equally many slices, from the lowest to the highest probability."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
 from common.metrics.calibration import brier_scores, calibration
 from common.metrics.operating_point import SPECIFICITY, sensitivity_at_specificity
-from common.results import ArmScores, Calibration, Confusion
+from common.results_classifier import ArmScores, Calibration, Confusion
 
 THRESHOLD = 0.5
 """A slice counts as predicted positive from this probability on."""
@@ -18,6 +18,9 @@ METRICS = ("accuracy", "precision", "recall", "f1", "auc")
 
 FURTHER = ("sensitivity", "brier")
 """Figures with intervals that came later: older results hold none."""
+
+GAINS = ("accuracy_gain", "auc_gain")
+"""What every arm but the one of real slices has beside them."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,15 @@ class ClassificationScores:
         told = self.calibration
         if told is not None and not shown:
             told = Calibration(error=told.error, bins=told.bins)
+        figures = {name: value.interval() for name, value in self._estimates().items()}
         return ArmScores(
-            **{name: value.interval() for name, value in self._estimates().items()},
+            accuracy=figures["accuracy"],
+            precision=figures["precision"],
+            recall=figures["recall"],
+            f1=figures["f1"],
+            auc=figures["auc"],
+            sensitivity=figures["sensitivity"],
+            brier=figures["brier"],
             specificity=self.specificity,
             calibration=told,
             patients=self.patients if shown else None,
@@ -156,11 +166,10 @@ def classification_scores(
     predicted = score >= THRESHOLD
     cells = [predicted & positive, predicted & ~positive, ~predicted & ~positive, ~predicted & positive]
     counts = np.stack([np.bincount(index, weights=cell, minlength=patients) for cell in cells], axis=1)
-    concordant = _concordance(positive, score, index, patients)
     # The first row is all the data as it is; the others are resamples.
     weights = np.concatenate([np.ones((1, patients)), patient_weights(patients, samples, seed)])
     values = _confusion_metrics(weights @ counts) | {
-        "auc": _auc(weights, concordant, positive, index),
+        "auc": auc_of_weightings(positive, score, index, weights),
         "sensitivity": sensitivity_at_specificity(positive, score, index, weights, specificity=specificity),
         "brier": brier_scores(positive, score, index, weights),
     }
@@ -204,9 +213,19 @@ def _concordance(positive: npt.NDArray[np.bool_], score: Floats, index: npt.NDAr
     return table
 
 
-def _auc(weights: Floats, concordant: Floats, positive: npt.NDArray[np.bool_], index: npt.NDArray[np.int64]) -> Floats:
-    """(S,) area under the ROC curve of each weighting of the patients; NaN without both classes."""
-    patients = len(concordant)
+def auc_of_weightings(
+    positive: npt.NDArray[np.bool_], score: Floats, index: npt.NDArray[np.int64], weights: Floats
+) -> Floats:
+    """(S,) area under the ROC curve of each weighting (S, P) of the patients; NaN without both classes.
+
+    Args:
+        positive: (N,) class of each slice.
+        score: (N,) its probability.
+        index: (N,) whose it is, 0 to P - 1.
+        weights: how often each patient counts.
+    """
+    patients = weights.shape[1]
+    concordant = _concordance(positive, score, index, patients)
     positives = weights @ np.bincount(index, weights=positive, minlength=patients)
     negatives = weights @ np.bincount(index, weights=~positive, minlength=patients)
     with np.errstate(invalid="ignore"):

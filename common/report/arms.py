@@ -9,7 +9,7 @@ from common.experiment import ARMS
 from common.report.charts import Chart, IntervalRow, interval_chart, shared_span
 from common.report.formatting import AUC, MISSING, PERCENT, SIMILARITY, Scale, listed
 from common.report.tables import Table, figure, interval_columns, interval_fields, number, word
-from common.results import ArmScores, Confusion, Interval
+from common.results_classifier import ArmScores, Confusion, Interval
 
 ARM_TITLES = {
     "real": "real only",

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from common.report.axes import nice_ticks, tick_labels
 from common.report.formatting import Scale
-from common.results import Interval
+from common.results_classifier import Interval
 
 WIDTH = 340
 _MARKS = ("circle", "square", "triangle", "diamond", "circle", "square")

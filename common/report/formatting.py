@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.results import Interval
+from common.results_classifier import Interval
 
 MISSING = "–"
 """Stands where there is no figure."""

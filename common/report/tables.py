@@ -9,7 +9,7 @@ from typing import Any
 
 from common.files import write_bytes
 from common.report.formatting import MISSING, Scale
-from common.results import Interval
+from common.results_classifier import Interval
 
 
 @dataclass(frozen=True)

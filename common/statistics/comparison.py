@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from common.experiment import ARMS, MIXING_ARMS
+from common.experiment import ARMS, PLAIN_ARMS
 from common.statistics.effect import standardised_difference, superiority
 from common.statistics.multiplicity import holm
 from common.statistics.paired import corrected_resampled_t_test, paired_t_test
@@ -77,17 +77,19 @@ def compare_arms(
 
 
 def pairs(arms: list[str]) -> list[tuple[str, str]]:
-    """Which arm is compared with which: each with ``real``, then each with generated images with the plain baselines.
+    """Which arm is compared with which: each with ``real``, then each with images of the federated generator with the
+    plain baselines and with what a site's own generator makes.
 
-    A generator is worth its trouble only if it does better than what needs none.
+    A generator is worth its trouble only if it does better than what needs none, a federation than no federation.
 
     >>> pairs(["real", "real_synthetic", "blob"])
     [('real_synthetic', 'real'), ('blob', 'real'), ('real_synthetic', 'blob')]
     """
     known = [arm for arm in ARMS if arm in arms] + sorted(set(arms) - set(ARMS))
     with_real = [(arm, REAL) for arm in known if arm != REAL and REAL in known]
-    made = [arm for arm in known if arm != REAL and arm not in MIXING_ARMS]
-    return with_real + [(arm, plain) for arm in made for plain in MIXING_ARMS if plain in known]
+    beaten = (*PLAIN_ARMS, "local_generator")
+    made = [arm for arm in known if arm != REAL and arm not in beaten]
+    return with_real + [(arm, other) for arm in made for other in beaten if other in known]
 
 
 def _comparison(

@@ -82,19 +82,27 @@ def model_needs(experiment: Experiment, name: str) -> Needs:
     return needs
 
 
-def labelling_model(experiment: Experiment) -> str | None:
-    """The GAN whose images the arms are trained on: ``study.generator``, or the first that makes labelled slices.
+def labelling_models(experiment: Experiment) -> list[str]:
+    """The GANs that make labelled slices, the one first whose images the arms are trained on: ``study.generator``, or
+    the first of them.
 
     Raises:
         ConfigError: if ``study.generator`` names one that does not.
     """
+    able = [
+        name
+        for name in experiment.models
+        if issubclass(trainer_module(model_of(experiment, name).family).Trainer, GeneratorTrainer)
+    ]
     chosen = experiment.study.generator
-    for name in [chosen] if chosen else experiment.models:
-        if issubclass(trainer_module(model_of(experiment, name).family).Trainer, GeneratorTrainer):
-            return name
-        if chosen:
-            raise ConfigError(f"study.generator={chosen}: it makes no slices of its own, so no arm can train on them")
-    return None
+    if chosen and chosen not in able:
+        raise ConfigError(f"study.generator={chosen}: it makes no slices of its own, so no arm can train on them")
+    return sorted(able, key=lambda name: name != chosen) if chosen else able
+
+
+def labelling_model(experiment: Experiment) -> str | None:
+    """The first of :func:`labelling_models`; None if there is none."""
+    return next(iter(labelling_models(experiment)), None)
 
 
 def proxy_source(experiment: Experiment, name: str) -> ProxySource | None:
@@ -133,9 +141,11 @@ def build_classifier_trainer(
     device: torch.device,
     weights: WeightsConfig,
     total_steps: int,
+    run: int = 1,
     step: OptimiserStep = plain_step,
 ) -> classifier.Trainer:
-    """The trainer of ``experiment.classifier``, initialised from the study's seed; ``total_steps`` is its schedule."""
+    """The trainer of ``experiment.classifier``, initialised from the seed of the study's ``run``; ``total_steps`` is
+    its schedule."""
     return classifier.Trainer(
         experiment.classifier,
         image=experiment.image,
@@ -143,7 +153,7 @@ def build_classifier_trainer(
         device=device,
         step=step,
         weights=weights,
-        seed=experiment.seed,
+        seed=run_seed(experiment.seed, run),
         total_steps=total_steps,
     )
 

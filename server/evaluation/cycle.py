@@ -20,7 +20,8 @@ from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
 from common.metrics.bootstrap import paired_difference
 from common.metrics.similarity import psnr, ssim_by_region
-from common.results import CycleScores, DistributionScores, FinalCycle, Interval
+from common.results import CycleScores, DistributionScores, FinalCycle
+from common.results_classifier import Interval
 from common.training.kinds import TranslatingTrainer
 from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from common.metrics.bootstrap import paired_difference
-from common.results import DistributionScores, FinalPaired, Interval, PairedScores
+from common.results import DistributionScores, FinalPaired, PairedScores
+from common.results_classifier import Interval
 from common.training.kinds import Reconstruction
 from server.evaluation.gallery import Gallery
 

@@ -15,7 +15,8 @@ from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import SliceBatch, Slices
 from common.metrics.bootstrap import paired_difference
-from common.results import DistributionScores, FinalTranslation, Interval, TranslationScores
+from common.results import DistributionScores, FinalTranslation, TranslationScores
+from common.results_classifier import Interval
 from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from common.report.arms import arm_title, compared, verdict
 from common.report.formatting import PERCENT, listed, plural
 from common.report.privacy import delta_text, epsilon_text
-from common.results import ArmScores, GanResult, Results
+from common.results import GanResult, Results
+from common.results_classifier import ArmScores
 from server.report.kinds import KINDS
 
 FEDERATED = "federated"

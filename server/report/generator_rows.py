@@ -12,7 +12,6 @@ from common.results import (
     FinalPaired,
     FinalTranslation,
     FrechetScores,
-    Interval,
     KernelScores,
     Manifold,
     NearestScores,
@@ -22,6 +21,7 @@ from common.results import (
     Translation,
     TranslationScores,
 )
+from common.results_classifier import Interval
 from server.report.overview import final_runs
 
 _NESTED = ("distribution", "translation")

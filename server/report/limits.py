@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from common.report.formatting import listed, plural
-from common.results import ArmScores, Results
+from common.results import Results
+from common.results_classifier import ArmScores
 
 
 def limits(results: Results) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from common.report.arms import ARM_COLUMNS, Scores, arm_rows
 from common.report.tables import interval_columns, interval_fields, write_csv
-from common.results import CrossSite, Interval, Results, SiteEntry
+from common.results import Results, SiteEntry
+from common.results_classifier import CrossSite, Interval
 from server.report.generator_rows import FINAL_COLUMNS, final_rows, round_columns, round_rows
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from common.config import compose
 from common.progress import NoProgress
 from common.records import CONFIG, Instruction, SiteHello, UnacceptableError, reply_record
-from common.results import ArmScores, Interval, SiteArms
+from common.results_classifier import ArmScores, Interval, SiteArms
+from common.trials import Trial
 from server.arms import local_arms
 from server.cross_site import _fitting
 from server.roster import Member, Roster
@@ -91,6 +92,15 @@ SPOILT: dict[str, Callable[[str], Any]] = {
     "a sensitivity above one": with_part(sensitivity={"mean": 1.5}),
     "a specificity of nothing": with_part(specificity=0),
     "a Brier score below nothing": with_part(brier={"mean": 0.1, "low": -2.0, "high": 0.2}),
+    "a gain of more than everything": with_part(accuracy_gain={"mean": 1.5}),
+    "an attention above one": with_part(
+        attention={"share": {"mean": 1.2}, "chance": {"mean": 0.1}, "above": {"mean": 0.1}}
+    ),
+    "a fold's figures above one": lambda arm: {
+        **told(SCORES.model_dump(), arm),
+        "left_out": {arm: {**SCORES.model_dump(), "auc": {"mean": 2.0}}},
+    },
+    "a fold larger than anything": lambda arm: {**told(SCORES.model_dump(), arm), "test_to_train": 1e9},
     "a part that nobody knows": with_part(path="/data/patients"),
     "a missing figure": lambda arm: told({"auc": SOUND.model_dump()}, arm),
     "an arm with a path": lambda arm: told(SCORES.model_dump(), "../../escaped"),
@@ -118,14 +128,15 @@ def test_hostile_scores_are_refused_and_the_others_stand(tmp_path: Path, how: st
     found = model_scores(
         ScriptedGrid(site(SPOILT[how], "model")), study, members(), "federated/real", {"w": torch.zeros(1)}
     )
-    assert found == {"hospital1": SCORES, "hospital2": SCORES}
+    assert {name: scores.arms["model"] for name, scores in found.items()} == {"hospital1": SCORES, "hospital2": SCORES}
     (text,) = study.progress.told
     assert text.startswith(f"federated/real: {HOSTILE} is missing: refused: the result ")
     assert text.isprintable()
     assert len(text) < 300
-    assert local_arms(
-        ScriptedGrid(site(SPOILT[how], "real")), settings(tmp_path / "arms"), Roster(tuple(members()), {})
-    ) == {name: {"real": SCORES} for name in SITES[:2]}
+    arms = local_arms(
+        ScriptedGrid(site(SPOILT[how], "real")), settings(tmp_path / "arms"), Roster(tuple(members()), {}), Trial()
+    )
+    assert {name: scores.arms for name, scores in arms.items()} == {name: {"real": SCORES} for name in SITES[:2]}
 
 
 @pytest.mark.parametrize("arms", [[], ["other"], ["model", "other"]])
@@ -141,8 +152,8 @@ def test_an_arm_that_the_study_did_not_ask_for_is_not_looked_at(tmp_path: Path) 
     def more(arm: str) -> Any:
         return SiteArms(arms={arm: SCORES, "mine": SCORES}).model_dump()
 
-    found = local_arms(ScriptedGrid(site(more, "real")), settings(tmp_path), Roster(tuple(members()), {}))
-    assert found == {name: {"real": SCORES} for name in SITES}
+    found = local_arms(ScriptedGrid(site(more, "real")), settings(tmp_path), Roster(tuple(members()), {}), Trial())
+    assert {name: scores.arms for name, scores in found.items()} == {name: {"real": SCORES} for name in SITES}
 
 
 def test_a_sites_model_of_other_types_goes_to_nobody() -> None:

@@ -3,8 +3,9 @@
 import pytest
 
 from common.metrics.bootstrap import NORMAL_95
-from common.results import ArmScores, Calibration, Interval, ReliabilityBin, Results
-from server.arms import pooled
+from common.results import Results
+from common.results_classifier import ArmScores, Calibration, Interval, ReliabilityBin
+from server.pooling import pooled
 
 
 def scores(mean: float, low: float, high: float) -> ArmScores:

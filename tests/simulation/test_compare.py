@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from fabricated_generators import cgan
 
-from common.results import ArmScores, Interval, Results
+from common.results import Results
+from common.results_classifier import ArmScores, Interval
 from simulation.cli import main
 
 CONFIG = """\

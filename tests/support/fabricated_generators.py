@@ -17,7 +17,6 @@ from common.results import (
     GanResult,
     GanRound,
     GanRun,
-    Interval,
     KernelScores,
     Manifold,
     ManifoldComparison,
@@ -27,6 +26,7 @@ from common.results import (
     Translation,
     TranslationScores,
 )
+from common.results_classifier import Interval
 
 TRAINING = ("hospital1", "hospital2", "hospital3")
 THERE, BACK = "brain t1 to brain t2", "brain t2 to brain t1"

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from common.report.charts import Series
 from common.report.formatting import DECIBEL, Scale, significant
 from common.report.tables import Cell, Table, number
-from common.results import Interval, Scores
+from common.results import Scores
+from common.results_classifier import Interval
 
 S = TypeVar("S", bound=Scores)
 """Scores of a round."""

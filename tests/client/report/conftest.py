@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.experiment import ARMS
-from common.results import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
+from common.results_classifier import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
 

@@ -12,7 +12,7 @@ from sklearn.metrics import (
 
 from common.metrics.bootstrap import patient_weights
 from common.metrics.classification import FURTHER, METRICS, ClassificationScores, classification_scores
-from common.results import ArmScores
+from common.results_classifier import ArmScores
 
 
 def cohort(patients: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

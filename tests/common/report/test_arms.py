@@ -13,7 +13,7 @@ from common.report.arms import (
     in_order,
     verdict,
 )
-from common.results import ArmScores, Calibration, Confusion, Interval
+from common.results_classifier import ArmScores, Calibration, Confusion, Interval
 
 
 def scores(mean: float | None, half: float | None = 0.05) -> ArmScores:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from common.report.charts import Chart, IntervalRow, Series, interval_chart, line_chart, shared_span
 from common.report.formatting import AUC
-from common.results import Interval
+from common.results_classifier import Interval
 
 
 def drawn(chart: Chart | None) -> ElementTree.Element:

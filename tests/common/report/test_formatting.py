@@ -5,7 +5,7 @@ import math
 import pytest
 
 from common.report.formatting import AUC, DECIBEL, MISSING, PERCENT, declared, duration, listed, significant
-from common.results import Interval
+from common.results_classifier import Interval
 
 
 def plain(text: str) -> str:

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 from common.report.reliability import reliability_charts
-from common.results import ArmScores, Calibration, Interval, ReliabilityBin
+from common.results_classifier import ArmScores, Calibration, Interval, ReliabilityBin
 
 
 def arm(curve: list[tuple[float, float]] | None) -> ArmScores:

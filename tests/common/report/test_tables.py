@@ -7,7 +7,7 @@ import pytest
 
 from common.report.formatting import AUC
 from common.report.tables import Table, figure, heat_map, interval_columns, interval_fields, word, write_csv
-from common.results import Interval
+from common.results_classifier import Interval
 
 
 def test_a_row_of_another_length_is_refused() -> None:

@@ -11,16 +11,8 @@ from fabricated_generators import GALLERIES, TRAINING, cgan, cyclegan, gallery, 
 from PIL import Image
 
 from common.experiment import ARMS
-from common.results import (
-    ArmScores,
-    Calibration,
-    Confusion,
-    CrossSite,
-    Interval,
-    Results,
-    RunInfo,
-    SiteEntry,
-)
+from common.results import Results, RunInfo, SiteEntry
+from common.results_classifier import ArmScores, Calibration, Confusion, CrossSite, Interval
 
 SITES = (*TRAINING, "external")
 

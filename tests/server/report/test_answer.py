@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from common.results import ArmScores, Interval, Results
+from common.results import Results
+from common.results_classifier import ArmScores, Interval
 from server.report.answer import answer, question
 
 Change = Callable[[Results], None]

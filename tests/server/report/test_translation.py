@@ -11,7 +11,8 @@ import pytest
 from fabricated_generators import LAST, THERE, gallery, translation
 
 from common.report.formatting import DECIBEL, SIMILARITY
-from common.results import FinalTranslation, GanResult, Interval, Results
+from common.results import FinalTranslation, GanResult, Results
+from common.results_classifier import Interval
 from server.report.answer import answer
 from server.report.build import build_study_report
 from server.report.generators import gan_part, rounds_table

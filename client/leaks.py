@@ -1,0 +1,55 @@
+"""No patient stands on both sides: looked at before anything is trained or scored, by name and by what slices show.
+
+The split is made by patient, so a leak means that something broke: one patient under two names, a cache of another
+split, images of a generator that had learnt from a patient who is to test it.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+
+from client.arms import learnt_from
+from client.session import Session
+from common.errors import RefusalError
+from common.imaging.slices import Slices
+
+
+def require_no_leak(session: Session) -> None:
+    """Refuses to go on where a patient of this trial both trains and tests; the names stay in the site's own log.
+
+    Looked at: the names of training patients and of those that the kept images' generators learnt from at this site,
+    against test patients and those of the fold that is left out; and whether two slices of the two sides are equal in
+    every pixel.
+
+    Raises:
+        RefusalError: with a text that may leave.
+    """
+    if session.split_is_sound:
+        return
+    held_out = [*session.split.test, *(session.split.validation if session.trial.fold else ())]
+    shared = set(held_out) & {*session.split.train, *learnt_from(session)}
+    names = {
+        *shared,
+        *_twins(session.training, session.test),
+        *(_twins(session.training, session.left_out) if session.trial.fold else ()),
+        *(_twins(session.left_out, session.test) if session.trial.fold else ()),
+    }
+    if names:
+        log = logging.getLogger(f"oncofed.client.{session.settings.name}")
+        log.error("patients that train and test", extra={"fields": {"patients": sorted(names)}})
+        raise RefusalError("a patient would both train and test; its own log says which")
+    session.split_is_sound = True
+
+
+def _twins(one: Slices, other: Slices) -> set[str]:
+    """Names, on both sides, of patients that share a slice."""
+    known: dict[bytes, str] = {}
+    for name, digest in _digests(one):
+        known.setdefault(digest, name)
+    return {name for whose, digest in _digests(other) if digest in known for name in (whose, known[digest])}
+
+
+def _digests(slices: Slices) -> Iterable[tuple[str, bytes]]:
+    for patient in slices.patients:
+        for image in patient.images:
+            yield patient.patient, hashlib.blake2b(image.tobytes(), digest_size=16).digest()

@@ -1,0 +1,154 @@
+"""What all trials together say: means and spreads, gains with their intervals, and tests that know of overlap.
+
+Everything that a report shows of several trials is made here once, from what the trials found, so that it stands in
+``results.json`` too.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from common.experiment import Experiment
+from common.metrics.bootstrap import NORMAL_95
+from common.metrics.classification import GAINS, METRICS
+from common.results_classifier import ArmScores, Interval, PooledGain, Repeated, Spread, TrialResult
+from common.statistics.comparison import FoldSize, RunFold, compare_arms
+from common.statistics.records import ComparisonTable
+from server.trials import EXTERNAL, FEDERATED
+
+COMPARED = ("accuracy", "auc")
+"""Scores that are tested; each is a family of its own for Holm's correction."""
+
+LEFT_OUT_OF = 1_000_000
+"""Fold sizes are told as shares of a million: the test needs their ratio, and sites may keep the numbers."""
+
+
+def repeated(trials: Sequence[TrialResult]) -> list[Repeated]:
+    """Each arm in each scope over the trials of one kind: mean, standard deviation, how many."""
+    groups: dict[tuple[str, str, str, str], list[ArmScores]] = {}
+    for trial in trials:
+        kind, value = _kind(trial, trials)
+        scopes = trial.left_out if kind == "folds" else trial.arms
+        for scope, arms in scopes.items():
+            for arm, scores in arms.items():
+                groups.setdefault((kind, value, scope, arm), []).append(scores)
+    found = []
+    for (kind, value, scope, arm), of_arm in groups.items():
+        figures = {name: one for name in (*METRICS, *GAINS) if (one := _spread(of_arm, name)) is not None}
+        if figures:
+            found.append(
+                Repeated.model_validate({"kind": kind, "value": value, "scope": scope, "arm": arm, "figures": figures})
+            )
+    return found
+
+
+def pooled_gains(trials: Sequence[TrialResult]) -> list[PooledGain]:
+    """Every arm's gain on the fixed test patients over the training sets of the folds, or, where there are none, over
+    the runs on the fixed split."""
+    folds = [trial for trial in trials if trial.fold]
+    chosen = folds or [trial for trial in trials if _kind(trial, trials)[0] == "fixed"]
+    groups: dict[tuple[str, str], list[ArmScores]] = {}
+    for trial in chosen:
+        for scope, arms in trial.arms.items():
+            for arm, scores in arms.items():
+                if scores.accuracy_gain is not None:
+                    groups.setdefault((scope, arm), []).append(scores)
+    return [
+        PooledGain(
+            scope=scope,
+            arm=arm,
+            accuracy=_averaged([one.accuracy_gain for one in scores]),
+            auc=_averaged([one.auc_gain for one in scores]),
+            accuracy_spread=_spread(scores, "accuracy_gain"),
+            auc_spread=_spread(scores, "auc_gain"),
+            trials=len(scores),
+        )
+        for (scope, arm), scores in groups.items()
+    ]
+
+
+def comparisons(
+    experiment: Experiment, trials: Sequence[TrialResult], min_cell: int
+) -> tuple[dict[str, list[ComparisonTable]], dict[str, str]]:
+    """The tests over run-folds by scope, and for the scopes that cannot have them, why."""
+    folds = [trial for trial in trials if trial.fold]
+    tables: dict[str, list[ComparisonTable]] = {}
+    missing: dict[str, str] = {}
+    scopes = dict.fromkeys(scope for trial in folds for scope in trial.arms if scope != EXTERNAL)
+    for scope in scopes:
+        told = [trial for trial in folds if any(_known(one) for one in trial.left_out.get(scope, {}).values())]
+        if not told:
+            missing[scope] = "no fold has enough patients for a figure that may be told"
+            continue
+        sizes = {(trial.run, trial.fold): _size(experiment, trial, scope) for trial in told}
+        if any(size is None for size in sizes.values()):
+            missing[scope] = "it does not declare counts, and fewer patients train than the folds leave"
+            continue
+        known = {key: size for key, size in sizes.items() if size is not None}
+        tables[scope] = [
+            compare_arms(_by_arm(told, scope, score), known, score=score, min_cell=min_cell) for score in COMPARED
+        ]
+    return tables, missing
+
+
+def _by_arm(trials: Iterable[TrialResult], scope: str, score: str) -> dict[str, dict[RunFold, float | None]]:
+    found: dict[str, dict[RunFold, float | None]] = {}
+    for trial in trials:
+        for arm, scores in trial.left_out[scope].items():
+            found.setdefault(arm, {})[trial.run, trial.fold] = getattr(scores, score).mean
+    return found
+
+
+def _size(experiment: Experiment, trial: TrialResult, scope: str) -> FoldSize | None:
+    """Sizes of a fold: told by the sites, or known from the number of folds where all the others train.
+
+    Over several sites the largest ratio counts: it widens the intervals most.
+    """
+    told = trial.test_to_train
+    ratios = list(told.values()) if scope == FEDERATED else [told[scope]] if scope in told else []
+    study = experiment.study
+    if not ratios or (scope == FEDERATED and len(ratios) < len(set(trial.arms) - {FEDERATED, EXTERNAL})):
+        if study.most_patients or study.most_tumour_patients:
+            return None
+        ratios = [*ratios, 1 / (study.folds - 1)]
+    return FoldSize(train=LEFT_OUT_OF, test=max(1, round(max(ratios) * LEFT_OUT_OF)))
+
+
+def _kind(trial: TrialResult, trials: Sequence[TrialResult]) -> tuple[str, str]:
+    if trial.fold:
+        return "folds", ""
+    if trial.patients:
+        return "patients", str(trial.patients)
+    if trial.ratio:
+        return "ratio", f"{trial.ratio:g}"
+    if trial.images and trial.images != trials[0].images:
+        return "images", trial.images
+    return "fixed", ""
+
+
+def _known(scores: ArmScores) -> bool:
+    return scores.accuracy.mean is not None
+
+
+def _spread(scores: Sequence[ArmScores], name: str) -> Spread | None:
+    told = [getattr(one, name) for one in scores]
+    values = [one.mean for one in told if one is not None and one.mean is not None]
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(mean=statistics.fmean(values), deviation=deviation, n=len(values))
+
+
+def _averaged(intervals: Sequence[Interval | None]) -> Interval:
+    """The mean over trials; its interval is of the mean width, since the same patients were tested in each.
+
+    That is the interval if the trials' errors by patient are wholly correlated, and too wide otherwise.
+    """
+    told = [one for one in intervals if one is not None and one.mean is not None]
+    if not told:
+        return Interval(mean=None)
+    mean = statistics.fmean([one.mean for one in told if one.mean is not None])
+    errors = [(one.high - one.low) / (2 * NORMAL_95) for one in told if one.low is not None and one.high is not None]
+    if len(errors) < len(told):
+        return Interval(mean=mean)
+    half = NORMAL_95 * statistics.fmean(errors)
+    return Interval(mean=mean, low=mean - half, high=mean + half)

@@ -1,0 +1,104 @@
+"""The trials of the classifier study one after another: generator, images, classifiers at sites and in federation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from common.config import model_of
+from common.experiment import Experiment
+from common.phases import classifier_phase, gan_phase
+from common.results_classifier import ArmScores, SiteArms, TrialResult
+from common.training.build import labelling_model
+from common.trials import Trial, trials_of
+from server.arms import FederatedArms, federated_arms, local_arms, synthesise_everywhere, trained_arms
+from server.gan import GanPlan, train_for_trial
+from server.roster import Roster
+from server.settings import StudySettings
+
+FEDERATED, EXTERNAL = "federated", "external"
+"""Scopes beside the names of the sites."""
+
+
+class TrialRunner:
+    """Does one trial after another with what the study has trained before.
+
+    Args:
+        plans: the study's GANs.
+        weights: what their runs came to, by name, first run first.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        settings: StudySettings,
+        roster: Roster,
+        plans: Sequence[GanPlan],
+        weights: Mapping[str, Sequence[dict[str, Tensor]]],
+    ) -> None:
+        self.grid, self.settings, self.roster = grid, settings, roster
+        self.plans = {plan.model.name: plan for plan in plans}
+        self.weights = weights
+        self.chosen = labelling_model(settings.experiment)
+
+    def synthesise(self, trial: Trial) -> None:
+        """The trial's images, with a generator that was trained on no patient who tests in it."""
+        model = trial.images or self.chosen
+        if model is None:
+            return
+        if trial.trains_generator:
+            weights = train_for_trial(self.grid, self.settings, self.plans[model], trial)
+        else:
+            weights = self.weights[model][trial.run - 1]
+        synthesise_everywhere(self.grid, self.settings, self.roster, model, weights, trial)
+
+    def local(self, trial: Trial) -> dict[str, SiteArms]:
+        """Classifiers of single sites."""
+        return local_arms(self.grid, self.settings, self.roster, trial)
+
+    def federated(self, trial: Trial) -> FederatedArms:
+        """Classifiers of all sites together."""
+        return federated_arms(self.grid, self.settings, self.roster, trial.images or self.chosen, trial)
+
+    def result(self, trial: Trial, local: Mapping[str, SiteArms], federated: FederatedArms) -> TrialResult:
+        """What came of a trial."""
+        return TrialResult(
+            name=trial.name,
+            images=trial.images or self.chosen or "",
+            run=trial.run,
+            fold=trial.fold,
+            patients=trial.patients,
+            ratio=trial.ratio,
+            arms=_scopes({site: told.arms for site, told in local.items()}, federated.scores, federated.external),
+            left_out=_scopes({site: told.left_out for site, told in local.items()}, federated.left_out, {}),
+            test_to_train={site: told.test_to_train for site, told in local.items() if told.test_to_train is not None},
+        )
+
+    def further(self) -> Iterator[TrialResult]:
+        """Every trial after the first."""
+        for trial in trials_of(self.settings.experiment)[1:]:
+            self.synthesise(trial)
+            local = self.local(trial)
+            yield self.result(trial, local, self.federated(trial))
+
+
+def _scopes(
+    sites: Mapping[str, dict[str, ArmScores]], federated: dict[str, ArmScores], external: dict[str, ArmScores]
+) -> dict[str, dict[str, ArmScores]]:
+    found = {**sites, FEDERATED: federated, EXTERNAL: external}
+    return {scope: arms for scope, arms in found.items() if arms}
+
+
+def further_phases(experiment: Experiment) -> list[tuple[str, int]]:
+    """The phases of every trial after the first, and their rounds: what the time left is counted from."""
+    chosen = labelling_model(experiment)
+    phases: list[tuple[str, int]] = []
+    for trial in trials_of(experiment)[1:]:
+        model = trial.images or chosen
+        if trial.trains_generator and model:
+            rounds = model_of(experiment, model).federation.rounds
+            phases.append((gan_phase(model, trial.run, trial.generator_name), rounds))
+        phases += [(trial.phase(f"synthesis/{model}"), 1), (trial.phase("arms"), 1)]
+        rounds = experiment.classifier.federation.rounds
+        phases += [(trial.phase(classifier_phase(arm)), rounds) for arm in trained_arms(experiment, chosen, trial)]
+    return phases
