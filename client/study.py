@@ -86,11 +86,11 @@ def run_arms(session: Session) -> SiteArms:
         losses = trainer.train(trainer.batches(training_sets(session, arm), steps, _seed(session, "arms", arm)))
         phase = session.trial.phase(f"arms/{arm}")
         session.record_training(phase, 0, losses, steps, time.monotonic() - started)
-        tested = _test(session, trainer, arm, "local")
+        tested = score_classifier(session, trainer, arm, "local")
         session.update_result("arms.json", arm, tested.whole(steps).model_dump())
         told.arms[arm] = tested.leaving(session, steps)
         if session.trial.fold:
-            left_out = _test(session, trainer, arm, "local", LEFT_OUT)
+            left_out = score_classifier(session, trainer, arm, "local", LEFT_OUT)
             session.update_result("left_out_arms.json", arm, left_out.whole(steps).model_dump())
             told.left_out[arm] = left_out.leaving(session, steps)
         if arm in TRAVELLING and not session.trial.name:
@@ -118,7 +118,7 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
         name = instruction.arm or name
     else:
         real = name.partition("/")[0]
-    tested = _test(session, trainer, name, scope, real=real)
+    tested = score_classifier(session, trainer, name, scope, real=real)
     full = tested.whole(None)
     if scope == "federated":
         session.update_result("federated_arms.json", name, full.model_dump())
@@ -128,7 +128,7 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
         session.update_result("cross_site.json", model, cells)
     told = SiteArms(arms={"model": tested.leaving(session, None)}, test_to_train=_test_to_train(session))
     if session.trial.fold and session.split.validation:
-        left_out = _test(session, trainer, name, scope, LEFT_OUT)
+        left_out = score_classifier(session, trainer, name, scope, LEFT_OUT)
         session.update_result("left_out_federated_arms.json", name, left_out.whole(None).model_dump())
         told.left_out["model"] = left_out.leaving(session, None)
     return told
@@ -165,7 +165,7 @@ class Tested:
         return scores.model_copy(update=gains)
 
 
-def _test(
+def score_classifier(
     session: Session, trainer: ClassifierTrainer, arm: str, scope: str, part: str = TEST, real: str = REAL
 ) -> Tested:
     """Scores on this site's test patients, or on those of the fold; the predictions themselves are kept here.
@@ -177,7 +177,8 @@ def _test(
     # As they are written down, so that whoever reads them finds the same figures.
     probability: Probabilities = np.round(trainer.predict(slices.all().images).double().numpy(), 6)
     keep_predictions(session, part, arm, scope, slices, probability)
-    with_real = kept_predictions(session, part, real, scope) if arm != real else None
+    beside = session.within(session.trial.with_real)
+    with_real = kept_predictions(beside, part, real, scope) if arm != real else None
     return Tested(_scores(session, slices, probability), _gain(session, slices, probability, with_real))
 
 

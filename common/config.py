@@ -143,7 +143,7 @@ def model_of(experiment: Experiment, name: str) -> Model:
     entry = dict(experiment.models[name])
     family = str(entry.pop("family", ""))
     federation = entry.pop("federation", None) or {}
-    runs = entry.pop("runs", 1)
+    runs = entry.pop("runs", experiment.study.runs)
     schema = OmegaConf.structured(trainer_module(family).Config)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, entry))

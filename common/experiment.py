@@ -294,7 +294,7 @@ class Experiment:
 
     ``models`` holds the GANs by name. Each entry names its ``family``, a module of ``common/training`` whose ``Config``
     its other keys are checked against, beside ``federation`` (:class:`FederationConfig`) and ``runs`` (how many
-    trainings with different seeds).
+    trainings with different seeds; as many as the study has runs, if it is not said).
     """
 
     name: str = "study"

@@ -60,6 +60,11 @@ class Trial:
         return f"{of}/{self.name}" if self.name else of
 
     @property
+    def with_real(self) -> "Trial":
+        """The trial whose arm of real slices alone this one's are compared with: its own, if it has one."""
+        return Trial(run=self.run) if self.images or self.ratio else self
+
+    @property
     def trains_generator(self) -> bool:
         """Whether its GAN is trained for it alone: not on the patients of the fixed split."""
         return bool(self.fold or self.patients)

@@ -17,6 +17,7 @@ from server.run_folder import RunFolder
 from server.settings import StudySettings
 from server.terminal_progress import terminal_progress
 from simulation.audit import audit_run
+from simulation.centralised import centralised_arms
 from simulation.cohort.contact_sheet import contact_sheet
 from simulation.grid import InProcessGrid
 from simulation.places import demo_folders, without_unavailable_demo
@@ -48,6 +49,8 @@ def run(overrides: list[str]) -> Path:
             settings, site_files = prepare_everything(folder, progress)
         progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
         execute(settings, site_files)
+        if settings.experiment.study.centralised:
+            centralised_arms(settings.experiment, folder.path, site_files, progress.message)
         audit_run(folder.path, progress.message)
     finally:
         progress.close()

@@ -17,6 +17,7 @@ from common.imaging.readers.registry import build_reader
 from common.progress import StudyProgress
 from common.report.formatting import plural
 from common.training.build import proxy_source
+from common.trials import trials_of
 from common.weights import needed_weights, resolve_weights
 from server.reference import PARTS, reference_part
 from server.run_folder import RunFolder
@@ -43,6 +44,9 @@ def check_sites(experiment: Experiment) -> None:
     for model in experiment.models:
         proxy_source(experiment, model)
     require_private_study(experiment)
+    trials_of(experiment)
+    if experiment.study.centralised and experiment.simulation.ray_address is not None:
+        raise ConfigError("study.centralised=true: the sites' slices lie on other machines with simulation.ray_address")
     if experiment.simulation.engine == "ray" and experiment.simulation.ray_address is not None:
         # Imported here: Ray takes a second, and most studies do without.
         from simulation.ray_cluster import require_answer

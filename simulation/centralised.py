@@ -1,0 +1,76 @@
+"""The classifiers trained on the slices of all sites in one place: what a federation would reach without its walls.
+
+Only a simulation can do it, where all sites lie on one machine. The images are those that each site made in the study.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from client.arms import possible_arms, training_sets
+from client.session import Session
+from client.site import load_site
+from client.study import score_classifier
+from client.tasks import possible_tasks
+from common.experiment import Experiment
+from common.files import write_bytes
+from common.report.formatting import listed
+from common.results import Results
+from common.results_classifier import ArmScores, SiteArms
+from common.seeding import derive_seed
+from common.training.build import build_classifier_trainer, steps_per_round
+from common.training.classifier import TrainingSet
+from server.checkpoint import PhaseCheckpoints
+from server.pooling import pooled
+
+CENTRALISED = "centralised"
+
+
+def centralised_arms(
+    experiment: Experiment, run_dir: Path, site_files: Sequence[Path], tell: Callable[[str], None]
+) -> None:
+    """Trains one classifier an arm on all sites' slices and adds its scores, as means over the sites that gave slices,
+    to the run's results under ``centralised``.
+
+    Every site counts alike, and the optimiser takes as many steps as at each site of the federation. Done once: a run
+    that is resumed finds it done.
+    """
+    sessions = [Session(load_site(file), experiment, run_dir.name) for file in site_files]
+    giving = [one for one in sessions if {"classifier", "evaluate"} <= set(possible_tasks(one, []))]
+    scores: dict[str, ArmScores] = {}
+    for arm in experiment.study.arms:
+        sites = [one for one in giving if arm in possible_arms(one)]
+        if not sites:
+            continue
+        checkpoints = PhaseCheckpoints(run_dir, f"{CENTRALISED}/{arm}")
+        kept = checkpoints.result()
+        if kept is None:
+            tell(f"centralised, {arm}: training on the slices of {listed(one.settings.name for one in sites)}")
+            kept = _one_arm(experiment, sites, arm).model_dump()
+            checkpoints.finish(kept)
+        scores[arm] = pooled(list(SiteArms.model_validate(kept).arms.values()))
+    file = run_dir / "results.json"
+    results = Results.model_validate_json(file.read_text())
+    results.arms[CENTRALISED] = scores
+    write_bytes(file, results.model_dump_json(by_alias=True, indent=1).encode())
+
+
+def _one_arm(experiment: Experiment, sites: Sequence[Session], arm: str) -> SiteArms:
+    federation = experiment.classifier.federation
+    sources = [_alike(training_sets(site, arm)) for site in sites]
+    slices = sum(len(site.training) for site in sites)
+    steps = federation.rounds * steps_per_round(federation, slices, experiment.classifier.batch_size)
+    trainer = build_classifier_trainer(
+        experiment, device=sites[0].device, weights=experiment.weights, total_steps=steps
+    )
+    seed = derive_seed(experiment.seed, CENTRALISED, arm)
+    trainer.train(trainer.batches([one for of_site in sources for one in of_site], steps, seed))
+    scores = {
+        site.settings.name: score_classifier(site, trainer, arm, CENTRALISED).leaving(site, steps) for site in sites
+    }
+    return SiteArms(arms=scores)
+
+
+def _alike(sources: Sequence[TrainingSet]) -> list[TrainingSet]:
+    """One site's sources, their weights made to sum to 1."""
+    total = sum(source.weight for source in sources)
+    return [TrainingSet(source.images, source.tumour, source.weight / total) for source in sources]
