@@ -70,9 +70,8 @@ def attention(classifier: TumourClassifier, images: Tensor) -> Tensor:
     found = [torch.zeros(0, *images.shape[-2:])]
     for start in range(0, len(images), PART):
         with torch.enable_grad():
-            seen = (
-                images[start : start + PART].detach().to(device).requires_grad_()
-            )  # without it torch warns of hooks that see no input
+            # Of an input without a gradient torch warns, because MONAI's hooks see none.
+            seen = images[start : start + PART].detach().to(device).requires_grad_()
             # With one logit there is no other class to choose: index 0 is the tumour, also where it is not called.
             maps = cam(seen, class_idx=0)
         found.append(maps.detach().squeeze(1).float().cpu())

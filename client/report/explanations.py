@@ -1,0 +1,297 @@
+"""What this site's classifiers look at and how they see synthetic slices, as pictures and tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.report.explanation_inputs import ArmExplanation, Arrays, Explanations, nearest_figures
+from common.explanation.records import ExplanationRecord
+from common.report.arms import arm_title
+from common.report.charts import Chart
+from common.report.formatting import AUC, PERCENT, POINTS, RATIO, SIMILARITY, plural
+from common.report.heat import heat_picture, heat_scale
+from common.report.images import Picture, picture
+from common.report.scatter import Cloud, scatter_chart
+from common.report.tables import Table, figure, number, word
+
+_CALLS = {
+    "found": "Tumour, found",
+    "missed": "Tumour, missed",
+    "cleared": "Healthy, cleared",
+    "false_alarm": "Healthy, called tumour",
+}
+_RULES = {"best": "surest", "median": "median", "worst": "least sure"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One slice in several versions, and the words above it."""
+
+    title: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The surest calls of one classifier."""
+
+    title: str
+    cases: Sequence[Case]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Features of one classifier in two dimensions."""
+
+    title: str
+    charts: Sequence[Chart]
+    note: str
+
+
+@dataclass(frozen=True)
+class ExplanationSection:
+    """Finished parts; each may be empty or None where nothing was found.
+
+    Attributes:
+        attention, apart, shortcut: tables of figures, a row a classifier.
+        calls: pictures of attention by classifier.
+        scale: PNG data URI of the colours of the maps.
+        scatters: by classifier.
+        ranked, ranked_note: synthetic lesions by the probability that a classifier gave them.
+        nearest, nearest_note: synthetic lesions beside the real ones that they resemble most.
+        unreadable: sentences on files that could not be read.
+    """
+
+    attention: Table | None
+    calls: Sequence[Calls]
+    scale: str
+    scatters: Sequence[Scatter]
+    apart: Table | None
+    shortcut: Table | None
+    ranked: Sequence[Case]
+    ranked_note: str
+    nearest: Sequence[Case]
+    nearest_note: str
+    unreadable: Sequence[str]
+
+
+def explanation_section(explanations: Explanations) -> ExplanationSection | None:
+    """The section; None if nothing was found, damaged files included."""
+    if not explanations and not explanations.unreadable:
+        return None
+    arms = explanations.arms
+    figures = {arm: one.figures for arm, one in arms.items()}
+    # A classifier that was trained without synthetic slices is the one that they have not taught what to see.
+    judge = next((arm for arm in arms if "ranked_rule" in arms[arm].pictures), None)
+    nearest = explanations.nearest
+    return ExplanationSection(
+        attention=attention_table(figures),
+        calls=[Calls(arm_title(arm), cases) for arm, one in arms.items() if (cases := _calls(one.pictures))],
+        scale=heat_scale(),
+        scatters=[found for arm, one in arms.items() if (found := _scatter(arm, one)) is not None],
+        apart=_apart_table(figures),
+        shortcut=shortcut_table(figures),
+        ranked=_ranked(arms[judge].pictures) if judge else [],
+        ranked_note=_ranked_note(judge, arms[judge].pictures) if judge else "",
+        nearest=_nearest(nearest) if "made" in nearest else [],
+        nearest_note=_nearest_note(nearest) if "made" in nearest else "",
+        unreadable=explanations.unreadable,
+    )
+
+
+def attention_table(figures: dict[str, ExplanationRecord]) -> Table | None:
+    """Share of attention on the lesion, by arm, beside chance; None if no arm has it."""
+    rows = []
+    reach = 0
+    for arm, record in figures.items():
+        found = record.attention
+        if found is None:
+            continue
+        reach = found.reach
+        rows.append(
+            [
+                word(arm_title(arm)),
+                figure(found.share, PERCENT),
+                figure(found.chance, PERCENT),
+                figure(found.difference, POINTS),
+                number(found.slices),
+                number(found.patients),
+                number(found.blank),
+            ]
+        )
+    if not rows:
+        return None
+    return Table(
+        "Share of the Grad-CAM map that lies on the lesion, on test slices with a lesion: mean over patients with 95% "
+        f"interval over patients. One cell of the map is about {2 * reach} pixels wide, so lesions are widened by "
+        f"{plural(reach, 'pixel')}. By chance: what a map spread evenly over the body would have. No map: slices in "
+        "which nothing spoke for a tumour; they are not counted.",
+        ["trained on", "on the lesion", "by chance", "difference", "slices", "patients", "no map"],
+        rows,
+    )
+
+
+def shortcut_table(figures: dict[str, ExplanationRecord]) -> Table | None:
+    """How often healthy slices are called tumour before and after being filled again, by arm; None without any."""
+    rows = [
+        [
+            word(arm_title(arm)),
+            figure(found.untouched, PERCENT),
+            figure(found.refilled, PERCENT),
+            figure(found.difference, POINTS),
+            number(found.slices),
+            number(found.patients),
+        ]
+        for arm, record in figures.items()
+        if (found := record.shortcut) is not None
+    ]
+    if not rows:
+        return None
+    return Table(
+        "Healthy test slices called tumour: as they are, and after a region of a lesion's shape was blanked and filled "
+        "again without a lesion. Mean over patients with 95% interval over patients, differences paired by slice.",
+        ["trained on", "untouched", "filled again", "difference", "slices", "patients"],
+        rows,
+    )
+
+
+def _apart_table(figures: dict[str, ExplanationRecord]) -> Table | None:
+    rows = [
+        [
+            word(arm_title(arm)),
+            word(kind),
+            figure(found.balanced_accuracy, AUC),
+            number(found.real),
+            number(found.synthetic),
+            number(found.patients),
+        ]
+        for arm, record in figures.items()
+        for kind, found in record.told_apart.items()
+    ]
+    if not rows:
+        return None
+    return Table(
+        "How well real and synthetic slices can be told apart from what the classifier sees: balanced accuracy of a "
+        "logistic regression on its features, cross-validated over patients, with 95% interval over patients. 0.5: "
+        "not at all; 1: every one.",
+        ["trained on", "class", "balanced accuracy", "real", "synthetic", "patients"],
+        rows,
+        [("", 3), ("slices", 2), ("", 1)],
+    )
+
+
+def _calls(pictures: Arrays) -> list[Case]:
+    """Calls in the order of ``_CALLS``, so that the same kinds stand beside each other for every classifier."""
+    if "attention_kind" not in pictures:
+        return []
+    cases = []
+    kinds = pictures["attention_kind"].tolist()
+    for kind, title in _CALLS.items():
+        for i in (i for i, one in enumerate(kinds) if one == kind):
+            name, position = str(pictures["attention_patient"][i]), int(pictures["attention_slice"][i])
+            image = pictures["attention_images"][i].astype(np.float32)
+            labels = pictures["attention_labels"][i].astype(np.uint8)
+            heat = pictures["attention_maps"][i].astype(np.float32)
+            probability = AUC.number(float(pictures["attention_probability"][i]))
+            alt = f"{title}: {name}, slice {position}"
+            blank = "" if heat.any() else "; nothing speaks for a tumour"
+            cases.append(
+                Case(
+                    f"{title}, p = {probability}: {name}, slice {position}{blank}",
+                    [picture(image, alt, labels=labels), heat_picture(image, heat, f"{alt}, attention", labels=labels)],
+                )
+            )
+    return cases
+
+
+def _scatter(arm: str, explanation: ArmExplanation) -> Scatter | None:
+    pictures = explanation.pictures
+    if "embedding_tsne" not in pictures:
+        return None
+    explained = pictures["embedding_explained"]
+    tsne = scatter_chart(
+        f"{arm_title(arm)}: t-SNE", _clouds(pictures, "tsne"), x_title="t-SNE, first axis", y_title="t-SNE, second axis"
+    )
+    pca = scatter_chart(
+        f"{arm_title(arm)}: PCA",
+        _clouds(pictures, "pca"),
+        x_title=f"first component, {PERCENT.text(float(explained[0]))} of the variance",
+        y_title=f"second, {PERCENT.text(float(explained[1]))}",
+    )
+    charts = [chart for chart in (tsne, pca) if chart is not None]
+    if not charts:
+        return None
+    return Scatter(arm_title(arm), charts, f"Perplexity {RATIO.number(float(pictures['embedding_perplexity']))}.")
+
+
+def _clouds(pictures: Arrays, name: str) -> list[Cloud]:
+    points, tumour, synthetic = (pictures[f"embedding_{key}"] for key in (name, "tumour", "synthetic"))
+    return [
+        Cloud(f"{origin}, {kind}", points[(tumour == is_tumour) & (synthetic == made)], 2 if is_tumour else 1, made)
+        for origin, made in (("real", False), ("synthetic", True))
+        for kind, is_tumour in (("healthy", False), ("tumour", True))
+    ]
+
+
+def _ranked(pictures: Arrays) -> list[Case]:
+    return [
+        Case(
+            f"{_RULES.get(str(rule), str(rule)).capitalize()}: p = {AUC.number(float(probability))}",
+            [picture(image.astype(np.float32), f"Synthetic tumour, {rule}", labels=labels.astype(np.uint8))],
+        )
+        for rule, probability, image, labels in zip(
+            pictures["ranked_rule"],
+            pictures["ranked_probability"],
+            pictures["ranked_images"],
+            pictures["ranked_labels"],
+            strict=True,
+        )
+    ]
+
+
+def _ranked_note(arm: str, pictures: Arrays) -> str:
+    of = int(pictures["ranked_of"]) if "ranked_of" in pictures else None
+    return (
+        f"Of {plural(of, 'synthetic tumour') if of is not None else 'the synthetic tumours'}, those that the "
+        f"classifier trained on {arm_title(arm)} images is surest of, the middle ones and those it is least sure of; p "
+        "is its probability of a tumour. High is not better: a lesion that every classifier finds teaches it little."
+    )
+
+
+def _nearest(nearest: Arrays) -> list[Case]:
+    def shown(key: str, i: int, label: str) -> Picture:
+        labels = nearest[f"{key}_labels"][i].astype(np.uint8)
+        return picture(nearest[key][i].astype(np.float32), f"{label.capitalize()} lesion {i + 1}", label, labels)
+
+    return [
+        Case(
+            f"Similarity {SIMILARITY.number(float(alike))}",
+            [shown("made", i, "synthetic"), shown("real", i, "nearest real")],
+        )
+        for i, alike in enumerate(nearest["ssim"])
+    ]
+
+
+def _nearest_note(nearest: Arrays) -> str:
+    figures = nearest_figures(nearest) or {}
+    made, floor = figures["synthetic"], figures["real_other_patient"]
+    real, synthetic = plural(floor["lesions"], "real lesion"), plural(made["lesions"], "synthetic lesion")
+    beside = (
+        f"For {real}, each against the nearest of another patient, it is {_spread(floor)}. A synthetic lesion well "
+        "above that would look like a copy."
+        if floor["lesions"]
+        else "There is no second patient with a lesion to compare real ones with."
+    )
+    return (
+        f"The {plural(len(nearest['made']), 'synthetic lesion')} most like a real lesion of the training patients, by "
+        f"the structural similarity (SSIM) of windows of {figures['window']} pixels a side around both. Over "
+        f"{synthetic} it is {_spread(made)}. {beside} Lesions are not turned or mirrored for the search, so a copy "
+        "that was would not be found."
+    )
+
+
+def _spread(values: dict[str, float | None]) -> str:
+    """Median with the middle nine tenths."""
+    median, low, high = (SIMILARITY.number(values[key]) for key in ("median", "low", "high"))
+    return f"{median} (median; nine in ten between {low} and {high})"
