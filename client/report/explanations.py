@@ -9,7 +9,7 @@ from client.report.explanation_inputs import ArmExplanation, Arrays, Explanation
 from common.explanation.records import ExplanationRecord
 from common.report.arms import arm_title
 from common.report.charts import Chart
-from common.report.formatting import AUC, PERCENT, POINTS, RATIO, SIMILARITY, plural
+from common.report.formatting import AUC, PERCENT, POINTS, SIMILARITY, plural
 from common.report.heat import heat_picture, heat_scale
 from common.report.images import Picture, picture
 from common.report.scatter import Cloud, scatter_chart
@@ -44,9 +44,7 @@ class Calls:
 class Scatter:
     """Features of one classifier in two dimensions."""
 
-    title: str
     charts: Sequence[Chart]
-    note: str
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,9 @@ def attention_table(figures: dict[str, ExplanationRecord]) -> Table | None:
     return Table(
         "Share of the Grad-CAM map that lies on the lesion, on test slices with a lesion: mean over patients with 95% "
         f"interval over patients. One cell of the map is about {2 * reach} pixels wide, so lesions are widened by "
-        f"{plural(reach, 'pixel')}. By chance: what a map spread evenly over the body would have. No map: slices in "
-        "which nothing spoke for a tumour; they are not counted.",
+        f"{plural(reach, 'pixel')}. By chance: what a map spread evenly over the body would have. No map: further "
+        "slices whose map is zero everywhere, which are in no figure; the method gives each feature map one weight and "
+        "then finds no place, whatever the classifier said.",
         ["trained on", "on the lesion", "by chance", "difference", "slices", "patients", "no map"],
         rows,
     )
@@ -195,7 +194,7 @@ def _calls(pictures: Arrays) -> list[Case]:
             heat = pictures["attention_maps"][i].astype(np.float32)
             probability = AUC.number(float(pictures["attention_probability"][i]))
             alt = f"{title}: {name}, slice {position}"
-            blank = "" if heat.any() else "; nothing speaks for a tumour"
+            blank = "" if heat.any() else "; no map"
             cases.append(
                 Case(
                     f"{title}, p = {probability}: {name}, slice {position}{blank}",
@@ -210,19 +209,23 @@ def _scatter(arm: str, explanation: ArmExplanation) -> Scatter | None:
     if "embedding_tsne" not in pictures:
         return None
     explained = pictures["embedding_explained"]
+    trained, perplexity = f"Trained on: {arm_title(arm)}", float(pictures["embedding_perplexity"])
     tsne = scatter_chart(
-        f"{arm_title(arm)}: t-SNE", _clouds(pictures, "tsne"), x_title="t-SNE, first axis", y_title="t-SNE, second axis"
+        f"{trained}: t-SNE, perplexity {perplexity:.0f}",
+        _clouds(pictures, "tsne"),
+        x_title="t-SNE, first axis (no unit)",
+        y_title="t-SNE, second axis (no unit)",
     )
     pca = scatter_chart(
-        f"{arm_title(arm)}: PCA",
+        f"{trained}: PCA",
         _clouds(pictures, "pca"),
         x_title=f"first component, {PERCENT.text(float(explained[0]))} of the variance",
-        y_title=f"second, {PERCENT.text(float(explained[1]))}",
+        y_title=f"second component, {PERCENT.text(float(explained[1]))}",
     )
     charts = [chart for chart in (tsne, pca) if chart is not None]
     if not charts:
         return None
-    return Scatter(arm_title(arm), charts, f"Perplexity {RATIO.number(float(pictures['embedding_perplexity']))}.")
+    return Scatter(charts)
 
 
 def _clouds(pictures: Arrays, name: str) -> list[Cloud]:
@@ -251,11 +254,12 @@ def _ranked(pictures: Arrays) -> list[Case]:
 
 
 def _ranked_note(arm: str, pictures: Arrays) -> str:
-    of = int(pictures["ranked_of"]) if "ranked_of" in pictures else None
+    those = plural(int(pictures["ranked_of"]), "synthetic tumour") if "ranked_of" in pictures else "synthetic tumours"
+    trained = "real" if arm == "real" else arm_title(arm)
     return (
-        f"Of {plural(of, 'synthetic tumour') if of is not None else 'the synthetic tumours'}, those that the "
-        f"classifier trained on {arm_title(arm)} images is surest of, the middle ones and those it is least sure of; p "
-        "is its probability of a tumour. High is not better: a lesion that every classifier finds teaches it little."
+        f"Of {those}, those that the classifier trained on {trained} slices is surest of, the middle ones and those it "
+        "is least sure of; p is its probability of a tumour. High is not better: a lesion that every classifier finds "
+        "teaches it little."
     )
 
 

@@ -51,7 +51,9 @@ def attention(classifier: TumourClassifier, images: Tensor) -> Tensor:
     """Grad-CAM for the class "tumour": which parts of each slice raise its logit.
 
     Each map is divided by its own maximum, so that maps are compared by where they lie, never by how strong they are.
-    A slice in which nothing speaks for a tumour has a map of zeros.
+    Grad-CAM gives each feature map one weight, its mean gradient. For a head that sees means alone that is exact; for
+    one that sees maxima too it is an approximation, and the map of a slice may be zero everywhere although the slice is
+    called a tumour.
 
     Args:
         classifier: left as it is; a copy of it is differentiated.

@@ -35,11 +35,12 @@ def test_every_part_is_there_with_its_figures(write_site: Write) -> None:
         "real, tumour (n = 30)",
         "synthetic, healthy (n = 30)",
         "first component, 41.0 % of the variance",
+        "t-SNE, perplexity 30",
         "only neighbourhoods mean something",
         "0.710",
         "8.0 %",
         "+1.0 percentage points",
-        "trained on real only images is surest of",
+        "classifier trained on real slices is surest of",
         "windows of 24 pixels a side",
         "would not be found",
     ):
@@ -82,7 +83,7 @@ def test_a_damaged_file_leaves_the_others(file: str, content: bytes, write_site:
     (site / "results" / "explanations" / file).write_bytes(content)
     told = words(build_site_report(site))
     assert f"explanations/{file.partition('.')[0]} could not be read" in told
-    assert "Trained on real + synthetic" in told
+    assert "Trained on: real + synthetic" in told
 
 
 def test_arrays_that_do_not_belong_together_are_named(write_site: Write) -> None:
