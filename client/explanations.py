@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from client.arms import made_images
 from client.nearest import keep_nearest
 from client.session import Session
 from common.errors import DataError, RefusalError
 from common.explanation.choice import best_median_worst, most_confident, rules_in_order
-from common.explanation.embedding import FEWEST, Separability, embed, told_apart
 from common.explanation.explained import Explained
-from common.explanation.grad_cam import AttentionScores, attention, attention_scores, cell_size
+from common.explanation.grad_cam import attention
+from common.explanation.of_slices import attention_on_lesions, real_kinds, seen, synthetic_kinds
 from common.explanation.shortcut import Fills, Shortcut, refilled, shortcut
 from common.files import read_arrays, write_arrays, write_json
 from common.imaging.slices import SliceBatch, Slices
-from common.imaging.spread import spread_over_patients
 from common.seeding import derive_seed
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
@@ -35,8 +33,6 @@ EMBEDDED = 100
 REFILLED = 256
 EACH = 2
 """Pictures of each kind or rule."""
-
-CLASSES = {"tumour": True, "healthy": False}
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -69,20 +65,25 @@ def explain(session: Session, trainer: ClassifierTrainer, arm: str) -> Explained
         The figures, which are also kept, as ``results/explanations/<arm>.json``.
     """
     made = _made(session)
-    measured, attention_pictures = _attention(session, trainer)
-    apart, embedding = _embedding(session, trainer, made)
+    statistics = _statistics(session)
+    kinds = real_kinds(session.training, EMBEDDED)
+    if made is not None:
+        kinds += synthetic_kinds(made, session.training, EMBEDDED)
+    apart, embedding = seen(trainer, kinds, **statistics)
+    measured = attention_on_lesions(trainer, session.test, LOOKED_AT, **statistics)
     explained = Explained(measured, apart, _shortcut(session, trainer))
-    arrays = attention_pictures | embedding | (_lesions_by_score(trainer, made) if made is not None else {})
+    ranked = _lesions_by_score(trainer, made) if made is not None else {}
+    arrays = _surest_calls(session.test, trainer) | embedding | ranked
     write_arrays(session.result_file(f"{FOLDER}/{arm}.npz"), arrays)
     write_json(session.result_file(f"{FOLDER}/{arm}.json"), explained.record().model_dump())
     return explained
 
 
-def _statistics(session: Session, *names: str) -> dict[str, int]:
+def _statistics(session: Session) -> dict[str, int]:
     """How intervals are made: alike for every arm, so that their figures can be compared."""
     return {
         "samples": session.experiment.study.bootstrap,
-        "seed": derive_seed(session.experiment.seed, session.settings.name, "explanations", *names),
+        "seed": derive_seed(session.experiment.seed, session.settings.name, "explanations"),
         "min_cell": session.min_cell,
     }
 
@@ -94,26 +95,9 @@ def _made(session: Session) -> SyntheticSlices | None:
         return None
 
 
-def _attention(session: Session, trainer: ClassifierTrainer) -> tuple[AttentionScores | None, Arrays]:
-    test = session.test
-    if not len(test):
-        return None, {}
-    chosen = spread_over_patients(test.tumour_positions(), test.owner, LOOKED_AT)
-    scores = None
-    if len(chosen):
-        batch = test.batch(chosen)
-        scores = attention_scores(
-            attention(trainer.classifier, batch.images),
-            batch.labels,
-            batch.foreground,
-            batch.patients.numpy(),
-            reach=-(-cell_size(trainer.classifier, batch.images) // 2),
-            **_statistics(session, "attention"),
-        )
-    return scores, _surest_calls(test, trainer)
-
-
 def _surest_calls(test: Slices, trainer: ClassifierTrainer) -> Arrays:
+    if not len(test):
+        return {}
     probability = trainer.predict(test.all().images).numpy()
     names = np.array([one.patient for one in test.patients])[test.owner]
     positions, kinds = rules_in_order(most_confident(probability, test.tumour_class(), test.owner, EACH))
@@ -130,56 +114,6 @@ def _surest_calls(test: Slices, trainer: ClassifierTrainer) -> Arrays:
         "attention_patient": names[positions],
         "attention_slice": positions - first[positions],
     }
-
-
-def _embedding(
-    session: Session, trainer: ClassifierTrainer, made: SyntheticSlices | None
-) -> tuple[dict[str, Separability], Arrays]:
-    """Real slices of the training patients, and those made of them: the same surroundings on both sides."""
-    training = session.training
-    parts: list[tuple[Tensor, npt.NDArray[np.int64], bool, bool]] = []
-    for tumour in CLASSES.values():
-        positions = training.tumour_positions() if tumour else training.healthy_positions()
-        positions = spread_over_patients(positions, training.owner, EMBEDDED)
-        if len(positions):
-            parts.append((training.batch(positions).images, training.owner[positions], tumour, False))
-        if made is not None:
-            owner = owners(made, training)
-            own = np.flatnonzero(made.tumour.numpy() == tumour)
-            chosen = own[np.linspace(0, len(own) - 1, min(len(own), EMBEDDED)).astype(np.int64)]
-            if len(chosen):
-                parts.append((made.images[torch.from_numpy(chosen)], owner[chosen], tumour, True))
-    if not parts:
-        return {}, {}
-    features = trainer.features(torch.cat([images for images, *_ in parts])).numpy().astype(np.float64)
-    owner = np.concatenate([owners for _, owners, _, _ in parts])
-    tumour_class = np.concatenate([np.full(len(images), tumour) for images, _, tumour, _ in parts])
-    synthetic = np.concatenate([np.full(len(images), kind) for images, _, _, kind in parts])
-    apart = {}
-    for name, tumour in CLASSES.items() if made is not None else ():
-        of = tumour_class == tumour
-        if synthetic[of].any() and not synthetic[of].all():
-            apart[name] = told_apart(features[of], synthetic[of], owner[of], **_statistics(session, "told apart", name))
-    if len(features) < FEWEST:
-        return apart, {}
-    found = embed(features, derive_seed(session.experiment.seed, session.settings.name, "embedding"))
-    return apart, {
-        "embedding_tsne": found.tsne.astype(np.float32),
-        "embedding_pca": found.pca.astype(np.float32),
-        "embedding_explained": found.explained,
-        "embedding_perplexity": np.array(found.perplexity),
-        "embedding_tumour": tumour_class,
-        "embedding_synthetic": synthetic,
-    }
-
-
-def owners(made: SyntheticSlices, training: Slices) -> npt.NDArray[np.int64]:
-    """(N,) the training patient on whose slice each was built; one that belongs to nobody has a number of its own."""
-    origin = made.origin.numpy()
-    nobody = len(training.patients) + np.arange(len(origin))
-    if not len(training):
-        return nobody
-    return np.where(origin >= 0, training.owner[np.maximum(origin, 0)], nobody).astype(np.int64)
 
 
 def _lesions_by_score(trainer: ClassifierTrainer, made: SyntheticSlices) -> Arrays:
@@ -209,7 +143,7 @@ def _shortcut(session: Session, trainer: ClassifierTrainer) -> Shortcut | None:
         trainer.predict(session.test.batch(positions).images).numpy(),
         trainer.predict(torch.from_numpy(kept["images"]).float()).numpy(),
         session.test.owner[positions],
-        **_statistics(session, "shortcut"),
+        **_statistics(session),
     )
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.report.explanation_inputs import ArmExplanation, Arrays, Explanations, nearest_figures
-from common.explanation.records import ExplanationRecord
+from client.report.explanation_inputs import Arrays, Explanations, nearest_figures
 from common.report.arms import arm_title
 from common.report.charts import Chart
-from common.report.formatting import AUC, PERCENT, POINTS, SIMILARITY, plural
+from common.report.explanations import apart_table, attention_table, embedding_charts, shortcut_table
+from common.report.formatting import AUC, SIMILARITY, plural
 from common.report.heat import heat_picture, heat_scale
 from common.report.images import Picture, picture
-from common.report.scatter import Cloud, scatter_chart
-from common.report.tables import Table, figure, number, word
+from common.report.tables import Table
 
 _CALLS = {
     "found": "Tumour, found",
@@ -41,13 +40,6 @@ class Calls:
 
 
 @dataclass(frozen=True)
-class Scatter:
-    """Features of one classifier in two dimensions."""
-
-    charts: Sequence[Chart]
-
-
-@dataclass(frozen=True)
 class ExplanationSection:
     """Finished parts; each may be empty or None where nothing was found.
 
@@ -64,7 +56,7 @@ class ExplanationSection:
     attention: Table | None
     calls: Sequence[Calls]
     scale: str
-    scatters: Sequence[Scatter]
+    scatters: Sequence[Sequence[Chart]]
     apart: Table | None
     shortcut: Table | None
     ranked: Sequence[Case]
@@ -79,17 +71,17 @@ def explanation_section(explanations: Explanations) -> ExplanationSection | None
     if not explanations and not explanations.unreadable:
         return None
     arms = explanations.arms
-    figures = {arm: one.figures for arm, one in arms.items()}
+    named = {arm_title(arm): one.figures for arm, one in arms.items()}
     # A classifier that was trained without synthetic slices is the one that they have not taught what to see.
     judge = next((arm for arm in arms if "ranked_rule" in arms[arm].pictures), None)
     nearest = explanations.nearest
     return ExplanationSection(
-        attention=attention_table(figures),
-        calls=[Calls(arm_title(arm), cases) for arm, one in arms.items() if (cases := _calls(one.pictures))],
+        attention=attention_table(named, "test slices"),
+        calls=[Calls(_trained(arm), cases) for arm, one in arms.items() if (cases := _calls(one.pictures))],
         scale=heat_scale(),
-        scatters=[found for arm, one in arms.items() if (found := _scatter(arm, one)) is not None],
-        apart=_apart_table(figures),
-        shortcut=shortcut_table(figures),
+        scatters=[charts for arm, one in arms.items() if (charts := embedding_charts(_trained(arm), one.pictures))],
+        apart=apart_table(named),
+        shortcut=shortcut_table(named, "test slices"),
         ranked=_ranked(arms[judge].pictures) if judge else [],
         ranked_note=_ranked_note(judge, arms[judge].pictures) if judge else "",
         nearest=_nearest(nearest) if "made" in nearest else [],
@@ -98,86 +90,8 @@ def explanation_section(explanations: Explanations) -> ExplanationSection | None
     )
 
 
-def attention_table(figures: dict[str, ExplanationRecord]) -> Table | None:
-    """Share of attention on the lesion, by arm, beside chance; None if no arm has it."""
-    rows = []
-    reach = 0
-    for arm, record in figures.items():
-        found = record.attention
-        if found is None:
-            continue
-        reach = found.reach
-        rows.append(
-            [
-                word(arm_title(arm)),
-                figure(found.share, PERCENT),
-                figure(found.chance, PERCENT),
-                figure(found.difference, POINTS),
-                number(found.slices),
-                number(found.patients),
-                number(found.blank),
-            ]
-        )
-    if not rows:
-        return None
-    return Table(
-        "Share of the Grad-CAM map that lies on the lesion, on test slices with a lesion: mean over patients with 95% "
-        f"interval over patients. One cell of the map is about {2 * reach} pixels wide, so lesions are widened by "
-        f"{plural(reach, 'pixel')}. By chance: what a map spread evenly over the body would have. No map: further "
-        "slices whose map is zero everywhere, which are in no figure; the method gives each feature map one weight and "
-        "then finds no place, whatever the classifier said.",
-        ["trained on", "on the lesion", "by chance", "difference", "slices", "patients", "no map"],
-        rows,
-    )
-
-
-def shortcut_table(figures: dict[str, ExplanationRecord]) -> Table | None:
-    """How often healthy slices are called tumour before and after being filled again, by arm; None without any."""
-    rows = [
-        [
-            word(arm_title(arm)),
-            figure(found.untouched, PERCENT),
-            figure(found.refilled, PERCENT),
-            figure(found.difference, POINTS),
-            number(found.slices),
-            number(found.patients),
-        ]
-        for arm, record in figures.items()
-        if (found := record.shortcut) is not None
-    ]
-    if not rows:
-        return None
-    return Table(
-        "Healthy test slices called tumour: as they are, and after a region of a lesion's shape was blanked and filled "
-        "again without a lesion. Mean over patients with 95% interval over patients, differences paired by slice.",
-        ["trained on", "untouched", "filled again", "difference", "slices", "patients"],
-        rows,
-    )
-
-
-def _apart_table(figures: dict[str, ExplanationRecord]) -> Table | None:
-    rows = [
-        [
-            word(arm_title(arm)),
-            word(kind),
-            figure(found.balanced_accuracy, AUC),
-            number(found.real),
-            number(found.synthetic),
-            number(found.patients),
-        ]
-        for arm, record in figures.items()
-        for kind, found in record.told_apart.items()
-    ]
-    if not rows:
-        return None
-    return Table(
-        "How well real and synthetic slices can be told apart from what the classifier sees: balanced accuracy of a "
-        "logistic regression on its features, cross-validated over patients, with 95% interval over patients. 0.5: "
-        "not at all; 1: every one.",
-        ["trained on", "class", "balanced accuracy", "real", "synthetic", "patients"],
-        rows,
-        [("", 3), ("slices", 2), ("", 1)],
-    )
+def _trained(arm: str) -> str:
+    return f"Trained on: {arm_title(arm)}"
 
 
 def _calls(pictures: Arrays) -> list[Case]:
@@ -202,39 +116,6 @@ def _calls(pictures: Arrays) -> list[Case]:
                 )
             )
     return cases
-
-
-def _scatter(arm: str, explanation: ArmExplanation) -> Scatter | None:
-    pictures = explanation.pictures
-    if "embedding_tsne" not in pictures:
-        return None
-    explained = pictures["embedding_explained"]
-    trained, perplexity = f"Trained on: {arm_title(arm)}", float(pictures["embedding_perplexity"])
-    tsne = scatter_chart(
-        f"{trained}: t-SNE, perplexity {perplexity:.0f}",
-        _clouds(pictures, "tsne"),
-        x_title="t-SNE, first axis (no unit)",
-        y_title="t-SNE, second axis (no unit)",
-    )
-    pca = scatter_chart(
-        f"{trained}: PCA",
-        _clouds(pictures, "pca"),
-        x_title=f"first component, {PERCENT.text(float(explained[0]))} of the variance",
-        y_title=f"second component, {PERCENT.text(float(explained[1]))}",
-    )
-    charts = [chart for chart in (tsne, pca) if chart is not None]
-    if not charts:
-        return None
-    return Scatter(charts)
-
-
-def _clouds(pictures: Arrays, name: str) -> list[Cloud]:
-    points, tumour, synthetic = (pictures[f"embedding_{key}"] for key in (name, "tumour", "synthetic"))
-    return [
-        Cloud(f"{origin}, {kind}", points[(tumour == is_tumour) & (synthetic == made)], 2 if is_tumour else 1, made)
-        for origin, made in (("real", False), ("synthetic", True))
-        for kind, is_tumour in (("healthy", False), ("tumour", True))
-    ]
 
 
 def _ranked(pictures: Arrays) -> list[Case]:

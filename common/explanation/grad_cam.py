@@ -2,7 +2,9 @@
 
 A map has one value a cell of the classifier's last feature maps: 8 x 8 pixels of a slice for the small residual
 network, 32 x 32 for ResNet-50. It says no more about a place than that, so the lesion is widened by half a cell before
-the two are compared, and the share is told beside the one that a map spread evenly over the body would have.
+the two are compared, and the share is told beside the one that a map spread evenly over the body would have. A cell
+sees more than its own pixels, and a network that pools over all cells need not answer in the cell of the lesion:
+trained ones were found to answer a cell beside it. The share is therefore rather too low than too high.
 """
 
 import copy

@@ -15,6 +15,7 @@ from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import HeatMap, Table, figure, heat_map, number, word
 from common.results import Results
 from server.report.answer import FEDERATED, answer, question
+from server.report.explanations import reference_explanations
 from server.report.gallery import reference_gallery
 from server.report.generators import gan_part
 from server.report.limits import limits, meanings
@@ -29,6 +30,7 @@ SECTIONS = (
     Section("generators", "Generators"),
     Section("arms", "Does it help: the arms"),
     Section("cross-site", "Cross-site evaluation"),
+    Section("explanations", "How the classifier sees synthetic slices"),
     Section("privacy", "Privacy"),
     Section("limits", "Limits"),
     Section("meaning", "What the figures are"),
@@ -101,6 +103,7 @@ def build_study_report(run_dir: Path) -> Path:
             for scope, scores in _scopes(results).items()
         ],
         heat_maps=_heat_maps(results),
+        explained=reference_explanations(run_dir / "reference" / "explanations"),
         privacy=privacy_part(results),
         pretraining=pretraining_table(results.gans),
         limits=limits(results),

@@ -10,13 +10,14 @@ from tiny import TINY, write_site
 
 from client import explanations
 from client.arms import made_images, make_images
-from client.explanations import explain, owners, prepare_explanations
+from client.explanations import explain, prepare_explanations
 from client.nearest import nearest_lesions
 from client.report.explanation_inputs import read_explanations
 from client.session import Session
 from client.site import SiteSettings
 from common.config import compose
 from common.explanation.grad_cam import attention, lesion_share
+from common.explanation.of_slices import owners
 from common.explanation.records import ExplanationRecord
 from common.files import read_arrays
 from common.training.build import build_classifier_trainer, build_gan_trainer
