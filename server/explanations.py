@@ -75,9 +75,20 @@ def explain_reference(
     apart, embedding = seen(classifier, kinds, **statistics)
     measured = attention_on_lesions(classifier, reference, EMBEDDED, **statistics)
     explained = Explained(measured, apart, _shortcut(classifier, reference, filled, statistics))
-    write_arrays(folder / f"{reference.organ}.npz", {"subject": np.array(reference.organ), **embedding})
+    told = {"subject": np.array(reference.organ), "about": np.array(_about(generator, filled))}
+    write_arrays(folder / f"{reference.organ}.npz", {**told, **embedding})
     write_json(folder / f"{reference.organ}.json", explained.record().model_dump())
     return explained
+
+
+def _about(generator: Trainer[Any] | None, filled: _Filled | None) -> str:
+    """What the synthetic slices are, in a sentence."""
+    if isinstance(generator, PairedTrainer):
+        healthy = ", healthy slices with a region filled again without a lesion" if filled is not None else ""
+        return f"Synthetic: the same slices made again by the generator, tumours from their own labels{healthy}."
+    if isinstance(generator, GeneratorTrainer):
+        return "Synthetic: new slices by the generator, which are none of the real ones made again."
+    return "There are no synthetic slices: the study trained no generator that makes any."
 
 
 def _made(reference: Slices, generator: Trainer[Any] | None, filled: _Filled | None, seed: int) -> list[SliceKind]:

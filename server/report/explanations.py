@@ -20,9 +20,18 @@ _SLICES, _ROW = "reference slices", "reference set"
 
 @dataclass(frozen=True)
 class ReferenceExplanation:
-    """The reference set of one organ; ``figures`` are the same as in the tables."""
+    """The reference set of one organ.
+
+    Attributes:
+        subject: the organ.
+        about: what its synthetic slices are.
+        charts: t-SNE and PCA; empty for too few slices.
+        apart, attention, shortcut: tables; None where there is no figure.
+        figures: those of the tables.
+    """
 
     subject: str
+    about: str
     charts: Sequence[Chart]
     apart: Table | None
     attention: Table | None
@@ -42,6 +51,11 @@ def reference_explanations(folder: Path) -> list[ReferenceExplanation]:
     return [_explanation(path) for path in sorted(folder.glob("*.npz"))]
 
 
+def explanations_json(explanations: Sequence[ReferenceExplanation]) -> bytes:
+    """The figures of every organ at full precision."""
+    return json.dumps({one.subject: one.figures.model_dump() for one in explanations}, indent=2).encode()
+
+
 def _explanation(path: Path) -> ReferenceExplanation:
     try:
         arrays = read_arrays(path)
@@ -53,6 +67,7 @@ def _explanation(path: Path) -> ReferenceExplanation:
     named = {subject: figures}
     return ReferenceExplanation(
         subject,
+        str(arrays["about"]),
         charts,
         apart_table(named, _ROW),
         attention_table(named, _SLICES, _ROW),

@@ -108,6 +108,7 @@ def test_a_generator_of_whole_slices_makes_new_ones(reference: Slices, classifie
     found = explain_reference(classifier, reference, wgan(), tmp_path, **STATISTICS)
     assert set(found.told_apart) == {"tumour", "healthy"}
     assert found.shortcut is None
+    assert "new slices" in str(drawn(tmp_path)["about"])
 
 
 def test_without_a_generator_there_are_real_slices_alone(
@@ -133,6 +134,9 @@ def test_the_study_report_draws_what_was_kept(
     assert apart is not None
     assert f"{apart:.3f}" in section
     assert "Healthy reference slices called tumour" in section
+    assert "the same slices made again by the generator" in section
+    figures = json.loads((run / "report" / "explanations.json").read_text())
+    assert figures == {"brain": found.record().model_dump()}
 
 
 def test_a_damaged_file_is_named(reference: Slices, classifier: Classifier, tmp_path: Path) -> None:
