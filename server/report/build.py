@@ -15,6 +15,7 @@ from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import HeatMap, Table, figure, heat_map, number, word
 from common.results import Results
 from server.report.answer import FEDERATED, answer, question
+from server.report.explanations import explanations_json, reference_explanations
 from server.report.gallery import reference_gallery
 from server.report.generators import gan_part
 from server.report.limits import limits, meanings
@@ -29,6 +30,7 @@ SECTIONS = (
     Section("generators", "Generators"),
     Section("arms", "Does it help: the arms"),
     Section("cross-site", "Cross-site evaluation"),
+    Section("explanations", "How the classifier sees synthetic slices"),
     Section("privacy", "Privacy"),
     Section("limits", "Limits"),
     Section("meaning", "What the figures are"),
@@ -49,9 +51,10 @@ def build_study_report(run_dir: Path) -> Path:
     """Writes ``run_dir/report/`` from ``run_dir/results.json`` and the reference gallery.
 
     The folder then holds ``index.html``, ``results.json`` (the same figures), ``generators.json`` (means and standard
-    deviations over trainings) and ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv``,
-    ``sites.csv``. Site reports that exist under ``run_dir/sites`` are linked, so build them first. The curves of the
-    run's rounds are written beside it, see :mod:`server.tracking`.
+    deviations over trainings), ``explanations.json`` (how the federated classifier sees the reference set) and
+    ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv``, ``sites.csv``. Site reports that exist
+    under ``run_dir/sites`` are linked, so build them first. The curves of the run's rounds are written beside it, see
+    :mod:`server.tracking`.
 
     Returns:
         The path of ``index.html``.
@@ -70,6 +73,7 @@ def build_study_report(run_dir: Path) -> Path:
         ]
         for name in results.gans
     }
+    explained = reference_explanations(run_dir / "reference" / "explanations")
     sheet = run_dir / "cohort_sheet.png"
     page = render_page(
         "server.report",
@@ -101,6 +105,7 @@ def build_study_report(run_dir: Path) -> Path:
             for scope, scores in _scopes(results).items()
         ],
         heat_maps=_heat_maps(results),
+        explained=explained,
         privacy=privacy_part(results),
         pretraining=pretraining_table(results.gans),
         limits=limits(results),
@@ -112,6 +117,7 @@ def build_study_report(run_dir: Path) -> Path:
     report = run_dir / "report"
     write_bytes(report / "results.json", source.read_bytes())
     write_bytes(report / "generators.json", json.dumps(generators_json(results.gans), indent=2).encode())
+    write_bytes(report / "explanations.json", explanations_json(explained))
     write_spreadsheets(results, report)
     write_bytes(report / "index.html", page.encode())
     write_tracking(run_dir)

@@ -190,6 +190,7 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
         "results.json",
         "arms.csv",
         "cross_site.csv",
+        "explanations.json",
         "gan_final.csv",
         "gan_rounds.csv",
         "generators.json",
@@ -201,7 +202,7 @@ def test_headings_are_linked_from_the_contents(results: Results, write_study: Wr
     page = build_study_report(write_study(results, pictures=True)).read_text()
     anchors = re.findall(r'<h2 id="([^"]+)">', page)
     assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
-    assert len(anchors) == 9
+    assert len(anchors) == 10
     assert all('alt="' in image and 'alt=""' not in image for image in re.findall(r"<img [^>]*>", page))
 
 
