@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from client.arms import images_wanted, keep_images, made_images, make_images, possible_arms, training_sets
+from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
 from client.session import Session
 from common.errors import RefusalError
+from common.explanation.records import with_explanation
 from common.files import write_arrays, write_tensors
 from common.imaging.slices import Slices
 from common.metrics.classification import ClassificationScores, classification_scores
@@ -33,6 +35,10 @@ REAL = "real"
 
 TRAVELLING = ("real", "real_synthetic", "synthetic")
 """Arms whose classifier a site keeps for the cross-site matrix."""
+
+
+LOOKED_INTO = ("real", "real_synthetic", "synthetic")
+"""Arms whose classifier is explained; those of single sites, in the first trial."""
 
 
 def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
@@ -58,6 +64,8 @@ def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
         keep_images(session, "local", own.synthesise(session.training, images_wanted(session), seed))
     if not trial.name:
         _keep_gallery(session)
+        if not session.private:
+            prepare_explanations(session, trainer)
 
 
 def run_arms(session: Session) -> SiteArms:
@@ -87,8 +95,14 @@ def run_arms(session: Session) -> SiteArms:
         phase = session.trial.phase(f"arms/{arm}")
         session.record_training(phase, 0, losses, steps, time.monotonic() - started)
         tested = score_classifier(session, trainer, arm, "local")
-        session.update_result("arms.json", arm, tested.whole(steps).model_dump())
-        told.arms[arm] = tested.leaving(session, steps)
+        whole, leaving = tested.whole(steps), tested.leaving(session, steps)
+        if arm in LOOKED_INTO and not session.trial.name:
+            record = explain(session, trainer, arm).record()
+            whole = with_explanation(whole, record)
+            counts = session.settings.declare_counts and not session.private
+            leaving = with_explanation(leaving, record.leaving(session.min_cell, counts=counts))
+        session.update_result("arms.json", arm, whole.model_dump())
+        told.arms[arm] = leaving
         if session.trial.fold:
             left_out = score_classifier(session, trainer, arm, "local", LEFT_OUT)
             session.update_result("left_out_arms.json", arm, left_out.whole(steps).model_dump())

@@ -64,6 +64,9 @@ class Attention(Record):
     share: Interval
     chance: Interval
     above: Interval
+    slices: int | None = Field(default=None, ge=0)
+    blank: int | None = Field(default=None, ge=0)
+    """Slices without a map: the classifier finds nothing there that speaks for a tumour."""
 
 
 class Shortcut(Record):
@@ -76,6 +79,7 @@ class Shortcut(Record):
     untouched: Interval
     refilled: Interval
     difference: Interval
+    slices: int | None = Field(default=None, ge=0)
 
 
 class ArmScores(Record):

@@ -28,6 +28,7 @@ from server.arms import trained_arms
 from server.cross_site import ARM, cross_site
 from server.deployed import deployed
 from server.evidence import comparisons, pooled_gains, repeated
+from server.explanations import explain_reference_sets
 from server.gan import plan_gans, runs_of, train_gan
 from server.pretraining import pretraining_phase
 from server.privacy import privacy_results
@@ -77,9 +78,9 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
             runs: dict[str, list[dict[str, Tensor]]] = {}
             for plan in plans:
                 with _timed(settings, results, f"gan {plan.model.name}"):
-                    generator = train_gan(grid, settings, plan, {name: of[0] for name, of in runs.items()})
-                    results.gans[plan.model.name] = generator.result
-                    runs[plan.model.name] = generator.runs
+                    trained = train_gan(grid, settings, plan, {name: of[0] for name, of in runs.items()})
+                    results.gans[plan.model.name] = trained.result
+                    runs[plan.model.name] = trained.runs
 
             first, runner = Trial(), TrialRunner(grid, settings, roster, plans, runs)
             with _timed(settings, results, "synthesis"):
@@ -93,6 +94,11 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
                 federated = runner.federated(first)
                 results.arms[FEDERATED] = federated.scores
                 results.organ_arms = federated.by_organ
+
+            with _timed(settings, results, "explanations"):
+                if ARM in federated.weights:
+                    generator = runs[chosen][0] if chosen else None
+                    explain_reference_sets(settings, federated.weights[ARM], chosen, generator)
 
             with _timed(settings, results, "cross_site"):
                 crossed = cross_site(grid, settings, roster, federated)

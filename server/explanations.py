@@ -1,5 +1,6 @@
 """How a federated classifier sees the public reference set, and the same slices made again by a generator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,58 @@ from common.explanation.shortcut import Fills, Shortcut, refilled, shortcut
 from common.files import write_arrays, write_json
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
+from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GeneratorTrainer, PairedTrainer
 from common.training.trainer import Trainer
+from server.reference import reference_part
+from server.settings import StudySettings
 
 FOLDER = "explanations"
 EMBEDDED = 100
 """Slices of each kind."""
 
 PART = 32
+
+
+ARM = "real"
+"""The federated classifier that looks at the reference set: what it makes of synthetic slices, it has learnt of real
+ones."""
+
+
+def explain_reference_sets(
+    settings: StudySettings,
+    classifier: Mapping[str, Tensor],
+    model: str | None,
+    generator: Mapping[str, Tensor] | None,
+) -> None:
+    """:func:`explain_reference` for every organ of the study; what is there already is kept.
+
+    Args:
+        classifier: weights of the federated classifier.
+        model: the GAN whose images the arms train on, with ``generator`` its weights; None without one.
+    """
+    experiment = settings.experiment
+    folder = settings.run_dir / "reference" / FOLDER
+    device = torch.device(experiment.evaluation.device)
+    trainer = build_classifier_trainer(experiment, device=device, weights=experiment.weights, total_steps=1)
+    trainer.load_shared_arrays(classifier)
+    made: Trainer[Any] | None = None
+    if model is not None and generator is not None:
+        made = build_gan_trainer(experiment, model, device=device, weights=experiment.weights)
+        made.load_shared_arrays(generator)
+    for organ in settings.reference:
+        if (folder / f"{organ}.json").exists():
+            continue
+        explain_reference(
+            trainer,
+            reference_part(settings, organ, "selection"),
+            made,
+            folder,
+            samples=experiment.study.bootstrap,
+            seed=derive_seed(experiment.seed, FOLDER, organ),
+            min_cell=experiment.study.min_cell,
+        )
 
 
 @dataclass(frozen=True)

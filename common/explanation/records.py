@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from common.results import Interval
+from common.results_classifier import ArmScores, Attention, Interval, Shortcut
 
 
 class ExplanationPart(BaseModel):
@@ -79,6 +79,27 @@ class ExplanationRecord(BaseModel):
             told_apart={kind: _without(part, hidden) for kind, part in self.told_apart.items() if enough(part)},
             shortcut=_without(shortcut, hidden) if shortcut is not None and enough(shortcut) else None,
         )
+
+
+def with_explanation(scores: ArmScores, told: ExplanationRecord) -> ArmScores:
+    """A classifier's scores with what explains it beside them."""
+    looks, sees = told.attention, told.shortcut
+    return scores.model_copy(
+        update={
+            "attention": looks
+            and Attention(
+                share=looks.share,
+                chance=looks.chance,
+                above=looks.difference,
+                slices=looks.slices,
+                blank=looks.blank,
+            ),
+            "shortcut": sees
+            and Shortcut(
+                untouched=sees.untouched, refilled=sees.refilled, difference=sees.difference, slices=sees.slices
+            ),
+        }
+    )
 
 
 def _without(part: Part, hidden: dict[str, None]) -> Part:
