@@ -153,7 +153,7 @@ def interval_chart(
         baseline: the row whose interval is continued as a band behind the others.
         level: where a thin line stands, e.g. 0 for differences.
     """
-    pitch, top, left, right = 27.0, 8.0, 128.0, WIDTH - 14.0
+    pitch, top, left, right = 27.0, 8.0, 140.0, WIDTH - 14.0
     bottom = top + pitch * len(rows)
     height = int(bottom + 24)
     ticks = [t for t in nice_ticks(*span, 5) if span[0] - 1e-9 <= t <= span[1] + 1e-9]
@@ -163,8 +163,6 @@ def interval_chart(
         return left + min(1.0, max(0.0, share)) * (right - left)
 
     parts: list[Markup] = []
-    if level is not None and span[0] <= level <= span[1]:
-        parts.append(_line("level", at(level), top - 4, at(level), bottom))
     for row in rows:
         band = row.interval
         if row.name != baseline or band is None or band.mean is None:
@@ -179,6 +177,8 @@ def interval_chart(
     for tick, label in zip(ticks, tick_labels([tick * scale.factor for tick in ticks]), strict=True):
         parts.append(_line("grid", at(tick), top, at(tick), bottom))
         parts.append(_text(at(tick), bottom + 16, label, "middle"))
+    if level is not None and span[0] <= level <= span[1]:
+        parts.append(_line("level", at(level), top - 4, at(level), bottom))
     for index, row in enumerate(rows):
         y = top + pitch * (index + 0.5)
         parts.append(_text(left - 10, y + 4, row.name, "end", "name"))

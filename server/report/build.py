@@ -27,8 +27,8 @@ from server.report.matrices import matrix_groups
 from server.report.overview import generators_json, overview_table, stability
 from server.report.participation import silent_sites
 from server.report.privacy import pretraining_table, privacy_part
-from server.report.repeated import classifier_table, images_table
-from server.report.scopes import CENTRALISED, EXTERNAL, FEDERATED, arms_scopes, titled
+from server.report.repeated import classifier_tables, images_table
+from server.report.scopes import CENTRALISED, EXTERNAL, FEDERATED, arms_scopes, heading, titled
 from server.report.spreadsheets import SPREADSHEETS, write_spreadsheets
 from server.tracking import write_tracking
 
@@ -95,7 +95,7 @@ def build_study_report(run_dir: Path) -> Path:
         answer=answer(results),
         further=further(results),
         figure_files=("generators.json", *SPREADSHEETS),
-        classifiers=classifier_table(results),
+        classifiers=classifier_tables(results),
         of_images=images_table(results),
         compared=compared_scopes(results),
         lead=lead(results),
@@ -118,7 +118,7 @@ def build_study_report(run_dir: Path) -> Path:
         arms_charts=arms_charts({titled(results, scope): scores for scope, scores in arms_scopes(results).items()}),
         arms_tables=[
             {
-                "title": titled(results, scope),
+                "title": heading(titled(results, scope)),
                 "table": arms_table(_arms_caption(scope), scores),
                 "further": further_table(scores),
                 "confusions": confusion_tables(scores),

@@ -1,7 +1,7 @@
 """The classifiers over all repetitions, laid out as the source study's table: accuracy, precision, recall, F1 and AUC
 by arm, mean and standard deviation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from common.experiment import ARMS
 from common.report.arms import MEASURES, arm_title
@@ -9,7 +9,7 @@ from common.report.formatting import MISSING, Scale, listed
 from common.report.tables import Cell, Table, number, word
 from common.results import Results
 from common.results_classifier import Repeated, Spread
-from server.report.scopes import EXTERNAL, ordered, titled
+from server.report.scopes import alone, ordered, titled
 
 COUNTED = {
     "folds": "run-folds, each scored on the patients that it left out of training",
@@ -17,34 +17,46 @@ COUNTED = {
 }
 
 
-def classifier_table(results: Results) -> Table | None:
+def classifier_tables(results: Results) -> list[Table]:
     """One row an arm in each scope: over run-folds where there are any, else over runs on the fixed split.
 
-    None in results without repetitions.
+    The first table is of the federation and what stands beside it, the second of single sites; either is left out
+    where it would be empty.
     """
-    rows, kinds = [], set()
-    for scope in ordered(one.scope for one in results.repeated):
-        kind = next((kind for kind in COUNTED if _of(results, kind, scope)), None)
-        if kind is None:
-            continue
-        if kind == "folds" or scope != EXTERNAL:
-            kinds.add(kind)
-        rows += [
-            [
-                word(titled(results, scope) + (" (fixed split)" if kind == "fixed" and "folds" in kinds else "")),
-                word(arm_title(one.arm)),
-                *figures(one),
-            ]
-            for one in by_arm(_of(results, kind, scope))
-        ]
-    if not rows:
+    scopes = ordered(one.scope for one in results.repeated)
+    sites = [*alone(dict.fromkeys(scopes))]
+    parts = ([scope for scope in scopes if scope not in sites], sites)
+    return [table for part in parts if (table := _table(results, part)) is not None]
+
+
+def _table(results: Results, scopes: Sequence[str]) -> Table | None:
+    kinds = {scope: kind for scope in scopes if (kind := _kind(results, scope))}
+    if not kinds:
         return None
+    several = len(set(kinds.values())) > 1
+    rows = [
+        [
+            word(titled(results, scope) + (_ON[kind] if several else "")),
+            word(arm_title(one.arm)),
+            *figures(one),
+        ]
+        for scope, kind in kinds.items()
+        for one in by_arm(_of(results, kind, scope))
+    ]
+    counted = listed(COUNTED[kind] for kind in COUNTED if kind in kinds.values())
     caption = (
         "The classifier by the images that trained it, in the columns of the source study's table: mean ± standard "
-        f"deviation over n {listed(COUNTED[kind] for kind in COUNTED if kind in kinds)}. Slices at probability 0.5. In "
-        "federation: mean over sites. Repetitions share training patients, so the deviation is no standard error."
+        f"deviation over n {counted}. Slices at probability 0.5; in federation, the mean over sites. Trainings share "
+        "patients, so the deviation is no standard error."
     )
-    return Table(caption, ["trained", "arm", *_titles(), "n"], rows)
+    return Table(caption, ["trained or tested", "arm", *_titles(), "n"], rows)
+
+
+_ON = {"folds": "", "fixed": " (fixed split)"}
+
+
+def _kind(results: Results, scope: str) -> str | None:
+    return next((kind for kind in COUNTED if _of(results, kind, scope)), None)
 
 
 def images_table(results: Results) -> Table | None:

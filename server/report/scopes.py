@@ -53,6 +53,15 @@ def scope_titles(results: Results) -> dict[str, str]:
     return {**whole, **organs, **sites}
 
 
+def heading(title: str) -> str:
+    """A title at the start of a line; the name of a site stays as the site writes it.
+
+    >>> heading("in federation, brain"), heading("hospital1")
+    ('In federation, brain', 'hospital1')
+    """
+    return title[0].upper() + title[1:] if title.startswith(tuple(SCOPE_TITLES.values())) else title
+
+
 def titled(results: Results, scope: str, *, arms: bool = True) -> str:
     """How one scope is written; with ``arms`` false ``external`` is a site of this name, as in a matrix of sites."""
     if arms and scope in SCOPE_TITLES:
