@@ -28,12 +28,14 @@ class Series:
         points: (x, y) in ascending x.
         floor: True for a level to compare with; drawn dashed (a second one dotted) and without marks.
         deviations: by x, half the height of the bar through its point; an x without one has no bar.
+        place: which colour and mark, so that a line looks alike in charts of other lines; None: its place among these.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     floor: bool = False
     deviations: Mapping[float, float] = field(default_factory=dict)
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def line_chart(
             if (half := one.deviations.get(x)) is not None
         )
         if not one.floor:
-            parts.extend(_mark(index, style, at_x(x), at_y(y)) for x, y in one.points)
+            parts.extend(_mark(_place(index, one), style, at_x(x), at_y(y)) for x, y in one.points)
         last = one.points[-1]
         parts.append(_text(right + 6, end + 4, written(last[1]), "start", f"end {style}"))
     told = "; ".join(
@@ -120,7 +122,7 @@ def line_chart(
         for one in series
     )
     legend = [
-        (_swatch(index, style, one.floor), one.name)
+        (_swatch(_place(index, one), style, one.floor), one.name)
         for index, (one, style) in enumerate(zip(series, styles, strict=True))
     ]
     return Chart(title, _svg(title, told, height, parts), legend if len(series) > 1 else ())
@@ -239,9 +241,13 @@ def _styles(series: Sequence[Series]) -> list[str]:
     """The class of each line: a colour by its place, or that of the floors."""
     floors = [index for index, one in enumerate(series) if one.floor]
     return [
-        f"s{index % 6 + 1}" if not one.floor else "floor" if index == floors[0] else "floor second"
+        f"s{_place(index, one) % 6 + 1}" if not one.floor else "floor" if index == floors[0] else "floor second"
         for index, one in enumerate(series)
     ]
+
+
+def _place(index: int, one: Series) -> int:
+    return index if one.place is None else one.place
 
 
 def _swatch(index: int, style: str, floor: bool) -> Markup:

@@ -2,8 +2,9 @@
 to real slices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from common.experiment import ARMS
 from common.report.arms import ChartSet, arm_title
 from common.report.charts import Chart, Series, line_chart
 from common.report.formatting import AUC, PERCENT, Scale
@@ -21,9 +22,11 @@ MOST_SITES = 6
 
 @dataclass(frozen=True)
 class Curves:
-    """One quantity that the study varied: charts, the table behind them, and what was left out of the charts."""
+    """One quantity that the study varied: charts of the federation and what stands beside it, those of single sites, the
+    table behind them, and a note on what was left out of the charts."""
 
     charts: list[ChartSet]
+    at_sites: list[ChartSet]
     table: Table
     note: str
 
@@ -57,22 +60,23 @@ def _curves(results: Results, kind: str, x_title: str, fixed: str) -> Curves | N
     scopes = ordered(one.scope for one in varied)
     by_scope = {scope: [*_placed(results, kind, scope, fixed)] for scope in scopes}
     sites = list(alone(dict.fromkeys(scopes)))
-    drawn = [scope for scope in scopes if scope not in sites[MOST_SITES:]]
     labels = {place: value for value, place in places.items()}
-    charts = []
-    for measure, title, scale in MEASURES:
-        panels: list[Chart] = []
-        for scope in drawn:
-            series = _series(by_scope[scope], varied_arms, measure, places)
-            plain = Scale(scale.factor, scale.decimals)
-            scaled = [_scaled(one, scale.factor) for one in series]
-            written = Scale(1, plain.decimals).number
-            chart = line_chart(
-                titled(results, scope), scaled, x_title=x_title, written=written, x_labels=labels, height=210
-            )
-            if chart is not None:
-                panels.append(chart)
-        charts.append(ChartSet(title, panels))
+
+    def charts(of: Sequence[str]) -> list[ChartSet]:
+        sets = []
+        for measure, title, scale in MEASURES:
+            panels: list[Chart] = []
+            for scope in of:
+                lines = [_scaled(one, scale.factor) for one in _series(by_scope[scope], varied_arms, measure, places)]
+                written = Scale(1, scale.decimals).number
+                chart = line_chart(
+                    titled(results, scope), lines, x_title=x_title, written=written, x_labels=labels, height=210
+                )
+                if chart is not None:
+                    panels.append(chart)
+            sets.append(ChartSet(title, panels))
+        return [one for one in sets if one.panels]
+
     rows = [
         [
             word(titled(results, scope)),
@@ -91,9 +95,9 @@ def _curves(results: Results, kind: str, x_title: str, fixed: str) -> Curves | N
         "percentage points."
     )
     columns = ["trained or tested", "arm", x_title, "accuracy", "AUC", "gain", "n"]
-    hidden = sites[MOST_SITES:]
-    note = f"Charts show the first {MOST_SITES} sites; the table shows all." if hidden else ""
-    return Curves(charts, Table(caption, columns, rows), note)
+    note = f"Charts show the first {MOST_SITES} sites; the table shows all." if len(sites) > MOST_SITES else ""
+    whole = [scope for scope in scopes if scope not in sites]
+    return Curves(charts(whole), charts(sites[:MOST_SITES]), Table(caption, columns, rows), note)
 
 
 def _placed(results: Results, kind: str, scope: str, fixed: str) -> list[tuple[Repeated, str]]:
@@ -121,7 +125,8 @@ def _series(
         if arm in varied_arms:
             points = [(x, found[x].mean) for x in sorted(found)]
             bars = {x: spread.deviation for x, spread in found.items() if spread.deviation is not None}
-            series.append(Series(arm_title(arm), points, deviations=bars))
+            place = ARMS.index(arm) if arm in ARMS else None
+            series.append(Series(arm_title(arm), points, deviations=bars, place=place))
         elif arm == "real" and found:
             level = next(iter(found.values())).mean
             series.append(Series(arm_title(arm), [(x, level) for x in ends], floor=True))
@@ -130,7 +135,8 @@ def _series(
 
 def _scaled(one: Series, factor: float) -> Series:
     points = [(x, y * factor) for x, y in one.points]
-    return Series(one.name, points, one.floor, {x: half * factor for x, half in one.deviations.items()})
+    bars = {x: half * factor for x, half in one.deviations.items()}
+    return replace(one, points=points, deviations=bars)
 
 
 def _in_size(values: set[str]) -> list[str]:

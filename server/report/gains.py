@@ -14,7 +14,8 @@ PLAIN_POINTS = Scale(POINTS.factor, POINTS.decimals, sign=True)
 
 
 def gain_charts(results: Results) -> list[ChartSet]:
-    """Dots and intervals of the gain in accuracy and in AUC, a panel a scope, with a line at no gain."""
+    """Dots and intervals of the gain in accuracy, then of that in AUC, a panel a scope, with a line at no gain; empty
+    without a gain."""
     if not results.gains:
         return []
     return [
