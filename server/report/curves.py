@@ -22,8 +22,8 @@ MOST_SITES = 6
 
 @dataclass(frozen=True)
 class Curves:
-    """One quantity that the study varied: charts of the federation and what stands beside it, those of single sites, the
-    table behind them, and a note on what was left out of the charts."""
+    """One quantity that the study varied: charts of the federation and what stands beside it, those of single sites,
+    the table behind them, and a note on what was left out of the charts."""
 
     charts: list[ChartSet]
     at_sites: list[ChartSet]
