@@ -165,7 +165,8 @@ def _generator(results: Results) -> tuple[str, str]:
         counts = sorted({found.corrected.n for found in tests.values()})
         n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         sides = {arm: _found(found) for arm, found in tests.items()}
-        return _beaten(sides, plain), (
+        means = {arm: found.corrected.mean or 0.0 for arm, found in tests.items()}
+        return _beaten(sides, means, plain), (
             f"in federation, real + synthetic differs by {differences} ({corrected.test} over {n} "
             f"{corrected.counts}, Holm over {_family(next(iter(tests.values())))}){missing}."
         )
@@ -176,26 +177,34 @@ def _generator(results: Results) -> tuple[str, str]:
     words = {"higher": 1, "lower": -1}
     sides = {arm: words.get(compared(own.accuracy, gain.accuracy), 0) for arm, gain in gains.items()}
     beside = listed(f"{_points(gain.accuracy)} with {arm_title(arm)}" for arm, gain in gains.items())
-    return _beaten(sides, plain), (
+    means = {arm: (own.accuracy.mean or 0.0) - (gain.accuracy.mean or 0.0) for arm, gain in gains.items()}
+    return _beaten(sides, means, plain), (
         f"in federation, accuracy changed by {_points(own.accuracy)} with real + synthetic, "
         f"and by {beside}, over real only; a test between them was not made{missing}."
     )
 
 
-def _beaten(sides: Mapping[str, int], plain: Sequence[str]) -> str:
-    """The lead of the second sentence, by which plain baselines real + synthetic was shown to be better than."""
+def _beaten(sides: Mapping[str, int], means: Mapping[str, float], plain: Sequence[str]) -> str:
+    """The lead of the second sentence.
+
+    Args:
+        sides: by arm, whether real + synthetic was shown to be better (1) or worse (-1), or neither.
+        means: by arm, how much higher the mean accuracy of real + synthetic was.
+        plain: arms that need no generator, in the order of the study.
+    """
     known = [arm for arm in plain if arm in sides]
     if not known:
         return "Not measured against a plain baseline"
-    better = [arm for arm in known if sides[arm] > 0]
     worse = [arm for arm in known if sides[arm] < 0]
     if worse:
         return f"No, {listed(map(_alone, worse))} did better than the generator"
-    if len(better) == len(known):
-        return f"Yes, it did better than {listed(map(_alone, better))}"
-    rest = listed(_alone(arm) for arm in known if arm not in better)
-    verb = "does" if len(known) - len(better) == 1 else "do"
-    return f"Not shown, {rest}, which {verb} without a generator, did as well, as far as this study can tell"
+    rest = [arm for arm in known if sides[arm] == 0]
+    if not rest:
+        return f"Yes, it did better than {listed(map(_alone, known))}"
+    needs = "needs" if len(rest) == 1 else "need"
+    level = [arm for arm in rest if means[arm] <= 0]
+    as_well = f", and {listed(map(_alone, level))} did as well or better on average" if level else ""
+    return f"Not shown to do better than {listed(map(_alone, rest), 'or')}, which {needs} no generator{as_well}"
 
 
 def _alone(arm: str) -> str:

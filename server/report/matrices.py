@@ -2,7 +2,7 @@
 and what augmentation gains in each cell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.report.arms import arm_title
 from common.report.formatting import AUC, PERCENT, POINTS, Scale
@@ -18,12 +18,13 @@ F1_SPAN = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class MatrixGroup:
-    """Matrices of one kind under a heading; ``folded`` ones are shown on demand."""
+    """Matrices of one kind under a heading; ``folded`` ones are shown on demand, under a title of their own."""
 
     title: str
     note: str
     maps: list[HeatMap]
     folded: list[HeatMap]
+    folded_title: str = "Accuracy"
 
 
 def matrix_groups(results: Results) -> list[MatrixGroup]:
@@ -40,7 +41,11 @@ def matrix_groups(results: Results) -> list[MatrixGroup]:
     }
     for arm, matrix in sorted(results.cross_site_arms.items(), key=lambda item: item[0] != "synthetic"):
         title, note = titles.get(arm, (f"Classifiers: {arm_title(arm)}", ""))
-        groups.append(_group(results, title, note, matrix, f"trained on {arm_title(arm)}"))
+        group = _group(results, title, note, matrix, f"trained on {arm_title(arm)}")
+        if arm not in titles:
+            # The gains below say what matters of these; the figures themselves are there for whoever looks for them.
+            group = replace(group, maps=[], folded=[*group.maps, *group.folded], folded_title="AUC, F1 and accuracy")
+        groups.append(group)
     for arm, matrix in results.cross_site_gain.items():
         maps = [
             _gains(results, f"Gain in AUC, {arm_title(arm)} over real only.", matrix, _auc(matrix), AUC),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from common.experiment import ARMS
 from common.report.arms import MEASURES, arm_title
-from common.report.formatting import MISSING, Scale, listed
+from common.report.formatting import MISSING, Scale
 from common.report.tables import Cell, Table, number, word
 from common.results import Results
 from common.results_classifier import Repeated, Spread
@@ -43,10 +43,10 @@ def _table(results: Results, scopes: Sequence[str]) -> Table | None:
         for scope, kind in kinds.items()
         for one in by_arm(_of(results, kind, scope))
     ]
-    counted = listed(COUNTED[kind] for kind in COUNTED if kind in kinds.values())
+    counted = "; ".join(COUNTED[kind] for kind in COUNTED if kind in kinds.values())
     caption = (
         "The classifier by the images that trained it, in the columns of the source study's table: mean ± standard "
-        f"deviation over n {counted}. Slices at probability 0.5; in federation, the mean over sites. Trainings share "
+        f"deviation over n ({counted}). Slices at probability 0.5; in federation, the mean over sites. Trainings share "
         "patients, so the deviation is no standard error."
     )
     return Table(caption, ["trained or tested", "arm", *_titles(), "n"], rows)

@@ -33,7 +33,7 @@ CENTRES = {
 
 
 def fabricated_study(results: Results) -> Results:
-    """The results with repetitions of the study, what they say, matrices of other arms, and what classifiers look at."""
+    """The results with repetitions, what they say together, matrices of other arms, and what classifiers look at."""
     experiment = compose(STUDY)
     random = np.random.default_rng(11)
     first = {**results.arms, "external": _scope(random, list(ARMS), 0.0)}
@@ -76,7 +76,7 @@ def _trial(random: np.random.Generator, trial: Trial, arms: list[str]) -> TrialR
         ratio=trial.ratio,
         arms={scope: _scope(random, arms, scarce) for scope in scopes},
         left_out=left_out,
-        test_to_train={site: 0.5 for site in TRAINING} if trial.fold else {},
+        test_to_train=dict.fromkeys(TRAINING, 0.5) if trial.fold else {},
     )
 
 
