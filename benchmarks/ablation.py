@@ -36,11 +36,11 @@ from common.features.extractor import feature_extractor
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import SliceBatch, Slices
+from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import box_mask, psnr, ssim
 from common.seeding import derive_seed
 from common.training.trainer import Trainer, trainer_module
 from server.evaluation.nearest import NearestEvaluation
-from server.evaluation.real import spread_over_patients
 from server.terminal_progress import terminal_progress
 from simulation.places import locate
 

@@ -26,7 +26,7 @@ from common.imaging.split import Split, everything_is_test, split_patients
 from common.records import Instruction
 from common.training.build import site_view
 from common.training.trainer import Trainer, View
-from common.trials import Trial
+from common.trials import Trial, trials_of
 
 
 @dataclass
@@ -86,10 +86,20 @@ class Session:
         return self if self._first is None else self._first
 
     def asked_for(self, instruction: Instruction) -> "Session":
-        """The session of the trial that an instruction means."""
-        return self.within(
-            Trial(instruction.images, instruction.repeat, instruction.fold, instruction.patients, instruction.ratio)
-        )
+        """The session of the trial that an instruction means.
+
+        Raises:
+            RefusalError: if it is none of the study's: each keeps images and models here, without end otherwise.
+        """
+        asked = Trial(instruction.images, instruction.repeat, instruction.fold, instruction.patients, instruction.ratio)
+        if asked not in self._all_trials:
+            raise RefusalError("the study has no such trial")
+        return self.within(asked)
+
+    @cached_property
+    def _all_trials(self) -> frozenset[Trial]:
+        runs = [self.model(name).runs for name in self.experiment.models]
+        return frozenset([*trials_of(self.experiment), *(Trial(run=run) for run in range(1, max(runs) + 1))])
 
     @property
     def folder(self) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from client.report.explanations import explanation_section
 from client.report.gallery import kind_groups, missing_kinds, step_rows
 from client.report.inputs import FILES, PartCounts, SiteInputs, Summary, read_inputs
 from client.report.mistakes import mistakes_table
@@ -31,6 +32,7 @@ SECTIONS = (
     Section("gallery", "Real beside synthetic"),
     Section("arms", "Does it help: the arms"),
     Section("mistakes", "The worst mistakes"),
+    Section("explanations", "What the classifiers look at"),
     Section("cross-site", "Other models here"),
     Section("training", "Training"),
     Section("privacy", "Privacy"),
@@ -89,6 +91,7 @@ def build_site_report(site_dir: Path) -> Path:
             for scope, scores in scopes.items()
         ],
         mistakes=mistakes_table(inputs.predictions),
+        explained=explanation_section(inputs.explanations),
         cross_site=_cross_site_table(inputs),
         training=training_groups(inputs.training),
         training_table=training_table(inputs.training) if inputs.training else None,

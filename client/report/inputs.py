@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from client.report.explanation_inputs import Explanations, nearest_figures, read_explanations
 from common.files import arrays_in
 from common.report.formatting import role_titles
 from common.results_classifier import ArmScores, Interval
@@ -132,6 +133,7 @@ class SiteInputs:
     gallery: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     steps: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     privacy: PrivacyAccount | None = None
+    explanations: Explanations = field(default_factory=Explanations)
     absent: dict[str, str] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
@@ -144,6 +146,8 @@ class SiteInputs:
             "federated_arms": {arm: scores.model_dump() for arm, scores in self.federated_arms.items()},
             "cross_site": {model: scores.model_dump() for model, scores in self.cross_site.items()},
             "privacy": self.privacy.model_dump() if self.privacy else None,
+            "explanations": {arm: one.figures.model_dump() for arm, one in self.explanations.arms.items()},
+            "nearest": nearest_figures(self.explanations.nearest),
         }
 
 
@@ -193,16 +197,19 @@ def read_inputs(folder: Path) -> SiteInputs:
     inputs.gallery = part("gallery", _gallery, {})
     inputs.steps = part("steps", _steps, {})
     inputs.privacy = part("privacy", lambda text: PrivacyAccount.model_validate(_json(text)), None)
+    inputs.explanations = read_explanations(folder)
+    if not inputs.explanations:
+        inputs.absent["explanations"] = _why_missing("explanations", inputs.summary)
     return inputs
 
 
 _ARMS = TypeAdapter(dict[str, ArmScores])
 _CROSS_SITE = TypeAdapter(dict[str, CrossSiteScores])
-_TRAINING_PARTS = ("training", "arms", "gallery", "privacy")
+_TRAINING_PARTS = ("training", "arms", "gallery", "privacy", "explanations")
 
 
 def _why_missing(name: str, summary: Summary | None) -> str:
-    file = FILES[name]
+    file = FILES.get(name, f"{name} folder")
     if summary is None and name != "summary":
         return f"There is no {file}, and no summary says how far this site had got."
     if name == "summary":

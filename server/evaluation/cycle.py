@@ -18,6 +18,7 @@ from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
+from common.imaging.spread import spread_over_patients
 from common.metrics.bootstrap import paired_difference
 from common.metrics.similarity import psnr, ssim_by_region
 from common.results import CycleScores, DistributionScores, FinalCycle
@@ -26,7 +27,7 @@ from common.training.kinds import TranslatingTrainer
 from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
-from server.evaluation.real import cached_features, spread_over_patients
+from server.evaluation.real import cached_features
 from server.evaluation.target import compared_with_target, mean_translation
 
 

@@ -14,6 +14,7 @@ from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
+from common.imaging.spread import spread_over_patients
 from common.metrics.bootstrap import paired_difference
 from common.metrics.diversity import Diversity, has_collapsed, mean_pairwise_ms_ssim
 from common.metrics.nearest import Nearest, nearest
@@ -24,7 +25,7 @@ from common.training.kinds import SamplingTrainer
 from common.training.trainer import Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
-from server.evaluation.real import cached_features, spread_over_patients
+from server.evaluation.real import cached_features
 
 PAIRS = 200
 """Pairs of slices behind a figure of diversity."""

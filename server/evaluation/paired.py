@@ -11,6 +11,7 @@ from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
+from common.imaging.spread import spread_over_patients
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
 from common.seeding import derive_seed
@@ -18,7 +19,7 @@ from common.training.kinds import PairedTrainer, Reconstruction
 from common.training.trainer import Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.paired_outcome import PairedOutcome
-from server.evaluation.real import cached_features, digest, spread_over_patients
+from server.evaluation.real import cached_features, digest
 
 BATCH = 32
 

@@ -14,6 +14,7 @@ from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import SliceBatch, Slices
+from common.imaging.spread import spread_over_patients
 from common.metrics.bootstrap import paired_difference
 from common.results import DistributionScores, FinalTranslation, TranslationScores
 from common.results_classifier import Interval
@@ -21,7 +22,7 @@ from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.gallery import Gallery
-from server.evaluation.real import cached_features, spread_over_patients
+from server.evaluation.real import cached_features
 from server.evaluation.target import compared_with_target, mean_translation
 
 

@@ -17,6 +17,7 @@ from common.results import Results
 from server.report.answer import answer, plain_baselines, question
 from server.report.comparisons import compared_scopes, lead, not_compared
 from server.report.curves import learning_curves, ratio_curves
+from server.report.explanations import explanations_json, reference_explanations
 from server.report.further import further
 from server.report.gains import gain_charts, gain_table
 from server.report.gallery import reference_gallery
@@ -39,6 +40,7 @@ SECTIONS = (
     Section("curves", "Fewer patients, more synthetic slices"),
     Section("cross-site", "Cross-site evaluation"),
     Section("looks", "What the classifiers look at"),
+    Section("explanations", "How the classifier sees synthetic slices"),
     Section("arms", "The arms on the fixed split"),
     Section("sites", "Sites"),
     Section("generators", "Generators round by round"),
@@ -62,9 +64,9 @@ def build_study_report(run_dir: Path) -> Path:
     """Writes ``run_dir/report/`` from ``run_dir/results.json`` and the reference gallery.
 
     The folder then holds ``index.html``, ``results.json`` (the same figures), ``generators.json`` (means and standard
-    deviations over trainings) and the CSV files of :data:`~server.report.spreadsheets.SPREADSHEETS`. Site reports that
-    exist under ``run_dir/sites`` are linked, so build them first. The curves of the run's rounds are written beside it,
-    see :mod:`server.tracking`.
+    deviations over trainings), ``explanations.json`` (how the federated classifier sees the reference set) and the CSV
+    files of :data:`~server.report.spreadsheets.SPREADSHEETS`. Site reports that exist under ``run_dir/sites`` are
+    linked, so build them first. The curves of the run's rounds are written beside it, see :mod:`server.tracking`.
 
     Returns:
         The path of ``index.html``.
@@ -83,6 +85,7 @@ def build_study_report(run_dir: Path) -> Path:
         ]
         for name in results.gans
     }
+    explained = reference_explanations(run_dir / "reference" / "explanations")
     sheet = run_dir / "cohort_sheet.png"
     page = render_page(
         "server.report",
@@ -94,7 +97,7 @@ def build_study_report(run_dir: Path) -> Path:
         question=question(results),
         answer=answer(results),
         further=further(results),
-        figure_files=("generators.json", *SPREADSHEETS),
+        figure_files=("generators.json", "explanations.json", *SPREADSHEETS),
         classifiers=classifier_tables(results),
         of_images=images_table(results),
         compared=compared_scopes(results),
@@ -127,6 +130,7 @@ def build_study_report(run_dir: Path) -> Path:
         ],
         plain=plain_baselines(results),
         matrices=matrix_groups(results),
+        explained=explained,
         privacy=privacy_part(results),
         pretraining=pretraining_table(results.gans),
         limits=limits(results),
@@ -138,6 +142,7 @@ def build_study_report(run_dir: Path) -> Path:
     report = run_dir / "report"
     write_bytes(report / "results.json", source.read_bytes())
     write_bytes(report / "generators.json", json.dumps(generators_json(results.gans), indent=2).encode())
+    write_bytes(report / "explanations.json", explanations_json(explained))
     write_spreadsheets(results, report)
     write_bytes(report / "index.html", page.encode())
     write_tracking(run_dir)

@@ -118,6 +118,79 @@ def fabricated_privacy() -> dict[str, Any]:
     return {"statement": statement, "cap": 8.0, "spent": 5.25, "spent_prv": 4.81}
 
 
+def fabricated_explanation() -> dict[str, Any]:
+    def interval(mean: float, width: float = 0.08) -> dict[str, float]:
+        return {"mean": mean, "low": mean - width, "high": mean + width}
+
+    apart = {"real": 81, "synthetic": 96, "patients": 8}
+    counts = {"slices": 199, "patients": 16}
+    return {
+        "attention": {
+            "share": interval(0.62),
+            "chance": interval(0.17, 0.02),
+            "difference": interval(0.45),
+            "blank": 7,
+            "reach": 4,
+            **counts,
+        },
+        "told_apart": {kind: {"balanced_accuracy": interval(0.71, 0.1), **apart} for kind in ("tumour", "healthy")},
+        "shortcut": {
+            "untouched": interval(0.08, 0.03),
+            "refilled": interval(0.09, 0.03),
+            "difference": interval(0.01, 0.02),
+            **counts,
+        },
+    }
+
+
+def fabricated_explanation_pictures(size: int = 64) -> dict[str, np.ndarray[Any, Any]]:
+    """Slices of the fabricated gallery with a map on each lesion, and points drawn at random."""
+    random = np.random.default_rng(6)
+    gallery = fabricated_gallery(6, size)
+    images, labels = gallery["real_tumour"], gallery["real_tumour_labels"]
+    y, x = np.mgrid[:size, :size]
+    maps = []
+    for one in labels:
+        rows, columns = np.nonzero(one)
+        maps.append(np.exp(-((y - rows.mean()) ** 2 + (x - columns.mean()) ** 2) / 50))
+    made = np.arange(120) % 2 == 1
+    return {
+        "attention_kind": np.array(["found", "found", "missed", "cleared", "false_alarm", "false_alarm"]),
+        "attention_images": images.astype(np.float16),
+        "attention_labels": labels,
+        "attention_maps": np.stack(maps).astype(np.float16),
+        "attention_probability": np.array([0.98, 0.97, 0.11, 0.02, 0.83, 0.71]),
+        "attention_patient": np.array([f"case-{i:03d}" for i in range(6)]),
+        "attention_slice": np.arange(6) + 9,
+        "embedding_tsne": random.normal(size=(120, 2)).astype(np.float32) * 9,
+        "embedding_pca": random.normal(size=(120, 2)).astype(np.float32),
+        "embedding_explained": np.array([0.41, 0.13]),
+        "embedding_perplexity": np.array(30.0),
+        "embedding_tumour": np.arange(120) % 4 < 2,
+        "embedding_synthetic": made,
+        "ranked_rule": np.array(["best", "median", "worst"]),
+        "ranked_images": images[:3].astype(np.float16),
+        "ranked_labels": labels[:3],
+        "ranked_probability": np.array([0.99, 0.8, 0.07]),
+        "ranked_of": np.array(96),
+    }
+
+
+def fabricated_nearest() -> dict[str, np.ndarray[Any, Any]]:
+    random = np.random.default_rng(7)
+    gallery = fabricated_gallery(2, 24)
+    return {
+        "made": gallery["synthetic_tumour"].astype(np.float16),
+        "made_labels": gallery["synthetic_tumour_labels"],
+        "real": gallery["real_tumour"].astype(np.float16),
+        "real_labels": gallery["real_tumour_labels"],
+        "ssim": np.array([0.64, 0.61]),
+        "all_ssim": random.uniform(0.3, 0.64, 96),
+        "floor_ssim": random.uniform(0.3, 0.7, 81),
+        "crop": np.array(24),
+    }
+
+
 def fabricated_training() -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for number in range(1, 7):
@@ -187,6 +260,15 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
                 writer.writerows(rows)
         if "gallery.npz" not in without:
             np.savez_compressed(folder / "gallery.npz", allow_pickle=False, **fabricated_gallery())
+        if "explanations" not in without:
+            explanations = folder / "explanations"
+            explanations.mkdir()
+            for arm in ("real", "real_synthetic"):
+                (explanations / f"{arm}.json").write_text(json.dumps(fabricated_explanation()))
+                np.savez_compressed(
+                    explanations / f"{arm}.npz", allow_pickle=False, **fabricated_explanation_pictures()
+                )
+            np.savez_compressed(explanations / "nearest.npz", allow_pickle=False, **fabricated_nearest())
         if "steps.npz" not in without:
             np.savez_compressed(folder / "steps.npz", allow_pickle=False, **fabricated_steps())
         return site

@@ -29,9 +29,9 @@ def test_a_missing_file_leaves_the_other_parts(part: str, write_site: Write) -> 
 
 
 def test_a_site_that_only_evaluates_is_given_as_the_reason(write_site: Write) -> None:
-    without = tuple(FILES[part] for part in ("training", "arms", "gallery", "privacy"))
+    without = (*(FILES[part] for part in ("training", "arms", "gallery", "privacy")), "explanations")
     inputs = read_inputs(write_site(without=without, summary={"roles": ["evaluate"]}) / "results")
-    assert set(inputs.absent) == {"training", "arms", "gallery", "privacy"}
+    assert set(inputs.absent) == {"training", "arms", "gallery", "privacy", "explanations"}
     assert all("trains nothing" in reason for reason in inputs.absent.values())
 
 

@@ -26,7 +26,7 @@ def test_the_page_says_that_it_stays_in_the_hospital(write_site: Write) -> None:
 
 
 def test_the_page_shows_data_quarantine_arms_and_mistakes(write_site: Write) -> None:
-    page = html.unescape(build_site_report(write_site()).read_text())
+    page = html.unescape(build_site_report(write_site(without=("explanations",))).read_text())
     for said in (
         "8 for training, 2 for validation and 20 for testing",
         "2 studies were left out",
@@ -95,7 +95,7 @@ def test_any_part_may_be_missing_and_the_page_says_why(part: str, write_site: Wr
 
 
 def test_a_site_that_has_only_prepared_its_data_gets_a_page(write_site: Write) -> None:
-    others = tuple(file for part, file in FILES.items() if part != "summary")
+    others = (*(file for part, file in FILES.items() if part != "summary"), "explanations")
     summary = {"quarantine": [], "versions": {}, "config": {}, "declared": {}, "notes": ["trains nothing here"]}
     page = html.unescape(build_site_report(write_site(without=others, summary=summary)).read_text())
     assert "No classifier was scored on this site's test patients." in page
@@ -104,7 +104,7 @@ def test_a_site_that_has_only_prepared_its_data_gets_a_page(write_site: Write) -
 
 
 def test_kinds_that_a_gallery_lacks_are_named(write_site: Write) -> None:
-    site = write_site()
+    site = write_site(without=("explanations",))
     np.savez(site / "results" / "gallery.npz", real_tumour=np.zeros((2, 32, 32)), blob=np.zeros((1, 32, 32)))
     page = build_site_report(site).read_text()
     assert page.count("<img ") == 3 + 4  # beside the four of the preprocessing steps

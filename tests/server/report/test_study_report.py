@@ -193,6 +193,7 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
         "arms.csv",
         "comparisons.csv",
         "cross_site.csv",
+        "explanations.json",
         "gains.csv",
         "gan_final.csv",
         "gan_rounds.csv",
@@ -206,7 +207,7 @@ def test_headings_are_linked_from_the_contents(results: Results, write_study: Wr
     page = build_study_report(write_study(results, pictures=True)).read_text()
     anchors = re.findall(r'<h2 id="([^"]+)">', page)
     assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
-    assert len(anchors) == 14
+    assert len(anchors) == 15
     assert all('alt="' in image and 'alt=""' not in image for image in re.findall(r"<img [^>]*>", page))
 
 

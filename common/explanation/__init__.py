@@ -1,0 +1,1 @@
+"""What a classifier looks at, how it sees synthetic slices, and which slices are shown."""
