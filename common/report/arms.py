@@ -17,6 +17,7 @@ ARM_TITLES = {
     "synthetic": "synthetic only",
     "copy_paste": "real + copy-paste",
     "blob": "real + blob",
+    "local_generator": "real + local generator",
 }
 BASELINE = ARM_TITLES["real"]
 MEASURES: tuple[tuple[str, str, Scale], ...] = (
@@ -46,8 +47,20 @@ def in_order(scores: Scores) -> list[tuple[str, ArmScores]]:
     return [(arm, scores[arm]) for arm in [*known, *sorted(set(scores) - set(known))]]
 
 
+SCOPE_TITLES = {
+    "federated": "in federation",
+    "centralised": "in one place (centralised)",
+    "external": "at external centres",
+}
+"""Scopes that are no site."""
+
+
 def scope_title(scope: str) -> str:
-    return "in federation" if scope == "federated" else scope
+    """
+    >>> scope_title("federated"), scope_title("hospital1")
+    ('in federation', 'hospital1')
+    """
+    return SCOPE_TITLES.get(scope, scope)
 
 
 @dataclass(frozen=True)

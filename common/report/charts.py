@@ -5,8 +5,8 @@ around it. A panel is drawn about as wide as a phone's column and repeated, neve
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from markupsafe import Markup, escape
@@ -27,11 +27,15 @@ class Series:
         name: what the legend says.
         points: (x, y) in ascending x.
         floor: True for a level to compare with; drawn dashed (a second one dotted) and without marks.
+        deviations: by x, half the height of the bar through its point; an x without one has no bar.
+        place: which colour and mark, so that a line looks alike in charts of other lines; None: its place among these.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     floor: bool = False
+    deviations: Mapping[float, float] = field(default_factory=dict)
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def line_chart(
     chosen: float | None = None,
     height: int = 190,
     x_ticks: Sequence[float] | None = None,
+    x_labels: Mapping[float, str] | None = None,
 ) -> Chart | None:
     """Lines over rounds or steps; the last value of each line is written at its end.
 
@@ -63,6 +68,7 @@ def line_chart(
         chosen: x that a thin vertical line marks.
         height: of the drawing, in CSS pixels.
         x_ticks: where the x axis is labelled; None stands for whole numbers.
+        x_labels: what stands at some x instead of a number, in place of ``x_ticks``.
 
     Returns:
         The chart, or None if no series has a point.
@@ -72,7 +78,10 @@ def line_chart(
     if not series:
         return None
     xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points]
+    ys = [y + sign * one.deviations.get(x, 0.0) for one in series for x, y in one.points for sign in (-1, 1)]
+    named = x_labels or {}
+    if named:
+        x_ticks = list(named)
     ticks = nice_ticks(min(ys), max(ys), 4)
     left, right, top, bottom = 46.0, WIDTH - 52.0, 12.0, height - 36.0
     x_low, x_high = min(xs), max(xs)
@@ -88,7 +97,7 @@ def line_chart(
         parts.append(_line("grid", left, at_y(tick), right, at_y(tick)))
         parts.append(_text(left - 6, at_y(tick) + 4, label, "end"))
     for x in _whole_ticks(x_low, x_high) if x_ticks is None else x_ticks:
-        parts.append(_text(at_x(x), bottom + 17, f"{x:g}", "middle"))
+        parts.append(_text(at_x(x), bottom + 17, named.get(x, f"{x:g}"), "middle"))
     parts.append(_text((left + right) / 2, height - 3, x_title, "middle"))
     if chosen is not None and x_low <= chosen <= x_high:
         parts.append(_line("chosen", at_x(chosen), top - 4, at_x(chosen), bottom))
@@ -97,15 +106,23 @@ def line_chart(
     for index, (one, style, end) in enumerate(zip(series, styles, ends, strict=True)):
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in one.points)
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(style, path))
+        # Bars of several lines at one x stand beside each other.
+        aside = 3.0 * (index - (len(series) - 1) / 2)
+        parts.extend(
+            _line(f"bar {style}", at_x(x) + aside, at_y(y - half), at_x(x) + aside, at_y(y + half))
+            for x, y in one.points
+            if (half := one.deviations.get(x)) is not None
+        )
         if not one.floor:
-            parts.extend(_mark(index, style, at_x(x), at_y(y)) for x, y in one.points)
+            parts.extend(_mark(_place(index, one), style, at_x(x), at_y(y)) for x, y in one.points)
         last = one.points[-1]
         parts.append(_text(right + 6, end + 4, written(last[1]), "start", f"end {style}"))
     told = "; ".join(
-        f"{one.name}: " + ", ".join(f"{x:g}: {written(y)}" for x, y in _thinned(one.points)) for one in series
+        f"{one.name}: " + ", ".join(f"{named.get(x, f'{x:g}')}: {written(y)}" for x, y in _thinned(one.points))
+        for one in series
     )
     legend = [
-        (_swatch(index, style, one.floor), one.name)
+        (_swatch(_place(index, one), style, one.floor), one.name)
         for index, (one, style) in enumerate(zip(series, styles, strict=True))
     ]
     return Chart(title, _svg(title, told, height, parts), legend if len(series) > 1 else ())
@@ -126,6 +143,7 @@ def interval_chart(
     span: tuple[float, float],
     scale: Scale,
     baseline: str | None = None,
+    level: float | None = None,
 ) -> Chart:
     """Dots with intervals, one row an arm, on an axis that panels share.
 
@@ -135,8 +153,9 @@ def interval_chart(
         span: ends of the axis, in the figure's own unit; the same for every panel of a set.
         scale: how a value is written.
         baseline: the row whose interval is continued as a band behind the others.
+        level: where a thin line stands, e.g. 0 for differences.
     """
-    pitch, top, left, right = 27.0, 8.0, 128.0, WIDTH - 14.0
+    pitch, top, left, right = 27.0, 8.0, 140.0, WIDTH - 14.0
     bottom = top + pitch * len(rows)
     height = int(bottom + 24)
     ticks = [t for t in nice_ticks(*span, 5) if span[0] - 1e-9 <= t <= span[1] + 1e-9]
@@ -160,6 +179,8 @@ def interval_chart(
     for tick, label in zip(ticks, tick_labels([tick * scale.factor for tick in ticks]), strict=True):
         parts.append(_line("grid", at(tick), top, at(tick), bottom))
         parts.append(_text(at(tick), bottom + 16, label, "middle"))
+    if level is not None and span[0] <= level <= span[1]:
+        parts.append(_line("level", at(level), top - 4, at(level), bottom))
     for index, row in enumerate(rows):
         y = top + pitch * (index + 0.5)
         parts.append(_text(left - 10, y + 4, row.name, "end", "name"))
@@ -220,9 +241,13 @@ def _styles(series: Sequence[Series]) -> list[str]:
     """The class of each line: a colour by its place, or that of the floors."""
     floors = [index for index, one in enumerate(series) if one.floor]
     return [
-        f"s{index % 6 + 1}" if not one.floor else "floor" if index == floors[0] else "floor second"
+        f"s{_place(index, one) % 6 + 1}" if not one.floor else "floor" if index == floors[0] else "floor second"
         for index, one in enumerate(series)
     ]
+
+
+def _place(index: int, one: Series) -> int:
+    return index if one.place is None else one.place
 
 
 def _swatch(index: int, style: str, floor: bool) -> Markup:

@@ -75,6 +75,8 @@ class HeatCell:
     warmth: float | None
     own: bool = False
     """True where a model meets the test patients of the site it was trained at."""
+    below: bool = False
+    """True for a negative difference: coloured by the other of two colours."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,35 @@ def heat_map(
         interval = intervals[i][j] if intervals else None
         warmth = None if value is None else min(1.0, max(0.0, (value - span[0]) / (span[1] - span[0])))
         return HeatCell(scale.text(value), scale.bounds(interval), warmth, own=rows[i] == columns[j])
+
+    cells = [[cell(i, j) for j in range(len(columns))] for i in range(len(rows))]
+    return HeatMap(caption, row_title, rows, columns, cells)
+
+
+def gain_map(
+    caption: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    intervals: Sequence[Sequence[Interval | None]],
+    scale: Scale,
+    *,
+    row_title: str,
+    least: float = 0.02,
+) -> HeatMap:
+    """A matrix of differences: one colour above zero, another below it, the stronger the further from it.
+
+    Args:
+        least: the difference that has the full colour where none is larger, so that noise about zero stays pale.
+    """
+    far = max([least, *(abs(value) for row in values for value in row if value is not None)])
+
+    def cell(i: int, j: int) -> HeatCell:
+        value = values[i][j]
+        warmth = None if value is None else abs(value) / far
+        text = scale.signed.text(value)
+        below = value is not None and value < 0
+        return HeatCell(text, scale.signed.bounds(intervals[i][j]), warmth, own=rows[i] == columns[j], below=below)
 
     cells = [[cell(i, j) for j in range(len(columns))] for i in range(len(rows))]
     return HeatMap(caption, row_title, rows, columns, cells)

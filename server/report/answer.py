@@ -1,34 +1,79 @@
-"""The answer, worded from the figures: a sentence each on the federation, on single sites, and on every generator."""
+"""The answer in three sentences with figures: whether synthetic images help, whether it is the generator, and how far
+it carries. What the study did not have is said to be not measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from common.report.arms import arm_title, compared, verdict
-from common.report.formatting import PERCENT, listed, plural
+from common.experiment import PLAIN_ARMS
+from common.report.arms import arm_title, compared
+from common.report.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, listed, plural, significant
 from common.report.privacy import delta_text, epsilon_text
-from common.results import GanResult, Results
-from common.results_classifier import ArmScores
-from server.report.kinds import KINDS
+from common.results import Results
+from common.results_classifier import Interval, PooledGain
+from common.statistics.records import Comparison
+from common.statistics.sentence import probability
+from server.report.overview import over_runs
+from server.report.scopes import EXTERNAL, FEDERATED, alone
 
-FEDERATED = "federated"
-PLAIN = ("copy_paste", "blob")
-"""Baselines that need no generator."""
+SYNTHETIC, AUGMENTED, REAL, LOCAL = "synthetic", "real_synthetic", "real", "local_generator"
+LEVEL = 0.05
+"""Below this, adjusted for the number of comparisons, a test is taken to have found a difference."""
 
-MOST = 2
-"""Subjects of one GAN that get a clause each."""
+
+@dataclass(frozen=True)
+class Part:
+    """One question of the three and the sentence that answers it; ``verdict`` opens it and may be empty."""
+
+    asked: str
+    verdict: str
+    rest: str
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.verdict}: {self.rest}" if self.verdict else self.rest
 
 
 def question(results: Results) -> str:
     """What the study asked, in one sentence."""
     sites = plural(len(results.sites), "site")
     organs = listed(sorted({site.organ for site in results.sites.values()}))
-    generators = _used(results) or listed(results.gans) or "no generator"
+    generators = used_generator(results) or listed(results.gans) or "no generator"
+    plain = [
+        {"copy_paste": "copy-and-paste", "blob": "a plain blob"}[arm] for arm in PLAIN_ARMS if arm in arms(results)
+    ]
+    more = f", more than {listed(plain, 'or')} would," if plain else ""
     return (
-        f"Do synthetic {organs} images from a generator trained in federation ({generators}) help a tumour classifier, "
-        f"more than copy-and-paste or a plain blob would, when the images of {sites} never leave them?"
+        f"Do synthetic {organs} images from a generator trained in federation ({generators}) help a tumour classifier"
+        f"{more} when the images of {sites} never leave them?"
     )
 
 
-def _used(results: Results) -> str:
+def answer(results: Results) -> list[Part]:
+    """Exactly three sentences."""
+    return [
+        _helps(results),
+        Part("Is it the generator?", *_generator(results)),
+        Part("How far does it carry, and at what cost?", "", _carries(results)),
+    ]
+
+
+def arms(results: Results) -> list[str]:
+    """The arms of the study: those that it scored and those that its configuration asks for."""
+    study = results.run.config.get("study")
+    asked = study.get("arms") if isinstance(study, Mapping) else None
+    scored = [arm for by_arm in results.arms.values() for arm in by_arm]
+    return list(dict.fromkeys([*scored, *(str(arm) for arm in asked or [])]))
+
+
+def plain_baselines(results: Results) -> str:
+    """A clause on those that the study had; empty if it had none."""
+    plain = [_alone(arm).removeprefix("the ") for arm in PLAIN_ARMS if arm in arms(results)]
+    what = "are plain baselines that need" if len(plain) > 1 else "is a plain baseline that needs"
+    return f"{listed(plain)} {what} no generator" if plain else ""
+
+
+def used_generator(results: Results) -> str:
     """The GAN whose images the arms use, as the study's configuration says or its order gives; empty if unknown."""
     study = results.run.config.get("study")
     named = study.get("generator") if isinstance(study, Mapping) else None
@@ -37,132 +82,208 @@ def _used(results: Results) -> str:
     return next((name for name, gan in results.gans.items() if gan.score in ("paired", "nearest")), "")
 
 
-def answer(results: Results) -> list[str]:
-    """Two sentences, one a GAN, and for a private study what it cost.
-
-    Each says plainly what is missing, and that overlapping intervals show no difference.
-    """
-    local = {scope: scores for scope, scores in results.arms.items() if scope != FEDERATED}
-    return [
-        " ".join([_in_federation(results.arms.get(FEDERATED, {})), *_by_organ(results.organ_arms)]),
-        _by_site(local) if results.privacy is None else _PRIVATE_ALONE,
-        *_generators(results.gans),
-        *_privacy(results),
-    ]
+def gain_of(results: Results, scope: str, arm: str) -> PooledGain | None:
+    """An arm's gain in one scope; None if it was not measured or may not be told."""
+    found = (one for one in results.gains if (one.scope, one.arm) == (scope, arm))
+    return next((one for one in found if one.accuracy.mean is not None), None)
 
 
-_PRIVATE_ALONE = "Classifiers trained at one site alone are not private, so their figures stayed at the sites."
+def comparison_of(results: Results, scope: str, arm: str, against: str) -> Comparison | None:
+    """The tests of one arm's accuracy against another's; None without a cross-validation, or without a p-value."""
+    tables = (table for table in results.comparisons.get(scope, []) if table.score == "accuracy")
+    found = (one for table in tables for one in table.comparisons if (one.arm, one.against) == (arm, against))
+    return next((one for one in found if one.corrected.p is not None and one.corrected_holm is not None), None)
 
 
-def _privacy(results: Results) -> list[str]:
-    """What the study cost in privacy, and where its networks had learnt what they know; nothing for a plain study."""
-    found = results.privacy
-    if found is None:
-        return []
-    sentences = ["No site stated what this study cost its patients in privacy."]
-    if found.sites:
-        site, worst = max(found.sites.items(), key=lambda item: item[1].epsilon)
-        sentences = [
-            f"Every federated training was private by patient: all of them together cost a site an epsilon of at most "
-            f"{epsilon_text(worst.epsilon)} ({site}) at delta {delta_text(worst.delta)}."
-        ]
-    if any(run.pretrained for gan in results.gans.values() for run in gan.runs):
-        sentences.append(
-            "The generators had learnt from public slices before: what that alone reached stands under Generators, and "
-            "where the federation added nothing to it, their quality is no merit of the sites' patients."
+def _helps(results: Results) -> Part:
+    asked = "Do synthetic images help?"
+    gain = gain_of(results, FEDERATED, AUGMENTED)
+    at_sites = _at_sites(results)
+    if gain is None:
+        return Part(asked, "Not measured in federation", f"no gain in accuracy is in these results; {at_sites}.")
+    comparison = comparison_of(results, FEDERATED, AUGMENTED, REAL)
+    test = "no test over training sets was made, as that needs a cross-validation"
+    if comparison is not None:
+        test = (
+            f"{_difference(comparison)} on the patients left out of training, by the {comparison.corrected.test} over "
+            f"{comparison.corrected.n} {comparison.corrected.counts}, Holm over {_family(comparison)}"
         )
-    return [" ".join(sentences)]
-
-
-_LEAD = {
-    "higher": "accuracy was higher with synthetic images",
-    "lower": "accuracy was lower with synthetic images",
-    "no difference shown": "no difference in accuracy with synthetic images is shown",
-    "not comparable": "accuracy with and without synthetic images cannot be compared",
-}
-_WHY = {
-    "higher": "the intervals are apart",
-    "lower": "the intervals are apart",
-    "no difference shown": "the intervals overlap",
-    "not comparable": "there are no intervals",
-}
-
-
-def _in_federation(scores: Mapping[str, ArmScores]) -> str:
-    augmented, real = scores.get("real_synthetic"), scores.get("real")
-    if augmented is None or real is None or augmented.accuracy.mean is None or real.accuracy.mean is None:
-        return "In federation, real-only and real + synthetic classifiers were not both scored in this run."
-    found = compared(augmented.accuracy, real.accuracy)
-    behind = f", on {plural(augmented.patients, 'test patient')}" if augmented.patients is not None else ""
-    sentence = (
-        f"In federation, {_LEAD[found]}: {PERCENT.interval(augmented.accuracy)} against "
-        f"{PERCENT.interval(real.accuracy)} with real images only{behind}; {_WHY[found]}."
+    elif reason := results.not_compared.get(FEDERATED):
+        test = f"no test over training sets could be made ({reason})"
+    rest = (
+        f"in federation, synthetic images changed accuracy by {_points(gain.accuracy)} on the fixed test patients, "
+        f"mean over {plural(gain.trials, 'training set')}; {test}; {at_sites}."
     )
-    baselines = [arm for arm in PLAIN if arm in scores and scores[arm].accuracy.mean is not None]
-    if not baselines:
-        return sentence
-    figures = listed(f"{PERCENT.interval(scores[arm].accuracy)} with {arm_title(arm)}" for arm in baselines)
-    beside = verdict(scores, against=baselines)
-    return f"{sentence[:-1]}; the plain baselines had {figures}, and real + synthetic is {beside}."
+    return Part(asked, _verdict(gain.accuracy, comparison), rest)
 
 
-def _by_organ(organs: Mapping[str, Mapping[str, ArmScores]]) -> list[str]:
-    """One sentence on the organs of a study of several; none in a study of one."""
-    clauses = []
-    for organ, scores in organs.items():
-        if "real" not in scores or "real_synthetic" not in scores:
-            continue
-        real, augmented = scores["real"].accuracy, scores["real_synthetic"].accuracy
-        if real.mean is None or augmented.mean is None:
-            clauses.append(f"{organ} not shown (too few patients)")
-            continue
-        figures = f"{PERCENT.interval(augmented)} against {PERCENT.interval(real)}"
-        clauses.append(f"{organ} {figures} ({compared(augmented, real)})")
-    return [f"By organ: {'; '.join(clauses)}."] if clauses else []
+def _verdict(gain: Interval, comparison: Comparison | None) -> str:
+    """What the interval over test patients and the test over training sets say together."""
+    over_patients = _side(gain)
+    if comparison is None:
+        return {1: "On these test patients, yes", -1: "No, they harm", 0: "Not shown"}[over_patients]
+    over_sets = _found(comparison)
+    if over_patients == over_sets:
+        return {1: "Yes", -1: "No, they harm", 0: "Not shown"}[over_sets]
+    if over_patients and over_sets:
+        return "Contradictory"
+    which = "the interval over test patients" if over_patients else "the test over training sets"
+    return f"Not settled, only {which} says {'yes' if over_patients + over_sets > 0 else 'no'}"
 
 
-def _by_site(local: Mapping[str, Mapping[str, ArmScores]]) -> str:
-    pairs = {
-        site: (scores["real"].accuracy, scores["real_synthetic"].accuracy)
-        for site, scores in local.items()
-        if "real" in scores and "real_synthetic" in scores
-    }
-    known = {site: (a, b) for site, (a, b) in pairs.items() if a.mean is not None and b.mean is not None}
+def _at_sites(results: Results) -> str:
+    """The clause on classifiers that were trained at one site alone."""
+    if results.privacy is not None and not any(alone(results.arms).values()):
+        return "classifiers trained at one site alone are not private, so their gains stayed at the sites"
+    sites = sorted({*alone(results.arms), *alone({one.scope: None for one in results.gains})})
+    gains = {site: one.accuracy for site in sites if (one := gain_of(results, site, AUGMENTED)) is not None}
+    known = {site: gain for site, gain in gains.items() if gain.low is not None}
     if not known:
-        return "At single sites, no pair of real-only and real + synthetic classifiers can be compared in this run."
-    found = {site: compared(augmented, real) for site, (real, augmented) in known.items()}
-    leads = [
-        f"{_LEAD[word]} at {_where(sites, known, word)} ({_WHY[word]})"
-        for word in _LEAD
-        if (sites := [site for site in known if found[site] == word])
-    ]
-    changes = [
-        f"{PERCENT.text(augmented.mean)} against {PERCENT.text(real.mean)} at {site}"
-        for site, (real, augmented) in known.items()
-    ]
-    return f"With the classifier trained at one site alone, {listed(leads)}: {listed(changes)}."
-
-
-def _where(some: Sequence[str], known: Mapping[str, object], word: str) -> str:
-    if len(some) < len(known) or len(known) == 1:
-        return listed(some)
-    return f"all {len(known)} sites" if word in ("higher", "lower") else f"any of the {len(known)} sites"
-
-
-def _generators(gans: Mapping[str, GanResult]) -> list[str]:
-    """One sentence a GAN."""
-    return [_generator(name, gan) for name, gan in gans.items()] or ["No generator was trained in this run."]
-
-
-def _generator(name: str, gan: GanResult) -> str:
-    """A clause a subject, or one for all of many."""
-    if not gan.final:
-        return f"{name} was not scored on the final part of the reference set."
-    kind = KINDS[gan.score]
-    which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
-    clauses = (
-        [kind.in_short(which, gan.final)]
-        if len(gan.final) > MOST
-        else [kind.clause(which, subject, final) for subject, final in gan.final.items()]
+        return "at single sites no gain with an interval was measured"
+    above = [site for site, gain in known.items() if _side(gain) > 0]
+    below = [site for site, gain in known.items() if _side(gain) < 0]
+    where = f" ({listed(above)})" if 0 < len(above) < len(sites) else ""
+    clause = f"trained at one site alone, the gain's interval lies above zero at {len(above)} of {len(sites)} sites"
+    lower = f" and below zero at {len(below)} ({listed(below)})" if below else ""
+    untold = (
+        f", and is not told at {listed(site for site in sites if site not in known)}" if len(known) < len(sites) else ""
     )
-    return f"{kind.lead}: {'; '.join(clauses)}."
+    return f"{clause}{where}{lower}{untold}"
+
+
+def _generator(results: Results) -> tuple[str, str]:
+    plain = [arm for arm in PLAIN_ARMS if arm in arms(results)]
+    absent = [arm for arm in (*PLAIN_ARMS, LOCAL) if arm not in arms(results)]
+    others = [*plain, *([LOCAL] if LOCAL in arms(results) else [])]
+    missing = f"; {listed(map(_alone, absent))} {'was' if len(absent) == 1 else 'were'} not measured" if absent else ""
+    if not others:
+        return "Not measured", f"the study had no arm to set beside the generator's{missing}."
+    tests = {arm: found for arm in others if (found := comparison_of(results, FEDERATED, AUGMENTED, arm)) is not None}
+    if set(tests) == set(others):
+        differences = listed(f"{_difference(found)} from {arm_title(arm)}" for arm, found in tests.items())
+        corrected = next(iter(tests.values())).corrected
+        counts = sorted({found.corrected.n for found in tests.values()})
+        n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        sides = {arm: _found(found) for arm, found in tests.items()}
+        means = {arm: found.corrected.mean or 0.0 for arm, found in tests.items()}
+        return _beaten(sides, means, plain), (
+            f"in federation, real + synthetic differs by {differences} ({corrected.test} over {n} "
+            f"{corrected.counts}, Holm over {_family(next(iter(tests.values())))}){missing}."
+        )
+    own = gain_of(results, FEDERATED, AUGMENTED)
+    gains = {arm: gain for arm in others if (gain := gain_of(results, FEDERATED, arm)) is not None}
+    if own is None or not gains:
+        return "Not measured", f"no gain in federation stands beside that of {listed(map(arm_title, others))}{missing}."
+    words = {"higher": 1, "lower": -1}
+    sides = {arm: words.get(compared(own.accuracy, gain.accuracy), 0) for arm, gain in gains.items()}
+    beside = listed(f"{_points(gain.accuracy)} with {arm_title(arm)}" for arm, gain in gains.items())
+    means = {arm: (own.accuracy.mean or 0.0) - (gain.accuracy.mean or 0.0) for arm, gain in gains.items()}
+    return _beaten(sides, means, plain), (
+        f"in federation, accuracy changed by {_points(own.accuracy)} with real + synthetic, "
+        f"and by {beside}, over real only; a test between them was not made{missing}."
+    )
+
+
+def _beaten(sides: Mapping[str, int], means: Mapping[str, float], plain: Sequence[str]) -> str:
+    """The lead of the second sentence.
+
+    Args:
+        sides: by arm, whether real + synthetic was shown to be better (1) or worse (-1), or neither.
+        means: by arm, how much higher the mean accuracy of real + synthetic was.
+        plain: arms that need no generator, in the order of the study.
+    """
+    known = [arm for arm in plain if arm in sides]
+    if not known:
+        return "Not measured against a plain baseline"
+    worse = [arm for arm in known if sides[arm] < 0]
+    if worse:
+        return f"No, {listed(map(_alone, worse))} did better than the generator"
+    rest = [arm for arm in known if sides[arm] == 0]
+    if not rest:
+        return f"Yes, it did better than {listed(map(_alone, known))}"
+    needs = "needs" if len(rest) == 1 else "need"
+    level = [arm for arm in rest if means[arm] <= 0]
+    as_well = f", and {listed(map(_alone, level))} did as well or better on average" if level else ""
+    return f"Not shown to do better than {listed(map(_alone, rest), 'or')}, which {needs} no generator{as_well}"
+
+
+def _alone(arm: str) -> str:
+    return {"copy_paste": "copy-paste", "blob": "the blob", LOCAL: "a local generator"}.get(arm, arm_title(arm))
+
+
+def _carries(results: Results) -> str:
+    outside, only = gain_of(results, EXTERNAL, AUGMENTED), gain_of(results, FEDERATED, SYNTHETIC)
+    away = (
+        f"On patients of external centres the gain in accuracy was {_points(outside.accuracy)}"
+        if outside
+        else "A gain on patients of external centres was not measured"
+    )
+    instead = (
+        f"classifiers trained on synthetic images only were {_points(only.accuracy)} from those trained on real ones"
+        if only
+        else "training on synthetic images only was not measured"
+    )
+    return f"{away}; {instead}; {_cost(results)}."
+
+
+def _cost(results: Results) -> str:
+    """The privacy that the study cost; without any promise of it, how alike the generator's images are."""
+    if results.privacy is not None:
+        if not results.privacy.sites:
+            return "no site stated what this cost its patients in privacy"
+        site, worst = max(results.privacy.sites.items(), key=lambda item: item[1].epsilon)
+        return (
+            f"all trainings together cost a site's patients an epsilon of at most {epsilon_text(worst.epsilon)} "
+            f"({site}) at delta {delta_text(worst.delta)}"
+        )
+    name = used_generator(results)
+    found = over_runs(results.gans[name]) if name else {}
+    if not found:
+        return "there was no differential privacy, and the generator's likeness was not measured"
+    figures = listed(
+        f"SSIM {_spread(one.ssim.mean, one.ssim.deviation, SIMILARITY.number)}, PSNR "
+        f"{_spread(one.psnr.mean, one.psnr.deviation, DECIBEL.number)} dB ({one.similarity}) and {one.name} "
+        f"{significant(one.frechet.mean)} (real {significant(one.floor.mean)}, n {one.n}) over "
+        f"{plural(one.ssim.runs, 'run')}" + (f" for {subject}" if len(found) > 1 else "")
+        for subject, one in list(found.items())[:2]
+    )
+    return f"there was no differential privacy, and {name} reached {figures}"
+
+
+def _spread(mean: float, deviation: float | None, written: Callable[[float], str]) -> str:
+    return written(mean) + (f" ± {written(deviation)}" if deviation is not None else "")
+
+
+def _side(gain: Interval) -> int:
+    if gain.low is not None and gain.low > 0:
+        return 1
+    return -1 if gain.high is not None and gain.high < 0 else 0
+
+
+def _found(comparison: Comparison) -> int:
+    """The sign of what the corrected test found at the level, after Holm's correction; 0 for nothing."""
+    mean, adjusted = comparison.corrected.mean, comparison.corrected_holm
+    if mean is None or adjusted is None or adjusted.p >= LEVEL:
+        return 0
+    return 1 if mean > 0 else -1
+
+
+def _family(comparison: Comparison) -> str:
+    return plural(comparison.corrected_holm.family if comparison.corrected_holm else 0, "comparison")
+
+
+def _points(gain: Interval) -> str:
+    if gain.low is None or gain.high is None:
+        return f"{POINTS.text(gain.mean)} (no interval)"
+    return f"{POINTS.text(gain.mean)} (95% interval {POINTS.bounds(gain)})"
+
+
+def _difference(comparison: Comparison) -> str:
+    """Mean, interval, p and adjusted p of the corrected test."""
+    found = comparison.corrected
+    adjusted = probability(comparison.corrected_holm.p) if comparison.corrected_holm else MISSING
+    p = probability(found.p) if found.p is not None else MISSING
+    return (
+        f"{POINTS.text(found.mean)} ({POINTS.number(found.low)} to {POINTS.number(found.high)}; p {p}, "
+        f"adjusted {adjusted.removeprefix('= ')})"
+    )

@@ -8,29 +8,42 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from common.files import write_bytes
-from common.report.arms import Scores, arm_title, arms_charts, arms_table, confusion_tables, further_table, in_order
-from common.report.formatting import AUC, PERCENT, declared, duration, moment, role_titles
+from common.report.arms import arm_title, arms_charts, arms_table, confusion_tables, further_table, in_order
+from common.report.formatting import PERCENT, declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
-from common.report.tables import HeatMap, Table, figure, heat_map, number, word
+from common.report.tables import Table, figure, number, word
 from common.results import Results
-from server.report.answer import FEDERATED, answer, question
+from server.report.answer import answer, plain_baselines, question
+from server.report.comparisons import compared_scopes, lead, not_compared
+from server.report.curves import learning_curves, ratio_curves
 from server.report.explanations import explanations_json, reference_explanations
+from server.report.further import further
+from server.report.gains import gain_charts, gain_table
 from server.report.gallery import reference_gallery
 from server.report.generators import gan_part
 from server.report.limits import limits, meanings
+from server.report.looks import attention_charts, attention_table, shortcut_table
+from server.report.matrices import matrix_groups
 from server.report.overview import generators_json, overview_table, stability
 from server.report.participation import silent_sites
 from server.report.privacy import pretraining_table, privacy_part
-from server.report.spreadsheets import write_spreadsheets
+from server.report.repeated import classifier_tables, images_table
+from server.report.scopes import CENTRALISED, EXTERNAL, FEDERATED, arms_scopes, heading, titled
+from server.report.spreadsheets import SPREADSHEETS, write_spreadsheets
 from server.tracking import write_tracking
 
 SECTIONS = (
-    Section("sites", "Sites"),
-    Section("generators", "Generators"),
-    Section("arms", "Does it help: the arms"),
+    Section("tables", "Generators and classifiers over runs"),
+    Section("statistics", "Statistics: arm against arm"),
+    Section("gains", "Gains over real images only"),
+    Section("curves", "Fewer patients, more synthetic slices"),
     Section("cross-site", "Cross-site evaluation"),
+    Section("looks", "What the classifiers look at"),
     Section("explanations", "How the classifier sees synthetic slices"),
+    Section("arms", "The arms on the fixed split"),
+    Section("sites", "Sites"),
+    Section("generators", "Generators round by round"),
     Section("privacy", "Privacy"),
     Section("limits", "Limits"),
     Section("meaning", "What the figures are"),
@@ -51,10 +64,9 @@ def build_study_report(run_dir: Path) -> Path:
     """Writes ``run_dir/report/`` from ``run_dir/results.json`` and the reference gallery.
 
     The folder then holds ``index.html``, ``results.json`` (the same figures), ``generators.json`` (means and standard
-    deviations over trainings), ``explanations.json`` (how the federated classifier sees the reference set) and
-    ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv``, ``sites.csv``. Site reports that exist
-    under ``run_dir/sites`` are linked, so build them first. The curves of the run's rounds are written beside it, see
-    :mod:`server.tracking`.
+    deviations over trainings), ``explanations.json`` (how the federated classifier sees the reference set) and the CSV
+    files of :data:`~server.report.spreadsheets.SPREADSHEETS`. Site reports that exist under ``run_dir/sites`` are
+    linked, so build them first. The curves of the run's rounds are written beside it, see :mod:`server.tracking`.
 
     Returns:
         The path of ``index.html``.
@@ -84,6 +96,20 @@ def build_study_report(run_dir: Path) -> Path:
         finished=moment(results.run.finished or ""),
         question=question(results),
         answer=answer(results),
+        further=further(results),
+        figure_files=("generators.json", "explanations.json", *SPREADSHEETS),
+        classifiers=classifier_tables(results),
+        of_images=images_table(results),
+        compared=compared_scopes(results),
+        lead=lead(results),
+        not_compared=not_compared(results),
+        gain_charts=gain_charts(results),
+        gains=gain_table(results),
+        curves=learning_curves(results),
+        ratios=ratio_curves(results),
+        attention=attention_table(results),
+        attention_charts=attention_charts(results),
+        shortcut=shortcut_table(results),
         summary=_summary(results),
         sites=_sites_table(results),
         silent=silent_sites(results),
@@ -92,19 +118,18 @@ def build_study_report(run_dir: Path) -> Path:
         overview=overview_table(results.gans),
         stability=[Pair(name, stability(gan)) for name, gan in results.gans.items()],
         cohort_sheet=file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
-        arms_charts=arms_charts(
-            {_titles(results).get(scope, scope): scores for scope, scores in _scopes(results).items()}
-        ),
+        arms_charts=arms_charts({titled(results, scope): scores for scope, scores in arms_scopes(results).items()}),
         arms_tables=[
             {
-                "title": _titles(results).get(scope, scope),
+                "title": heading(titled(results, scope)),
                 "table": arms_table(_arms_caption(scope), scores),
                 "further": further_table(scores),
                 "confusions": confusion_tables(scores),
             }
-            for scope, scores in _scopes(results).items()
+            for scope, scores in arms_scopes(results).items()
         ],
-        heat_maps=_heat_maps(results),
+        plain=plain_baselines(results),
+        matrices=matrix_groups(results),
         explained=explained,
         privacy=privacy_part(results),
         pretraining=pretraining_table(results.gans),
@@ -144,22 +169,6 @@ def read_results(path: Path) -> Results:
         ) from error
 
 
-def _scopes(results: Results) -> dict[str, Scores]:
-    """Federation first, all organs together and one by one, then the sites."""
-    federated = {FEDERATED: results.arms[FEDERATED]} if FEDERATED in results.arms else {}
-    organs = {f"{FEDERATED}/{organ}": scores for organ, scores in results.organ_arms.items()}
-    alone = {name: results.arms[name] for name in sorted(results.arms) if name != FEDERATED and results.arms[name]}
-    return {**federated, **organs, **alone}
-
-
-def _titles(results: Results) -> dict[str, str]:
-    """Scope or site -> how it is written: in a study of several organs a site is named with its own."""
-    several = len({site.organ for site in results.sites.values()}) > 1
-    sites = {name: f"{name}, {site.organ}" if several else name for name, site in results.sites.items()}
-    organs = {f"{FEDERATED}/{organ}": f"in federation, {organ}" for organ in results.organ_arms}
-    return {FEDERATED: "in federation, all organs" if organs else "in federation", **organs, **sites}
-
-
 def _arms_caption(scope: str) -> str:
     organ = scope.removeprefix(FEDERATED).removeprefix("/")
     subject = (
@@ -169,6 +178,11 @@ def _arms_caption(scope: str) -> str:
         else "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over "
         "sites"
         if scope == FEDERATED
+        else "Classifiers trained on the slices of all sites in one place, as only a simulation can, scored on the "
+        "test patients of these sites, mean over sites"
+        if scope == CENTRALISED
+        else "Classifiers trained in federation, scored on the patients of external centres, mean over centres"
+        if scope == EXTERNAL
         else f"Classifiers trained at {scope} alone, scored on its test patients"
     )
     return (
@@ -178,7 +192,7 @@ def _arms_caption(scope: str) -> str:
 
 def _summary(results: Results) -> Table | None:
     """The first page's table: each arm in federation, and its place at every site."""
-    scopes = _scopes(results)
+    scopes = arms_scopes(results)
     if not scopes:
         return None
     arms = dict.fromkeys(arm for scores in scopes.values() for arm, _ in in_order(scores))
@@ -190,8 +204,9 @@ def _summary(results: Results) -> Table | None:
         for arm in arms
     ]
     return Table(
-        "Accuracy of the classifier on test patients, by how it was trained: mean with 95% interval over patients.",
-        ["arm", *(_titles(results).get(scope, scope) for scope in scopes)],
+        "Accuracy on the test patients of the fixed split, by the images and by where the classifier was trained: mean "
+        "with 95% interval over patients.",
+        ["arm", *(titled(results, scope) for scope in scopes)],
         rows,
     )
 
@@ -224,28 +239,6 @@ def _site_reports(run_dir: Path, results: Results) -> list[Link]:
         Link(f"../sites/{quote(name)}/report/index.html", name)
         for name in names
         if (run_dir / "sites" / name / "report" / "index.html").exists()
-    ]
-
-
-def _heat_maps(results: Results) -> list[HeatMap]:
-    matrix = results.cross_site
-    if matrix is None:
-        return []
-    behind = "Rows: where the model was trained. Columns: whose test patients. Small: 95% interval over patients."
-    return [
-        heat_map(
-            f"{title} {behind}",
-            [_titles(results).get(model, model) for model in matrix.models],
-            [_titles(results).get(site, site) for site in matrix.sites],
-            values,
-            intervals,
-            scale,
-            row_title="model",
-        )
-        for title, values, intervals, scale in (
-            ("AUC.", matrix.auc, matrix.auc_interval, AUC),
-            ("Accuracy.", matrix.accuracy, matrix.accuracy_interval, PERCENT),
-        )
     ]
 
 

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from common.report.formatting import listed, plural
 from common.results import Results
 from common.results_classifier import ArmScores
+from server.report.scopes import alone
+
+FEW = 10
+"""A test over fewer run-folds is said to rest on few."""
 
 
 def limits(results: Results) -> list[str]:
@@ -20,13 +24,11 @@ def limits(results: Results) -> list[str]:
             "figures are no evidence about any clinical data.",
         ]
     found.append(_seeds(results))
-    found.append(
-        "Arms and sites are compared several times without a correction for it; intervals of arms are not paired."
-    )
+    found += _multiplicity(results)
     found.append(
         "A slice counts as tumour by the number of its tumour pixels; no radiologist has read the synthetic images."
     )
-    if few := _smallest_test_set(results.arms):
+    if few := _smallest_test_set(alone(results.arms)):
         site, patients = few
         found.append(f"The smallest test set with figures has {plural(patients, 'patient')} ({site}).")
     silent = [name for name, site in results.sites.items() if site.patients is None]
@@ -35,8 +37,37 @@ def limits(results: Results) -> list[str]:
     return found
 
 
+def _multiplicity(results: Results) -> list[str]:
+    """What a correction for several comparisons covers, and how few repetitions the tests rest on."""
+    tables = [table for of_scope in results.comparisons.values() for table in of_scope]
+    if not tables:
+        return [
+            "Arms and sites are compared several times without a correction for it; intervals of arms are unpaired."
+        ]
+    found = [
+        "Probabilities are corrected for the comparisons of one table (Holm), not for the other score and the other "
+        "sites; intervals of arms are not paired, those of gains are."
+    ]
+    counts = [one.corrected.n for table in tables for one in table.comparisons]
+    if counts and min(counts) < FEW:
+        found.append(
+            f"The smallest number of run-folds in a test is {min(counts)}: so few find only differences that are large "
+            "beside their spread, and a missing finding says little."
+        )
+    return found
+
+
 def _seeds(results: Results) -> str:
     """What the intervals do not cover."""
+    sets = [trial for trial in results.trials if trial.fold or not (trial.patients or trial.ratio or trial.images)]
+    if len(sets) > 1:
+        runs = plural(len({trial.run for trial in sets}), "run")
+        folds = len({trial.fold for trial in sets if trial.fold})
+        each = f"{runs} of {plural(folds, 'fold')}" if folds else runs
+        return (
+            f"The classifier study was repeated ({each}): intervals cover the choice of test patients, standard "
+            "deviations the training sets and seeds, and neither covers both."
+        )
     if all(len(gan.runs) <= 1 for gan in results.gans.values()):
         return (
             "One run with one seed: the intervals cover the choice of test patients, not the spread over training runs."
@@ -93,6 +124,17 @@ def meanings(results: Results) -> list[str]:
                 "Brier score and the calibration error say how far a probability can be taken at its word; the latter "
                 "is biased upward where a bin holds few slices, and compares arms tested on the same patients only."
             )
+        if results.gains:
+            sentences.append(
+                "A gain is an arm's figure minus that of real slices only, on the same patients; its interval is "
+                "paired over them and therefore narrower than the arms' own."
+            )
+        if results.comparisons:
+            sentences.append(
+                "Run-folds share training patients. The corrected resampled t-test widens the variance by the size of "
+                "the fold beside that of the training set to allow for it; the plain paired t-test does not, and finds "
+                "too much."
+            )
         sentences.append("A dash stands for a figure that was not reached, not shared or rests on too few patients.")
     return sentences
 
@@ -128,6 +170,6 @@ def _smallest_test_set(arms: Mapping[str, Mapping[str, ArmScores]]) -> tuple[str
         scope: scores.patients
         for scope, by_arm in arms.items()
         for scores in by_arm.values()
-        if scores.patients is not None and scope != "federated"
+        if scores.patients is not None
     }
     return min(sizes.items(), key=lambda item: item[1]) if sizes else None

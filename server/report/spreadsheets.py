@@ -8,13 +8,35 @@ from common.report.tables import interval_columns, interval_fields, write_csv
 from common.results import Results, SiteEntry
 from common.results_classifier import CrossSite, Interval
 from server.report.generator_rows import FINAL_COLUMNS, final_rows, round_columns, round_rows
+from server.report.trial_rows import (
+    COMPARISON_COLUMNS,
+    GAIN_COLUMNS,
+    TRIAL_COLUMNS,
+    comparison_rows,
+    gain_rows,
+    trial_rows,
+)
+
+SPREADSHEETS = (
+    "arms.csv",
+    "trials.csv",
+    "comparisons.csv",
+    "gains.csv",
+    "cross_site.csv",
+    "gan_rounds.csv",
+    "gan_final.csv",
+    "sites.csv",
+)
+"""In the order in which the page lists them."""
 
 
 def write_spreadsheets(results: Results, folder: Path) -> list[Path]:
-    """Writes ``arms.csv``, ``cross_site.csv``, ``gan_rounds.csv``, ``gan_final.csv`` and ``sites.csv``; a part that is
-    not there gives a file with headings alone."""
+    """Writes :data:`SPREADSHEETS`; a part that is not there gives a file with headings alone."""
     return [
         write_csv(folder / "arms.csv", ARM_COLUMNS, arm_rows(_scopes(results))),
+        write_csv(folder / "trials.csv", TRIAL_COLUMNS, trial_rows(results)),
+        write_csv(folder / "comparisons.csv", COMPARISON_COLUMNS, comparison_rows(results)),
+        write_csv(folder / "gains.csv", GAIN_COLUMNS, gain_rows(results)),
         write_csv(folder / "cross_site.csv", _CROSS_COLUMNS, cross_site_rows(results.cross_site)),
         write_csv(folder / "gan_rounds.csv", round_columns(results), round_rows(results)),
         write_csv(folder / "gan_final.csv", FINAL_COLUMNS, final_rows(results)),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fabricated_generators import GALLERIES, TRAINING, cgan, cyclegan, gallery, wgan_gp
+from fabricated_trials import fabricated_study
 from PIL import Image
 
 from common.experiment import ARMS
@@ -52,6 +53,7 @@ def fabricated_arm(random: np.random.Generator, mean: float, patients: int, step
 def fabricated_results() -> Results:
     random = np.random.default_rng(5)
     centres = {"real": 0.842, "real_synthetic": 0.868, "synthetic": 0.851, "copy_paste": 0.858, "blob": 0.872}
+    centres["local_generator"] = 0.861
     arms: dict[str, dict[str, ArmScores]] = {
         "federated": {arm: fabricated_arm(random, centres[arm] + 0.03, 60, 200) for arm in ARMS}
     }
@@ -140,6 +142,12 @@ def fabricated_results() -> Results:
 @pytest.fixture(scope="session")
 def results() -> Results:
     return fabricated_results()
+
+
+@pytest.fixture(scope="session")
+def study(results: Results) -> Results:
+    """The same with repetitions of the classifier study and all that comes of them."""
+    return fabricated_study(results)
 
 
 @pytest.fixture

@@ -1,112 +1,203 @@
-"""The three sentences say what the figures allow, and no more."""
+"""The three sentences say what the figures allow, name every test with its n, and speak of no arm that was missing."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from common.results import Results
-from common.results_classifier import ArmScores, Interval
+from common.results_classifier import Interval, PooledGain
+from common.results_privacy import PrivacyResults, PrivacyStatement
+from common.statistics.records import Comparison, Holm
 from server.report.answer import answer, question
+
+Gain = tuple[float, float, float]
+
+
+@pytest.fixture
+def own(study: Results) -> Results:
+    """A copy to change."""
+    return study.model_copy(deep=True)
+
+
+def sentences(results: Results) -> list[str]:
+    return [part.sentence.replace("\N{NO-BREAK SPACE}", " ") for part in answer(results)]
+
+
+def set_gain(results: Results, scope: str, arm: str, gain: Gain | None) -> None:
+    results.gains = [one for one in results.gains if (one.scope, one.arm) != (scope, arm)]
+    if gain is not None:
+        interval = Interval(mean=gain[0], low=gain[1], high=gain[2])
+        results.gains.append(PooledGain(scope=scope, arm=arm, accuracy=interval, auc=interval, trials=6))
+
+
+def set_test(results: Results, against: str, mean: float, p: float, adjusted: float) -> None:
+    for table in results.comparisons["federated"]:
+        for index, one in enumerate(table.comparisons):
+            if table.score == "accuracy" and (one.arm, one.against) == ("real_synthetic", against):
+                corrected = one.corrected.model_copy(update={"mean": mean, "p": p})
+                table.comparisons[index] = one.model_copy(
+                    update={"corrected": corrected, "corrected_holm": Holm(p=adjusted, family=11)}
+                )
+
+
+def accuracy_test(results: Results, against: str) -> Comparison:
+    table = next(one for one in results.comparisons["federated"] if one.score == "accuracy")
+    return next(one for one in table.comparisons if (one.arm, one.against) == ("real_synthetic", against))
+
+
+def test_three_sentences_with_the_figures_of_the_results(study: Results) -> None:
+    found = sentences(study)
+    assert len(found) == 3
+    # A full stop that is no decimal point stands at the end only.
+    assert all(len(re.findall(r"\.(?!\d)", one)) == 1 and one.endswith(".") for one in found)
+    helps, generator, carries = found
+    gain = next(one for one in study.gains if (one.scope, one.arm) == ("federated", "real_synthetic"))
+    assert gain.accuracy.mean is not None
+    assert f"{100 * gain.accuracy.mean:+.1f} percentage points (95% interval" in helps
+    assert "mean over 6 training sets" in helps
+    assert "corrected resampled t-test over 6 run-folds, Holm over 11 comparisons" in helps
+    assert "of 3 sites" in helps
+    for against, name in (("copy_paste", "copy-paste"), ("blob", "blob"), ("local_generator", "local generator")):
+        mean = accuracy_test(study, against).corrected.mean
+        assert mean is not None
+        assert re.search(rf"{abs(100 * mean):.1f} percentage points \([^)]*\) from real \+ {name}", generator)
+    outside = next(one for one in study.gains if (one.scope, one.arm) == ("external", "real_synthetic"))
+    only = next(one for one in study.gains if (one.scope, one.arm) == ("federated", "synthetic"))
+    for one in (outside, only):
+        assert one.accuracy.mean is not None
+        assert f"{abs(100 * one.accuracy.mean):.1f} percentage points" in carries
+    assert "no differential privacy" in carries
+    assert "SSIM" in carries
+
+
+@pytest.mark.parametrize(
+    ("gain", "mean", "adjusted", "verdict"),
+    [
+        ((0.04, 0.01, 0.07), 0.04, 0.01, "Yes"),
+        ((0.04, -0.01, 0.09), 0.04, 0.30, "Not shown"),
+        ((-0.04, -0.07, -0.01), -0.04, 0.01, "No, they harm"),
+        ((0.04, 0.01, 0.07), 0.04, 0.30, "Not settled, only the interval over test patients says yes"),
+        ((0.04, -0.01, 0.09), 0.04, 0.01, "Not settled, only the test over training sets says yes"),
+        ((0.04, 0.01, 0.07), -0.04, 0.01, "Contradictory"),
+    ],
+)
+def test_help_is_claimed_only_where_patients_and_training_sets_agree(
+    own: Results, gain: Gain, mean: float, adjusted: float, verdict: str
+) -> None:
+    set_gain(own, "federated", "real_synthetic", gain)
+    set_test(own, "real", mean, adjusted / 11, adjusted)
+    assert answer(own)[0].verdict == verdict
+
+
+def test_without_folds_the_answer_is_of_these_test_patients(own: Results) -> None:
+    own.comparisons, own.not_compared = {}, {}
+    set_gain(own, "federated", "real_synthetic", (0.04, 0.01, 0.07))
+    helps, generator, _ = sentences(own)
+    assert helps.startswith("On these test patients, yes")
+    assert "no test over training sets was made" in helps
+    assert "a test between them was not made" in generator
+    own.not_compared = {"federated": "no fold has enough patients for a figure that may be told"}
+    assert "no test over training sets could be made (no fold has enough patients" in sentences(own)[0]
+
+
+def test_sites_are_counted_by_intervals_above_zero_and_untold_ones_named(own: Results) -> None:
+    set_gain(own, "hospital1", "real_synthetic", (0.04, 0.01, 0.07))
+    set_gain(own, "hospital2", "real_synthetic", (-0.04, -0.07, -0.01))
+    set_gain(own, "hospital3", "real_synthetic", None)
+    helps = sentences(own)[0]
+    assert (
+        "above zero at 1 of 3 sites (hospital1) and below zero at 1 (hospital2), and is not told at hospital3" in helps
+    )
+
+
+@pytest.mark.parametrize(
+    ("plain", "blob", "verdict"),
+    [
+        ((0.03, 0.01), (0.02, 0.02), "Yes, it did better than copy-paste and the blob"),
+        ((0.03, 0.01), (-0.02, 0.02), "No, the blob did better than the generator"),
+        ((0.03, 0.01), (0.01, 0.50), "Not shown to do better than the blob, which needs no generator"),
+        (
+            (0.01, 0.40),
+            (-0.01, 0.50),
+            "Not shown to do better than copy-paste or the blob, which need no generator, and the blob did as well or "
+            "better on average",
+        ),
+    ],
+)
+def test_it_is_the_generator_only_if_every_plain_baseline_is_beaten(
+    own: Results, plain: tuple[float, float], blob: tuple[float, float], verdict: str
+) -> None:
+    set_test(own, "copy_paste", plain[0], plain[1] / 11, plain[1])
+    set_test(own, "blob", blob[0], blob[1] / 11, blob[1])
+    assert answer(own)[1].verdict == verdict
+
+
+def test_without_tests_the_generator_must_have_the_higher_interval_of_gains(own: Results) -> None:
+    own.comparisons = {}
+    set_gain(own, "federated", "real_synthetic", (0.08, 0.06, 0.10))
+    set_gain(own, "federated", "copy_paste", (0.02, 0.01, 0.03))
+    set_gain(own, "federated", "blob", (0.09, 0.05, 0.13))
+    assert answer(own)[1].verdict == (
+        "Not shown to do better than the blob, which needs no generator, and the blob did as well or better on average"
+    )
+    set_gain(own, "federated", "blob", (0.02, 0.01, 0.05))
+    assert answer(own)[1].verdict == "Yes, it did better than copy-paste and the blob"
+
+
+def test_no_sentence_speaks_of_an_arm_that_the_study_did_not_have(own: Results) -> None:
+    def kept(names: list[str]) -> list[str]:
+        return [name for name in names if name in ("real", "real_synthetic")]
+
+    own.arms = {scope: {arm: its[arm] for arm in kept(list(its))} for scope, its in own.arms.items()}
+    own.run.config["study"]["arms"] = ["real", "real_synthetic"]
+    own.gains = [one for one in own.gains if one.arm == "real_synthetic"]
+    for table in own.comparisons["federated"]:
+        table.comparisons = [one for one in table.comparisons if {one.arm, one.against} <= {"real", "real_synthetic"}]
+    asked = question(own)
+    _, generator, carries = sentences(own)
+    assert "copy" not in asked
+    assert "blob" not in asked
+    assert generator.startswith("Not measured")
+    assert "copy-paste, the blob and a local generator were not measured" in generator
+    assert "training on synthetic images only was not measured" in carries
+
+
+def test_one_plain_baseline_alone_is_asked_about(own: Results) -> None:
+    own.arms = {scope: {arm: s for arm, s in its.items() if arm != "copy_paste"} for scope, its in own.arms.items()}
+    own.run.config["study"]["arms"].remove("copy_paste")
+    assert "more than a plain blob would" in question(own)
+    assert "copy-paste was not measured" in sentences(own)[1]
+
 
 Change = Callable[[Results], None]
 
 
-@pytest.fixture
-def own(results: Results) -> Results:
-    """A copy to change."""
-    return results.model_copy(deep=True)
+def private(own: Results) -> None:
+    statement = PrivacyStatement(
+        delta=1e-5, patients=200, clip=1.0, mechanisms=[], models={"wgan_gp": 3.17}, epsilon=3.17, epsilon_rdp=3.52
+    )
+    own.privacy = PrivacyResults(sites={"hospital1": statement}, audit=[], refusals=[], silent={})
 
 
-def set_accuracy(scores: ArmScores, mean: float | None, low: float | None, high: float | None) -> None:
-    scores.accuracy = Interval(mean=mean, low=low, high=high)
+def test_a_private_study_is_answered_with_its_epsilon(own: Results) -> None:
+    private(own)
+    own.arms = {scope: its if scope == "federated" else {} for scope, its in own.arms.items()}
+    helps, _, carries = sentences(own)
+    assert "are not private, so their gains stayed at the sites" in helps
+    assert "an epsilon of at most 3.17 (hospital1) at delta 1e-05" in carries
+    assert "SSIM" not in carries
 
 
-def plain(sentences: list[str]) -> list[str]:
-    return [sentence.replace("\N{NO-BREAK SPACE}", " ") for sentence in sentences]
+def test_results_without_repetitions_say_what_was_not_measured(results: Results) -> None:
+    helps, generator, carries = sentences(results)
+    assert helps.startswith("Not measured in federation")
+    assert generator.startswith("Not measured")
+    assert carries.startswith("A gain on patients of external centres was not measured")
 
 
-def test_federation_sites_and_each_generator_have_a_sentence_with_its_figures(results: Results) -> None:
-    federation, sites, generator, noise, translation = plain(answer(results))
-    real, augmented = (results.arms["federated"][arm].accuracy for arm in ("real", "real_synthetic"))
-    assert real.mean is not None
-    assert augmented.mean is not None
-    assert f"{augmented.mean:.1%}".replace("%", " %") in federation
-    assert f"{real.mean:.1%}".replace("%", " %") in federation
-    assert "60 test patients" in federation
-    assert all(site in sites for site in ("hospital1", "hospital2", "hospital3"))
-    assert "+1.3 dB (+0.6 to +2.1)" in generator
-    assert noise.startswith("Whole slices made from noise: wgan_gp of round 6")
-    assert "an FD-EffLite0 of 70.7" in noise
-    assert translation.count("+4.4 dB (+3.6 to +5.3)") == 2
-    assert all(sentence.endswith(".") for sentence in plain(answer(results)))
-
-
-def test_overlapping_intervals_are_called_no_difference(own: Results) -> None:
-    set_accuracy(own.arms["federated"]["real"], 0.80, 0.75, 0.85)
-    set_accuracy(own.arms["federated"]["real_synthetic"], 0.88, 0.84, 0.92)
-    assert answer(own)[0].startswith("In federation, no difference in accuracy with synthetic images is shown")
-
-
-def test_intervals_apart_are_called_higher_but_the_baselines_are_named_beside(own: Results) -> None:
-    set_accuracy(own.arms["federated"]["real"], 0.80, 0.75, 0.83)
-    set_accuracy(own.arms["federated"]["real_synthetic"], 0.88, 0.84, 0.92)
-    set_accuracy(own.arms["federated"]["copy_paste"], 0.87, 0.83, 0.91)
-    set_accuracy(own.arms["federated"]["blob"], 0.95, 0.93, 0.97)
-    sentence = answer(own)[0]
-    assert sentence.startswith("In federation, accuracy was higher with synthetic images")
-    assert "lower than real + blob; not shown to differ from real + copy-paste" in sentence
-
-
-def test_sites_that_differ_are_told_apart(own: Results) -> None:
-    for site, low in (("hospital1", 0.90), ("hospital2", 0.70), ("hospital3", 0.70)):
-        set_accuracy(own.arms[site]["real"], 0.80, 0.75, 0.85)
-        set_accuracy(own.arms[site]["real_synthetic"], low + 0.03, low, low + 0.06)
-    sentence = answer(own)[1]
-    assert "accuracy was higher with synthetic images at hospital1 (the intervals are apart)" in sentence
-    assert "no difference in accuracy with synthetic images is shown at hospital2 and hospital3" in sentence
-
-
-def test_sites_that_agree_are_told_together(own: Results) -> None:
-    for site in ("hospital1", "hospital2", "hospital3"):
-        set_accuracy(own.arms[site]["real"], 0.80, 0.75, 0.85)
-        set_accuracy(own.arms[site]["real_synthetic"], 0.70, 0.68, 0.72)
-    assert "accuracy was lower with synthetic images at all 3 sites (the intervals are apart)" in answer(own)[1]
-
-
-def test_suppressed_figures_are_said_to_be_missing(own: Results) -> None:
-    for scores in own.arms.values():
-        set_accuracy(scores["real_synthetic"], None, None, None)
-    federation, sites, *_ = answer(own)
-    assert "were not both scored" in federation
-    assert "no pair" in sites
-
-
-def test_a_mean_without_interval_is_not_compared(own: Results) -> None:
-    set_accuracy(own.arms["federated"]["real_synthetic"], 0.99, None, None)
-    assert "cannot be compared" in answer(own)[0]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [
-        (0.1, 2.0, "an interval above zero"),
-        (-0.4, 2.0, "includes zero, so no gain is shown"),
-        (-2.0, -0.1, "an interval below zero"),
-        (None, None, "no interval could be computed"),
-    ],
-)
-def test_a_gain_over_inpainting_is_claimed_only_above_zero(
-    own: Results, low: float | None, high: float | None, said: str
-) -> None:
-    final = own.gans["cgan"].final["brain"]
-    final.lesion_psnr_gain = Interval(mean=0.8, low=low, high=high)
-    assert said in answer(own)[2]
-
-
-def test_an_unfinished_run_says_what_it_had_not_reached(own: Results) -> None:
-    own.gans["cgan"].final = {}
-    own.arms = {}
-    assert "was not scored on the final part" in answer(own)[2]
-    own.gans = {}
-    assert answer(own)[2] == "No generator was trained in this run."
-    assert "no generator" in question(own)
+def test_a_run_that_reached_nothing_has_three_sentences_too(results: Results) -> None:
+    found = sentences(Results(run=results.run.model_copy(update={"config": {}})))
+    assert len(found) == 3
+    assert "likeness was not measured" in found[2]
+    assert "no generator" in question(Results(run=results.run))

@@ -12,9 +12,9 @@ from server.report.build import build_study_report
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_opens_offline_and_never_scrolls_sideways(
-    width: int, results: Results, write_study: Callable[..., Path], measure: Callable[[Path, int], Any]
+    width: int, study: Results, write_study: Callable[..., Path], measure: Callable[[Path, int], Any]
 ) -> None:
-    page = measure(build_study_report(write_study(results, pictures=True)), width)
+    page = measure(build_study_report(write_study(study, pictures=True)), width)
     assert page.title == "Study report: fabricated"
     assert page.width == width
     assert page.content <= width, page.wide

@@ -76,17 +76,19 @@ def ways_to_write(value: float) -> set[str]:
     return written | numbers(duration(abs(value)))
 
 
-def test_every_number_in_a_table_comes_from_the_results(results: Results, write_study: Write) -> None:
-    report = build_study_report(write_study(results))
+def test_every_number_in_a_table_comes_from_the_results(study: Results, write_study: Write) -> None:
+    report = build_study_report(write_study(study))
     page = Cells(report.read_text())
-    tree = json.loads(results.model_dump_json(by_alias=True))
+    tree = json.loads(study.model_dump_json(by_alias=True))
     over_runs = json.loads((report.parent / "generators.json").read_text())
-    allowed: set[str] = set()
+    allowed = {"0.001"}  # what a probability may be said to be below
     for leaf in leaves([tree, over_runs]):
         if isinstance(leaf, int | float) and not isinstance(leaf, bool):
             allowed |= ways_to_write(leaf)
+    # How many patients or which ratio is told as text.
+    allowed |= {one["value"] for one in tree["repeated"]}
     found = set().union(*map(numbers, page.cells))
-    assert len(found) > 150
+    assert len(found) > 400
     assert found - allowed == set()
 
 
@@ -189,12 +191,15 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
     assert {s for s in sources if not s.startswith(inside)} == {
         "results.json",
         "arms.csv",
+        "comparisons.csv",
         "cross_site.csv",
         "explanations.json",
+        "gains.csv",
         "gan_final.csv",
         "gan_rounds.csv",
         "generators.json",
         "sites.csv",
+        "trials.csv",
     }
 
 
@@ -202,7 +207,7 @@ def test_headings_are_linked_from_the_contents(results: Results, write_study: Wr
     page = build_study_report(write_study(results, pictures=True)).read_text()
     anchors = re.findall(r'<h2 id="([^"]+)">', page)
     assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
-    assert len(anchors) == 10
+    assert len(anchors) == 15
     assert all('alt="' in image and 'alt=""' not in image for image in re.findall(r"<img [^>]*>", page))
 
 
@@ -211,9 +216,11 @@ def test_a_run_that_reached_nothing_still_gives_a_page(results: Results, write_s
     page = build_study_report(write_study(empty))
     text = Cells(page.read_text()).text
     assert "This run has not finished" in text
-    for gap in ("No site had said hello", "No generator was trained", "No arm of", "No cross-site"):
+    gaps = ("No site had said hello", "No generator was trained", "No arm of", "No cross-site", "no repetitions")
+    for gap in (*gaps, "No arm was tested against another", "No gain over real images", "did not vary it"):
         assert gap in text
-    assert (page.parent / "arms.csv").read_text().count("\n") == 1
+    for name in ("arms.csv", "trials.csv", "comparisons.csv", "gains.csv"):
+        assert (page.parent / name).read_text().count("\n") == 1
 
 
 def test_a_folder_without_results_is_a_clear_error(tmp_path: Path) -> None:
@@ -291,7 +298,7 @@ def test_the_first_page_says_what_a_private_study_cost(results: Results, write_s
     private = private_results(results)
     private.arms = {scope: scores if scope == "federated" else {} for scope, scores in private.arms.items()}
     page = build_study_report(write_study(private)).read_text()
-    first = Cells(page[: page.index('<h2 id="sites">')]).text
+    first = Cells(page[: page.index('<h2 id="tables">')]).text
     assert "an epsilon of at most 3.17 (hospital1) at delta 1e-05" in first
     assert "are not private, so their figures stayed at the sites" in first
     assert "learnt from public slices" not in first

@@ -13,8 +13,8 @@ from fabricated_generators import LAST, THERE, gallery, translation
 from common.report.formatting import DECIBEL, SIMILARITY
 from common.results import FinalTranslation, GanResult, Results
 from common.results_classifier import Interval
-from server.report.answer import answer
 from server.report.build import build_study_report
+from server.report.further import further
 from server.report.generators import gan_part, rounds_table
 from server.report.kinds import KINDS, kind_of
 from server.report.limits import meanings
@@ -91,9 +91,9 @@ def test_charts_show_the_foreground_the_set_and_the_lesion(own: Results) -> None
 
 
 def test_a_gain_over_unchanged_slices_is_claimed_only_above_zero(own: Results, final: FinalTranslation) -> None:
-    assert "above unchanged slices, an interval above zero (92 slices of 12 patients" in answer(own)[-1]
+    assert "above unchanged slices, an interval above zero (92 slices of 12 patients" in further(own)[-1]
     final.foreground_psnr_gain = Interval(mean=0.3, low=-0.2, high=0.8)
-    assert "includes zero, so no gain is shown" in answer(own)[-1]
+    assert "includes zero, so no gain is shown" in further(own)[-1]
 
 
 def test_many_directions_are_told_in_one_clause(final: FinalTranslation) -> None:

@@ -1,0 +1,125 @@
+"""Rows of ``trials.csv``, ``comparisons.csv`` and ``gains.csv``: repetitions of the classifier study, at full
+precision."""
+
+from typing import Any
+
+from common.report.arms import MEASURES, in_order
+from common.report.tables import interval_columns, interval_fields
+from common.results import Results
+from common.results_classifier import PooledGain, Spread
+from common.statistics.records import Comparison, PairedTest
+
+GAINS = ("accuracy_gain", "auc_gain")
+_OF_A_TEST = ("n", "mean", "low", "high", "statistic", "df", "p", "test_to_train", "undefined")
+
+TRIAL_COLUMNS = [
+    "trial",
+    "images",
+    "run",
+    "fold",
+    "most_patients",
+    "ratio",
+    "scored_on",
+    "scope",
+    "arm",
+    *(column for key, _, _ in MEASURES for column in interval_columns(key)),
+    *(column for key in GAINS for column in interval_columns(key)),
+    "patients",
+    "slices",
+]
+COMPARISON_COLUMNS = [
+    "scope",
+    "score",
+    "runs",
+    "folds",
+    "arm",
+    "against",
+    "left_out",
+    "counts",
+    *(f"{test}_{key}" for test in ("corrected", "plain") for key in (*_OF_A_TEST, "holm_p", "holm_family")),
+    "d_z",
+    "g_z",
+    "superiority",
+    "superiority_patients",
+]
+GAIN_COLUMNS = [
+    "scope",
+    "arm",
+    *(column for key in GAINS for column in interval_columns(key)),
+    *(f"{key}_deviation" for key in GAINS),
+    "training_sets",
+]
+
+
+def trial_rows(results: Results) -> list[dict[str, Any]]:
+    """One row an arm, scope and trial, once for the fixed test patients and once for those left out, where there are
+    any. An empty name is the study on its fixed split; 0 patients and ratio 0 stand for the study's own."""
+    rows = []
+    for trial in results.trials:
+        head = {
+            "trial": trial.name,
+            "images": trial.images,
+            "run": trial.run,
+            "fold": trial.fold,
+            "most_patients": trial.patients,
+            "ratio": trial.ratio,
+        }
+        for scored_on, scopes in (("fixed test patients", trial.arms), ("patients left out", trial.left_out)):
+            for scope, scores in scopes.items():
+                for arm, its in in_order(scores):
+                    row = {**head, "scored_on": scored_on, "scope": scope, "arm": arm}
+                    for key in (*(key for key, _, _ in MEASURES), *GAINS):
+                        row |= interval_fields(key, getattr(its, key))
+                    rows.append({**row, "patients": its.patients, "slices": its.slices})
+    return rows
+
+
+def comparison_rows(results: Results) -> list[dict[str, Any]]:
+    """One row a comparison, score and scope."""
+    return [
+        {"scope": scope, "score": table.score, "runs": table.runs, "folds": table.folds, **_comparison(one)}
+        for scope, tables in results.comparisons.items()
+        for table in tables
+        for one in table.comparisons
+    ]
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    def of(name: str, test: PairedTest) -> dict[str, Any]:
+        return {f"{name}_{key}": getattr(test, key) for key in _OF_A_TEST}
+
+    holm = {"corrected": one.corrected_holm, "plain": one.plain_holm}
+    return {
+        "arm": one.arm,
+        "against": one.against,
+        "left_out": one.left_out,
+        "counts": one.corrected.counts,
+        **of("corrected", one.corrected),
+        **of("plain", one.plain),
+        **{f"{name}_holm_p": found.p if found else None for name, found in holm.items()},
+        **{f"{name}_holm_family": found.family if found else None for name, found in holm.items()},
+        "d_z": one.difference.d_z,
+        "g_z": one.difference.g_z,
+        "superiority": one.superiority.probability if one.superiority else None,
+        "superiority_patients": one.superiority.patients if one.superiority else None,
+    }
+
+
+def gain_rows(results: Results) -> list[dict[str, Any]]:
+    """One row an arm and scope."""
+
+    def deviation(spread: Spread | None) -> float | None:
+        return spread.deviation if spread else None
+
+    def row(one: PooledGain) -> dict[str, Any]:
+        return {
+            "scope": one.scope,
+            "arm": one.arm,
+            **interval_fields("accuracy_gain", one.accuracy),
+            **interval_fields("auc_gain", one.auc),
+            "accuracy_gain_deviation": deviation(one.accuracy_spread),
+            "auc_gain_deviation": deviation(one.auc_spread),
+            "training_sets": one.trials,
+        }
+
+    return [row(one) for one in results.gains]

@@ -1,0 +1,143 @@
+"""A fabricated classifier study in trials, clearly not a result of anything: scores are drawn from a fixed seed, and
+what they say together is made by the coordinator's own code."""
+
+from typing import Any
+
+import numpy as np
+from fabricated_generators import TRAINING
+
+from common.config import compose
+from common.experiment import ARMS
+from common.results import Results
+from common.results_classifier import ArmScores, Attention, CrossSite, Interval, Shortcut, TrialResult
+from common.trials import Trial, arms_of, trials_of
+from server.evidence import comparisons, pooled_gains, repeated
+
+STUDY = [
+    "model=[cgan,wgan_gp]",
+    "study.folds=3",
+    "study.runs=2",
+    "study.curve=[4,8]",
+    "study.ratios=[0.5,2]",
+    "study.each_generator=true",
+    f"study.arms=[{','.join(ARMS)}]",
+]
+CENTRES = {
+    "real": 0.81,
+    "real_synthetic": 0.86,
+    "synthetic": 0.79,
+    "copy_paste": 0.85,
+    "blob": 0.86,
+    "local_generator": 0.84,
+}
+
+
+def fabricated_study(results: Results) -> Results:
+    """The results with repetitions, what they say together, matrices of other arms, and what classifiers look at."""
+    experiment = compose(STUDY)
+    random = np.random.default_rng(11)
+    first = {**results.arms, "external": _scope(random, list(ARMS), 0.0)}
+    trials = [_trial(random, trial, arms_of(experiment, trial)) for trial in trials_of(experiment)]
+    trials[0] = trials[0].model_copy(update={"arms": first})
+    found, missing = comparisons(experiment, trials, 5)
+    missing = {**missing, "hospital3": "it does not declare counts, and fewer patients train than the folds leave"}
+    found.pop("hospital3")
+    arms = {**results.arms, "centralised": _scope(random, list(ARMS), 0.02)}
+    arms["federated"] = {arm: _looking(random, scores) for arm, scores in results.arms["federated"].items()}
+    config = {**results.run.config, "study": {"arms": list(ARMS), "synthetic_ratio": 1.0, "folds": 3, "runs": 2}}
+    assert results.cross_site is not None
+    real = _with_f1(results.cross_site)
+    return results.model_copy(
+        update={
+            "run": results.run.model_copy(update={"config": config}),
+            "arms": arms,
+            "trials": trials,
+            "repeated": repeated(trials),
+            "gains": pooled_gains(trials),
+            "comparisons": found,
+            "not_compared": missing,
+            "cross_site": real,
+            "cross_site_arms": {"real_synthetic": real, "synthetic": real},
+            "cross_site_gain": {"real_synthetic": _differences(random, real)},
+        }
+    )
+
+
+def _trial(random: np.random.Generator, trial: Trial, arms: list[str]) -> TrialResult:
+    scarce = -0.02 * (8 - trial.patients) if trial.patients else 0.0
+    scopes = (*TRAINING, "federated", "external")
+    left_out = {scope: _scope(random, arms, scarce) for scope in scopes[:-1]} if trial.fold else {}
+    return TrialResult(
+        name=trial.name,
+        images=trial.images,
+        run=trial.run,
+        fold=trial.fold,
+        patients=trial.patients,
+        ratio=trial.ratio,
+        arms={scope: _scope(random, arms, scarce) for scope in scopes},
+        left_out=left_out,
+        test_to_train=dict.fromkeys(TRAINING, 0.5) if trial.fold else {},
+    )
+
+
+def _scope(random: np.random.Generator, arms: list[str], shift: float) -> dict[str, ArmScores]:
+    return {arm: _arm(random, arm, shift) for arm in arms}
+
+
+def _arm(random: np.random.Generator, arm: str, shift: float) -> ArmScores:
+    mean = CENTRES[arm] + shift + float(random.normal(0, 0.012))
+    gain = mean - CENTRES["real"] - shift
+
+    def interval(centre: float, width: float = 0.05) -> Interval:
+        return Interval(mean=centre, low=centre - width * random.uniform(0.8, 1), high=centre + width)
+
+    gains: dict[str, Any] = {}
+    if arm != "real":
+        gains = {"accuracy_gain": interval(gain, 0.02), "auc_gain": interval(gain / 2, 0.015)}
+    return ArmScores(
+        accuracy=interval(mean),
+        precision=interval(mean - 0.031),
+        recall=interval(mean - 0.047),
+        f1=interval(mean - 0.039),
+        auc=interval(mean + 0.063),
+        patients=20,
+        slices=480,
+        steps=200,
+        **gains,
+    )
+
+
+def _looking(random: np.random.Generator, scores: ArmScores) -> ArmScores:
+    share, refilled = float(random.uniform(0.3, 0.5)), float(random.uniform(0.05, 0.15))
+
+    def interval(mean: float) -> Interval:
+        return Interval(mean=mean, low=mean - 0.021, high=mean + 0.024)
+
+    return scores.model_copy(
+        update={
+            "attention": Attention(share=interval(share), chance=interval(0.083), above=interval(share - 0.083)),
+            "shortcut": Shortcut(
+                untouched=interval(0.062), refilled=interval(refilled), difference=interval(refilled - 0.062)
+            ),
+        }
+    )
+
+
+def _with_f1(matrix: CrossSite) -> CrossSite:
+    f1 = [[cell and cell - 0.127 for cell in row] for row in matrix.auc]
+    intervals = [
+        [None if mean is None else Interval(mean=mean, low=mean - 0.071, high=mean + 0.052) for mean in row]
+        for row in f1
+    ]
+    return matrix.model_copy(update={"f1": f1, "f1_interval": intervals})
+
+
+def _differences(random: np.random.Generator, matrix: CrossSite) -> CrossSite:
+    """Gains of both signs where the matrix has figures."""
+    gains = [[None if cell is None else float(random.normal(0.01, 0.03)) for cell in row] for row in matrix.auc]
+    intervals = [
+        [None if mean is None else Interval(mean=mean, low=mean - 0.028, high=mean + 0.033) for mean in row]
+        for row in gains
+    ]
+    parts = {"auc": gains, "accuracy": gains, "auc_interval": intervals, "accuracy_interval": intervals}
+    return CrossSite(models=matrix.models, sites=matrix.sites, **parts)
