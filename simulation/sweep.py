@@ -180,6 +180,9 @@ def figures_of(results: Results) -> dict[str, float]:
             value = getattr(one, metric).mean
             if value is not None:
                 figures[f"classifier, {arm}: {metric}"] = value
+    for gain in results.gains:
+        if gain.accuracy.mean is not None:
+            figures[f"gain in accuracy, {gain.scope}, {gain.arm}"] = gain.accuracy.mean
     if results.privacy is not None and results.privacy.sites:
         figures["epsilon, largest of a site"] = max(one.epsilon for one in results.privacy.sites.values())
         sigmas = [m.sigma for one in results.privacy.sites.values() for m in one.mechanisms]
