@@ -29,6 +29,7 @@ from augmentation_table import table
 from augmentation_training import classifiers, generators, probabilities
 
 from common.seeding import derive_seed
+from common.training.classifier import TrainingSet
 
 
 def run(data: Data, numbers: Sequence[int], arms: Sequence[str], scopes: Sequence[str], kept: Path, gans: Path) -> None:
@@ -44,8 +45,8 @@ def run(data: Data, numbers: Sequence[int], arms: Sequence[str], scopes: Sequenc
                     continue
                 started = time.perf_counter()
                 wanted = list(drawn) if scope == "federated" else missing
-                sources = {site: ARMS[arm].sources(making[site]) for site in wanted}
-                trained = classifiers(data.experiment, sources, number, scope == "federated")
+                stages = {site: ARMS[arm].stages(making[site]) for site in wanted}
+                trained = classifiers(data.experiment, stages, number, scope == "federated", ARMS[arm].paired)
                 seconds = (time.perf_counter() - started) / len(wanted)
                 for site, trainer in trained.items():
                     tests = {name: probabilities(trainer, slices) for name, slices in data.tests(site).items()}
@@ -68,9 +69,18 @@ def prepared(data: Data, drawn: Mapping[str, Any], number: int, gans: Path) -> d
             print(f"set {number}, generators: {time.perf_counter() - started:.0f} s", flush=True)
         return trained[together][site]
 
+    judges: dict[str, Any] = {}
+
+    def judge(site: str) -> Any:
+        if site not in judges:
+            alone = {site: [[TrainingSet.from_slices(drawn[site])]]}
+            judges[site] = classifiers(data.experiment, alone, number, together=False)[site]
+        return judges[site]
+
     return {
         site: Making(
             slices,
+            judge=lambda site=site: judge(site),  # type: ignore[misc]
             federated=lambda site=site: generator(site, True),  # type: ignore[misc]
             local=lambda site=site: generator(site, False),  # type: ignore[misc]
             seed=derive_seed(number, site, "synthesis"),

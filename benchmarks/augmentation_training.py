@@ -1,6 +1,6 @@
 """Generators and classifiers of ``augmentation.py``, trained at one site alone or by FedAvg over several."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from torch import Tensor
 from common.experiment import Experiment, WeightsConfig
 from common.files import read_tensors, write_tensors
 from common.imaging.slices import Slices
-from common.seeding import derive_seed
+from common.seeding import derive_seed, torch_generator
+from common.training.augmentation import augment_slices
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.cgan import Trainer as CganTrainer
+from common.training.classifier import ClassifierBatch, TrainingSet
 from common.training.classifier import Trainer as ClassifierTrainer
-from common.training.classifier import TrainingSet
 from common.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -46,8 +47,8 @@ def federated(
             trainer.load_shared_arrays(average)  # type: ignore[arg-type]
 
 
-def build_generator(experiment: Experiment, number: int, organ: str | None = None) -> CganTrainer:
-    """A cGAN with the first weights of training set ``number``; for a site alone if an ``organ`` is named."""
+def build_generator(experiment: Experiment, number: int) -> CganTrainer:
+    """A cGAN with the first weights of training set ``number``."""
     trainer = build_gan_trainer(experiment, "cgan", device=CPU, weights=WeightsConfig(), run=number)
     assert isinstance(trainer, CganTrainer)
     return trainer
@@ -83,29 +84,60 @@ def generators(experiment: Experiment, drawn: Drawn, number: int, together: bool
 
 def classifiers(
     experiment: Experiment,
-    sources: Mapping[str, Sequence[TrainingSet]],
+    stages: Mapping[str, Sequence[Sequence[TrainingSet]]],
     number: int,
     together: bool,
-    build: Callable[..., ClassifierTrainer] = build_classifier_trainer,
+    paired: bool = False,
 ) -> dict[str, ClassifierTrainer]:
-    """Site -> its classifier after the preset's steps; the first weights and the seeds of the batches are the set's."""
+    """Site -> its classifier after the preset's steps; the first weights and the seeds of the batches are the set's.
+
+    Args:
+        stages: for each site, what equal parts of its training draw from.
+        together: by FedAvg over the sites; otherwise each site alone.
+        paired: whether a synthetic tumour comes with its negative.
+    """
     federation = experiment.classifier.federation
     steps = federation.rounds * federation.local_steps
     seeded = replace(experiment, seed=derive_seed("augmentation", number))
-    trainers = {site: build(seeded, device=CPU, weights=WeightsConfig(), total_steps=steps) for site in sources}
+    trainers = {
+        site: build_classifier_trainer(seeded, device=CPU, weights=WeightsConfig(), total_steps=steps)
+        for site in stages
+    }
 
-    def batches(site: str, part: int) -> Any:
+    def batches(site: str, part: int) -> Iterator[ClassifierBatch]:
         seed = derive_seed(number, site, "classifier", part)
-        return trainers[site].batches(sources[site], federation.local_steps, seed)
+        sources = stages[site][(part - 1) * len(stages[site]) // federation.rounds]
+        if paired:
+            return paired_batches(trainers[site], sources, federation.local_steps, seed)
+        return trainers[site].batches(sources, federation.local_steps, seed)
 
     if together:
-        sizes = {site: float(len(some[0].images)) for site, some in sources.items()}
+        sizes = {site: float(len(some[0][0].images)) for site, some in stages.items()}
         federated(trainers, batches, sizes, federation.rounds)
     else:
-        for site in sources:
-            seed = derive_seed(number, site, "classifier")
-            trainers[site].train(trainers[site].batches(sources[site], steps, seed))
+        for site in stages:
+            federated({site: trainers[site]}, batches, {site: 1}, federation.rounds)
     return trainers
+
+
+def paired_batches(
+    trainer: ClassifierTrainer, sources: Sequence[TrainingSet], count: int, seed: int
+) -> Iterator[ClassifierBatch]:
+    """Batches whose first source is drawn from as ever, and whose second gives tumours with their own negatives."""
+    real, made = sources
+    tumours = made.tumour.nonzero().squeeze(1)
+    negatives = (~made.tumour).nonzero().squeeze(1)
+    half = trainer.config.batch_size // 2
+    for index, batch in enumerate(trainer.batches([real], count, seed)):
+        generator = torch_generator(seed, "pairs", index)
+        # The negative of a tumour has the same rank; for an odd number the last tumour has none.
+        rank = torch.randint(len(negatives), (half // 2,), generator=generator)
+        pairs = augment_slices(torch.cat([made.images[negatives[rank]], made.images[tumours[rank]]]), generator)
+        kept = torch.cat([torch.arange(half // 2), half + torch.arange(half // 2)])
+        yield ClassifierBatch(
+            torch.cat([batch.images[kept], pairs]),
+            torch.cat([batch.tumour[kept], torch.arange(half) >= half // 2]),
+        )
 
 
 def probabilities(trainer: ClassifierTrainer, slices: Slices) -> Tensor:
