@@ -330,6 +330,30 @@ def test_contrast_scales_what_a_tumour_adds_to_the_place_without_it(slices: Slic
     assert not torch.equal(faint.images[:6], full.images[:6])
 
 
+def test_a_fill_starts_from_its_surroundings(slices: Slices) -> None:
+    """Before any training, the fill of a brighter slice is brighter by as much; otherwise it is as it was."""
+
+    def filled(trainer: Trainer, brightness: float) -> float:
+        images = torch.full((1, 1, 64, 64), brightness)
+        region = torch.zeros(1, 64, 64, dtype=torch.bool)
+        region[:, 28:36, 28:36] = True
+        labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+        made = trainer.fill(images, labels, region, slices.condition(), torch.Generator().manual_seed(1))
+        return float(made[0, 0][region[0]].mean())
+
+    near, plain = make(replace(SMALL, from_surroundings=True)), make()
+    assert abs(filled(near, 0.8) - 0.8) < 0.15
+    assert abs(filled(near, 0.2) - 0.2) < 0.15
+    assert abs(filled(plain, 0.8) - filled(plain, 0.2)) < 0.3
+
+
+def test_a_fill_from_its_surroundings_never_sees_the_region(slices: Slices) -> None:
+    trainer, batch = make(replace(SMALL, from_surroundings=True)), slices.batch(slices.tumour_positions())
+    first = trainer.reconstruct(batch, slices.condition(), 1)
+    hidden = replace(batch, images=torch.where(first.region.unsqueeze(1), 0.123, batch.images))
+    assert torch.equal(first.images, trainer.reconstruct(hidden, slices.condition(), 1).images)
+
+
 def test_an_odd_number_has_one_positive_more_at_any_contrast(slices: Slices) -> None:
     made = make(replace(SMALL, lesion_contrast=[0.4, 1.3])).synthesise(slices, 7, 1)
     assert made.tumour.tolist() == [True] * 4 + [False] * 3
