@@ -33,6 +33,19 @@ def surroundings(images: Tensor, region: Tensor) -> Tensor:
     return (_spread(seen) + least * mean) / (_spread(known) + least)
 
 
+def start_of_fill(images: Tensor, region: Tensor) -> Tensor:
+    """(N, C, H, W) in [-0.96, 0.96]: where the values of a region start from, on the generator's scale.
+
+    The generator's output is added to ``atanh`` of it, and ``tanh`` of the sum is the fill: an output of 0 gives the
+    surroundings back, and none is out of reach.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        region: (N, 1, H, W), 1 where pixels are blanked and 0 elsewhere.
+    """
+    return surroundings(images, region).clamp(0.02, 0.98) * 2 - 1
+
+
 def _spread(maps: Tensor) -> Tensor:
     for _ in range(2):
         maps = F.avg_pool2d(maps, REACH, stride=1, padding=REACH // 2)

@@ -28,8 +28,8 @@ from common.synthesis.examples import ExampleShape, InsertionBatch, draw_example
 from common.synthesis.insertion import compose, insert
 from common.synthesis.masks import Deformation
 from common.synthesis.public_masks import PublicMasks
-from common.synthesis.surroundings import surroundings
 from common.synthesis.sources import InsertionSource
+from common.synthesis.surroundings import start_of_fill
 from common.training.diffaugment import Augmentation, diffaugment, parse_policy
 from common.training.ema import averaged_copy, update_average
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
@@ -273,14 +273,13 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
     def _generate(
         self, network: nn.Module, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor
     ) -> Tensor:
-        start = surroundings(images, weight).clamp(0.02, 0.98) * 2 - 1 if self.config.from_surroundings else None
         blanked = (images * (1 - weight)) * 2 - 1
-        if start is not None:
+        start = start_of_fill(images, weight) if self.config.from_surroundings else torch.zeros_like(blanked)
+        if self.config.from_surroundings:
             blanked = torch.where(weight > 0, start, blanked)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             output = network(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
-        output = full_precision(output)
-        return (torch.tanh(output if start is None else output + torch.atanh(start)) + 1) / 2
+        return (torch.tanh(full_precision(output) + torch.atanh(start)) + 1) / 2
 
     def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
