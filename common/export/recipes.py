@@ -16,6 +16,7 @@ from common.imaging.patient import LESION_LABELS
 from common.networks.resnet_generator import ResnetGenerator
 from common.networks.unet import UNet
 from common.networks.wgan import SliceGenerator
+from common.synthesis.surroundings import start_of_fill
 from common.training.wgan_gp import BACKGROUND
 
 
@@ -56,13 +57,14 @@ def family_recipes(family: str, config: Any, *, size: int, channels: int) -> tup
 _CODE = Port(name="code", shape=f"({CONDITION_SIZE},)", meaning="condition_code(organ, contrasts), for the whole batch")
 
 
-def _output(channels: int, note: str = "") -> Port:
-    meaning = f"grey_values(output) is the slice, in [0, 1]; a channel a contrast{note}"
+def _output(channels: int, note: str = "", *, value: str = "output") -> Port:
+    meaning = f"grey_values({value}) is the slice, in [0, 1]; a channel a contrast{note}"
     return Port(name="output", shape=f"(B, {channels}, H, W)", meaning=meaning)
 
 
 def _cgan(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
     inside = channels + len(LESION_LABELS) + 1 + CONDITION_SIZE + 1
+    around = config.from_surroundings
     recipe = Recipe(
         UNet,
         {
@@ -73,10 +75,11 @@ def _cgan(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
             "norm": config.norm,
             "code_size": CONDITION_SIZE,
         },
-        (condition_code, condition_maps, one_hot_labels, grey_values),
+        (condition_code, condition_maps, one_hot_labels, grey_values, *((start_of_fill,) if around else ())),
     )
+    blanked = "start_of_fill(slice, region)" if around else "-1, as if their grey values were 0"
     parts = (
-        f"joined along the channels: the slice in [-1, 1] with the region's grey values set to 0 before, i.e. to -1 "
+        f"joined along the channels: the slice in [-1, 1], the region's pixels set to {blanked} "
         f"({channels}); one_hot_labels(label map wanted) ({len(LESION_LABELS)}); the region, 1 inside (1); "
         f"condition_maps(code, region) ({CONDITION_SIZE}); normal noise times {config.noise:g} inside the region (1)"
     )
@@ -87,7 +90,7 @@ def _cgan(config: Any, size: int, channels: int) -> tuple[FamilyRecipe, ...]:
             task="Fills a blanked region of a slice, with a tumour of the wanted shape or without one. Only the region "
             "of its output counts; around it the slice stays what it was.",
             inputs=(Port(name="x", shape=f"(B, {inside}, H, W)", meaning=parts), _CODE),
-            output=_output(channels),
+            output=_output(channels, value="output + atanh(start_of_fill(slice, region))" if around else "output"),
         ),
     )
 

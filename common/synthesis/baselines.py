@@ -20,19 +20,22 @@ RING = (1, 4)
 """The healthy surroundings of a lesion lie between these distances from it, in pixels."""
 
 
-def copy_and_paste(slices: Slices, count: int, seed: int) -> SyntheticSlices:
+def copy_and_paste(slices: Slices, count: int, seed: int, *, deformation: Deformation | None = None) -> SyntheticSlices:
     """A real lesion of this site, deformed and blended into a healthy slice.
 
     The lesion's intensities are scaled so that its surroundings match those of its new place, and its edge is
     feathered over a pixel on either side. A negative gets, by the same steps, a piece of *healthy* tissue pasted in:
     the source is another healthy slice, so that a seam does not give the class away.
 
+    Args:
+        deformation: of the lesions; None for the usual one.
+
     Raises:
         DataError: if the site has no slice with a tumour, or none without.
     """
     generator = torch_generator(seed, "copy_and_paste")
     source = InsertionSource(slices)
-    places = source.places(count - count // 2, Deformation(), generator)
+    places = source.places(count - count // 2, deformation or Deformation(), generator)
     placed, target = places.placed, places.target
     mask = lesion_mask(placed.labels)
     images = _blend(placed.source, placed.grid, target, mask, lesion_mask(placed.source.labels))
@@ -46,18 +49,24 @@ def copy_and_paste(slices: Slices, count: int, seed: int) -> SyntheticSlices:
     return places.together(images, count)
 
 
-def blob(slices: Slices, count: int, seed: int, *, spread: float = 0.5) -> SyntheticSlices:
+def blob(
+    slices: Slices, count: int, seed: int, *, spread: float = 0.5, deformation: Deformation | None = None
+) -> SyntheticSlices:
     """A deformed mask of this site, filled by adding a contrast to each label: no network, no texture.
 
     The contrasts are those of the site's own lesions against their surroundings, drawn lesion by lesion and scaled by
     a factor between 1 - ``spread`` and 1 + ``spread``; the edge is smoothed over a pixel. A negative is the healthy
     slice itself: with no label there is nothing to add.
 
+    Args:
+        spread: see above.
+        deformation: of the masks; None for the usual one.
+
     Raises:
         DataError: if the site has no slice with a tumour, or none without.
     """
     generator = torch_generator(seed, "blob")
-    places = InsertionSource(slices).places(count - count // 2, Deformation(), generator)
+    places = InsertionSource(slices).places(count - count // 2, deformation or Deformation(), generator)
     target, tumours = places.target, len(places.origin)
     contrasts = lesion_contrasts(slices.batch(slices.tumour_positions()))
     drawn = contrasts[torch.randint(len(contrasts), (tumours,), generator=generator)]

@@ -29,6 +29,7 @@ from common.synthesis.insertion import compose, insert
 from common.synthesis.masks import Deformation
 from common.synthesis.public_masks import PublicMasks
 from common.synthesis.sources import InsertionSource
+from common.synthesis.surroundings import start_of_fill
 from common.training.diffaugment import Augmentation, diffaugment, parse_policy
 from common.training.ema import averaged_copy, update_average
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
@@ -66,7 +67,10 @@ class Config:
     margins: list[int] = field(default_factory=lambda: [1, 3])
     jitter: int = 3
     brightness: float = 0.1
+    lesion_scale: list[float] = field(default_factory=lambda: [0.7, 1.3])
+    lesion_contrast: list[float] = field(default_factory=lambda: [1.0, 1.0])
     min_slices: int = 4
+    from_surroundings: bool = False
     precision: str = "fp32"
 
 
@@ -270,9 +274,12 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         self, network: nn.Module, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor
     ) -> Tensor:
         blanked = (images * (1 - weight)) * 2 - 1
+        start = start_of_fill(images, weight) if self.config.from_surroundings else torch.zeros_like(blanked)
+        if self.config.from_surroundings:
+            blanked = torch.where(weight > 0, start, blanked)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             output = network(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
-        return (torch.tanh(full_precision(output)) + 1) / 2
+        return (torch.tanh(full_precision(output) + torch.atanh(start)) + 1) / 2
 
     def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
@@ -320,19 +327,34 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         Raises:
             DataError: if the site has too few slices with a tumour, or without one.
         """
+        c = self.config
         generator = torch_generator(seed, "cgan", "synthesise")
-        tumours = count - count // 2
-        places = self._source(slices).places(tumours, Deformation(inset=self.margins[1]), generator)
+        tumours, negatives = count - count // 2, count // 2
+        scale = (c.lesion_scale[0], c.lesion_scale[1])
+        places = self._source(slices).places(tumours, Deformation(scale=scale, inset=self.margins[1]), generator)
         masks, target = places.placed.labels, places.target
         region = blanked_region(masks, target.foreground, draw_margins(tumours, self.margins, generator))
-        both = torch.cat([torch.arange(tumours), torch.arange(count // 2)])
-        labels = torch.cat([masks, torch.zeros_like(masks[: count // 2])])
+        weakened = c.lesion_contrast != [1.0, 1.0]
+        # A lesion is made weaker or stronger beside the same place without one, so that each positive needs a negative.
+        beside = tumours if weakened else negatives
+        both = torch.cat([torch.arange(tumours), torch.arange(beside)])
+        labels = torch.cat([masks, torch.zeros_like(masks[:beside])])
         images = self.fill(target.images[both], labels, region[both], slices.condition(), generator)
+        if weakened:
+            positives, without = images.split([tumours, beside])
+            low, high = c.lesion_contrast
+            factor = low + (high - low) * torch.rand(tumours, 1, 1, 1, generator=generator)
+            positives = (without + factor * (positives - without)).clamp(0, 1)
+            images = torch.cat([positives, without[:negatives]])
         return places.together(images, count)
 
 
 def _shown(images: Tensor, augmentation: Augmentation | None) -> Tensor:
     return images if augmentation is None else diffaugment(images, augmentation)
+
+
+def _is_range(values: Sequence[float]) -> bool:
+    return len(values) == 2 and 0 < values[0] <= values[1]
 
 
 def _check(config: Config, image: ImageConfig) -> None:
@@ -344,6 +366,8 @@ def _check(config: Config, image: ImageConfig) -> None:
         f"healthy_share must be above 0 and below 1, got {config.healthy_share}": not 0 < config.healthy_share < 1,
         "margins must be two numbers, the smaller first": len(config.margins) != 2
         or not 0 <= config.margins[0] <= config.margins[1],
+        "lesion_scale must be two numbers above 0, the smaller first": not _is_range(config.lesion_scale),
+        "lesion_contrast must be two numbers above 0, the smaller first": not _is_range(config.lesion_contrast),
         "betas must be two numbers": len(config.betas) != 2,
         f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
         f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,

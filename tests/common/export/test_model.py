@@ -24,6 +24,7 @@ from common.imaging.slices import SliceBatch
 from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
 from common.seeding import torch_generator
+from common.synthesis.surroundings import start_of_fill
 from common.training import cgan, cyclegan, translation, wgan_gp
 from common.training.wgan_gp import BACKGROUND
 
@@ -116,8 +117,11 @@ def test_a_generator_works_where_only_torch_is_and_gives_the_same(
     assert expected.abs().max() > 1e-3
 
 
-def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in() -> None:
+@pytest.mark.parametrize("around", [False, True])
+def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in(around: bool) -> None:
     trainer, config = trainer_of("cgan")
+    config.from_surroundings = around
+    assert ("start_of_fill" in family_recipes("cgan", config, size=32, channels=1)[0].output.meaning) == around
     filler = random_weights(trainer.networks["generator_ema"])
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(2))
     region, labels = torch.zeros(2, 32, 32, dtype=torch.bool), torch.zeros(2, 32, 32, dtype=torch.uint8)
@@ -126,11 +130,14 @@ def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in() -> None:
     expected = trainer.fill(images, labels, region, code, torch.Generator().manual_seed(3))
 
     weight = region[:, None].float()
+    start = start_of_fill(images, weight)
+    inside = start if around else -torch.ones_like(images)
     noise = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(3))
-    parts = [images * (1 - weight) * 2 - 1, one_hot_labels(labels), weight, condition_maps(code, weight)]
+    parts = [torch.where(weight > 0, inside, images * 2 - 1), one_hot_labels(labels), weight]
     with torch.no_grad():
-        output = filler(torch.cat([*parts, config.noise * noise * weight], dim=1), code)
-    assert torch.allclose(grey_values(output)[:, 0][region], expected[:, 0][region], atol=1e-5)
+        output = filler(torch.cat([*parts, condition_maps(code, weight), config.noise * noise * weight], dim=1), code)
+    made = grey_values(output + torch.atanh(start) if around else output)
+    assert torch.allclose(made[:, 0][region], expected[:, 0][region], atol=1e-5)
 
 
 def test_the_cards_words_lead_to_what_the_wgan_makes() -> None:

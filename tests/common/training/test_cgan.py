@@ -321,6 +321,53 @@ def test_synthesis_is_the_same_for_the_same_seed(slices: Slices) -> None:
     assert not torch.equal(trainer.synthesise(slices, 6, 1).images, trainer.synthesise(slices, 6, 2).images)
 
 
+def test_contrast_scales_what_a_tumour_adds_to_the_place_without_it(slices: Slices) -> None:
+    full = make().synthesise(slices, 12, 1)
+    faint = make(replace(SMALL, lesion_contrast=[0.5, 0.5])).synthesise(slices, 12, 1)
+    assert torch.equal(faint.images[6:], full.images[6:])
+    expected = full.images[6:] + 0.5 * (full.images[:6] - full.images[6:])
+    assert torch.allclose(faint.images[:6], expected, atol=1e-6)
+    assert not torch.equal(faint.images[:6], full.images[:6])
+
+
+def test_a_fill_starts_from_its_surroundings(slices: Slices) -> None:
+    """Before any training, the fill of a brighter slice is brighter by as much; otherwise it is as it was."""
+
+    def filled(trainer: Trainer, brightness: float) -> float:
+        images = torch.full((1, 1, 64, 64), brightness)
+        region = torch.zeros(1, 64, 64, dtype=torch.bool)
+        region[:, 28:36, 28:36] = True
+        labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+        made = trainer.fill(images, labels, region, slices.condition(), torch.Generator().manual_seed(1))
+        return float(made[0, 0][region[0]].mean())
+
+    near, plain = make(replace(SMALL, from_surroundings=True)), make()
+    assert abs(filled(near, 0.8) - 0.8) < 0.15
+    assert abs(filled(near, 0.2) - 0.2) < 0.15
+    assert abs(filled(plain, 0.8) - filled(plain, 0.2)) < 0.3
+
+
+def test_a_fill_from_its_surroundings_never_sees_the_region(slices: Slices) -> None:
+    trainer, batch = make(replace(SMALL, from_surroundings=True)), slices.batch(slices.tumour_positions())
+    first = trainer.reconstruct(batch, slices.condition(), 1)
+    hidden = replace(batch, images=torch.where(first.region.unsqueeze(1), 0.123, batch.images))
+    assert torch.equal(first.images, trainer.reconstruct(hidden, slices.condition(), 1).images)
+
+
+def test_an_odd_number_has_one_positive_more_at_any_contrast(slices: Slices) -> None:
+    made = make(replace(SMALL, lesion_contrast=[0.4, 1.3])).synthesise(slices, 7, 1)
+    assert made.tumour.tolist() == [True] * 4 + [False] * 3
+    assert len(made.images) == len(made.labels) == 7
+
+
+def test_scale_decides_how_large_the_masks_become(slices: Slices) -> None:
+    small, large = (
+        lesion_mask(make(replace(SMALL, lesion_scale=[scale, scale])).synthesise(slices, 40, 1).labels[:20]).sum()
+        for scale in (0.7, 1.4)
+    )
+    assert large > 1.5 * small
+
+
 def test_reconstruction_makes_the_tumour_slices_again(slices: Slices) -> None:
     batch = slices.all()
     result = make().reconstruct(batch, slices.condition(), 1)
@@ -372,6 +419,8 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
         ({"depth": 6}, "depth 6"),
         ({"precision": "fp16"}, "precision"),
         ({"margins": [3, 1]}, "margins"),
+        ({"lesion_scale": [1.3, 0.7]}, "lesion_scale"),
+        ({"lesion_contrast": [0.0, 1.0]}, "lesion_contrast"),
         ({"batch_size": 1}, "batch_size"),
         ({"betas": [0.5]}, "betas"),
         ({"ema": 1.0}, "ema"),

@@ -1,0 +1,128 @@
+"""Do synthetic images help a classifier that has eight patients to learn from? Every arm over several training sets.
+
+Three demo sites (brain, lung, liver), each with a pool of 48 patients, 40 fixed test patients, and for the brain an
+external centre of 40 patients with another scanner. A training set is eight patients of the pool at each site; five of
+them are drawn by seed. For each, a cGAN is trained by FedAvg over the three sites (and one at each site alone), slices
+are made as many as the real ones, and a classifier is trained in each arm with the same steps, from the same first
+weights: at each site alone, and by FedAvg over the sites.
+
+The table shows by place and arm the gain over real slices alone in points of accuracy and AUC: the mean over the
+training sets, in brackets a 95% interval over the test patients (whole patients are resampled, in all arms alike), then
+the standard deviation over the training sets; last the ratio of the errors to those of real slices alone.
+
+Every result is written down as it comes, and is not computed again: a second call goes on where the first was stopped.
+Further words are overrides, e.g. ``simulation.cache_dir=/scratch``.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from augmentation_arms import ARMS, Making
+from augmentation_data import SITES, Data
+from augmentation_table import table
+from augmentation_training import classifiers, generators, probabilities
+
+from common.seeding import derive_seed
+from common.training.classifier import TrainingSet
+
+
+def run(data: Data, numbers: Sequence[int], arms: Sequence[str], scopes: Sequence[str], kept: Path, gans: Path) -> None:
+    """Computes what ``kept`` does not hold yet."""
+    done = {(row["set"], row["scope"], row["site"], row["arm"]) for row in read(kept)}
+    for number in numbers:
+        drawn = data.training_set(PATIENTS, number)
+        making = prepared(data, drawn, number, gans)
+        for arm in arms:
+            for scope in scopes:
+                missing = [site for site in drawn if (number, scope, site, arm) not in done]
+                if not missing:
+                    continue
+                started = time.perf_counter()
+                wanted = list(drawn) if scope == "federated" else missing
+                stages = {site: ARMS[arm].stages(making[site]) for site in wanted}
+                trained = classifiers(data.experiment, stages, number, scope == "federated", ARMS[arm].paired)
+                seconds = (time.perf_counter() - started) / len(wanted)
+                for site, trainer in trained.items():
+                    tests = {name: probabilities(trainer, slices) for name, slices in data.tests(site).items()}
+                    keep(kept, {"set": number, "scope": scope, "site": site, "arm": arm, "seconds": seconds}, tests)
+                print(f"set {number}, {scope}, {arm}: {seconds:.1f} s a site", flush=True)
+
+
+PATIENTS = 8
+"""Of each site in a training set."""
+
+
+def prepared(data: Data, drawn: Mapping[str, Any], number: int, gans: Path) -> dict[str, Making]:
+    """What each site makes slices from; generators are trained when an arm asks for them."""
+    trained: dict[bool, dict[str, Any]] = {}
+
+    def generator(site: str, together: bool) -> Any:
+        if together not in trained:
+            started = time.perf_counter()
+            trained[together] = generators(data.experiment, drawn, number, together, gans)
+            print(f"set {number}, generators: {time.perf_counter() - started:.0f} s", flush=True)
+        return trained[together][site]
+
+    judges: dict[str, Any] = {}
+
+    def judge(site: str) -> Any:
+        if site not in judges:
+            alone = {site: [[TrainingSet.from_slices(drawn[site])]]}
+            judges[site] = classifiers(data.experiment, alone, number, together=False)[site]
+        return judges[site]
+
+    return {
+        site: Making(
+            slices,
+            judge=lambda site=site: judge(site),  # type: ignore[misc]
+            federated=lambda site=site: generator(site, True),  # type: ignore[misc]
+            local=lambda site=site: generator(site, False),  # type: ignore[misc]
+            seed=derive_seed(number, site, "synthesis"),
+        )
+        for site, slices in drawn.items()
+    }
+
+
+def read(kept: Path) -> list[dict[str, Any]]:
+    """The results so far."""
+    return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+
+
+def keep(kept: Path, about: Mapping[str, Any], tests: Mapping[str, torch.Tensor]) -> None:
+    """Adds a line for each place where a classifier was tested."""
+    with kept.open("a") as file:
+        for test, probability in tests.items():
+            values = [round(value, 4) for value in probability.tolist()]
+            file.write(json.dumps({**about, "test": test, "probability": values}) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="numbers of the training sets")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--scopes", nargs="+", default=["local", "federated"], choices=["local", "federated"])
+    parser.add_argument("--sites", nargs="+", default=list(SITES), choices=list(SITES))
+    parser.add_argument("--out", type=Path, default=Path("runs/augmentation"), help="results and trained generators")
+    parser.add_argument("--table", action="store_true", help="show what is there, compute nothing")
+    parser.add_argument("overrides", nargs="*", help="e.g. simulation.cache_dir=/scratch")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    data = Data.load(chosen.overrides, chosen.sites)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    kept = chosen.out / "results.jsonl"
+    if not chosen.table:
+        run(data, chosen.sets, chosen.arms, chosen.scopes, kept, chosen.out / "generators")
+    places = {**{name: site.test for name, site in data.sites.items()}, **{n: s.test for n, s in data.external.items()}}
+    truths = {name: (slices.tumour_class().astype(np.float64), slices.owner) for name, slices in places.items()}
+    rows = [row for row in read(kept) if row["set"] in chosen.sets and row["scope"] in chosen.scopes]
+    print(table([row for row in rows if row["test"] in truths], truths, chosen.arms))
+
+
+if __name__ == "__main__":
+    main()

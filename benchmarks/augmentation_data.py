@@ -1,0 +1,117 @@
+"""The patients of ``augmentation.py``: a pool to draw training sets from, fixed test patients, an external centre."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from common.config import compose
+from common.experiment import CohortConfig, Experiment, SiteConfig, SplitConfig
+from common.experiment_paths import with_absolute_paths
+from common.imaging.cohort import PreparedCohort
+from common.imaging.prepare import prepare_cohort
+from common.imaging.readers.registry import build_reader
+from common.imaging.slices import Slices
+from common.imaging.split import everything_is_test, split_patients
+from common.seeding import numpy_generator
+from simulation.cohort.build import build_cohort
+
+POOL, TEST = 48, 40
+SITES = {
+    "brain": ("hospital1", SiteConfig(reader="brats", organ="brain", scanner="a")),
+    "lung": ("hospital3", SiteConfig(reader="lidc", organ="lung", scanner="a")),
+    "liver": ("hospital4", SiteConfig(reader="hcc_tace", organ="liver", scanner="a")),
+}
+"""Site -> its name in the cohort, and what it is."""
+
+EXTERNAL = {
+    "external": ("external-brain", SiteConfig(reader="brats", organ="brain", scanner="b", roles=["evaluate"])),
+}
+"""Centres that no training sees."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One site's patients.
+
+    Attributes:
+        cohort: all of them.
+        pool: names of those that training sets are drawn from; empty for an external centre.
+        test: the slices of the others, always the same.
+    """
+
+    cohort: PreparedCohort
+    pool: tuple[str, ...]
+    test: Slices
+
+    def draw(self, name: str, patients: int, number: int) -> Slices:
+        """The slices of training set ``number``: so many patients of the pool, with its share of tumours."""
+        random = numpy_generator("augmentation", name, number)
+        tumour = dict(self.cohort.tumour_by_patient)
+        with_tumour = [one for one in self.pool if tumour[one]]
+        without = [one for one in self.pool if not tumour[one]]
+        held = round(patients * len(with_tumour) / len(self.pool))
+        chosen = [*random.permutation(with_tumour)[:held], *random.permutation(without)[: patients - held]]
+        return self.cohort.slices([str(one) for one in chosen])
+
+
+@dataclass(frozen=True)
+class Data:
+    """What every arm is trained and tested on.
+
+    Attributes:
+        experiment: the demo's configuration with the further overrides.
+        sites: those that train.
+        external: those that only test.
+    """
+
+    experiment: Experiment
+    sites: Mapping[str, Site]
+    external: Mapping[str, Site]
+
+    @staticmethod
+    def load(overrides: Sequence[str], sites: Sequence[str]) -> "Data":
+        """From the demo cohort, made where it is missing."""
+        experiment = with_absolute_paths(compose(["preset=demo", "model=[cgan]", *overrides]))
+        cache = Path(experiment.simulation.cache_dir)
+        sizes = CohortConfig(train=POOL, validation=0, test=TEST, external=TEST, reference=0, workers=1)
+        training = {name: _site(experiment, sizes, cache, *SITES[name]) for name in sites}
+        outside = {}
+        if "brain" in sites:
+            outside = {name: _site(experiment, sizes, cache, *one) for name, one in EXTERNAL.items()}
+        return Data(experiment, training, outside)
+
+    def training_set(self, patients: int, number: int) -> dict[str, Slices]:
+        """Set ``number`` at every site."""
+        return {name: site.draw(name, patients, number) for name, site in self.sites.items()}
+
+    def tests(self, site: str) -> dict[str, Slices]:
+        """Where a classifier of ``site`` is tested: at home, and at the external centre of its organ."""
+        organ = self.sites[site].cohort.organ
+        found = {site: self.sites[site].test}
+        return found | {name: one.test for name, one in self.external.items() if one.cohort.organ == organ}
+
+
+def _site(experiment: Experiment, sizes: CohortConfig, cache: Path, name: str, site: SiteConfig) -> Site:
+    folder = build_cohort(sizes, {name: site}, cache, organs=()).sites[name]
+    organ = experiment.organs[site.organ]
+    cohort = prepare_cohort(
+        build_reader(site.reader, organ=site.organ, contrasts=organ.contrasts, options={}),
+        folder,
+        cache_dir=cache,
+        organ=site.organ,
+        contrasts=organ.contrasts,
+        image=experiment.image,
+        preprocessing=organ.steps,
+        min_tumour_pixels=organ.min_tumour_pixels,
+    )
+    patients = cohort.tumour_by_patient
+    if site.roles == ["evaluate"]:
+        split = everything_is_test(patients)
+    else:
+        split = split_patients(patients, SplitConfig(train=POOL, validation=0, test=TEST))
+    test = cohort.slices(split.test)
+    # In memory: every classifier looks at all of them.
+    held = [replace(one, images=np.array(one.images), labels=np.array(one.labels)) for one in test.patients]
+    return Site(cohort, split.train, replace(test, patients=held))
