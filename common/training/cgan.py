@@ -341,7 +341,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         labels = torch.cat([masks, torch.zeros_like(masks[:beside])])
         images = self.fill(target.images[both], labels, region[both], slices.condition(), generator)
         if weakened:
-            positives, without = images.split([tumours, beside])
+            positives, without = images[:tumours], images[tumours:]
             low, high = c.lesion_contrast
             factor = low + (high - low) * torch.rand(tumours, 1, 1, 1, generator=generator)
             positives = (without + factor * (positives - without)).clamp(0, 1)

@@ -177,7 +177,7 @@ def test_an_arm_that_the_study_does_not_have_trains_nothing(site: Hospital, arm:
 def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A study that lowers its own limit is no way around the hospital's."""
     from client.session import Session
-    from client.study import leaving
+    from client.study import Tested
     from common.metrics.classification import classification_scores
 
     folder = tmp_path_factory.mktemp("few")
@@ -188,7 +188,7 @@ def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_facto
     )
     for least, leaves in ((5, False), (4, True)):
         site = Hospital(folder, min_cell=least, declare_counts=True)
-        told = leaving(Session.open(site.settings, greedy, "demo"), scores, None)
+        told = Tested(scores, None).leaving(Session.open(site.settings, greedy, "demo"), None)
         assert (told.auc.mean is not None, told.patients is not None) == (leaves, leaves)
         further = (told.sensitivity, told.specificity, told.brier, told.calibration)
         assert [part is not None for part in further] == [leaves] * 4

@@ -207,7 +207,7 @@ def test_a_private_training_tells_its_weights_and_nothing_else(listened: Listene
     numbers = {name for name in told if name.replace(b".", b"").isdigit()}
     assert numbers <= {b"1", b"2"}  # the weight of every site, and the round
     arms = [piece for action, piece in listened.left if action == "evaluate.arms" and b"{" in piece]
-    assert set(arms) <= {b"""'{"arms":{}}'"""}
+    assert set(arms) <= {b"""'{"arms":{},"left_out":{},"test_to_train":null}'"""}
 
 
 def test_what_a_hospital_caps_is_its_own_affair(listened: Listened) -> None:

@@ -84,7 +84,7 @@ def test_runs_with_other_seeds_are_trained_and_scored_on_their_own(finished: Pat
 def test_a_gallery_is_kept_for_each_subject(finished: Path) -> None:
     kept = {str(file.relative_to(finished / "reference")) for file in (finished / "reference").rglob("*.npz")}
     translations = {f"cyclegan/brain-{a}-to-brain-{b}.npz" for a, b in (("t1", "t2"), ("t2", "t1"))}
-    assert kept == {"cgan/brain.npz", "wgan_gp/brain.npz", *translations}
+    assert kept == {"cgan/brain.npz", "wgan_gp/brain.npz", "explanations/brain.npz", *translations}
     assert read_arrays(finished / "reference" / "wgan_gp" / "brain.npz")["by_round"].shape[0] == 2
 
 

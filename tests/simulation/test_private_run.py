@@ -136,6 +136,7 @@ def test_a_site_whose_budget_is_spent_refuses_and_the_study_goes_on_without_it(
     assert "over all studies" in site_page
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_and_pays_for_what_it_repeats(
     tiny_study: TinyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_means_are_over_seeds_and_a_single_run_has_no_deviation() -> None:
     assert (second["mean"], second["deviation"], second["runs"]) == (5.0, None, 1)
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_each_combination_once_and_goes_on(
     short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

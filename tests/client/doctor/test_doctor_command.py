@@ -16,6 +16,7 @@ from tiny import TINY
 from client.doctor.command import doctor
 from client.doctor.examination import Examination
 from common.config import compose, to_yaml
+from common.errors import DataError
 
 LIVER = tuple(item.replace("site=brain", "site=liver").replace("organs.brain", "organs.liver") for item in TINY)
 
@@ -122,7 +123,9 @@ def troubled(tmp_path_factory: pytest.TempPathFactory, new_hospital: Callable[[P
     header = image.header.copy()
     header["descrip"] = b"Jane Doe"
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj).astype(np.int16) * 20, image.affine, header), bright)
-    doctor(hospital.site, TINY, None, None, as_json_only=False)
+    # A copy of a patient who trains would test: no classifier is trained on that.
+    with pytest.raises(DataError, match="cannot take part"):
+        doctor(hospital.site, TINY, None, None, as_json_only=False)
     return hospital
 
 
@@ -140,7 +143,13 @@ def test_bad_studies_copies_and_lookalikes_are_found(troubled: Any) -> None:
     assert outlier.patient == "case-3-04"
     assert examination.to_review == {"NIfTI descrip": 1}
     page = (troubled.folder / "doctor" / "index.html").read_text()
-    for text in ("case-3-05, case-3-06", "another and case-3-00", "NIfTI descrip", "brightness of flair"):
+    for text in (
+        "case-3-05, case-3-06",
+        "another and case-3-00",
+        "NIfTI descrip",
+        "brightness of flair",
+        "both train and test",
+    ):
         assert text in page
     assert "Jane Doe" not in page + (troubled.folder / "doctor" / "doctor.json").read_text()
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.experiment import ARMS
 from common.results_classifier import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
@@ -196,7 +195,7 @@ def fabricated_training() -> list[dict[str, Any]]:
     for number in range(1, 7):
         losses = {"discriminator": 0.6 - 0.02 * number, "adversarial": 0.7 + 0.03 * number, "l1": 0.12 * 0.8**number}
         lines.append({"phase": "gan/cgan", "round": number, "losses": losses, "steps": 100, "seconds": 7.1})
-    for arm in ARMS:
+    for arm in CENTRES:
         for number in range(1, 5):
             loss = (0.65 + 0.1 * (arm == "blob")) * (0.6 + 0.05 * len(arm) / 10) ** number
             lines.append(
@@ -210,7 +209,7 @@ def fabricated_predictions() -> list[dict[str, Any]]:
     random = np.random.default_rng(4)
     rows = []
     for scope in ("local", "federated"):
-        for arm in ARMS:
+        for arm in CENTRES:
             for patient in range(20):
                 hard = 1.0 if patient % 6 == 0 else 0.25
                 for position in range(24):
@@ -244,8 +243,8 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
         files: dict[str, str] = {
             "summary.json": json.dumps(fabricated_summary() | (summary or {})),
             "training.jsonl": "".join(json.dumps(line) + "\n" for line in fabricated_training()),
-            "arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm]) for arm in ARMS}),
-            "federated_arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm] + 0.04) for arm in ARMS}),
+            "arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm]) for arm in CENTRES}),
+            "federated_arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm] + 0.04) for arm in CENTRES}),
             "privacy.json": json.dumps(fabricated_privacy()),
             "cross_site.json": json.dumps(dict.fromkeys(("hospital1", "hospital2", "federated"), scores)),
         }
