@@ -28,6 +28,7 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(
     tiny_study: TinyStudy, tmp_path: Path
 ) -> None:
