@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tiny import TinyStudy
 
 COMMAND = (sys.executable, "-c", "from simulation.cli import main; main()")
