@@ -20,8 +20,9 @@ install: .venv/.installed ## create .venv and install the project with pinned ve
 demo: .venv/.installed ## four simulated hospitals, from data to reports; prints where the report is
 	$(BIN)/oncofed-simulation run preset=demo
 
+# A file's tests stay with one worker, so that the studies that they share are run once.
 test: lint ## lint, types, import rules, then every test that is not slow
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" --cov=common --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow" --cov=common --cov-fail-under=90
 
 test-slow: .venv/.installed ## the tests that take longer than half a minute each
 	$(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800
