@@ -26,18 +26,21 @@ import torch
 from augmentation_arms import ARMS, Making
 from augmentation_data import SITES, Data
 from augmentation_table import table
-from augmentation_training import classifiers, generators, probabilities
+from augmentation_training import Setting, classifiers, generators, probabilities, tuned
 
 from common.seeding import derive_seed
 from common.training.classifier import TrainingSet
 
 
-def run(data: Data, numbers: Sequence[int], arms: Sequence[str], scopes: Sequence[str], kept: Path, gans: Path) -> None:
-    """Computes what ``kept`` does not hold yet."""
+def run(
+    data: Data, setting: Setting, numbers: Sequence[int], arms: Sequence[str], scopes: Sequence[str], out: Path
+) -> None:
+    """Computes what ``out`` does not hold yet."""
+    kept = out / RESULTS
     done = {(row["set"], row["scope"], row["site"], row["arm"]) for row in read(kept)}
     for number in numbers:
         drawn = data.training_set(PATIENTS, number)
-        making = prepared(data, drawn, number, gans)
+        making = prepared(setting, drawn, number, out / "generators")
         for arm in arms:
             for scope in scopes:
                 missing = [site for site in drawn if (number, scope, site, arm) not in done]
@@ -46,7 +49,7 @@ def run(data: Data, numbers: Sequence[int], arms: Sequence[str], scopes: Sequenc
                 started = time.perf_counter()
                 wanted = list(drawn) if scope == "federated" else missing
                 stages = {site: ARMS[arm].stages(making[site]) for site in wanted}
-                trained = classifiers(data.experiment, stages, number, scope == "federated", ARMS[arm].paired)
+                trained = classifiers(setting, stages, drawn, number, scope == "federated", ARMS[arm].paired)
                 seconds = (time.perf_counter() - started) / len(wanted)
                 for site, trainer in trained.items():
                     tests = {name: probabilities(trainer, slices) for name, slices in data.tests(site).items()}
@@ -57,24 +60,33 @@ def run(data: Data, numbers: Sequence[int], arms: Sequence[str], scopes: Sequenc
 PATIENTS = 8
 """Of each site in a training set."""
 
+RESULTS = "results.jsonl"
 
-def prepared(data: Data, drawn: Mapping[str, Any], number: int, gans: Path) -> dict[str, Making]:
+
+def prepared(setting: Setting, drawn: Mapping[str, Any], number: int, gans: Path) -> dict[str, Making]:
     """What each site makes slices from; generators are trained when an arm asks for them."""
     trained: dict[bool, dict[str, Any]] = {}
 
     def generator(site: str, together: bool) -> Any:
         if together not in trained:
             started = time.perf_counter()
-            trained[together] = generators(data.experiment, drawn, number, together, gans)
+            trained[together] = generators(setting, drawn, number, together, gans)
             print(f"set {number}, generators: {time.perf_counter() - started:.0f} s", flush=True)
         return trained[together][site]
+
+    more: dict[tuple[str, bool], Any] = {}
+
+    def tune(site: str, together: bool) -> Any:
+        if (site, together) not in more:
+            more[site, together] = tuned(setting, drawn[site], generator(site, together), number, site)
+        return more[site, together]
 
     judges: dict[str, Any] = {}
 
     def judge(site: str) -> Any:
         if site not in judges:
             alone = {site: [[TrainingSet.from_slices(drawn[site])]]}
-            judges[site] = classifiers(data.experiment, alone, number, together=False)[site]
+            judges[site] = classifiers(setting, alone, drawn, number, together=False)[site]
         return judges[site]
 
     return {
@@ -83,6 +95,9 @@ def prepared(data: Data, drawn: Mapping[str, Any], number: int, gans: Path) -> d
             judge=lambda site=site: judge(site),  # type: ignore[misc]
             federated=lambda site=site: generator(site, True),  # type: ignore[misc]
             local=lambda site=site: generator(site, False),  # type: ignore[misc]
+            tuned=lambda site=site: tune(site, True),  # type: ignore[misc]
+            local_tuned=lambda site=site: tune(site, False),  # type: ignore[misc]
+            others=[slices for name, slices in drawn.items() if name != site],
             seed=derive_seed(number, site, "synthesis"),
         )
         for site, slices in drawn.items()
@@ -109,18 +124,19 @@ def main() -> None:
     parser.add_argument("--scopes", nargs="+", default=["local", "federated"], choices=["local", "federated"])
     parser.add_argument("--sites", nargs="+", default=list(SITES), choices=list(SITES))
     parser.add_argument("--out", type=Path, default=Path("runs/augmentation"), help="results and trained generators")
+    parser.add_argument("--device", default="cpu", help="where networks train, e.g. cuda")
     parser.add_argument("--table", action="store_true", help="show what is there, compute nothing")
     parser.add_argument("overrides", nargs="*", help="e.g. simulation.cache_dir=/scratch")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     data = Data.load(chosen.overrides, chosen.sites)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    kept = chosen.out / "results.jsonl"
     if not chosen.table:
-        run(data, chosen.sets, chosen.arms, chosen.scopes, kept, chosen.out / "generators")
+        setting = Setting(data.experiment, torch.device(chosen.device))
+        run(data, setting, chosen.sets, chosen.arms, chosen.scopes, chosen.out)
     places = {**{name: site.test for name, site in data.sites.items()}, **{n: s.test for n, s in data.external.items()}}
     truths = {name: (slices.tumour_class().astype(np.float64), slices.owner) for name, slices in places.items()}
-    rows = [row for row in read(kept) if row["set"] in chosen.sets and row["scope"] in chosen.scopes]
+    rows = [row for row in read(chosen.out / RESULTS) if row["set"] in chosen.sets and row["scope"] in chosen.scopes]
     print(table([row for row in rows if row["test"] in truths], truths, chosen.arms))
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.imaging.slices import Slices
+from common.imaging.slices import SliceBatch, Slices
 from common.synthesis.baselines import blob, copy_and_paste
-from common.synthesis.masks import Deformation
+from common.synthesis.masks import Deformation, MaskBank, Masks
+from common.synthesis.sources import InsertionSource
 from common.training.cgan import Trainer as CganTrainer
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.classifier import TrainingSet
@@ -25,6 +26,9 @@ class Making:
         slices: its training slices.
         federated, local: its cGAN after training with the other sites, and alone; made when first asked for.
         judge: a classifier of the site's real slices alone; trained when first asked for.
+        tuned, local_tuned: the federated cGAN, and the site's own, after as many more steps at this site; trained
+            when asked for.
+        others: training slices of the other sites.
         seed: of everything drawn.
     """
 
@@ -32,6 +36,9 @@ class Making:
     federated: Callable[[], CganTrainer]
     local: Callable[[], CganTrainer]
     judge: Callable[[], ClassifierTrainer]
+    tuned: Callable[[], CganTrainer]
+    local_tuned: Callable[[], CganTrainer]
+    others: Sequence[Slices]
     seed: int
 
     def count(self, ratio: float) -> int:
@@ -96,6 +103,57 @@ def _public(making: Making) -> SyntheticSlices:
     return joined(parts)
 
 
+class _PooledMasks:
+    """Masks of every site's tumours, as often as each has them; shapes of another organ get a label of this one's."""
+
+    def __init__(self, making: Making) -> None:
+        self.slices = making.slices
+        self.sources = [(MaskBank(slices), slices.organ) for slices in (making.slices, *making.others)]
+        self.organ = making.slices.organ
+
+    def __len__(self) -> int:
+        return sum(len(bank) for bank, _ in self.sources)
+
+    def draw(self, count: int, generator: torch.Generator) -> SliceBatch:
+        """``count`` tumour slices."""
+        sizes = torch.tensor([float(len(bank)) for bank, _ in self.sources])
+        counts = torch.multinomial(sizes, count, replacement=True, generator=generator).bincount(minlength=len(sizes))
+        parts = []
+        for (bank, organ), number in zip(self.sources, counts.tolist(), strict=True):
+            if number == 0:
+                continue
+            part = bank.draw(number, generator)
+            if organ != self.organ:
+                part = replace(part, labels=(part.labels > 0).to(torch.uint8) * (2 if self.organ == "brain" else 1))
+            parts.append(part)
+        mixed = torch.randperm(count, generator=generator)
+        names = [one.name for one in fields(SliceBatch)]
+        return SliceBatch(**{name: torch.cat([getattr(part, name) for part in parts])[mixed] for name in names})
+
+
+def _pooled(making: Making) -> SyntheticSlices:
+    """Masks of all sites, put into this site's slices."""
+    trainer = making.federated()
+    source = trainer._source
+    trainer._source = lambda slices: _with_masks(source(slices), _PooledMasks(making))  # type: ignore[method-assign]
+    made = trainer.synthesise(making.slices, making.count(1), making.seed)
+    trainer._source = source  # type: ignore[method-assign]
+    return made
+
+
+def _with_masks(source: InsertionSource, masks: Masks) -> InsertionSource:
+    source.bank = masks
+    return source
+
+
+def _tuned(ratio: float = 1) -> Callable[[Making], SyntheticSlices]:
+    return lambda making: making.tuned().synthesise(making.slices, making.count(ratio), making.seed)
+
+
+def _local_tuned(making: Making) -> SyntheticSlices:
+    return making.local_tuned().synthesise(making.slices, making.count(1), making.seed)
+
+
 def _hard(making: Making) -> SyntheticSlices:
     """Of three times as many, the third of each class that a classifier of the site's real slices gets most wrong."""
     made = _cgan(ratio=3)(making)
@@ -140,6 +198,12 @@ ARMS = {
     "blob": Arm("real and blobs", make=[_blob()]),
     "cgan_only": Arm("the federated cGAN's alone", real=False, make=[_cgan()]),
     "local_cgan": Arm("real and a cGAN's that was trained at the site alone", make=[_local_cgan]),
+    "cgan_tuned": Arm("the federated cGAN's after the preset's tuning at the site", make=[_tuned()]),
+    "local_tuned": Arm("the site's own cGAN's after the same tuning", make=[_local_tuned]),
+    "tuned_only": Arm("those of cgan_tuned alone", real=False, make=[_tuned()]),
+    "tuned_x3": Arm("three of them for each real one, as often drawn", make=[_tuned(ratio=3)]),
+    "tuned_pairs": Arm("each of their tumours in one batch with its negative", make=[_tuned()], paired=True),
+    "cgan_pooled": Arm("masks of all sites", make=[_pooled]),
     "cgan_x3": Arm("three cGAN's slices for each real one, as often drawn", make=[_cgan(ratio=3)]),
     "blob_x3": Arm("the same with blobs", make=[_blob(ratio=3)]),
     "copy_x3": Arm("the same with copy-and-paste", make=[_copy_paste(ratio=3)]),

@@ -1,7 +1,7 @@
 """Generators and classifiers of ``augmentation.py``, trained at one site alone or by FedAvg over several."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,27 @@ from common.files import read_tensors, write_tensors
 from common.imaging.slices import Slices
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import augment_slices
-from common.training.build import build_classifier_trainer, build_gan_trainer
+from common.training.build import build_classifier_trainer, build_gan_trainer, tumour_share
 from common.training.cgan import Trainer as CganTrainer
 from common.training.classifier import ClassifierBatch, TrainingSet
 from common.training.classifier import Trainer as ClassifierTrainer
-from common.training.trainer import Trainer
+from common.training.trainer import Contributor, Trainer, View
 
-CPU = torch.device("cpu")
 Drawn = Mapping[str, Slices]
 """Site -> the slices that it trains on."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How everything is trained.
+
+    Attributes:
+        experiment: networks, steps and rounds.
+        device: where.
+    """
+
+    experiment: Experiment
+    device: torch.device
 
 
 def federated(
@@ -47,21 +59,21 @@ def federated(
             trainer.load_shared_arrays(average)  # type: ignore[arg-type]
 
 
-def build_generator(experiment: Experiment, number: int) -> CganTrainer:
+def build_generator(setting: Setting, number: int) -> CganTrainer:
     """A cGAN with the first weights of training set ``number``."""
-    trainer = build_gan_trainer(experiment, "cgan", device=CPU, weights=WeightsConfig(), run=number)
+    trainer = build_gan_trainer(setting.experiment, "cgan", device=setting.device, weights=WeightsConfig(), run=number)
     assert isinstance(trainer, CganTrainer)
     return trainer
 
 
-def generators(experiment: Experiment, drawn: Drawn, number: int, together: bool, folder: Path) -> dict[str, Any]:
+def generators(setting: Setting, drawn: Drawn, number: int, together: bool, folder: Path) -> dict[str, Any]:
     """Site -> its cGAN after the preset's steps; kept in ``folder``.
 
     Args:
         together: by FedAvg over the sites; otherwise each site alone, with as many steps.
     """
-    trainers = {site: build_generator(experiment, number) for site in drawn}
-    federation = experiment.federation
+    trainers = {site: build_generator(setting, number) for site in drawn}
+    federation = setting.experiment.federation
     kept = {site: folder / f"set{number}-{'federated' if together else site}.safetensors" for site in drawn}
     if all(path.exists() for path in kept.values()):
         for site, trainer in trainers.items():
@@ -72,7 +84,9 @@ def generators(experiment: Experiment, drawn: Drawn, number: int, together: bool
         return trainers[site].batches(drawn[site], federation.local_steps, derive_seed(number, site, "cgan", part))
 
     if together:
-        federated(trainers, batches, {site: len(slices) for site, slices in drawn.items()}, federation.rounds)
+        sites = {site: Contributor(View(slices.organ, slices.contrasts), len(slices)) for site, slices in drawn.items()}
+        counts = next(iter(trainers.values())).averaging_weights("generator", sites)
+        federated(trainers, batches, counts, federation.rounds)
     else:
         for site in drawn:
             federated({site: trainers[site]}, batches, {site: 1}, federation.rounds)
@@ -82,9 +96,18 @@ def generators(experiment: Experiment, drawn: Drawn, number: int, together: bool
     return trainers
 
 
+def tuned(setting: Setting, slices: Slices, trainer: CganTrainer, number: int, site: str) -> CganTrainer:
+    """A copy of ``trainer`` after the preset's tuning at one site."""
+    own = build_generator(setting, number)
+    own.load_shared_arrays(trainer.shared_arrays())
+    own.tune(slices, derive_seed(number, site, "cgan", "tuning"))
+    return own
+
+
 def classifiers(
-    experiment: Experiment,
+    setting: Setting,
     stages: Mapping[str, Sequence[Sequence[TrainingSet]]],
+    drawn: Drawn,
     number: int,
     together: bool,
     paired: bool = False,
@@ -93,14 +116,21 @@ def classifiers(
 
     Args:
         stages: for each site, what equal parts of its training draw from.
+        drawn: its real slices, which tell how frequent tumours are.
         together: by FedAvg over the sites; otherwise each site alone.
         paired: whether a synthetic tumour comes with its negative.
     """
-    federation = experiment.classifier.federation
+    experiment, federation = setting.experiment, setting.experiment.classifier.federation
     steps = federation.rounds * federation.local_steps
     seeded = replace(experiment, seed=derive_seed("augmentation", number))
     trainers = {
-        site: build_classifier_trainer(seeded, device=CPU, weights=WeightsConfig(), total_steps=steps)
+        site: build_classifier_trainer(
+            seeded,
+            device=setting.device,
+            weights=WeightsConfig(),
+            total_steps=steps,
+            tumour_share=tumour_share([drawn[site]]),
+        )
         for site in stages
     }
 

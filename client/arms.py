@@ -12,6 +12,7 @@ from common.experiment import ARMS, MIXING_ARMS
 from common.files import read_arrays, write_arrays
 from common.imaging.slices import PatientSlices, Slices
 from common.synthesis.baselines import blob, copy_and_paste
+from common.training.build import tumour_share
 from common.training.classifier import TrainingSet
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
 from common.trials import arms_of
@@ -56,6 +57,12 @@ def images_wanted(session: Session) -> int:
 def synthetic_ratio(session: Session) -> float:
     """Synthetic slices for each real one in this trial."""
     return session.trial.ratio or session.experiment.study.synthetic_ratio
+
+
+def told_share(session: Session) -> float:
+    """Share of tumours among this site's real training slices, in whatever arm; a half where patients are private,
+    whose slices are not drawn by class and of whom nothing is told that is not paid for."""
+    return 0.5 if session.private else tumour_share([session.training])
 
 
 def possible_arms(session: Session) -> list[str]:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.arms import images_wanted, keep_images, made_images, make_images, possible_arms, training_sets
+from client.arms import images_wanted, keep_images, made_images, make_images, possible_arms, told_share, training_sets
 from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
 from client.session import Session
+from client.tuning import tuned
 from common.errors import RefusalError
 from common.explanation.records import with_explanation
 from common.files import write_arrays, write_tensors
@@ -24,9 +25,8 @@ from common.metrics.gain import Gain, paired_gain
 from common.records import Instruction
 from common.results_classifier import ArmScores, Interval, SiteArms
 from common.seeding import derive_seed, numpy_generator
-from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
+from common.training.build import build_classifier_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
-from common.training.kinds import GeneratorTrainer
 from common.training.patients import PatientTrainer
 from common.trials import arms_of
 
@@ -49,17 +49,14 @@ def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
         RefusalError: if that model makes no slices of its own.
     """
     experiment, trial = session.experiment, session.trial
-    trainer = build_gan_trainer(experiment, model, device=session.device, weights=session.weights, run=trial.run)
-    if not isinstance(trainer, GeneratorTrainer):
-        raise RefusalError(f"{model} makes no slices that an arm could train on")
-    trainer.load_shared_arrays(arrays)
+    trainer = tuned(session, model, arrays, "tuning")
     if isinstance(trainer, PatientTrainer):
         # A mask of one patient in another's slice would speak of two.
         trainer.public_masks = session.private
     seed = _seed(session, "synthesis", model)
     make_images(session, trainer, seed)
     if "local_generator" in arms_of(experiment, trial):
-        own = train_alone(session, model)
+        own = tuned(session, model, train_alone(session, model).shared_arrays(), "tuning/alone")
         # The same places and noise: what made the weights is all that differs.
         keep_images(session, "local", own.synthesise(session.training, images_wanted(session), seed))
     if not trial.name:
@@ -90,6 +87,7 @@ def run_arms(session: Session) -> SiteArms:
             weights=session.weights,
             total_steps=steps,
             run=session.trial.run,
+            tumour_share=told_share(session),
         )
         losses = trainer.train(trainer.batches(training_sets(session, arm), steps, _seed(session, "arms", arm)))
         phase = session.trial.phase(f"arms/{arm}")

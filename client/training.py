@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from client.arms import patient_sources, training_sets
+from client.arms import patient_sources, told_share, training_sets
 from client.leaks import require_no_leak
 from client.privacy.admission import require_admission
 from client.privacy.budget import Budget
@@ -100,6 +100,7 @@ def _classifier(session: Session, total_steps: int) -> ClassifierTrainer:
         weights=session.weights,
         total_steps=total_steps,
         run=session.trial.run,
+        tumour_share=told_share(session),
     )
 
 

@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from common.config_checks import check_federation, check_privacy, check_trials
 from common.errors import ConfigError
 from common.experiment import (
     ARMS,
@@ -151,7 +152,7 @@ def model_of(experiment: Experiment, name: str) -> Model:
     except OmegaConfBaseException as error:
         raise ConfigError(f"models.{name}: {_plain(error)}") from error
     assert isinstance(loop, FederationConfig)
-    _check_federation(f"models.{name}.federation", loop)
+    check_federation(f"models.{name}.federation", loop)
     if not isinstance(runs, int) or runs < 1:
         raise ConfigError(f"models.{name}.runs={runs}: must be a whole number of at least 1")
     return Model(name, family, config, loop, runs)
@@ -166,9 +167,11 @@ def _typed(tree: Any) -> Experiment:
     _serve_proxies(experiment)
     if experiment.privacy.mode == "patient_dp":
         # An image with a lesion of one patient in a slice of another cannot be paid for by patient.
-        experiment.study.arms = [arm for arm in experiment.study.arms if arm not in MIXING_ARMS]
+        study = experiment.study
+        for arms in (study.arms, study.federated_arms):
+            arms[:] = [arm for arm in arms if arm not in MIXING_ARMS]
         # Arms on another GAN's images would be trainings of their own, to be paid for.
-        experiment.study.each_generator = False
+        study.each_generator = False
     check(experiment)
     return experiment
 
@@ -290,11 +293,11 @@ def check(experiment: Experiment) -> None:
     require(1 <= study.bootstrap <= 100_000, "study.bootstrap", study.bootstrap, "must be from 1 to 100,000")
     require(study.min_cell >= 1, "study.min_cell", study.min_cell, "must be at least 1")
     require(0 < study.synthetic_ratio <= 100, "study.synthetic_ratio", study.synthetic_ratio, "above 0, at most 100")
-    _check_trials(experiment)
+    check_trials(experiment)
     shown = experiment.evaluation.gallery
     require(1 <= shown <= 1000, "evaluation.gallery", shown, "must be from 1 to 1000")
-    _check_federation("federation", experiment.federation)
-    _check_federation("classifier.federation", experiment.classifier.federation)
+    check_federation("federation", experiment.federation)
+    check_federation("classifier.federation", experiment.classifier.federation)
     require(bool(experiment.models), "models", "{}", "a study needs at least one GAN, e.g. model=[cgan]")
     for name in experiment.models:
         require(bool(_MODEL_NAME.fullmatch(name)), "models", name, "a model's name is lower case, digits and _")
@@ -311,7 +314,7 @@ def check(experiment: Experiment) -> None:
     require(strategy.deadline > 0, "strategy.deadline", strategy.deadline, "must be positive (seconds)")
     engine = experiment.simulation.engine
     require(engine in ("in_process", "ray"), "simulation.engine", engine, "in_process or ray")
-    _check_privacy(experiment)
+    check_privacy(experiment)
     steps = experiment.pretraining
     require(steps.gan_steps >= 0, "pretraining.gan_steps", steps.gan_steps, "must be at least 0")
     require(steps.classifier_steps >= 0, "pretraining.classifier_steps", steps.classifier_steps, "must be at least 0")
@@ -322,84 +325,6 @@ def check(experiment: Experiment) -> None:
         parts,
         "three fractions that sum to 1, or three whole numbers of patients",
     )
-
-
-def _check_trials(experiment: Experiment) -> None:
-    """Repetitions of the classifier study that could not be done."""
-    study = experiment.study
-
-    def require(holds: bool, key: str, value: object, allowed: str) -> None:
-        if not holds:
-            raise ConfigError(f"study.{key}={value}: {allowed}")
-
-    require(study.folds == 0 or 2 <= study.folds <= 100, "folds", study.folds, "must be 0 (none), or from 2 to 100")
-    require(1 <= study.runs <= 100, "runs", study.runs, "must be from 1 to 100")
-    for key in ("most_patients", "most_tumour_patients"):
-        require(getattr(study, key) >= 0, key, getattr(study, key), "must be at least 0 (all)")
-    for patients in study.curve:
-        require(patients >= 2, "curve", patients, "each point must be at least 2 patients")
-    for ratio in study.ratios:
-        require(0 < ratio <= 100, "ratios", ratio, "each must be above 0, at most 100")
-    for key, values in (("curve", study.curve), ("ratios", study.ratios)):
-        require(len(set(values)) == len(values), key, values, "names a value twice")
-    require(
-        "local_generator" not in study.arms or not experiment.pretraining.gan_steps,
-        "arms",
-        "local_generator",
-        "is no fair comparison with pretraining.gan_steps: it starts without public images",
-    )
-    if experiment.privacy.mode == "none":
-        return
-    # Each repetition would train on the same patients again, and would have to be planned and paid for.
-    for key in ("folds", "curve", "ratios", "most_patients", "most_tumour_patients"):
-        require(not getattr(study, key), key, getattr(study, key), "is not possible with privacy=patient_dp")
-    require(study.runs == 1, "runs", study.runs, "must be 1 with privacy=patient_dp")
-    require(not study.centralised, "centralised", True, "is not possible with privacy=patient_dp")
-
-
-def _check_privacy(experiment: Experiment) -> None:
-    """Values that cannot be private; what only the networks show is checked before each training, at the site."""
-    privacy = experiment.privacy
-
-    def require(holds: bool, key: str, value: object, allowed: str) -> None:
-        if not holds:
-            raise ConfigError(f"{key}={value}: {allowed}")
-
-    require(privacy.mode in ("none", "patient_dp"), "privacy.mode", privacy.mode, "none or patient_dp")
-    require(privacy.epsilon > 0, "privacy.epsilon", privacy.epsilon, "must be positive")
-    require(privacy.clip > 0, "privacy.clip", privacy.clip, "must be positive")
-    require(privacy.gradients in ("auto", "loop", "vmap"), "privacy.gradients", privacy.gradients, "auto, loop or vmap")
-    require(0 < privacy.steps_share <= 1, "privacy.steps_share", privacy.steps_share, "must be above 0 and at most 1")
-    require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")
-    for key in ("patients_per_step", "slices_per_patient"):
-        value = getattr(privacy, key)
-        require(value >= 1, f"privacy.{key}", value, "must be at least 1")
-    for key, factor in privacy.rates.items():
-        require(factor > 0, f"privacy.rates.{key}", factor, "must be positive")
-    if privacy.mode == "none":
-        return
-    mu = experiment.strategy.proximal_mu
-    require(mu == 0, "strategy.proximal_mu", mu, "no proximal term with privacy=patient_dp; choose strategy=fedavg")
-    for name, entry in experiment.models.items():
-        for key, wanted in (("pool", 0), ("diffaugment", ""), ("spectral_norm", False)):
-            value = (entry or {}).get(key, wanted)
-            require(not value, f"models.{name}.{key}", value, f"must be {wanted!r} with privacy=patient_dp")
-        exchange = (entry or {}).get("exchange")
-        require(
-            exchange != "gradients",
-            f"models.{name}.exchange",
-            exchange,
-            "sends single steps; choose proxies with privacy=patient_dp",
-        )
-
-
-def _check_federation(section: str, federation: FederationConfig) -> None:
-    if federation.rounds < 1:
-        raise ConfigError(f"{section}.rounds={federation.rounds}: must be at least 1")
-    if not 0 <= federation.local_steps <= 10_000_000:
-        raise ConfigError(f"{section}.local_steps={federation.local_steps}: must be from 0 to 10,000,000")
-    if federation.share not in ("all", "generator"):
-        raise ConfigError(f"{section}.share={federation.share}: all or generator")
 
 
 def _plain(error: Exception) -> str:

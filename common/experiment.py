@@ -107,6 +107,9 @@ class ClassifierConfig:
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     weight_decay: float = 1.0e-2
+    own_prevalence: bool = True
+    """Whether probabilities are those at the site's own share of tumour slices; its batches are half tumours either
+    way. With privacy they are not told how many a site has."""
     federation: FederationConfig = field(default_factory=lambda: FederationConfig(rounds=4, local_steps=50))
 
 
@@ -134,6 +137,8 @@ class StudyConfig:
     """Scarcity: most training patients of a site, in every trial; 0: all."""
     most_tumour_patients: int = 0
     """Imbalance: most training patients with a tumour among them; 0: all."""
+    federated_arms: list[str] = field(default_factory=list)
+    """Which of the arms are also trained in federation, ``real`` among them; empty: all."""
     centralised: bool = False
     """Simulation only: also train the classifiers on the slices of all sites in one place."""
     bootstrap: int = 1000

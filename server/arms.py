@@ -198,7 +198,10 @@ def federated_arms(
 def trained_arms(experiment: Experiment, model: str | None, trial: Trial | None = None) -> list[str]:
     """The arms of a trial (the first one, if none is named); without a GAN that makes labelled slices, only the one
     that needs none."""
-    return [arm for arm in arms_of(experiment, trial or Trial()) if model is not None or arm == "real"]
+    chosen = experiment.study.federated_arms or experiment.study.arms
+    return [
+        arm for arm in arms_of(experiment, trial or Trial()) if arm in chosen and (model is not None or arm == "real")
+    ]
 
 
 def _both_roles(roster: Roster) -> list[Member]:

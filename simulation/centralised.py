@@ -17,7 +17,7 @@ from common.report.formatting import listed
 from common.results import Results
 from common.results_classifier import ArmScores, SiteArms
 from common.seeding import derive_seed
-from common.training.build import build_classifier_trainer, steps_per_round
+from common.training.build import build_classifier_trainer, steps_per_round, tumour_share
 from common.training.classifier import TrainingSet
 from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled
@@ -60,7 +60,11 @@ def _one_arm(experiment: Experiment, sites: Sequence[Session], arm: str) -> Site
     slices = sum(len(site.training) for site in sites)
     steps = federation.rounds * steps_per_round(federation, slices, experiment.classifier.batch_size)
     trainer = build_classifier_trainer(
-        experiment, device=sites[0].device, weights=experiment.weights, total_steps=steps
+        experiment,
+        device=sites[0].device,
+        weights=experiment.weights,
+        total_steps=steps,
+        tumour_share=tumour_share([site.training for site in sites]),
     )
     seed = derive_seed(experiment.seed, CENTRALISED, arm)
     trainer.train(trainer.batches([one for of_site in sources for one in of_site], steps, seed))

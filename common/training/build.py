@@ -9,6 +9,7 @@ import torch
 from common.config import Model, channels, contrasts_by_organ, model_of
 from common.errors import ConfigError
 from common.experiment import Experiment, FederationConfig, WeightsConfig
+from common.imaging.slices import Slices
 from common.seeding import derive_seed
 from common.training import classifier
 from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer
@@ -143,9 +144,14 @@ def build_classifier_trainer(
     total_steps: int,
     run: int = 1,
     step: OptimiserStep = plain_step,
+    tumour_share: float = 0.5,
 ) -> classifier.Trainer:
-    """The trainer of ``experiment.classifier``, initialised from the seed of the study's ``run``; ``total_steps`` is
-    its schedule."""
+    """The trainer of ``experiment.classifier``, initialised from the seed of the study's ``run``.
+
+    Args:
+        total_steps: its schedule.
+        tumour_share: of the slices that it is to judge, see :func:`tumour_share`; only training looks at it.
+    """
     return classifier.Trainer(
         experiment.classifier,
         image=experiment.image,
@@ -155,7 +161,14 @@ def build_classifier_trainer(
         weights=weights,
         seed=run_seed(experiment.seed, run),
         total_steps=total_steps,
+        tumour_share=tumour_share if experiment.classifier.own_prevalence else 0.5,
     )
+
+
+def tumour_share(training: Sequence[Slices]) -> float:
+    """Share of tumours among real training slices, as a classifier is told it; never quite 0 or 1 (Laplace's rule)."""
+    tumours = sum(int(slices.tumour_class().sum()) for slices in training)
+    return (tumours + 1) / (sum(len(slices) for slices in training) + 2)
 
 
 def steps_per_round(federation: FederationConfig, slices: int, batch_size: int) -> int:

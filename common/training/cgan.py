@@ -5,8 +5,9 @@ and noise. A share of its training examples blanks a *healthy* region and asks f
 traces of the inpainting itself would tell a classifier which slices hold a tumour.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ from common.training.ema import averaged_copy, update_average
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
-from common.training.trainer import OptimiserStep, plain_step
+from common.training.trainer import Contributor, OptimiserStep, plain_step
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Config:
     lesion_contrast: list[float] = field(default_factory=lambda: [1.0, 1.0])
     min_slices: int = 4
     from_surroundings: bool = False
+    organs_alike: bool = False
+    tuning_steps: int = 0
     precision: str = "fp32"
 
 
@@ -242,6 +245,25 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         places = batch.augmentation.of_places()
         return diffaugment(asked, places), diffaugment(weight, places)
 
+    def averaging_weights(self, network: str, sites: Mapping[str, Contributor]) -> dict[str, float]:
+        """By examples, or with ``organs_alike`` by examples within an organ and all organs equally."""
+        by_examples = super().averaging_weights(network, sites)
+        if not self.config.organs_alike:
+            return by_examples
+        totals: dict[str, float] = defaultdict(float)
+        for site, one in sites.items():
+            totals[one.view.organ] += by_examples[site]
+        return {site: by_examples[site] / max(totals[one.view.organ], 1) for site, one in sites.items()}
+
+    def tune(self, slices: Slices, seed: int) -> dict[str, float]:
+        """``tuning_steps`` more steps with this site's slices, the rates falling anew over them; the mean of each loss.
+
+        The generator of all sites becomes this site's own (FedAvg with fine-tuning, e.g. Wang et al. 2019).
+        """
+        steps = self.config.tuning_steps
+        self.rates = replace(self.rates, decay_steps=steps)
+        return self.train(self.batches(slices, steps, seed)) if steps else {}
+
     # ------------------------------------------------------------------ one patient
 
     def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> InsertionBatch:
@@ -370,6 +392,7 @@ def _check(config: Config, image: ImageConfig) -> None:
         "lesion_contrast must be two numbers above 0, the smaller first": not _is_range(config.lesion_contrast),
         "betas must be two numbers": len(config.betas) != 2,
         f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
+        f"tuning_steps must not be negative, got {config.tuning_steps}": config.tuning_steps < 0,
         f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
     }
     for text, wrong in problems.items():

@@ -73,6 +73,9 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         weights: files of pre-trained weights (ResNet-50's, if ``config.pretrained``).
         seed: of the first weights.
         total_steps: length of the learning-rate schedule: steps a round times rounds.
+        tumour_share: share of tumours among the slices that it is to judge, above 0 and below 1. Batches are half
+            tumours whatever it is; the loss makes up for that, so that probabilities are right for this share (logit
+            adjustment, Menon et al. 2021) and 0.5 is where a slice is more likely to hold a tumour than not.
 
     Raises:
         ConfigError: for an unknown network.
@@ -90,9 +93,11 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         weights: WeightsConfig | None = None,
         seed: int,
         total_steps: int,
+        tumour_share: float = 0.5,
     ) -> None:
         super().__init__(device=device, step=step)
         self.config = config
+        self.batch_shift = -math.log(tumour_share / (1 - tumour_share))
         self.image = image
         self.total_steps = total_steps
         with torch.random.fork_rng(devices=[]):
@@ -142,7 +147,7 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         # Dropout draws from the step's own seed, so that a resumed training draws the same.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("classifier", "dropout", self.steps_done))
-            logits = full_precision(self.classifier(batch.images.to(self.device)))
+            logits = full_precision(self.classifier(batch.images.to(self.device))) + self.batch_shift
         target = batch.tumour.to(self.device).to(logits) * 0.95 + 0.025  # label smoothing (Szegedy et al. 2016), 5%
         return logits, F.binary_cross_entropy_with_logits(logits, target)
 

@@ -45,6 +45,13 @@ class GeneratorTrainer(Trainer[Batch]):
     def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
         """``count`` synthetic slices at this site, half of them tumours, half made the same way without one."""
 
+    def tune(self, slices: Slices, seed: int) -> dict[str, float]:
+        """What a site trains alone before it makes slices with the generator of all; the mean of each loss.
+
+        Nothing, and no losses, unless overridden.
+        """
+        return {}
+
 
 class GradientTrainer(Trainer[Batch]):
     """A trainer that can also work by ``Exchange.GRADIENTS``: the coordinator takes the optimiser steps.

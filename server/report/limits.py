@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from common.report.formatting import listed, plural
 from common.results import Results
 from common.results_classifier import ArmScores
+from server.report.answer import used_generator
 from server.report.scopes import alone
 
 FEW = 10
@@ -24,6 +25,7 @@ def limits(results: Results) -> list[str]:
             "figures are no evidence about any clinical data.",
         ]
     found.append(_seeds(results))
+    found += _tuning(results)
     found += _multiplicity(results)
     found.append(
         "A slice counts as tumour by the number of its tumour pixels; no radiologist has read the synthetic images."
@@ -55,6 +57,20 @@ def _multiplicity(results: Results) -> list[str]:
             "beside their spread, and a missing finding says little."
         )
     return found
+
+
+def _tuning(results: Results) -> list[str]:
+    """Whose generator made the images, where that is not the one with the scores."""
+    models = results.run.config.get("models")
+    name = used_generator(results)
+    model = models.get(name) if isinstance(models, Mapping) else None
+    steps = model.get("tuning_steps", 0) if isinstance(model, Mapping) else 0
+    if not steps or results.privacy:
+        return []
+    return [
+        f"Before it made the images of the arms, each site trained {name} on alone for {plural(steps, 'step')}; the "
+        "generator's own figures are those of the weights that all sites share."
+    ]
 
 
 def _seeds(results: Results) -> str:

@@ -1,6 +1,7 @@
 """The trials of the classifier study at one site: who trains, who tests, what is kept apart."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from tiny import TINY, write_site
 
-from client.arms import keep_images, learnt_from, made_images, possible_arms
+from client.arms import keep_images, learnt_from, made_images, possible_arms, told_share
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.session import Session
 from client.site import SiteSettings
 from client.state import RoundState
 from client.study import run_arms, synthesise
+from client.tuning import tuned
 from common.config import compose
 from common.errors import RefusalError
 from common.imaging.split import Split
@@ -73,6 +75,26 @@ def test_every_fold_leaves_other_patients_out_and_none_that_test(site: Session) 
         assert not set(fold.train) & (set(fold.validation) | set(fold.test))
     assert set(first.train) == set(site.within(Trial(ratio=2.0)).split.train)
     assert len(site.within(Trial(patients=5)).split.train) == 5
+
+
+def test_a_site_makes_the_generator_of_all_its_own_before_it_makes_slices(site: Session) -> None:
+    arrays = weights()
+    own = tuned(site, "cgan", arrays, "tuning").shared_arrays()
+    assert any(not torch.equal(own[key], value) for key, value in arrays.items())
+    again = tuned(site, "cgan", arrays, "tuning").shared_arrays()
+    assert all(torch.equal(own[key], value) for key, value in again.items())
+    (line,) = [json.loads(one) for one in (site.folder / "results" / "training.jsonl").read_text().splitlines()]
+    assert (line["phase"], line["steps"]) == ("tuning/cgan", 2)
+    in_fold = tuned(site.within(Trial(fold=1)), "cgan", arrays, "tuning").shared_arrays()
+    assert any(not torch.equal(own[key], value) for key, value in in_fold.items())
+
+
+def test_no_site_tunes_where_patients_are_private(site: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = weights()
+    monkeypatch.setattr(Session, "private", property(lambda _: True))
+    own = tuned(site, "cgan", arrays, "tuning").shared_arrays()
+    assert all(torch.equal(own[key], value) for key, value in arrays.items())
+    assert told_share(site) == 0.5
 
 
 def test_a_generator_never_learns_from_those_who_test_in_its_trial(site: Session) -> None:

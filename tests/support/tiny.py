@@ -78,6 +78,7 @@ TINY = (
     "split.test=6",
     "models.cgan.width=4",
     "models.cgan.depth=2",
+    "models.cgan.tuning_steps=2",
     "models.cgan.discriminator_width=4",
     "models.cgan.crop=32",
     "models.cgan.perceptual_weight=0",

@@ -11,7 +11,7 @@ from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import Slices, lesion_mask
 from common.training.cgan import Config, InsertionBatch, Trainer
 from common.training.diffaugment import OPERATIONS, diffaugment
-from common.training.trainer import Exchange, Score, trainer_module
+from common.training.trainer import Contributor, Exchange, Score, View, trainer_module
 
 SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12, ema=0.0)
 
@@ -454,3 +454,40 @@ def test_the_papers_size_builds() -> None:
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in trainer.networks.items()}
     assert sizes["generator"] == pytest.approx(52e6, rel=0.05)
     assert sizes["discriminator"] == pytest.approx(2.8e6, rel=0.05)
+
+
+def test_organs_may_count_alike_in_the_average_whatever_their_slices() -> None:
+    brain, liver = View("brain", ("flair",)), View("liver", ("ct",))
+    sites = {"a": Contributor(brain, 30), "b": Contributor(brain, 60), "c": Contributor(liver, 10)}
+    assert make().averaging_weights("generator", sites) == {"a": 30, "b": 60, "c": 10}
+    alike = make(replace(SMALL, organs_alike=True)).averaging_weights("generator", sites)
+    assert alike == pytest.approx({"a": 1 / 3, "b": 2 / 3, "c": 1})
+    nothing = {"a": Contributor(brain, 0), "c": Contributor(liver, 10)}
+    assert make(replace(SMALL, organs_alike=True)).averaging_weights("generator", nothing) == {"a": 0, "c": 1}
+
+
+def test_tuning_goes_on_from_the_weights_of_all_with_rates_of_its_own(slices: Slices) -> None:
+    shared = make()
+    own = make(replace(SMALL, tuning_steps=4, decay_steps=2))
+    own.load_shared_arrays(shared.shared_arrays())
+    assert own.tune(slices, 3).keys() >= {"discriminator", "adversarial", "l1"}
+    assert own.steps_done == 4
+    # A schedule of two steps would have ended: four steps have one of four.
+    assert own.rates.factor(3) == 0.5
+    again = make(replace(SMALL, tuning_steps=4))
+    again.load_shared_arrays(shared.shared_arrays())
+    again.tune(slices, 3)
+    assert equal(again.shared_arrays(), own.shared_arrays())
+    assert not equal(own.shared_arrays(), shared.shared_arrays())
+
+
+def test_without_tuning_steps_a_generator_stays_as_it_came(slices: Slices) -> None:
+    trainer = make()
+    before = trainer.shared_arrays()
+    assert trainer.tune(slices, 3) == {}
+    assert equal(trainer.shared_arrays(), before)
+
+
+def test_fewer_tuning_steps_than_none_are_refused() -> None:
+    with pytest.raises(ConfigError, match="tuning_steps must not be negative, got -1"):
+        make(replace(SMALL, tuning_steps=-1))

@@ -176,3 +176,22 @@ def test_only_floating_point_values_of_resnet50_cross_the_wire(two_contrasts: Sl
     other.load_shared_arrays(trainer.shared_arrays())
     images = two_contrasts.batch([0, 1]).images
     assert torch.equal(other.predict(images), trainer.predict(images))
+
+
+def test_probabilities_are_right_for_the_share_of_tumours_it_is_told() -> None:
+    """Slices that show nothing: all that can be learnt of them is how frequent tumours are."""
+    told = {}
+    for share in (0.5, 0.1):
+        trainer = Trainer(
+            SMALL,
+            image=ImageConfig(size=64),
+            channels=1,
+            device=torch.device("cpu"),
+            seed=1,
+            total_steps=60,
+            tumour_share=share,
+        )
+        trainer.train(trainer.batches([constant_set(0.5, [True, False])], 60, 1))
+        told[share] = trainer.predict(torch.full((4, 1, 64, 64), 0.5)).mean().item()
+    assert told[0.5] == pytest.approx(0.5, abs=0.1)
+    assert told[0.1] == pytest.approx(0.1, abs=0.05)
