@@ -1,6 +1,6 @@
 """The GAN phase: federated rounds, each scored on the reference set, then the chosen round's one final score."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from server.gradients import Gradients
 from server.pretraining import keep_scores, kept_scores, pretrained
 from server.proxies import check_proxies, exchange_proxies
 from server.roster import Member, Roster
-from server.rounds import FederatedTraining, RoundExchange
+from server.rounds import FederatedTraining, RoundExchange, Scored, nothing_scored
 from server.scoring import RoundScoring, final_scores
 from server.settings import StudySettings
 
@@ -151,28 +151,8 @@ def train_for_trial(grid: Grid, settings: StudySettings, plan: GanPlan, trial: T
     experiment, name = settings.experiment, plan.model.name
     device = torch.device(experiment.evaluation.device)
     trainer = build_gan_trainer(experiment, name, device=device, weights=experiment.weights, run=trial.run)
-    views = sorted(set(plan.views.values()), key=lambda view: view.name)
-    begun = gan_phase(name, trial.run)
-    phase = gan_phase(name, trial.run, trial.generator_name)
-    return (
-        FederatedTraining(
-            grid=grid,
-            run=settings.name,
-            phase=phase,
-            action=Action.TRAIN_GAN,
-            experiment=to_yaml(experiment, leaving=True),
-            config=experiment.strategy,
-            members=plan.members,
-            rounds=plan.model.federation.rounds,
-            checkpoints=PhaseCheckpoints(settings.run_dir, phase),
-            progress=settings.progress,
-            model=name,
-            trial=trial,
-            exchange=round_exchange(trainer, plan, experiment.strategy),
-        )
-        .train(pretrained(settings, begun, trainer, views, experiment.pretraining.gan_steps))
-        .weights
-    )
+    initial = pretrained(settings, gan_phase(name, trial.run), trainer, _views(plan), experiment.pretraining.gan_steps)
+    return _training(grid, settings, plan, trainer, trial).train(initial).weights
 
 
 @dataclass(frozen=True)
@@ -194,29 +174,13 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     )
     if experiment.evaluation.compile:
         compile_networks(trainer, to_train=False)
-    views = sorted(set(plan.views.values()), key=lambda view: view.name)
     steps = experiment.pretraining.gan_steps
-    initial = pretrained(settings, phase, trainer, views, steps)
+    initial = pretrained(settings, phase, trainer, _views(plan), steps)
     scoring = RoundScoring(settings, plan.model, trainer, plan.subjects, checkpoints.folder)
     before = kept_scores(settings, phase)
     if steps and before is None:
         before = keep_scores(settings, phase, scoring(0, initial).figures["scores"])
-    training = FederatedTraining(
-        grid=grid,
-        run=settings.name,
-        phase=phase,
-        action=Action.TRAIN_GAN,
-        experiment=to_yaml(experiment, leaving=True),
-        config=experiment.strategy,
-        members=plan.members,
-        rounds=plan.model.federation.rounds,
-        checkpoints=checkpoints,
-        progress=settings.progress,
-        model=name,
-        trial=Trial(run=run),
-        exchange=round_exchange(trainer, plan, experiment.strategy),
-        score=scoring,
-    ).train(initial)
+    training = _training(grid, settings, plan, trainer, Trial(run=run), scoring).train(initial)
     final = checkpoints.result()
     if final is None:
         trainer.load_shared_arrays(training.weights)
@@ -231,6 +195,40 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     ]
     read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final, "pretrained": before})
     return _Run(trainer, training.weights, training.chosen_round, rounds, read.final, read.pretrained)
+
+
+def _views(plan: GanPlan) -> list[View]:
+    """What the sites show, each once, in the order of their names."""
+    return sorted(set(plan.views.values()), key=lambda view: view.name)
+
+
+def _training(
+    grid: Grid,
+    settings: StudySettings,
+    plan: GanPlan,
+    trainer: Trainer[Any],
+    trial: Trial,
+    score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored,
+) -> FederatedTraining:
+    """The rounds of a GAN in one trial; unless they are scored none is chosen."""
+    experiment, name = settings.experiment, plan.model.name
+    phase = gan_phase(name, trial.run, trial.generator_name)
+    return FederatedTraining(
+        grid=grid,
+        run=settings.name,
+        phase=phase,
+        action=Action.TRAIN_GAN,
+        experiment=to_yaml(experiment, leaving=True),
+        config=experiment.strategy,
+        members=plan.members,
+        rounds=plan.model.federation.rounds,
+        checkpoints=PhaseCheckpoints(settings.run_dir, phase),
+        progress=settings.progress,
+        model=name,
+        trial=trial,
+        exchange=round_exchange(trainer, plan, experiment.strategy),
+        score=score,
+    )
 
 
 def _scored(

@@ -51,6 +51,8 @@ def test_runs_train_each_gan_as_often_unless_it_says_otherwise() -> None:
         ("study.curve=[4,4]", r"names a value twice"),
         ("study.ratios=[0]", r"study\.ratios"),
         ("study.most_patients=-1", r"study\.most_patients"),
+        ("study.federated_arms=[blob]", r"study\.federated_arms=.*must hold real"),
+        ("study.federated_arms=[real,magic]", r"study\.federated_arms=magic: is no arm of this study"),
     ],
 )
 def test_a_study_that_cannot_be_repeated_so_is_refused(override: str, message: str) -> None:
@@ -65,3 +67,8 @@ def test_a_study_that_cannot_be_repeated_so_is_refused(override: str, message: s
 def test_with_patients_as_the_unit_of_privacy_nothing_is_repeated(override: str) -> None:
     with pytest.raises(ConfigError, match="privacy=patient_dp"):
         compose(["model=[wgan_gp]", "privacy=patient_dp", override])
+
+
+def test_with_patients_as_the_unit_of_privacy_no_federated_arm_mixes_them() -> None:
+    study = compose(["model=[cgan]", "privacy=patient_dp", "study.federated_arms=[real,copy_paste]"]).study
+    assert study.federated_arms == ["real"]
