@@ -13,7 +13,7 @@ from common.metrics.classification import GAINS, METRICS
 from common.results_classifier import ArmScores, Interval, PooledGain, Repeated, Spread, TrialResult
 from common.statistics.comparison import FoldSize, RunFold, compare_arms
 from common.statistics.records import ComparisonTable
-from server.trials import EXTERNAL, FEDERATED
+from server.trials import EXTERNAL, FEDERATED, SITES
 
 COMPARED = ("accuracy", "auc")
 """Scores that are tested; each is a family of its own for Holm's correction."""
@@ -104,9 +104,10 @@ def _size(experiment: Experiment, trial: TrialResult, scope: str) -> FoldSize | 
     Over several sites the largest ratio counts: it widens the intervals most.
     """
     told = trial.test_to_train
-    ratios = list(told.values()) if scope == FEDERATED else [told[scope]] if scope in told else []
+    several = scope in (FEDERATED, SITES)
+    ratios = list(told.values()) if several else [told[scope]] if scope in told else []
     study = experiment.study
-    if not ratios or (scope == FEDERATED and len(ratios) < len(set(trial.arms) - {FEDERATED, EXTERNAL})):
+    if not ratios or (several and len(ratios) < len(set(trial.arms) - {FEDERATED, EXTERNAL, SITES})):
         if study.most_patients or study.most_tumour_patients:
             return None
         ratios = [*ratios, 1 / (study.folds - 1)]

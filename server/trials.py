@@ -13,11 +13,12 @@ from common.training.build import labelling_model
 from common.trials import Trial, trials_of
 from server.arms import FederatedArms, federated_arms, local_arms, synthesise_everywhere, trained_arms
 from server.gan import GanPlan, train_for_trial
+from server.pooling import pooled
 from server.roster import Roster
 from server.settings import StudySettings
 
-FEDERATED, EXTERNAL = "federated", "external"
-"""Scopes beside the names of the sites."""
+FEDERATED, EXTERNAL, SITES = "federated", "external", "sites/mean"
+"""Scopes beside the names of the sites; the last is the mean over their own classifiers."""
 
 
 class TrialRunner:
@@ -69,8 +70,8 @@ class TrialRunner:
             fold=trial.fold,
             patients=trial.patients,
             ratio=trial.ratio,
-            arms=_scopes({site: told.arms for site, told in local.items()}, federated.scores, federated.external),
-            left_out=_scopes({site: told.left_out for site, told in local.items()}, federated.left_out, {}),
+            arms=scopes_of({site: told.arms for site, told in local.items()}, federated.scores, federated.external),
+            left_out=scopes_of({site: told.left_out for site, told in local.items()}, federated.left_out, {}),
             test_to_train={site: told.test_to_train for site, told in local.items() if told.test_to_train is not None},
         )
 
@@ -82,10 +83,17 @@ class TrialRunner:
             yield self.result(trial, local, self.federated(trial))
 
 
-def _scopes(
+def scopes_of(
     sites: Mapping[str, dict[str, ArmScores]], federated: dict[str, ArmScores], external: dict[str, ArmScores]
 ) -> dict[str, dict[str, ArmScores]]:
-    found = {**sites, FEDERATED: federated, EXTERNAL: external}
+    """Scores by scope and arm: of each site's own classifiers, their mean over the sites, in federation, outside."""
+    own = {scope: arms for scope, arms in sites.items() if arms}
+    mean: dict[str, ArmScores] = {}
+    if len(own) > 1:
+        # An arm that one site lacks is no mean over the sites.
+        shared = [arm for arm in next(iter(own.values())) if all(arm in arms for arms in own.values())]
+        mean = {arm: pooled([arms[arm] for arms in own.values()]) for arm in shared}
+    found = {**sites, SITES: mean, FEDERATED: federated, EXTERNAL: external}
     return {scope: arms for scope, arms in found.items() if arms}
 
 

@@ -51,6 +51,7 @@ SCOPE_TITLES = {
     "federated": "in federation",
     "centralised": "in one place (centralised)",
     "external": "at external centres",
+    "sites/mean": "at single sites, mean",
 }
 """Scopes that are no site."""
 

@@ -13,7 +13,7 @@ from common.results_classifier import Interval, PooledGain
 from common.statistics.records import Comparison
 from common.statistics.sentence import probability
 from server.report.overview import over_runs
-from server.report.scopes import EXTERNAL, FEDERATED, alone
+from server.report.scopes import EXTERNAL, FEDERATED, SITES, alone
 
 SYNTHETIC, AUGMENTED, REAL, LOCAL = "synthetic", "real_synthetic", "real", "local_generator"
 LEVEL = 0.05
@@ -95,24 +95,39 @@ def comparison_of(results: Results, scope: str, arm: str, against: str) -> Compa
     return next((one for one in found if one.corrected.p is not None and one.corrected_holm is not None), None)
 
 
+def lead(results: Results) -> str:
+    """Whose classifiers the answer speaks of: the federation's, or in a study of several organs those of single sites.
+
+    One classifier of several organs is no site's choice, and its gain would speak of how badly they go together.
+    """
+    several = len({site.organ for site in results.sites.values() if "train" in site.roles}) > 1
+    return SITES if several and gain_of(results, SITES, AUGMENTED) is not None else FEDERATED
+
+
+_WHERE = {FEDERATED: "in federation", SITES: "trained at single sites, on average"}
+
+
 def _helps(results: Results) -> Part:
     asked = "Do synthetic images help?"
-    gain = gain_of(results, FEDERATED, AUGMENTED)
+    scope = lead(results)
+    gain = gain_of(results, scope, AUGMENTED)
     at_sites = _at_sites(results)
     if gain is None:
         return Part(asked, "Not measured in federation", f"no gain in accuracy is in these results; {at_sites}.")
-    comparison = comparison_of(results, FEDERATED, AUGMENTED, REAL)
+    comparison = comparison_of(results, scope, AUGMENTED, REAL)
     test = "no test over training sets was made, as that needs a cross-validation"
     if comparison is not None:
         test = (
             f"{_difference(comparison)} on the patients left out of training, by the {comparison.corrected.test} over "
             f"{comparison.corrected.n} {comparison.corrected.counts}, Holm over {_family(comparison)}"
         )
-    elif reason := results.not_compared.get(FEDERATED):
+    elif reason := results.not_compared.get(scope):
         test = f"no test over training sets could be made ({reason})"
+    together = gain_of(results, FEDERATED, AUGMENTED) if scope == SITES else None
+    whole = f"; the one classifier of all organs changed by {_points(together.accuracy)}" if together else ""
     rest = (
-        f"in federation, synthetic images changed accuracy by {_points(gain.accuracy)} on the fixed test patients, "
-        f"mean over {plural(gain.trials, 'training set')}; {test}; {at_sites}."
+        f"{_WHERE[scope]}, synthetic images changed accuracy by {_points(gain.accuracy)} on the fixed test patients, "
+        f"mean over {plural(gain.trials, 'training set')}; {test}; {at_sites}{whole}."
     )
     return Part(asked, _verdict(gain.accuracy, comparison), rest)
 
@@ -158,7 +173,8 @@ def _generator(results: Results) -> tuple[str, str]:
     missing = f"; {listed(map(_alone, absent))} {'was' if len(absent) == 1 else 'were'} not measured" if absent else ""
     if not others:
         return "Not measured", f"the study had no arm to set beside the generator's{missing}."
-    tests = {arm: found for arm in others if (found := comparison_of(results, FEDERATED, AUGMENTED, arm)) is not None}
+    scope = lead(results)
+    tests = {arm: found for arm in others if (found := comparison_of(results, scope, AUGMENTED, arm)) is not None}
     if set(tests) == set(others):
         differences = listed(f"{_difference(found)} from {arm_title(arm)}" for arm, found in tests.items())
         corrected = next(iter(tests.values())).corrected
@@ -167,19 +183,22 @@ def _generator(results: Results) -> tuple[str, str]:
         sides = {arm: _found(found) for arm, found in tests.items()}
         means = {arm: found.corrected.mean or 0.0 for arm, found in tests.items()}
         return _beaten(sides, means, plain), (
-            f"in federation, real + synthetic differs by {differences} ({corrected.test} over {n} "
+            f"{_WHERE[scope]}, real + synthetic differs by {differences} ({corrected.test} over {n} "
             f"{corrected.counts}, Holm over {_family(next(iter(tests.values())))}){missing}."
         )
-    own = gain_of(results, FEDERATED, AUGMENTED)
-    gains = {arm: gain for arm in others if (gain := gain_of(results, FEDERATED, arm)) is not None}
+    own = gain_of(results, scope, AUGMENTED)
+    gains = {arm: gain for arm in others if (gain := gain_of(results, scope, arm)) is not None}
     if own is None or not gains:
-        return "Not measured", f"no gain in federation stands beside that of {listed(map(arm_title, others))}{missing}."
+        return (
+            "Not measured",
+            f"no gain {_WHERE[scope]} stands beside that of {listed(map(arm_title, others))}{missing}.",
+        )
     words = {"higher": 1, "lower": -1}
     sides = {arm: words.get(compared(own.accuracy, gain.accuracy), 0) for arm, gain in gains.items()}
     beside = listed(f"{_points(gain.accuracy)} with {arm_title(arm)}" for arm, gain in gains.items())
     means = {arm: (own.accuracy.mean or 0.0) - (gain.accuracy.mean or 0.0) for arm, gain in gains.items()}
     return _beaten(sides, means, plain), (
-        f"in federation, accuracy changed by {_points(own.accuracy)} with real + synthetic, "
+        f"{_WHERE[scope]}, accuracy changed by {_points(own.accuracy)} with real + synthetic, "
         f"and by {beside}, over real only; a test between them was not made{missing}."
     )
 
@@ -212,7 +231,7 @@ def _alone(arm: str) -> str:
 
 
 def _carries(results: Results) -> str:
-    outside, only = gain_of(results, EXTERNAL, AUGMENTED), gain_of(results, FEDERATED, SYNTHETIC)
+    outside, only = gain_of(results, EXTERNAL, AUGMENTED), gain_of(results, lead(results), SYNTHETIC)
     away = (
         f"On patients of external centres the gain in accuracy was {_points(outside.accuracy)}"
         if outside

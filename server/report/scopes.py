@@ -6,7 +6,7 @@ from typing import TypeVar
 from common.report.arms import SCOPE_TITLES, Scores, scope_title
 from common.results import Results
 
-FEDERATED, CENTRALISED, EXTERNAL = "federated", "centralised", "external"
+FEDERATED, CENTRALISED, EXTERNAL, SITES = "federated", "centralised", "external", "sites/mean"
 
 Value = TypeVar("Value")
 
@@ -21,13 +21,13 @@ def alone(scopes: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def ordered(scopes: Iterable[str]) -> list[str]:
-    """Each scope once: federation, one place, external centres, then the sites by name.
+    """Each scope once: federation, one place, external centres, the mean over sites, then the sites by name.
 
     >>> ordered(["b", "external", "a", "federated", "a"])
     ['federated', 'external', 'a', 'b']
     """
     found = set(scopes)
-    first = [scope for scope in (FEDERATED, CENTRALISED, EXTERNAL) if scope in found]
+    first = [scope for scope in (FEDERATED, CENTRALISED, EXTERNAL, SITES) if scope in found]
     return [*first, *sorted(found - set(first))]
 
 

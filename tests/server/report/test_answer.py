@@ -201,3 +201,16 @@ def test_a_run_that_reached_nothing_has_three_sentences_too(results: Results) ->
     assert len(found) == 3
     assert "likeness was not measured" in found[2]
     assert "no generator" in question(Results(run=results.run))
+
+
+def test_a_study_of_several_organs_is_answered_by_the_classifiers_of_single_sites(own: Results) -> None:
+    set_gain(own, "sites/mean", "real_synthetic", (0.123, 0.05, 0.19))
+    set_gain(own, "sites/mean", "synthetic", (-0.021, -0.05, 0.01))
+    set_gain(own, "federated", "real_synthetic", (-0.034, -0.06, -0.01))
+    assert "in federation" in sentences(own)[0]
+    next(site for site in own.sites.values() if "train" in site.roles).organ = "liver"
+    helps, generator, carries = sentences(own)
+    assert "trained at single sites, on average, synthetic images changed accuracy by +12.3 percentage points" in helps
+    assert "the one classifier of all organs changed by -3.4 percentage points" in helps.replace("\N{MINUS SIGN}", "-")
+    assert "in federation" not in generator
+    assert "2.1 percentage points" in carries
