@@ -12,6 +12,7 @@ from common.results import Results
 from common.results_classifier import ArmScores, Attention, CrossSite, Interval, Shortcut, TrialResult
 from common.trials import Trial, arms_of, trials_of
 from server.evidence import comparisons, pooled_gains, repeated
+from server.trials import scopes_of
 
 STUDY = [
     "model=[cgan,wgan_gp]",
@@ -65,8 +66,13 @@ def fabricated_study(results: Results) -> Results:
 
 def _trial(random: np.random.Generator, trial: Trial, arms: list[str]) -> TrialResult:
     scarce = -0.02 * (8 - trial.patients) if trial.patients else 0.0
-    scopes = (*TRAINING, "federated", "external")
-    left_out = {scope: _scope(random, arms, scarce) for scope in scopes[:-1]} if trial.fold else {}
+
+    def told(*further: str) -> dict[str, dict[str, ArmScores]]:
+        scores = {scope: _scope(random, arms, scarce) for scope in (*TRAINING, "federated", *further)}
+        sites = {site: scores[site] for site in TRAINING}
+        return scopes_of(sites, scores["federated"], scores.get("external", {}))
+
+    left_out = told() if trial.fold else {}
     return TrialResult(
         name=trial.name,
         images=trial.images,
@@ -74,7 +80,7 @@ def _trial(random: np.random.Generator, trial: Trial, arms: list[str]) -> TrialR
         fold=trial.fold,
         patients=trial.patients,
         ratio=trial.ratio,
-        arms={scope: _scope(random, arms, scarce) for scope in scopes},
+        arms=told("external"),
         left_out=left_out,
         test_to_train=dict.fromkeys(TRAINING, 0.5) if trial.fold else {},
     )

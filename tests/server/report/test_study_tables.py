@@ -90,7 +90,7 @@ def test_the_classifiers_table_holds_the_spreads_over_run_folds(tables: Tables, 
     found = {tuple(row[:2]): row[2:] for row in rows}
     of_folds = [one for one in tree["repeated"] if one["kind"] == "folds"]
     outside = [one for one in tree["repeated"] if (one["kind"], one["scope"]) == ("fixed", "external")]
-    assert len(of_folds) == 24
+    assert len(of_folds) == 30
     assert len(found) == len(of_folds) + len(outside) + 1  # the headings of both tables are one
     for one in of_folds + outside:
         scope = titled(study, one["scope"]) + (" (fixed split)" if one["kind"] == "fixed" else "")
@@ -102,23 +102,32 @@ def test_the_classifiers_table_holds_the_spreads_over_run_folds(tables: Tables, 
         assert cells[4:] == [f"{auc['mean']:.3f} ± {auc['deviation']:.3f}", str(auc["n"])]
 
 
-def test_the_comparisons_hold_both_tests_with_their_n(tables: Tables, tree: Any) -> None:
+@pytest.mark.parametrize(
+    ("table", "caption", "factor", "decimals"),
+    [(0, "Accuracy, percentage points", 100, 1), (1, "AUC", 1, 3)],
+    ids=["accuracy", "auc"],
+)
+def test_the_comparisons_hold_both_tests_with_their_n(
+    tables: Tables, tree: Any, table: int, caption: str, factor: int, decimals: int
+) -> None:
     def told(p: float) -> str:
         return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
-    rows = tables.rows("Accuracy, percentage points: mean difference over n run-folds (2 runs, 3 folds)")
+    def written(value: float) -> str:
+        return signed(value, factor, decimals)
+
+    rows = tables.rows(f"{caption}: mean difference over n run-folds (2 runs, 3 folds)")
     groups = [row for row in rows if "corrected resampled t-test" in row]
     assert all(row.index("corrected resampled t-test") < row.index("paired t-test") for row in groups)
-    scopes = [tree["comparisons"][scope] for scope in ("federated", "hospital1", "hospital2")]
+    scopes = [tree["comparisons"][scope] for scope in ("federated", "sites/mean", "hospital1", "hospital2")]
     assert len(groups) == len(scopes)
-    expected = [one for of_scope in scopes for one in of_scope[0]["comparisons"]]
+    expected = [one for of_scope in scopes for one in of_scope[table]["comparisons"]]
     found = [row for row in rows if " - " in row[0]]
-    assert len(found) == len(expected) == 33
+    assert len(found) == len(expected) == 44
     for row, one in zip(found, expected, strict=True):
         corrected, paired = one["corrected"], one["plain"]
         assert row[0] == f"{arm_title(one['arm'])} - {arm_title(one['against'])}"
-        bounds = f"({signed(corrected['low'])} to {signed(corrected['high'])})"
-        assert row[1] == f"{signed(corrected['mean'])} {bounds}"
+        assert row[1] == f"{written(corrected['mean'])} ({written(corrected['low'])} to {written(corrected['high'])})"
         printed = [corrected["p"], one["corrected_holm"]["p"], paired["p"], one["plain_holm"]["p"]]
         for cell, p in zip(row[2:6], printed, strict=True):
             assert cell == told(p) or float(cell) == pytest.approx(p, rel=0.05)
@@ -131,7 +140,7 @@ def test_a_scope_without_tests_says_why(page: Path) -> None:
 
 def test_the_gains_hold_intervals_and_spreads(tables: Tables, tree: Any, study: Results) -> None:
     found = {tuple(row[:2]): row[2:] for row in tables.rows("Gain over the same classifier")}
-    assert len(found) == len(tree["gains"]) + 1 == 26
+    assert len(found) == len(tree["gains"]) + 1 == 31
     for one in tree["gains"]:
         accuracy, auc = one["accuracy"], one["auc"]
         assert found[titled(study, one["scope"]), arm_title(one["arm"])] == [
