@@ -53,9 +53,13 @@ def _exact_products() -> Iterator[None]:
 
 @pytest.mark.parametrize("family", list(BUILDERS))
 def test_losses_are_those_of_the_cpu(family: str, slices: Slices) -> None:
-    losses = [
-        trainer.train(trainer.batches(slices, 5, seed=3)) for trainer in (BUILDERS[family](one) for one in (CPU, GPU))
-    ]
+    losses = []
+    for device in (CPU, GPU):
+        trainer = BUILDERS[family](device)
+        if isinstance(trainer, classifier.Trainer):
+            # The same seed drops other features on a GPU.
+            trainer.classifier.get_submodule("dropout").p = 0.0  # type: ignore[assignment]
+        losses.append(trainer.train(trainer.batches(slices, 5, seed=3)))
     assert losses[1] == pytest.approx(losses[0], rel=2e-2, abs=2e-3)
 
 
