@@ -36,8 +36,8 @@ def test_every_fold_has_figures_of_its_own_and_a_generator_of_its_own(finished: 
     results = results_of(finished)
     assert [trial.name for trial in results.trials] == ["", "fold-1", "fold-2"]
     for trial in results.trials[1:]:
-        assert set(trial.left_out) == {"hospital1", "hospital2", "federated"}
-        assert set(trial.arms) == {"hospital1", "hospital2", "federated", "external"}
+        assert set(trial.left_out) == {"hospital1", "hospital2", "federated", "sites/mean"}
+        assert set(trial.arms) == {"hospital1", "hospital2", "federated", "external", "sites/mean"}
         assert trial.left_out["federated"]["real_synthetic"].accuracy_gain is not None
     generators = [
         (finished / "checkpoints" / "gan" / "cgan" / fold / "round-00001.safetensors").read_bytes()
