@@ -31,6 +31,11 @@ from augmentation_training import Setting, classifiers, generators, probabilitie
 from common.seeding import derive_seed
 from common.training.classifier import TrainingSet
 
+PATIENTS = 8
+"""Of each site in a training set."""
+
+RESULTS = "results.jsonl"
+
 
 def run(
     data: Data, setting: Setting, numbers: Sequence[int], arms: Sequence[str], scopes: Sequence[str], out: Path
@@ -55,12 +60,6 @@ def run(
                     tests = {name: probabilities(trainer, slices) for name, slices in data.tests(site).items()}
                     keep(kept, {"set": number, "scope": scope, "site": site, "arm": arm, "seconds": seconds}, tests)
                 print(f"set {number}, {scope}, {arm}: {seconds:.1f} s a site", flush=True)
-
-
-PATIENTS = 8
-"""Of each site in a training set."""
-
-RESULTS = "results.jsonl"
 
 
 def prepared(setting: Setting, drawn: Mapping[str, Any], number: int, gans: Path) -> dict[str, Making]:

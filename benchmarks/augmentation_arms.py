@@ -111,9 +111,6 @@ class _PooledMasks:
         self.sources = [(MaskBank(slices), slices.organ) for slices in (making.slices, *making.others)]
         self.organ = making.slices.organ
 
-    def __len__(self) -> int:
-        return sum(len(bank) for bank, _ in self.sources)
-
     def draw(self, count: int, generator: torch.Generator) -> SliceBatch:
         """``count`` tumour slices."""
         sizes = torch.tensor([float(len(bank)) for bank, _ in self.sources])

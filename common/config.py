@@ -167,11 +167,9 @@ def _typed(tree: Any) -> Experiment:
     _serve_proxies(experiment)
     if experiment.privacy.mode == "patient_dp":
         # An image with a lesion of one patient in a slice of another cannot be paid for by patient.
-        study = experiment.study
-        for arms in (study.arms, study.federated_arms):
-            arms[:] = [arm for arm in arms if arm not in MIXING_ARMS]
+        experiment.study.arms = [arm for arm in experiment.study.arms if arm not in MIXING_ARMS]
         # Arms on another GAN's images would be trainings of their own, to be paid for.
-        study.each_generator = False
+        experiment.study.each_generator = False
     check(experiment)
     return experiment
 

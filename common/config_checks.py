@@ -23,7 +23,7 @@ def check_trials(experiment: Experiment) -> None:
     for key, values in (("curve", study.curve), ("ratios", study.ratios)):
         require(len(set(values)) == len(values), key, values, "names a value twice")
     for arm in study.federated_arms:
-        require(arm in study.arms, "federated_arms", arm, "is no arm of this study; see study.arms")
+        require(arm in study.arms, "federated_arms", arm, "is no arm of this study; with privacy none mixes patients")
     require(
         not study.federated_arms or "real" in study.federated_arms,
         "federated_arms",

@@ -9,6 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+FEDERATED, CENTRALISED, EXTERNAL, SITES = "federated", "centralised", "external", "sites/mean"
+"""Scopes beside the names of the sites: in federation, in one place, the federation's on patients of external centres,
+and the mean over the sites' own classifiers."""
+
 
 class Record(BaseModel):
     """Base of every part; unknown keys are refused."""

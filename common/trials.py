@@ -99,6 +99,17 @@ def trials_of(experiment: Experiment) -> list[Trial]:
     return found
 
 
+def arms_in_federation(experiment: Experiment) -> list[str]:
+    """The study's arms that are also trained by all sites together.
+
+    >>> from common.config import compose
+    >>> arms_in_federation(compose(["model=[cgan]", "study.federated_arms=[synthetic,real]"]))
+    ['real', 'synthetic']
+    """
+    study = experiment.study
+    return [arm for arm in study.arms if not study.federated_arms or arm in study.federated_arms]
+
+
 def arms_of(experiment: Experiment, trial: Trial) -> list[str]:
     """The arms that a trial trains: all, or those that what differs in it has to do with.
 

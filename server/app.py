@@ -20,6 +20,7 @@ from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
 from common.phases import classifier_phase, gan_phase
 from common.results import Results, RunInfo, SiteEntry
+from common.results_classifier import FEDERATED
 from common.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
 from common.trials import Trial
@@ -37,7 +38,7 @@ from server.roster import Roster, call_roll
 from server.run_folder import alone_in
 from server.settings import StudySettings, keep_places
 from server.silences import note_silences, silences
-from server.trials import FEDERATED, TrialRunner, further_phases
+from server.trials import TrialRunner, further_phases
 
 log = logging.getLogger("oncofed.server")
 

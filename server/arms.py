@@ -16,7 +16,7 @@ from common.records import Action, read_result
 from common.results_classifier import ArmScores, SiteArms
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
-from common.trials import Trial, arms_of
+from common.trials import Trial, arms_in_federation, arms_of
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled
@@ -198,7 +198,7 @@ def federated_arms(
 def trained_arms(experiment: Experiment, model: str | None, trial: Trial | None = None) -> list[str]:
     """The arms of a trial (the first one, if none is named); without a GAN that makes labelled slices, only the one
     that needs none."""
-    chosen = experiment.study.federated_arms or experiment.study.arms
+    chosen = arms_in_federation(experiment)
     return [
         arm for arm in arms_of(experiment, trial or Trial()) if arm in chosen and (model is not None or arm == "real")
     ]

@@ -10,10 +10,19 @@ from collections.abc import Iterable, Sequence
 from common.experiment import Experiment
 from common.metrics.bootstrap import NORMAL_95
 from common.metrics.classification import GAINS, METRICS
-from common.results_classifier import ArmScores, Interval, PooledGain, Repeated, Spread, TrialResult
+from common.results_classifier import (
+    EXTERNAL,
+    FEDERATED,
+    SITES,
+    ArmScores,
+    Interval,
+    PooledGain,
+    Repeated,
+    Spread,
+    TrialResult,
+)
 from common.statistics.comparison import FoldSize, RunFold, compare_arms
 from common.statistics.records import ComparisonTable
-from server.trials import EXTERNAL, FEDERATED, SITES
 
 COMPARED = ("accuracy", "auc")
 """Scores that are tested; each is a family of its own for Holm's correction."""

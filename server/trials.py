@@ -8,7 +8,7 @@ from torch import Tensor
 from common.config import model_of
 from common.experiment import Experiment
 from common.phases import classifier_phase, gan_phase
-from common.results_classifier import ArmScores, SiteArms, TrialResult
+from common.results_classifier import EXTERNAL, FEDERATED, SITES, ArmScores, SiteArms, TrialResult
 from common.training.build import labelling_model
 from common.trials import Trial, trials_of
 from server.arms import FederatedArms, federated_arms, local_arms, synthesise_everywhere, trained_arms
@@ -16,9 +16,6 @@ from server.gan import GanPlan, train_for_trial
 from server.pooling import pooled
 from server.roster import Roster
 from server.settings import StudySettings
-
-FEDERATED, EXTERNAL, SITES = "federated", "external", "sites/mean"
-"""Scopes beside the names of the sites; the last is the mean over their own classifiers."""
 
 
 class TrialRunner:

@@ -15,14 +15,12 @@ from common.experiment import Experiment
 from common.files import write_bytes
 from common.report.formatting import listed
 from common.results import Results
-from common.results_classifier import ArmScores, SiteArms
+from common.results_classifier import CENTRALISED, ArmScores, SiteArms
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, steps_per_round, tumour_share
 from common.training.classifier import TrainingSet
 from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled
-
-CENTRALISED = "centralised"
 
 
 def centralised_arms(

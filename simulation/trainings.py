@@ -15,6 +15,7 @@ from common.experiment import Experiment
 from common.phases import classifier_phase, gan_phase
 from common.training.build import build_classifier_trainer, build_gan_trainer, site_view
 from common.training.patients import PatientUpdate
+from common.trials import arms_in_federation
 
 CPU = torch.device("cpu")
 
@@ -62,7 +63,7 @@ def trained_updates(experiment: Experiment, patients: int) -> Iterator[tuple[str
     )
     organ, contrasts = next(iter(contrasts_by_organ(experiment).items()))
     (update,) = classifier.patient_updates(condition_code(organ, contrasts))
-    for arm in experiment.study.arms:
+    for arm in arms_in_federation(experiment):
         yield f"{classifier_phase(arm)}/{update.optimiser}", update, count
 
 

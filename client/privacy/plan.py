@@ -20,6 +20,7 @@ from common.files import read_json, write_json
 from common.phases import classifier_phase, gan_phase
 from common.training.build import build_gan_trainer, steps_per_round
 from common.training.patients import PatientTrainer
+from common.trials import arms_in_federation
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def planned_steps(session: Session, patients: int) -> dict[str, int]:
     if "classifier" in tasks:
         federation = experiment.classifier.federation
         count = federation.rounds * private_steps(experiment, federation, patients)
-        steps |= {f"{classifier_phase(arm)}/classifier": count for arm in experiment.study.arms}
+        steps |= {f"{classifier_phase(arm)}/classifier": count for arm in arms_in_federation(experiment)}
     return steps
 
 

@@ -9,7 +9,7 @@ from common.experiment import ARMS
 from common.report.charts import Chart, IntervalRow, interval_chart, shared_span
 from common.report.formatting import AUC, MISSING, PERCENT, SIMILARITY, Scale, listed
 from common.report.tables import Table, figure, interval_columns, interval_fields, number, word
-from common.results_classifier import ArmScores, Confusion, Interval
+from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES, ArmScores, Confusion, Interval
 
 ARM_TITLES = {
     "real": "real only",
@@ -48,10 +48,10 @@ def in_order(scores: Scores) -> list[tuple[str, ArmScores]]:
 
 
 SCOPE_TITLES = {
-    "federated": "in federation",
-    "centralised": "in one place (centralised)",
-    "external": "at external centres",
-    "sites/mean": "at single sites, mean",
+    FEDERATED: "in federation",
+    CENTRALISED: "in one place (centralised)",
+    EXTERNAL: "at external centres",
+    SITES: "at single sites, mean",
 }
 """Scopes that are no site."""
 

@@ -392,7 +392,9 @@ def _check(config: Config, image: ImageConfig) -> None:
         "lesion_contrast must be two numbers above 0, the smaller first": not _is_range(config.lesion_contrast),
         "betas must be two numbers": len(config.betas) != 2,
         f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
-        f"tuning_steps must not be negative, got {config.tuning_steps}": config.tuning_steps < 0,
+        f"tuning_steps must be from 0 to 10,000,000, got {config.tuning_steps}": not 0
+        <= config.tuning_steps
+        <= 10_000_000,
         f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
     }
     for text, wrong in problems.items():

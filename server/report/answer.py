@@ -9,11 +9,11 @@ from common.report.arms import arm_title, compared
 from common.report.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, listed, plural, significant
 from common.report.privacy import delta_text, epsilon_text
 from common.results import Results
-from common.results_classifier import Interval, PooledGain
+from common.results_classifier import EXTERNAL, FEDERATED, SITES, Interval, PooledGain
 from common.statistics.records import Comparison
 from common.statistics.sentence import probability
 from server.report.overview import over_runs
-from server.report.scopes import EXTERNAL, FEDERATED, SITES, alone
+from server.report.scopes import alone
 
 SYNTHETIC, AUGMENTED, REAL, LOCAL = "synthetic", "real_synthetic", "real", "local_generator"
 LEVEL = 0.05
@@ -191,7 +191,7 @@ def _generator(results: Results) -> tuple[str, str]:
     if own is None or not gains:
         return (
             "Not measured",
-            f"no gain {_WHERE[scope]} stands beside that of {listed(map(arm_title, others))}{missing}.",
+            f"{_WHERE[scope]}, no gain stands beside that of {listed(map(arm_title, others))}{missing}.",
         )
     words = {"higher": 1, "lower": -1}
     sides = {arm: words.get(compared(own.accuracy, gain.accuracy), 0) for arm, gain in gains.items()}

@@ -14,6 +14,7 @@ from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.tables import Table, figure, number, word
 from common.results import Results
+from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED
 from server.report.answer import answer, plain_baselines, question
 from server.report.comparisons import compared_scopes, lead, not_compared
 from server.report.curves import learning_curves, ratio_curves
@@ -29,7 +30,7 @@ from server.report.overview import generators_json, overview_table, stability
 from server.report.participation import silent_sites
 from server.report.privacy import pretraining_table, privacy_part
 from server.report.repeated import classifier_tables, images_table
-from server.report.scopes import CENTRALISED, EXTERNAL, FEDERATED, arms_scopes, heading, titled
+from server.report.scopes import arms_scopes, heading, titled
 from server.report.spreadsheets import SPREADSHEETS, write_spreadsheets
 from server.tracking import write_tracking
 

@@ -6,9 +6,10 @@ from common.report.arms import arm_title
 from common.report.formatting import AUC, POINTS, RATIO, Scale, plural
 from common.report.tables import Cell, Table, number, word
 from common.results import Results
+from common.results_classifier import FEDERATED
 from common.statistics.records import Comparison, ComparisonTable, Holm, PairedTest
 from common.statistics.sentence import comparison_told, probability
-from server.report.scopes import FEDERATED, heading, ordered, titled
+from server.report.scopes import heading, ordered, titled
 
 SCORES: dict[str, tuple[str, Scale]] = {"accuracy": ("accuracy", POINTS), "auc": ("AUC", AUC.signed)}
 

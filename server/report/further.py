@@ -8,9 +8,9 @@ from common.report.arms import arm_title, compared, verdict
 from common.report.formatting import PERCENT, listed, plural
 from common.report.privacy import delta_text, epsilon_text
 from common.results import GanResult, Results
-from common.results_classifier import ArmScores
+from common.results_classifier import FEDERATED, ArmScores
 from server.report.kinds import KINDS
-from server.report.scopes import FEDERATED, alone
+from server.report.scopes import alone
 
 MOST = 2
 """Subjects of one GAN that get a clause each."""

@@ -65,7 +65,7 @@ def _tuning(results: Results) -> list[str]:
     name = used_generator(results)
     model = models.get(name) if isinstance(models, Mapping) else None
     steps = model.get("tuning_steps", 0) if isinstance(model, Mapping) else 0
-    if not steps or results.privacy:
+    if not steps or results.privacy is not None:
         return []
     return [
         f"Before it made the images of the arms, each site trained {name} on alone for {plural(steps, 'step')}; the "

@@ -5,8 +5,7 @@ from typing import TypeVar
 
 from common.report.arms import SCOPE_TITLES, Scores, scope_title
 from common.results import Results
-
-FEDERATED, CENTRALISED, EXTERNAL, SITES = "federated", "centralised", "external", "sites/mean"
+from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES
 
 Value = TypeVar("Value")
 

@@ -69,6 +69,6 @@ def test_with_patients_as_the_unit_of_privacy_nothing_is_repeated(override: str)
         compose(["model=[wgan_gp]", "privacy=patient_dp", override])
 
 
-def test_with_patients_as_the_unit_of_privacy_no_federated_arm_mixes_them() -> None:
-    study = compose(["model=[cgan]", "privacy=patient_dp", "study.federated_arms=[real,copy_paste]"]).study
-    assert study.federated_arms == ["real"]
+def test_with_patients_as_the_unit_of_privacy_a_federated_arm_that_mixes_them_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"federated_arms=copy_paste: is no arm of this study; with privacy"):
+        compose(["model=[cgan]", "privacy=patient_dp", "study.federated_arms=[real,copy_paste]"])

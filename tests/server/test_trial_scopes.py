@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.results_classifier import ArmScores, Interval
-from server.trials import SITES, scopes_of
+from common.results_classifier import SITES, ArmScores, Interval
+from server.trials import scopes_of
 
 
 def scores(accuracy: float, gain: float) -> ArmScores:

@@ -187,6 +187,20 @@ def test_the_plan_covers_the_study_and_stays_what_it_was(tmp_path: Path, data: P
     assert study_plan(other, budget).sigma >= plan.sigma
 
 
+def test_an_arm_that_is_not_trained_in_federation_is_not_paid_for(tmp_path: Path, data: Path) -> None:
+    few = compose(
+        [
+            *TINY,
+            "privacy=patient_dp",
+            "privacy.patients_per_step=2",
+            "privacy.slices_per_patient=2",
+            "study.federated_arms=[real]",
+        ]
+    )
+    planned = planned_steps(session_at(tmp_path, data, study=few), 4)
+    assert [name for name in planned if name.startswith("classifier/")] == ["classifier/real/classifier"]
+
+
 def test_a_training_that_was_not_announced_is_refused(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
     with pytest.raises(RefusalError, match="had not announced"):

@@ -488,6 +488,7 @@ def test_without_tuning_steps_a_generator_stays_as_it_came(slices: Slices) -> No
     assert equal(trainer.shared_arrays(), before)
 
 
-def test_fewer_tuning_steps_than_none_are_refused() -> None:
-    with pytest.raises(ConfigError, match="tuning_steps must not be negative, got -1"):
-        make(replace(SMALL, tuning_steps=-1))
+@pytest.mark.parametrize("steps", [-1, 10**12])
+def test_tuning_that_has_no_end_or_no_beginning_is_refused(steps: int) -> None:
+    with pytest.raises(ConfigError, match=f"tuning_steps must be from 0 to 10,000,000, got {steps}"):
+        make(replace(SMALL, tuning_steps=steps))
