@@ -1,7 +1,7 @@
 """The patients of ``augmentation.py``: a pool to draw training sets from, fixed test patients, an external centre."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,49 @@ from common.seeding import numpy_generator
 from simulation.cohort.build import build_cohort
 
 POOL, TEST = 48, 40
-SITES = {
-    "brain": ("hospital1", SiteConfig(reader="brats", organ="brain", scanner="a")),
-    "lung": ("hospital3", SiteConfig(reader="lidc", organ="lung", scanner="a")),
-    "liver": ("hospital4", SiteConfig(reader="hcc_tace", organ="liver", scanner="a")),
-}
-"""Site -> its name in the cohort, and what it is."""
 
-EXTERNAL = {
-    "external": ("external-brain", SiteConfig(reader="brats", organ="brain", scanner="b", roles=["evaluate"])),
+
+@dataclass(frozen=True)
+class Hospitals:
+    """Who takes part.
+
+    Attributes:
+        sites: those that train, and what each is.
+        external: centres that no training sees.
+        names: under which the demo cohort makes their patients, where it is not the site's own name.
+    """
+
+    sites: Mapping[str, SiteConfig]
+    external: Mapping[str, SiteConfig]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def all(self) -> dict[str, SiteConfig]:
+        """Both."""
+        return {**self.sites, **self.external}
+
+
+def _alike(organ: str, reader: str) -> Hospitals:
+    """Three hospitals with the same organ, each with its own scanner, and an external centre with another."""
+    sites = {f"{organ}-{scanner}": SiteConfig(reader=reader, organ=organ, scanner=scanner) for scanner in "abc"}
+    outside = SiteConfig(reader=reader, organ=organ, scanner="external", roles=["evaluate"])
+    return Hospitals(sites, {f"{organ}-external": outside})
+
+
+HOSPITALS = {
+    "organs": Hospitals(
+        {
+            "brain": SiteConfig(reader="brats", organ="brain", scanner="a"),
+            "lung": SiteConfig(reader="lidc", organ="lung", scanner="a"),
+            "liver": SiteConfig(reader="hcc_tace", organ="liver", scanner="a"),
+        },
+        {"external": SiteConfig(reader="brats", organ="brain", scanner="b", roles=["evaluate"])},
+        {"brain": "hospital1", "lung": "hospital3", "liver": "hospital4", "external": "external-brain"},
+    ),
+    "brains": _alike("brain", "brats"),
+    "lungs": _alike("lung", "lidc"),
+    "livers": _alike("liver", "hcc_tace"),
 }
-"""Centres that no training sees."""
+"""One hospital an organ, or three of one organ."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +103,23 @@ class Data:
     external: Mapping[str, Site]
 
     @staticmethod
-    def load(overrides: Sequence[str], sites: Sequence[str]) -> "Data":
+    def load(overrides: Sequence[str], hospitals: Hospitals) -> "Data":
         """From the demo cohort, made where it is missing."""
         experiment = with_absolute_paths(compose(["preset=demo", "model=[cgan]", *overrides]))
         cache = Path(experiment.simulation.cache_dir)
         sizes = CohortConfig(train=POOL, validation=0, test=TEST, external=TEST, reference=0, workers=1)
-        training = {name: _site(experiment, sizes, cache, *SITES[name]) for name in sites}
-        outside = {}
-        if "brain" in sites:
-            outside = {name: _site(experiment, sizes, cache, *one) for name, one in EXTERNAL.items()}
-        return Data(experiment, training, outside)
+        made = {
+            name: _site(experiment, sizes, cache, hospitals.names.get(name, name), site)
+            for name, site in hospitals.all().items()
+        }
+        external = {name: made.pop(name) for name in hospitals.external}
+        return Data(experiment, made, external)
 
-    def training_set(self, patients: int, number: int) -> dict[str, Slices]:
-        """Set ``number`` at every site."""
-        return {name: site.draw(name, patients, number) for name, site in self.sites.items()}
+    def training_set(self, patients: Sequence[int], number: int) -> dict[str, Slices]:
+        """Set ``number``: of so many patients at each site, or at all of them."""
+        counts = patients if len(patients) > 1 else list(patients) * len(self.sites)
+        both = zip(self.sites.items(), counts, strict=True)
+        return {name: site.draw(name, count, number) for (name, site), count in both}
 
     def tests(self, site: str) -> dict[str, Slices]:
         """Where a classifier of ``site`` is tested: at home, and at the external centre of its organ."""

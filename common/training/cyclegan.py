@@ -266,19 +266,14 @@ class Trainer(
         Raises:
             DataError: if the slices are of neither domain.
         """
-        code = [condition_code(domain.organ, domain.contrasts) for domain in self.domains]
-        sides = [side for side in (0, 1) if torch.equal(code[side], draw.condition)]
-        if not sides:
-            raise DataError(
-                f"slices of the {draw.organ} belong to neither {' nor '.join(d.name for d in self.domains)}"
-            )
+        side = self._side(draw.condition)
         count, shape = len(draw.slices), self.shape
         (images,) = random_crops([draw.slices.images], shape.window, shape.flip, generator)
         other = None
         if self.exchange is Exchange.PROXIES and self.proxies is not None:
             chosen = torch.randint(len(self.proxies), (count,), generator=generator)
             (other,) = random_crops([self.proxies[chosen]], shape.window, shape.flip, generator)
-        return SideBatch(self._side(draw.condition), images, other, 0)
+        return SideBatch(side, images, other, 0)
 
     def _side(self, condition: Tensor) -> int:
         codes = [condition_code(domain.organ, domain.contrasts) for domain in self.domains]
