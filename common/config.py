@@ -6,6 +6,7 @@ does the same with what the coordinator sent. Inside, functions take typed value
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,22 @@ def compose(overrides: list[str]) -> Experiment:
     # Hydra cannot add an entry to a typed mapping, so a new site is merged in afterwards.
     new_sites = [item for item in overrides if item.startswith("+") and item.lstrip("+").startswith(_OPEN)]
     try:
-        with initialize_config_module("configs", version_base="1.3"):
-            composed = hydra_compose("config", overrides=[item for item in overrides if item not in new_sites])
-        # A plain copy: "+key=value" opens the typed config that Hydra returns, and would slip through.
-        tree = OmegaConf.create(OmegaConf.to_container(composed))
+        tree = OmegaConf.create(_composed(tuple(item for item in overrides if item not in new_sites)))
         for override in OverridesParser.create().parse_overrides(new_sites):
             OmegaConf.update(tree, override.key_or_group, override.value(), merge=True, force_add=True)
         return _typed(tree)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_plain(error)) from error
+
+
+@lru_cache(maxsize=32)
+def _composed(overrides: tuple[str, ...]) -> Any:
+    """What Hydra makes of them; kept, because it takes half a second and one command may ask several times.
+
+    A plain container: "+key=value" opens the typed config that Hydra returns, and would slip through.
+    """
+    with initialize_config_module("configs", version_base="1.3"):
+        return OmegaConf.to_container(hydra_compose("config", overrides=list(overrides)))
 
 
 def from_yaml(text: str) -> Experiment:

@@ -64,7 +64,7 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
                 roster = call_roll(
                     grid,
                     run=settings.name,
-                    experiment=to_yaml(experiment, leaving=True),
+                    experiment=settings.told,
                     sites=settings.sites,
                     expected=settings.expected,
                     config=experiment.strategy,
@@ -171,7 +171,7 @@ def _begin(settings: StudySettings) -> Results:
 
 def _configuration(settings: StudySettings) -> dict[str, object]:
     """The configuration as the report shows it: without paths of this machine."""
-    loaded = read_yaml(to_yaml(settings.experiment, leaving=True))
+    loaded = read_yaml(settings.told)
     assert isinstance(loaded, dict)
     return loaded
 

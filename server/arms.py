@@ -9,7 +9,7 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.config import contrasts_by_organ, to_yaml
+from common.config import contrasts_by_organ
 from common.experiment import Experiment
 from common.phases import classifier_phase
 from common.records import Action, read_result
@@ -172,7 +172,7 @@ def federated_arms(
             run=settings.name,
             phase=phase,
             action=Action.TRAIN_CLASSIFIER,
-            experiment=to_yaml(experiment, leaving=True),
+            experiment=settings.told,
             config=experiment.strategy,
             members=members,
             rounds=experiment.classifier.federation.rounds,

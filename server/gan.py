@@ -8,7 +8,7 @@ import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.config import Model, model_of, to_yaml
+from common.config import Model, model_of
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.phases import gan_phase
@@ -218,7 +218,7 @@ def _training(
         run=settings.name,
         phase=phase,
         action=Action.TRAIN_GAN,
-        experiment=to_yaml(experiment, leaving=True),
+        experiment=settings.told,
         config=experiment.strategy,
         members=plan.members,
         rounds=plan.model.federation.rounds,

@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.config import Model, to_yaml
+from common.config import Model
 from common.errors import StudyError
 from common.experiment import Experiment
 from common.files import read_tensors, write_tensors
@@ -204,9 +204,7 @@ def _ask(
     """Asks ``members`` to do ``action`` with their ``arrays``; tells who did not."""
     phase = proxy_phase(model.name)
     experiment = settings.experiment
-    instruction = Instruction(
-        run=settings.name, phase=phase, experiment=to_yaml(experiment, leaving=True), model=model.name
-    )
+    instruction = Instruction(run=settings.name, phase=phase, experiment=settings.told, model=model.name)
     questions = {
         member.site: Message(
             RecordDict({CONFIG: instruction_record(instruction), ARRAYS: arrays[member.site]}),

@@ -3,11 +3,12 @@
 import json
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from flwr.app import Context
 
-from common.config import compose, from_yaml
+from common.config import compose, from_yaml, to_yaml
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.files import read_json, write_json
@@ -44,6 +45,11 @@ class StudySettings:
     engine: str
     demo_cohort: bool = False
     expected: tuple[str, ...] = ()
+
+    @cached_property
+    def told(self) -> str:
+        """The experiment as every message carries it: YAML without the paths of this machine."""
+        return to_yaml(self.experiment, leaving=True)
 
 
 PLACES = Path("checkpoints", "places.json")

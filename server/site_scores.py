@@ -7,7 +7,6 @@ from flwr.serverapp import Grid
 from pydantic import BaseModel, field_validator
 from torch import Tensor
 
-from common.config import to_yaml
 from common.errors import StudyError
 from common.records import (
     ARRAYS,
@@ -66,7 +65,7 @@ def instruct(
         trial or Trial(),
         run=settings.name,
         phase=phase,
-        experiment=to_yaml(settings.experiment, leaving=True),
+        experiment=settings.told,
         model=model,
         arm=arm,
     )

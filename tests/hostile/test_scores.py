@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from common.trials import Trial
 from server.arms import local_arms
 from server.cross_site import _fitting
 from server.roster import Member, Roster
+from server.settings import StudySettings
 from server.site_scores import model_scores
 
 HOSTILE = "hospital3"
@@ -37,9 +37,19 @@ class Messages(NoProgress):
         self.told.append(text)
 
 
-def settings(folder: Path) -> Any:
-    return SimpleNamespace(
-        name="demo", run_dir=folder, progress=Messages(), experiment=compose(["preset=demo", "study.arms=[real,blob]"])
+EXPERIMENT = compose(["preset=demo", "study.arms=[real,blob]"])
+
+
+def settings(folder: Path) -> StudySettings:
+    return StudySettings(
+        experiment=EXPERIMENT,
+        name="demo",
+        run_dir=folder,
+        sites=len(SITES),
+        reference={},
+        cache_dir=folder,
+        progress=Messages(),
+        engine="in_process",
     )
 
 
@@ -129,6 +139,7 @@ def test_hostile_scores_are_refused_and_the_others_stand(tmp_path: Path, how: st
         ScriptedGrid(site(SPOILT[how], "model")), study, members(), "federated/real", {"w": torch.zeros(1)}
     )
     assert {name: scores.arms["model"] for name, scores in found.items()} == {"hospital1": SCORES, "hospital2": SCORES}
+    assert isinstance(study.progress, Messages)
     (text,) = study.progress.told
     assert text.startswith(f"federated/real: {HOSTILE} is missing: refused: the result ")
     assert text.isprintable()
