@@ -1,5 +1,6 @@
 """Several comparisons at once: with six of them at the level 0.05, one in four studies of nothing finds something."""
 
+import gc
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
@@ -34,6 +35,11 @@ def holm(probabilities: Mapping[Key, float | None]) -> dict[Key, Holm | None]:
         raise ValueError("a probability is NaN or outside 0 to 1")
     if not defined:
         return dict.fromkeys(probabilities)
-    _, adjusted, _, _ = multipletests(list(defined.values()), method="holm")
+    # Statsmodels collects garbage in each call: half a second where networks are loaded, unless they are out of sight.
+    gc.freeze()
+    try:
+        _, adjusted, _, _ = multipletests(list(defined.values()), method="holm")
+    finally:
+        gc.unfreeze()
     found = {key: Holm(p=float(p), family=len(defined)) for key, p in zip(defined, adjusted, strict=True)}
     return {key: found.get(key) for key in probabilities}

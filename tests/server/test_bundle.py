@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from tiny import TINY, write_site
 
 from client.site import SiteSettings, save_site
@@ -88,6 +89,7 @@ def test_the_bundle_builds_to_the_same_bytes_twice(tmp_path: Path) -> None:
     assert len(bundles[0]) < 10_000_000
 
 
+@pytest.mark.slow
 def test_a_study_runs_through_a_superlink_and_a_supernode(tmp_path: Path) -> None:
     data = write_site(tmp_path / "data", 10, seed=1)
     for number, part in enumerate(("pretraining", "selection", "final"), start=10):

@@ -164,6 +164,7 @@ ADDED = {
     "configs/model/plain_gan.yaml": CONFIG,
 }
 
+pytestmark = pytest.mark.slow
 STUDY = ("study.arms=[real,real_synthetic]", "classifier.federation.rounds=1", "evaluation.frechet_images=8")
 
 

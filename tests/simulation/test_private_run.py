@@ -108,6 +108,7 @@ class Spending(InProcessGrid):
         return reply
 
 
+@pytest.mark.slow
 def test_a_site_whose_budget_is_spent_refuses_and_the_study_goes_on_without_it(
     tiny_study: TinyStudy, tmp_path: Path
 ) -> None:

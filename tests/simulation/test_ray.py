@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from tiny import TinyStudy
 
 from simulation.run import run
 
 
+@pytest.mark.slow
 def test_ray_and_the_in_process_grid_train_the_same_weights(tiny_study: TinyStudy, tmp_path: Path) -> None:
     quick = ("study.arms=[real,blob]", "strategy=fedprox")
     here = run(tiny_study.with_output(tmp_path, *quick, "name=here"))

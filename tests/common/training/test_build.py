@@ -68,6 +68,7 @@ def is_compiled(network: nn.Module) -> bool:
     return network._compiled_call_impl is not None
 
 
+@pytest.mark.slow
 def test_generators_that_are_compiled_to_make_images_make_the_same_ones_in_any_number() -> None:
     plain, compiled = trainer_of("wgan_gp"), trainer_of("wgan_gp")
     assert isinstance(plain, SamplingTrainer)
