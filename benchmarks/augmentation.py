@@ -13,7 +13,7 @@ and AUC: the mean over the training sets, in brackets a 95% interval over the te
 resampled, in all arms alike), then the standard deviation over the training sets; last the ratio of the errors.
 
 Every result is written down as it comes, and is not computed again: a second call goes on where the first was stopped.
-Further words are overrides, e.g. ``simulation.cache_dir=/scratch``.
+Other patients or overrides need another ``--out``. Further words are overrides, e.g. ``simulation.cache_dir=/scratch``.
 """
 
 import argparse
