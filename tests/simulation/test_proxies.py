@@ -31,6 +31,7 @@ PROXIES = (
     "models.wgan_gp.critic_width=4",
     "models.wgan_gp.batch_size=4",
     "models.wgan_gp.n_critic=1",
+    "models.wgan_gp.federation.local_steps=2",
     "models.wgan_gp.domains=[{organ: brain, contrasts: [t1]}, {organ: brain, contrasts: [t2]}]",
     "models.cyclegan.exchange=proxies",
     f"models.cyclegan.proxy_slices={SLICES}",

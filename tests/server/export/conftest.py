@@ -16,6 +16,7 @@ SMALL = (
     "models.wgan_gp.critic_width=4",
     "models.wgan_gp.batch_size=4",
     "models.wgan_gp.n_critic=1",
+    "models.wgan_gp.federation.local_steps=2",
     "models.cyclegan.width=4",
     "models.cyclegan.blocks=1",
     "models.cyclegan.discriminator_width=4",
