@@ -264,7 +264,7 @@ def _cost(results: Results) -> str:
         f"{_spread(one.psnr.mean, one.psnr.deviation, DECIBEL.number)} dB ({one.similarity}) and {one.name} "
         f"{significant(one.frechet.mean)} (real {significant(one.floor.mean)}, n {one.n}) over "
         f"{plural(one.ssim.runs, 'run')}" + (f" for {subject}" if len(found) > 1 else "")
-        for subject, one in list(found.items())[:2]
+        for subject, one in found.items()
     )
     return f"there was no differential privacy, and {name} reached {figures}"
 

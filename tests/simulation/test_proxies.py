@@ -36,6 +36,7 @@ PROXIES = (
     "models.cyclegan.exchange=proxies",
     f"models.cyclegan.proxy_slices={SLICES}",
     "models.cyclegan.width=4",
+    "models.cyclegan.federation.local_steps=2",
     "models.cyclegan.blocks=1",
     "models.cyclegan.discriminator_width=4",
     "models.cyclegan.discriminator_layers=1",

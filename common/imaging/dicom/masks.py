@@ -51,7 +51,7 @@ def load_masks(path: Path, volume: DicomVolume, names: Collection[str]) -> Masks
             outline = segment_masks if is_seg else structure_masks
             masks = outline(path.name, dataset, volume, wanted)
             return Masks(tuple(sorted(set(titles.values()))), masks, found)
-        except BadStudyError:
+        except (BadStudyError, ImportError):  # A package that is missing is no damaged file.
             raise
         except Exception as error:  # pydicom and highdicom raise nearly anything over a damaged file.
             raise BadStudyError(f"{path.name}: cannot be understood, the file is damaged or incomplete") from error

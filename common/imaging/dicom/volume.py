@@ -90,7 +90,7 @@ def load_volume(files: Sequence[Path], *, referred: Referred = ()) -> DicomVolum
     with quiet():
         try:
             return _load(files, referred)
-        except BadStudyError:
+        except (BadStudyError, ImportError):  # A package that is missing is no damaged file.
             raise
         except Exception as error:  # pydicom converts an attribute when it is asked for, and a damaged one fails then.
             first = files[0].name if files else "no file"

@@ -138,7 +138,7 @@ class _Volume:
                 )
             values = read_voxels(path, image)
             values = values.reshape(shape[:3]) if len(shape) > 3 and set(shape[3:]) == {1} else values
-        except BadStudyError:
+        except (BadStudyError, ImportError):  # A package that is missing is no damaged file.
             raise
         except Exception as error:  # A damaged header or stream makes nibabel raise nearly anything.
             raise BadStudyError(f"{path.name}: cannot be read, the file is damaged or incomplete") from error

@@ -184,7 +184,7 @@ def _grey(path: Path) -> tuple[npt.NDArray[np.float32], float | None]:
             grey = image if image.mode in (*_WHITE, "I", "F") else image.convert("L")
             values = np.asarray(grey, dtype=np.float32)
             mode = grey.mode
-    except BadStudyError:
+    except (BadStudyError, ImportError):  # A package that is missing is no damaged file.
         raise
     except Exception as error:  # A damaged file makes Pillow's decoders raise nearly anything.
         raise BadStudyError(f"{path.name}: cannot be read, the file is damaged or no image") from error

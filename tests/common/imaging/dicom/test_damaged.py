@@ -3,6 +3,7 @@
 import contextlib
 import random
 import resource
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pydicom.pixels.utils import compress
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 
 from common.errors import BadStudyError
+from common.imaging.confidential import attribute_rules
 from common.imaging.dicom.index import index_files
 from common.imaging.dicom.masks import load_masks
 from common.imaging.dicom.references import referred_images, referred_series
@@ -33,6 +35,18 @@ SQUARE = np.array([(7.5, 5.5), (17.5, 5.5), (17.5, 14.5), (7.5, 14.5)])
 
 def shipped(name: str) -> Path:
     return next(path for path in SHIPPED if path.name == name)
+
+
+def test_a_missing_package_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise every study of a site is quarantined because something was not installed."""
+    files = write(ct_series(body()), tmp_path)
+    attribute_rules.cache_clear()
+    monkeypatch.setitem(sys.modules, "dicomanonymizer", None)
+    monkeypatch.setattr("common.imaging.confidential._TABLE", "dicomanonymizer")
+    with pytest.raises(ImportError, match="dicomanonymizer"):
+        load_volume(files)
+    monkeypatch.undo()
+    assert load_volume(files).patient == "patient-1"
 
 
 def two_slices(path: Path, folder: Path) -> list[Path]:
