@@ -6,7 +6,8 @@ them are drawn by seed. For each, a cGAN is trained by FedAvg over the three sit
 are made as many as the real ones, and a classifier is trained in each arm with the same steps, from the same first
 weights: at each site alone, and by FedAvg over the sites. ``--hospitals livers`` (or ``lungs``, ``brains``) asks three
 hospitals of one organ with different scanners instead, and an external centre with a fourth; ``--patients 8 48 48``
-asks what a small one gains from two large ones.
+asks what a small one gains from two large ones. ``--hospitals brain site=brain organs.brain.contrasts=[flair,t1ce]``
+asks the first brain alone, with two contrasts of a slice made at once.
 
 The table shows by place and arm the gain over real slices alone (or another arm, ``--against``) in points of accuracy
 and AUC: the mean over the training sets, in brackets a 95% interval over the test patients (whole patients are

@@ -46,21 +46,26 @@ def _alike(organ: str, reader: str) -> Hospitals:
     return Hospitals(sites, {f"{organ}-external": outside})
 
 
+_BRAIN = SiteConfig(reader="brats", organ="brain", scanner="a")
+_OUTSIDE = {"external": SiteConfig(reader="brats", organ="brain", scanner="b", roles=["evaluate"])}
+_NAMES = {"brain": "hospital1", "lung": "hospital3", "liver": "hospital4", "external": "external-brain"}
+
 HOSPITALS = {
     "organs": Hospitals(
         {
-            "brain": SiteConfig(reader="brats", organ="brain", scanner="a"),
+            "brain": _BRAIN,
             "lung": SiteConfig(reader="lidc", organ="lung", scanner="a"),
             "liver": SiteConfig(reader="hcc_tace", organ="liver", scanner="a"),
         },
-        {"external": SiteConfig(reader="brats", organ="brain", scanner="b", roles=["evaluate"])},
-        {"brain": "hospital1", "lung": "hospital3", "liver": "hospital4", "external": "external-brain"},
+        _OUTSIDE,
+        _NAMES,
     ),
+    "brain": Hospitals({"brain": _BRAIN}, _OUTSIDE, _NAMES),
     "brains": _alike("brain", "brats"),
     "lungs": _alike("lung", "lidc"),
     "livers": _alike("liver", "hcc_tace"),
 }
-"""One hospital an organ, or three of one organ."""
+"""One hospital an organ, the brain's alone, or three of one organ."""
 
 
 @dataclass(frozen=True)
