@@ -259,13 +259,19 @@ def _cost(results: Results) -> str:
     found = over_runs(results.gans[name]) if name else {}
     if not found:
         return "there was no differential privacy, and the generator's likeness was not measured"
-    figures = listed(
-        f"SSIM {_spread(one.ssim.mean, one.ssim.deviation, SIMILARITY.number)}, PSNR "
-        f"{_spread(one.psnr.mean, one.psnr.deviation, DECIBEL.number)} dB ({one.similarity}) and {one.name} "
-        f"{significant(one.frechet.mean)} (real {significant(one.floor.mean)}, n {one.n}) over "
-        f"{plural(one.ssim.runs, 'run')}" + (f" for {subject}" if len(found) > 1 else "")
-        for subject, one in found.items()
-    )
+    told: set[str] = set()
+    parts = []
+    for subject, one in found.items():
+        # Of several organs the first says what is compared.
+        about = "" if one.similarity in told else f" ({one.similarity})"
+        told.add(one.similarity)
+        parts.append(
+            f"SSIM {_spread(one.ssim.mean, one.ssim.deviation, SIMILARITY.number)}, PSNR "
+            f"{_spread(one.psnr.mean, one.psnr.deviation, DECIBEL.number)} dB{about} and {one.name} "
+            f"{significant(one.frechet.mean)} (real {significant(one.floor.mean)}, n {one.n}) over "
+            f"{plural(one.ssim.runs, 'run')}" + (f" for {subject}" if len(found) > 1 else "")
+        )
+    figures = listed(parts)
     return f"there was no differential privacy, and {name} reached {figures}"
 
 
