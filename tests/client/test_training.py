@@ -21,6 +21,7 @@ STUDY = compose(
         *TINY,
         "model=[cgan,cyclegan]",
         "models.cyclegan.width=4",
+        "models.cyclegan.federation.local_steps=2",
         "models.cyclegan.blocks=1",
         "models.cyclegan.discriminator_width=4",
         "models.cyclegan.discriminator_layers=1",
