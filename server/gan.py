@@ -185,7 +185,7 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     if final is None:
         trainer.load_shared_arrays(training.weights)
         if run == 1:
-            scoring.keep_gallery()
+            scoring.keep_gallery(training.chosen_round)
         scores = final_scores(settings, trainer, plan.subjects)
         final = {subject: score.model_dump() for subject, score in scores.items()}
         checkpoints.finish(final)

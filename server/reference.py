@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import DataError
+from common.imaging.listing import list_files, listing_digest
 from common.imaging.prepare import Progress, prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
@@ -54,8 +55,16 @@ def reference_part(
     return cohort.slices([patient.patient for patient in cohort.patients])
 
 
+_disjoint: set[tuple[str, str]] = set()
+"""Reference sets, as their files stood, whose parts were seen to share no patient: who owns an image may take the
+header of every file to tell."""
+
+
 def _check_disjoint(reader: Reader, root: Path) -> None:
     """A patient in two parts would be chosen on and then reported on."""
+    seen = (repr(reader), listing_digest(root, list_files(root)))
+    if seen in _disjoint:
+        return
     owner: dict[str, str] = {}
     for part in PARTS:
         folder = root / part
@@ -64,3 +73,4 @@ def _check_disjoint(reader: Reader, root: Path) -> None:
             if name in owner:
                 raise DataError(f"{root}: {patient} is in both {owner[name]} and {part}; keep it in one part only")
             owner[name] = part
+    _disjoint.add(seen)

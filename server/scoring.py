@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ STRIP = 12
 """Rounds in the gallery's strip."""
 
 
+@dataclass(frozen=True)
+class _Best:
+    """The best round that this process scored."""
+
+    round: int
+    choice: float
+    outcomes: dict[str, Outcome]
+
+
 class RoundScoring:
     """Scores each round, subject by subject, on the reference set's selection part, which is also what chooses it.
 
@@ -41,6 +51,7 @@ class RoundScoring:
         self.seed = derive_seed(settings.experiment.seed, "score", model.name)
         # A strip of at most a dozen rounds shows the course of a long training as well as hundreds would.
         self.every = math.ceil(model.federation.rounds / STRIP)
+        self._best: _Best | None = None
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:
@@ -52,18 +63,25 @@ class RoundScoring:
         if server_round % self.every == 0 or server_round == self.model.federation.rounds:
             images = {_file(subject): outcome.gallery_images for subject, outcome in outcomes.items()}
             write_arrays(self.folder / f"images-{server_round:05d}.npz", images)
+        choice = float(np.mean([outcome.choice for outcome in outcomes.values()]))
+        if server_round and (self._best is None or choice > self._best.choice):
+            self._best = _Best(server_round, choice, outcomes)
         return Scored(
             figures={"scores": {subject: one.to_scores().model_dump() for subject, one in outcomes.items()}},
             shown=_shown(outcomes),
-            choice=float(np.mean([outcome.choice for outcome in outcomes.values()])),
+            choice=choice,
         )
 
-    def keep_gallery(self) -> None:
-        """The reference slices of the report, made by the round that the trainer holds, and by the rounds before."""
+    def keep_gallery(self, server_round: int) -> None:
+        """The reference slices of the report, made by a round, which the trainer holds, and by the rounds before.
+
+        They are made again only where an earlier process scored that round.
+        """
+        best = self._best if self._best is not None and self._best.round == server_round else None
         files = sorted(self.folder.glob("images-*.npz"))
         rounds = [read_arrays(file) for file in files]
         for subject, evaluation in self.evaluations.items():
-            outcome = evaluation.score(self.trainer, self.seed)
+            outcome = best.outcomes[subject] if best else evaluation.score(self.trainer, self.seed)
             strip = [images[_file(subject)] for images in rounds]
             gallery = outcome.gallery(self.settings.experiment.evaluation.gallery, strip)
             gallery["rounds"] = np.array([int(file.stem.removeprefix("images-")) for file in files])
