@@ -34,6 +34,7 @@ from common.records import (
     METRICS,
     NO_SITE,
     NOT_NOW,
+    Action,
     Instruction,
     UnacceptableError,
     read_instruction,
@@ -132,6 +133,8 @@ def _audited(
         if settings.threads:
             torch.set_num_threads(settings.threads)
         session = sessions.open(settings, instruction.experiment, instruction.run)
+        if message.metadata.message_type != Action.TRAIN_GAN:
+            sessions.let_trainers_go()
         set_limits(settings)
         require_model(session, instruction.model)
         content = handler(session.asked_for(instruction), instruction, message.content)

@@ -80,6 +80,11 @@ class Session:
             self._trials[trial] = other
         return self._trials[trial]
 
+    def let_trainers_go(self) -> None:
+        """Drops the trainers that stay built between exchanges, of every trial."""
+        for session in (self, *self._trials.values()):
+            session.trainers.clear()
+
     @property
     def first(self) -> "Session":
         """The session of the first trial: what a site said of itself at hello is about it."""

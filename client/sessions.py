@@ -1,6 +1,8 @@
 """Sessions that stay open between messages, so that a step of a few milliseconds is not spent on opening files."""
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from client.audit.log import AuditFiles, AuditLog
@@ -14,7 +16,8 @@ MOST = 32
 class OpenSessions:
     """The sessions of this process, by site, run and configuration; the least recently used is closed first.
 
-    A ``site.yaml`` that was changed is read again, and opens a new session.
+    A ``site.yaml`` that was changed is read again, and opens a new session. Where an app travels to another process
+    (Ray sends it along with every message), it finds the sessions that this process has open.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -22,6 +25,9 @@ class OpenSessions:
         self._settings: dict[Path, tuple[int, SiteSettings]] = {}
         self._audits: dict[AuditFiles, AuditLog] = {}
         self._sessions: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
+
+    def __reduce__(self) -> tuple[Callable[[], "OpenSessions"], tuple[()]]:
+        return _of_this_process, ()
 
     def settings(self, file: Path) -> SiteSettings:
         """The settings in ``file``.
@@ -52,3 +58,13 @@ class OpenSessions:
         while len(self._sessions) > self.most:
             self._sessions.popitem(last=False)
         return session
+
+    def let_trainers_go(self) -> None:
+        """Ends what was kept built between two exchanges of gradients, at every site: others may need the memory."""
+        for session in self._sessions.values():
+            session.let_trainers_go()
+
+
+@cache
+def _of_this_process() -> OpenSessions:
+    return OpenSessions()

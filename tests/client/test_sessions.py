@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
+from typing import Any, cast
 
+import cloudpickle
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from client.sessions import OpenSessions
 from client.site import SiteSettings, save_site
 from common.config import compose, to_yaml
 from common.errors import ConfigError, RefusalError
+from common.training.trainer import Trainer
+from common.trials import Trial
 
 
 @pytest.fixture
@@ -62,3 +66,20 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_trained(file: Pat
     settings = sessions.settings(file).model_copy(update={"device": "cuda:0"})
     with pytest.raises(ConfigError, match=r"site\.yaml: device: cuda:0: there is no CUDA here"):
         sessions.open(settings, STUDY, "one")
+
+
+def test_an_app_that_is_sent_along_with_each_message_finds_what_the_last_one_opened(file: Path) -> None:
+    app = cloudpickle.dumps(OpenSessions())
+    first, second = cloudpickle.loads(app), cloudpickle.loads(app)
+    opened = first.open(first.settings(file), STUDY, "one")
+    assert second.open(second.settings(file), STUDY, "one") is opened
+
+
+def test_trainers_of_every_site_and_trial_are_let_go_together(file: Path) -> None:
+    sessions = OpenSessions()
+    session = sessions.open(sessions.settings(file), STUDY, "one")
+    trials = [session, session.within(Trial(run=2))]
+    for one in trials:
+        one.trainers["cyclegan", 1] = cast(Trainer[Any], object())
+    sessions.let_trainers_go()
+    assert [one.trainers for one in trials] == [{}, {}]
