@@ -151,6 +151,14 @@ def _local_tuned(making: Making) -> SyntheticSlices:
     return making.local_tuned().synthesise(making.slices, making.count(1), making.seed)
 
 
+def _beside(making: Making) -> SyntheticSlices:
+    trainer, config = making.tuned(), making.tuned().config
+    trainer.config = replace(config, filled_beside=True)
+    made = trainer.synthesise(making.slices, making.count(1), making.seed)
+    trainer.config = config
+    return made
+
+
 def _hard(making: Making) -> SyntheticSlices:
     """Of three times as many, the third of each class that a classifier of the site's real slices gets most wrong."""
     made = _cgan(ratio=3)(making)
@@ -199,6 +207,7 @@ ARMS = {
     "local_tuned": Arm("the site's own cGAN's after the same tuning", make=[_local_tuned]),
     "tuned_only": Arm("those of cgan_tuned alone", real=False, make=[_tuned()]),
     "tuned_x3": Arm("three of them for each real one, as often drawn", make=[_tuned(ratio=3)]),
+    "tuned_beside": Arm("with a second place of each tumour's slice filled", make=[_beside]),
     "tuned_pairs": Arm("each of their tumours in one batch with its negative", make=[_tuned()], paired=True),
     "cgan_pooled": Arm("masks of all sites", make=[_pooled]),
     "cgan_x3": Arm("three cGAN's slices for each real one, as often drawn", make=[_cgan(ratio=3)]),

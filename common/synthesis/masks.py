@@ -198,13 +198,17 @@ def place_masks(
     largest: int = 0,
     generator: torch.Generator,
     attempts: int = 20,
+    must_fit: bool = True,
 ) -> PlacedMasks:
     """One deformed mask of the bank inside each organ (N, H, W), with at least ``min_tumour_pixels`` of the bank left.
 
     A mask that loses too many pixels at the organ's edge is drawn again, place and all.
 
+    Args:
+        must_fit: otherwise an organ in which no draw fits keeps an empty mask.
+
     Raises:
-        DataError: if after ``attempts`` draws a mask still does not fit.
+        DataError: if after ``attempts`` draws a mask still does not fit, and it must.
     """
     n = len(organ)
     least = bank.slices.min_tumour_pixels
@@ -228,6 +232,9 @@ def place_masks(
             strict=True,
         ):
             whole[bad] = part
+    if not must_fit:
+        labels[lesion_mask(labels).flatten(1).sum(1) < least] = 0
+        return PlacedMasks(labels, grid, source)
     raise DataError(
         f"no mask with at least {least} pixels fits into the organ on some healthy slices; check that the"
         " organ is not nearly empty, or lower the number of pixels"

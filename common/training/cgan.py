@@ -23,6 +23,7 @@ from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
 from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
+from common.synthesis.beside import filled_beside
 from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
 from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples, slice_examples
 from common.synthesis.insertion import compose, insert
@@ -317,7 +318,8 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         generator = torch_generator(seed, "cgan", "synthesise")
         tumours, negatives = count - count // 2, count // 2
         scale = (c.lesion_scale[0], c.lesion_scale[1])
-        places = self._source(slices).places(tumours, Deformation(scale=scale, inset=self.margins[1]), generator)
+        source, deformation = self._source(slices), Deformation(scale=scale, inset=self.margins[1])
+        places = source.places(tumours, deformation, generator)
         masks, target = places.placed.labels, places.target
         region = blanked_region(masks, target.foreground, draw_margins(tumours, self.margins, generator))
         weakened = c.lesion_contrast != [1.0, 1.0]
@@ -332,7 +334,14 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
             factor = low + (high - low) * torch.rand(tumours, 1, 1, 1, generator=generator)
             positives = (without + factor * (positives - without)).clamp(0, 1)
             images = torch.cat([positives, without[:negatives]])
-        return places.together(images, count)
+        made = places.together(images, count)
+        if not c.filled_beside:
+            return made
+
+        def fill(images: Tensor, labels: Tensor, region: Tensor) -> Tensor:
+            return self.fill(images, labels, region, slices.condition(), generator)
+
+        return filled_beside(made, slices, source.bank, fill, self.margins, deformation, generator)
 
 
 def _shown(images: Tensor, augmentation: Augmentation | None) -> Tensor:

@@ -39,6 +39,7 @@ class Config:
     brightness: float = 0.1
     lesion_scale: list[float] = field(default_factory=lambda: [0.7, 1.3])
     lesion_contrast: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    filled_beside: bool = False
     min_slices: int = 4
     from_surroundings: bool = False
     organs_alike: bool = False

@@ -145,3 +145,12 @@ def test_a_foreground_without_room_is_an_error(slices: Slices) -> None:
     foreground[:, 3, 3] = True
     with pytest.raises(DataError, match="fits into the organ"):
         place_masks(MaskBank(slices), foreground, Deformation(), generator=torch_generator(1))
+
+
+def test_an_organ_without_room_keeps_an_empty_mask_where_that_is_allowed(slices: Slices) -> None:
+    organ = torch.ones(3, 64, 64, dtype=torch.bool)
+    organ[1] = False
+    placed = place_masks(MaskBank(slices), organ, Deformation(), generator=torch_generator(1), must_fit=False)
+    sizes = lesion_mask(placed.labels).flatten(1).sum(1)
+    assert (sizes[[0, 2]] >= 12).all()
+    assert sizes[1] == 0

@@ -330,6 +330,25 @@ def test_contrast_scales_what_a_tumour_adds_to_the_place_without_it(slices: Slic
     assert not torch.equal(faint.images[:6], full.images[:6])
 
 
+def test_a_second_place_is_filled_without_a_tumour_away_from_the_lesion(slices: Slices) -> None:
+    one = make().synthesise(slices, 12, 1)
+    both = make(replace(SMALL, filled_beside=True)).synthesise(slices, 12, 1)
+    assert torch.equal(both.images[6:], one.images[6:])
+    assert torch.equal(both.labels, one.labels)
+    changed = (both.images != one.images).squeeze(1)[:6]
+    assert changed.flatten(1).any(1).all()
+    assert not (changed & ~both.foreground[:6]).any()
+    # Not even where the lesion's own region may have reached.
+    grown = nn.functional.max_pool2d(lesion_mask(one.labels[:6]).float().unsqueeze(1), 9, 1, 4).squeeze(1) > 0
+    assert not (changed & grown).any()
+
+
+def test_a_slice_without_room_for_a_second_place_stays_as_it_is(slices: Slices) -> None:
+    config = replace(SMALL, margins=[1, 60])
+    one, both = (make(replace(config, filled_beside=on)).synthesise(slices, 12, 1) for on in (False, True))
+    assert torch.equal(one.images, both.images)
+
+
 def test_a_fill_starts_from_its_surroundings(slices: Slices) -> None:
     """Before any training, the fill of a brighter slice is brighter by as much; otherwise it is as it was."""
 
