@@ -96,6 +96,14 @@ def run_command(command: Callable[[], None]) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except ModuleNotFoundError as error:
+        traceback.print_exc()
+        print(
+            f"error: the Python package {error.name!r} is not installed here: install oncofed again with its "
+            "dependencies, as docs/packaging.md says",
+            file=sys.stderr,
+        )
+        return 1
     except Exception:
         traceback.print_exc()
         print("error: unexpected; please report the lines above", file=sys.stderr)

@@ -46,3 +46,13 @@ def test_a_foreign_package_under_one_of_our_names_is_refused(monkeypatch: pytest
     monkeypatch.setattr(importlib.util, "find_spec", find)
     with pytest.raises(ConfigError, match="server"):
         check_installation()
+
+
+def test_a_package_that_is_not_installed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise ModuleNotFoundError("No module named 'pylidc'", name="pylidc")
+
+    assert run_command(command) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert told.splitlines()[-1].startswith("error: the Python package 'pylidc' is not installed here: install oncofed")
