@@ -116,7 +116,7 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
             with _timed(settings, results, "privacy"):
                 results.privacy = privacy_results(grid, settings, roster, _trainings(experiment, chosen))
 
-            results.run.finished = _now()
+            results.run.finished = _once(settings, "finished")
             _save(settings, results)
             log.info("finished", extra={"run": settings.name})
         finally:
@@ -151,9 +151,6 @@ def _conclude(experiment: Experiment, results: Results) -> None:
 
 def _begin(settings: StudySettings) -> Results:
     """A new results tree, or the one of the run that is resumed."""
-    started = settings.run_dir / "checkpoints" / "started.json"
-    if not started.exists():
-        write_json(started, {"started": _now()})
     write_bytes(settings.run_dir / "config.yaml", to_yaml(settings.experiment).encode())
     keep_places(settings)
     return Results(
@@ -161,12 +158,21 @@ def _begin(settings: StudySettings) -> Results:
             name=settings.name,
             seed=settings.experiment.seed,
             engine=settings.engine,
-            started=read_json(started)["started"],
+            started=_once(settings, "started"),
             demo_cohort=settings.demo_cohort,
             versions=installed_versions(),
             config=_configuration(settings),
         )
     )
+
+
+def _once(settings: StudySettings, event: str) -> str:
+    """When it happened first: a run that is resumed began then, and one that had ended has."""
+    file = settings.run_dir / "checkpoints" / f"{event}.json"
+    if not file.exists():
+        write_json(file, {event: _now()})
+    time: str = read_json(file)[event]
+    return time
 
 
 def _configuration(settings: StudySettings) -> dict[str, object]:

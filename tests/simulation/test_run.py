@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny import TinyStudy
+from torch import Tensor
 
 from common.files import read_json, read_tensors
 from common.results import Results
@@ -85,14 +86,15 @@ def test_latest_points_to_the_run_and_a_second_run_gets_its_own_folder(finished:
     assert finished.name == "tiny"
 
 
-def test_a_finished_run_that_is_resumed_changes_no_weights(finished: Path) -> None:
+def test_a_finished_run_that_is_resumed_changes_neither_weights_nor_its_end(finished: Path) -> None:
     def weights() -> dict[str, bytes]:
         return {str(f): f.read_bytes() for f in sorted((finished / "checkpoints").rglob("*.safetensors"))}
 
-    before = weights()
+    before, ended = weights(), read_json(finished / "results.json")["run"]["finished"]
     assert before
     run([f"resume={finished}"])
     assert weights() == before
+    assert read_json(finished / "results.json")["run"]["finished"] == ended
 
 
 def test_the_weights_of_the_chosen_round_are_kept(finished: Path) -> None:
@@ -101,19 +103,21 @@ def test_the_weights_of_the_chosen_round_are_kept(finished: Path) -> None:
     assert {name.split(".")[0] for name in tensors} == {"generator", "generator_ema", "discriminator"}
 
 
-def test_fedprox_pulls_the_weights_towards_the_global_ones(tiny_study: TinyStudy, tmp_path: Path) -> None:
+def test_fedprox_pulls_the_weights_towards_the_global_ones(
+    finished: Path, tiny_study: TinyStudy, tmp_path: Path
+) -> None:
     short = ("federation.rounds=1", "classifier.federation.rounds=1", "study.arms=[real]")
-    plain = run(tiny_study.with_output(tmp_path / "plain", *short))
-    proximal = run(tiny_study.with_output(tmp_path / "prox", *short, "strategy=fedprox", "strategy.proximal_mu=0.5"))
-    weights = [
-        read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00001.safetensors")
-        for folder in (plain, proximal)
-    ]
-    assert any(not weights[0][name].equal(weights[1][name]) for name in weights[0])
+    proximal = run(tiny_study.with_output(tmp_path, *short, "strategy=fedprox", "strategy.proximal_mu=0.5"))
+    plain, pulled = first_round(finished), first_round(proximal)
+    assert any(not plain[name].equal(pulled[name]) for name in plain)
+
+
+def first_round(folder: Path) -> dict[str, Tensor]:
+    return read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00001.safetensors")
 
 
 def test_discriminators_stay_at_the_site_when_only_the_generator_is_shared(
-    tiny_study: TinyStudy, tmp_path: Path
+    finished: Path, tiny_study: TinyStudy, tmp_path: Path
 ) -> None:
     folder = run(
         tiny_study.with_output(
@@ -122,6 +126,9 @@ def test_discriminators_stay_at_the_site_when_only_the_generator_is_shared(
     )
     sent = read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00002.safetensors")
     assert {name.split(".")[0] for name in sent} == {"generator", "generator_ema"}
+    # In the first round all sites start alike, whatever they will share.
+    everything = first_round(finished)
+    assert all(weights.equal(everything[name]) for name, weights in first_round(folder).items())
     kept = [
         read_tensors(folder / "sites" / site / "state" / folder.name / "gan" / "cgan" / "round-00002.safetensors")
         for site in ("hospital1", "hospital2")
