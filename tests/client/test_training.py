@@ -22,6 +22,7 @@ STUDY = compose(
         "model=[cgan,cyclegan]",
         "models.cyclegan.width=4",
         "models.cyclegan.federation.local_steps=2",
+        "models.cyclegan.federation.rounds=2",
         "models.cyclegan.blocks=1",
         "models.cyclegan.discriminator_width=4",
         "models.cyclegan.discriminator_layers=1",

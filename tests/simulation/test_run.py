@@ -103,34 +103,34 @@ def test_the_weights_of_the_chosen_round_are_kept(finished: Path) -> None:
     assert {name.split(".")[0] for name in tensors} == {"generator", "generator_ema", "discriminator"}
 
 
-def test_fedprox_pulls_the_weights_towards_the_global_ones(
-    finished: Path, tiny_study: TinyStudy, tmp_path: Path
-) -> None:
-    short = ("federation.rounds=1", "classifier.federation.rounds=1", "study.arms=[real]")
-    proximal = run(tiny_study.with_output(tmp_path, *short, "strategy=fedprox", "strategy.proximal_mu=0.5"))
-    plain, pulled = first_round(finished), first_round(proximal)
-    assert any(not plain[name].equal(pulled[name]) for name in plain)
+SHORT = (
+    "federation.rounds=1",
+    "federation.share=generator",
+    "classifier.federation.rounds=1",
+    "study.arms=[real]",
+)
 
 
-def first_round(folder: Path) -> dict[str, Tensor]:
+@pytest.fixture(scope="module")
+def short(tiny_study: TinyStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one round in which discriminators stay at the site."""
+    return run(tiny_study.with_output(tmp_path_factory.mktemp("short"), *SHORT))
+
+
+def after_a_round(folder: Path) -> dict[str, Tensor]:
     return read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00001.safetensors")
 
 
-def test_discriminators_stay_at_the_site_when_only_the_generator_is_shared(
-    finished: Path, tiny_study: TinyStudy, tmp_path: Path
-) -> None:
-    folder = run(
-        tiny_study.with_output(
-            tmp_path, "classifier.federation.rounds=1", "study.arms=[real]", "federation.share=generator"
-        )
-    )
-    sent = read_tensors(folder / "checkpoints" / "gan" / "cgan" / "round-00002.safetensors")
-    assert {name.split(".")[0] for name in sent} == {"generator", "generator_ema"}
-    # In the first round all sites start alike, whatever they will share.
-    everything = first_round(finished)
-    assert all(weights.equal(everything[name]) for name, weights in first_round(folder).items())
+def test_fedprox_pulls_the_weights_towards_the_global_ones(short: Path, tiny_study: TinyStudy, tmp_path: Path) -> None:
+    proximal = run(tiny_study.with_output(tmp_path, *SHORT, "strategy=fedprox", "strategy.proximal_mu=0.5"))
+    plain, pulled = after_a_round(short), after_a_round(proximal)
+    assert any(not plain[name].equal(pulled[name]) for name in plain)
+
+
+def test_discriminators_stay_at_the_site_when_only_the_generator_is_shared(short: Path) -> None:
+    assert {name.split(".")[0] for name in after_a_round(short)} == {"generator", "generator_ema"}
     kept = [
-        read_tensors(folder / "sites" / site / "state" / folder.name / "gan" / "cgan" / "round-00002.safetensors")
+        read_tensors(short / "sites" / site / "state" / short.name / "gan" / "cgan" / "round-00001.safetensors")
         for site in ("hospital1", "hospital2")
     ]
     own = [{k: v for k, v in state.items() if k.startswith("network.discriminator.")} for state in kept]
