@@ -7,7 +7,7 @@ import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 
-from client.privacy.accounting import Mechanism, delta_of, plan_sigma, prv_epsilon, rdp_epsilon
+from client.privacy.accounting import LEAST_NOISE, Mechanism, delta_of, plan_sigma, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.ledger import LedgerError
 from client.site import SiteSettings
@@ -93,6 +93,16 @@ def test_planned_noise_is_what_the_tables_say(patients: int, batch: int, sigmas:
         assert sigma == pytest.approx(expected, abs=0.03)
         within = rdp_epsilon([Mechanism("a", sigma, batch / patients, 2000)], delta_of(patients))
         assert within <= epsilon < within * 1.01
+
+
+@pytest.mark.parametrize(("epsilon", "steps"), [(0.5, 300), (20.0, 20), (60.0, 40), (60.0, 1)])
+def test_planned_noise_is_the_least_also_where_the_best_order_is_no_whole_one(epsilon: float, steps: int) -> None:
+    sigma = plan_sigma([], [("a", 0.4, steps)], epsilon, DELTA)
+    assert rdp_epsilon([Mechanism("a", sigma, 0.4, steps)], DELTA) <= epsilon
+    if sigma > LEAST_NOISE:
+        assert rdp_epsilon([Mechanism("a", 0.995 * sigma, 0.4, steps)], DELTA) > epsilon
+    else:
+        assert (epsilon, steps) == (60.0, 1)
 
 
 def test_what_was_spent_before_leaves_less_and_needs_more_noise() -> None:
