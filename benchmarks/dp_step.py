@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from client.privacy.gradients import PrivateStep, Way
-from client.privacy.patients import PoissonPatients
-from client.privacy.randomness import private_generator
+from client.privacy.patients import Drawn, PoissonPatients
+from client.privacy.randomness import PrivateRandom
 from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import PatientSlices, Slices
 from common.training import cgan, classifier, cyclegan, wgan_gp
@@ -103,7 +103,7 @@ def plain_step(trainer: PatientTrainer[Any], update: PatientUpdate[Any], batch: 
     return step
 
 
-def private_step(update: PatientUpdate[Any], batches: list[Any], way: Way, device: torch.device) -> Callable[[], None]:
+def private_step(update: PatientUpdate[Any], batches: list[Drawn], way: Way) -> Callable[[], None]:
     optimiser = torch.optim.Adam(update.parameters().values(), lr=0.0)
     taker = PrivateStep(
         optimiser,
@@ -111,7 +111,7 @@ def private_step(update: PatientUpdate[Any], batches: list[Any], way: Way, devic
         sigma=1.0,
         clip=1.0,
         expected=len(batches),
-        generator=private_generator(device),
+        noise=PrivateRandom().stream(),
         way=way,
     )
     return lambda: taker.take(batches)
@@ -153,11 +153,11 @@ def main() -> None:
             rate=1.0,
             slices=options.slices,
             make=trainer.patient_examples,
-            generator=torch.Generator().manual_seed(1),
+            random=PrivateRandom(bytes(32)),
         ).draw()
         plain, private = (
-            plain_step(trainer, update, whole(batches)),
-            private_step(update, batches, Way(options.way), device),
+            plain_step(trainer, update, whole([drawn.batch for drawn in batches])),
+            private_step(update, batches, Way(options.way)),
         )
         for step in (plain, private):
             step()

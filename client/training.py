@@ -14,7 +14,7 @@ from client.privacy.budget import Budget
 from client.privacy.checks import require_private
 from client.privacy.patients import PoissonPatients
 from client.privacy.plan import private_steps, study_plan
-from client.privacy.randomness import private_generator
+from client.privacy.randomness import PrivateRandom
 from client.privacy.training import train_privately
 from client.proxies import taken_proxies
 from client.session import Session
@@ -162,7 +162,7 @@ def _private_round(
             rate=plan.rate,
             slices=noise.slices,
             make=require_private(trainer).patient_examples,
-            generator=private_generator(),
+            random=PrivateRandom(),
         ),
         steps,
         noise,

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from opacus.optimizers.optimizer import _generate_noise
 from scipy.stats import binom
 from torch import Tensor
 
 from client.privacy.accounting import Mechanism, prv_epsilon
 from client.privacy.gradients import PrivateStep, Way
-from client.privacy.randomness import private_generator
+from client.privacy.patients import Drawn
+from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from common.errors import PrivacyError
 from common.results_privacy import AuditBound
 from common.training.patients import PatientUpdate
@@ -150,23 +150,22 @@ def audit_update(
     member = random.random(canaries) < 0.5
     device = parameters[0].device
     planted = PatientUpdate(update.optimiser, update.networks, _canary_loss(update, STRENGTH * clip))
-    noise = (
-        torch.Generator(device).manual_seed(public_seed) if fault is Fault.PUBLIC_SEED else private_generator(device)
-    )
+    public_key = public_seed.to_bytes(KEY_BYTES, "big", signed=True)
+    noise = PrivateRandom(public_key if fault is Fault.PUBLIC_SEED else None).stream("noise", update.optimiser)
     step = PrivateStep(
-        torch.optim.SGD(parameters, lr=1.0), planted, sigma=sigma, clip=clip, expected=1.0, generator=noise, way=way
+        torch.optim.SGD(parameters, lr=1.0), planted, sigma=sigma, clip=clip, expected=1.0, noise=noise, way=way
     )
     copies = {Fault.SLICE_CLIPPING: SLICES, Fault.HALF_CLIPPING: 2}.get(fault, 1)
-    replayed = torch.Generator(device).manual_seed(public_seed)
+    replayed = PrivateRandom(public_key).stream("noise", update.optimiser)
     plain, subtracted = torch.zeros(canaries), torch.zeros(canaries)
     for _ in range(steps):
         drawn = np.flatnonzero(member & (random.random(canaries) < q))
         before = _at(parameters, places)
-        step.take([Canary(places[i : i + 1].to(device)) for i in drawn for _ in range(copies)])
+        step.take([Drawn(Canary(places[i : i + 1].to(device)), 0) for i in drawn for _ in range(copies)])
         update_seen = before - _at(parameters, places)
-        known = [_generate_noise(sigma * clip, p, replayed, True) for p in step.optimiser.params]
+        known = replayed.normal((sum(sizes),), device) * (sigma * clip)
         plain += update_seen
-        subtracted += update_seen - _at(known, places)
+        subtracted += update_seen - _at([known], places)
         with torch.no_grad():
             # Back to the start: large sums of noise would cost digits.
             for parameter, value in zip(parameters, kept, strict=True):

@@ -1,13 +1,18 @@
 """The private step: the mean gradient of each patient, clipped, summed, noised, and only then given to an optimiser.
 
-Opacus' ``DPOptimizer`` clips and adds the noise. The gradients of single patients are found in one of two ways, which
-give the same: one backward pass a patient (``loop``), or all at once by ``torch.func`` (``vmap``). Opacus' own hooks
-are not used: they crash on a gradient penalty or, as ``ew``, are silently wrong, and clip real and generated halves
-apart where each has a backward pass of its own.
+Opacus' ``DPOptimizer`` clips; the noise is that of :mod:`client.privacy.randomness`. The gradients of single patients
+are found in one of two ways, which give the same: one backward pass a patient (``loop``), or all at once by
+``torch.func`` (``vmap``). Opacus' own hooks are not used: they crash on a gradient penalty or, as ``ew``, are silently
+wrong, and clip real and generated halves apart where each has a backward pass of its own.
+
+What a patient adds is bounded only if nothing in its loss depends on the others. So chance in a loss follows from the
+patient's own number (:class:`common.networks.dropout.Dropout`), and a loss that draws from torch's generator, which all
+patients share, is refused.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from enum import StrEnum
 from typing import Any, cast
@@ -17,7 +22,10 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from client.privacy.patients import Drawn
+from client.privacy.randomness import Stream
 from common.errors import PrivacyError
+from common.networks.dropout import Dropout
 from common.training.patients import PatientUpdate, example_count
 
 GRADIENTS = "grad_sample"
@@ -25,6 +33,9 @@ GRADIENTS = "grad_sample"
 
 VMAP_AT_ONCE = 16
 """Most patients whose gradients are held in memory together."""
+
+
+Watch = Callable[[dict[str, Tensor]], None]
 
 
 class Way(StrEnum):
@@ -43,8 +54,10 @@ class PrivateStep:
         sigma: standard deviation of the noise, in units of ``clip``.
         clip: largest L2 norm of what one patient adds, over all weights together.
         expected: expected number of patients a step, a public number: the sum is divided by it.
-        generator: of the noise, on the weights' device; from :func:`client.privacy.randomness.private_generator`.
+        noise: a stream of the training's randomness, for this step alone.
         way: how gradients are computed.
+        watch: is shown the clipped sum of each step, by weight, before the noise. For the tests of this room, which run
+            where no patient is.
 
     Raises:
         PrivacyError: if the loss trains weights that the optimiser does not hold.
@@ -58,8 +71,9 @@ class PrivateStep:
         sigma: float,
         clip: float,
         expected: float,
-        generator: torch.Generator,
+        noise: Stream,
         way: Way = Way.LOOP,
+        watch: Watch | None = None,
     ) -> None:
         self.update = update
         self.way = way
@@ -72,17 +86,22 @@ class PrivateStep:
             )
         # Weights of the same optimiser that this loss does not train stand still: noise alone would spoil them.
         self.still = [p for group in optimiser.param_groups for p in group["params"] if id(p) not in trained]
-        self.optimiser = DPOptimizer(
+        self._watch = watch
+        self.optimiser = _Noised(
             optimiser,
             noise_multiplier=sigma,
             max_grad_norm=clip,
             expected_batch_size=cast(int, expected),
             loss_reduction="mean",
-            generator=generator,
-            secure_mode=True,
         )
+        self.optimiser.noise = noise
+        self.optimiser.watch = self._show if watch is not None else None
 
-    def take(self, patients: Sequence[Any]) -> None:
+    def _show(self) -> None:
+        assert self._watch is not None
+        self._watch({name: cast(Any, p).summed_grad.detach().clone() for name, p in self.parameters.items()})
+
+    def take(self, patients: Sequence[Drawn]) -> None:
         """One step on the examples of each of ``patients``, of which there may be none."""
         for parameter in self.still:
             parameter.requires_grad_(False)
@@ -90,8 +109,8 @@ class PrivateStep:
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
         self.optimiser.zero_grad(set_to_none=True)
-        for batch in patients:
-            example_count(batch)
+        for one in patients:
+            example_count(one.batch)
         groups = self._groups(patients)
         for number, group in enumerate(groups, start=1):
             gradients = patient_gradients(self.update, group, self.way)
@@ -101,16 +120,36 @@ class PrivateStep:
             self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
-    def _groups(self, patients: Sequence[Any]) -> list[Sequence[Any]]:
+    def _groups(self, patients: Sequence[Drawn]) -> list[Sequence[Drawn]]:
         """The patients whose gradients are held together; one empty group if there are none: noise is added anyway."""
         most = 1 if self.way is Way.LOOP else VMAP_AT_ONCE
         return [patients[start : start + most] for start in range(0, max(1, len(patients)), most)]
 
 
-def patient_gradients(update: PatientUpdate[Any], patients: Sequence[Any], way: Way) -> dict[str, Tensor]:
+class _Noised(DPOptimizer):  # type: ignore[misc]
+    """Opacus' optimiser with noise from a cryptographic stream: its own comes from a ``torch.Generator``."""
+
+    noise: Stream
+    watch: Callable[[], None] | None = None
+
+    def add_noise(self) -> None:
+        """To the sum over patients, all weights at once."""
+        if self.watch is not None:
+            self.watch()
+        summed = [parameter.summed_grad for parameter in self.params]
+        sizes = [gradient.numel() for gradient in summed]
+        noise = self.noise.normal((sum(sizes),), summed[0].device) * (self.noise_multiplier * self.max_grad_norm)
+        for parameter, gradient, part in zip(self.params, summed, noise.split(sizes), strict=True):
+            parameter.grad = (gradient + part.view_as(gradient)).view_as(parameter)
+
+
+def patient_gradients(update: PatientUpdate[Any], patients: Sequence[Drawn], way: Way) -> dict[str, Tensor]:
     """Weight -> (B, ...) the gradient of each patient's loss; weights that a loss does not touch get zeros.
 
     A gradient that is not finite becomes zero: clipping cannot bound it, and the patient then adds nothing.
+
+    Raises:
+        PrivacyError: if the loss draws from torch's generator: what it then draws for a patient depends on the others.
     """
     parameters = update.parameters()
     if not patients:
@@ -126,12 +165,49 @@ def _like(each: Tensor, gradient: Tensor) -> Tensor:
     return each.view(-1, *[1] * (gradient.dim() - 1))
 
 
+@contextmanager
+def _chance(update: PatientUpdate[Any], chance: Tensor) -> Iterator[None]:
+    """Within it, chance in the loss follows from a patient's own number."""
+    modules = [m for network in update.networks.values() for m in network.modules() if isinstance(m, Dropout)]
+    for place, module in enumerate(modules):
+        module.chance = chance + place
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.chance = None
+
+
+_SHARED_CHANCE = (
+    "draws from torch's generator, which all patients of a step share, so that what one adds is not bounded"
+)
+
+
+@contextmanager
+def _no_shared_chance(update: PatientUpdate[Any]) -> Iterator[None]:
+    """
+    Raises:
+        PrivacyError: if torch's generators, on the CPU or the weights' device, stand elsewhere afterwards.
+    """
+    before = _generators(update)
+    yield
+    if not all(torch.equal(a, b) for a, b in zip(before, _generators(update), strict=True)):
+        raise PrivacyError(f"{update.optimiser}: its loss {_SHARED_CHANCE}")
+
+
+def _generators(update: PatientUpdate[Any]) -> list[Tensor]:
+    devices = {parameter.device for parameter in update.parameters().values() if parameter.device.type == "cuda"}
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in sorted(devices, key=str))]
+
+
 def _one_by_one(
-    update: PatientUpdate[Any], parameters: Mapping[str, nn.Parameter], patients: Sequence[Any]
+    update: PatientUpdate[Any], parameters: Mapping[str, nn.Parameter], patients: Sequence[Drawn]
 ) -> dict[str, Tensor]:
     rows = []
-    for batch in patients:
-        gradients = torch.autograd.grad(update.loss(batch), list(parameters.values()), allow_unused=True)
+    for one in patients:
+        with _no_shared_chance(update), _chance(update, torch.tensor(one.chance)):
+            loss = update.loss(one.batch)
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         rows.append(
             [
                 torch.zeros_like(parameter) if gradient is None else gradient
@@ -159,24 +235,31 @@ class _Loss(nn.Module):
         return self.loss(batch)
 
 
-def _all_at_once(update: PatientUpdate[Any], patients: Sequence[Any]) -> dict[str, Tensor]:
+def _all_at_once(update: PatientUpdate[Any], patients: Sequence[Drawn]) -> dict[str, Tensor]:
     module = _Loss(update)
     weights = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    first = patients[0]
+    first = patients[0].batch
     moving = [field.name for field in fields(first) if isinstance(getattr(first, field.name), Tensor)]
 
-    def loss(weights: dict[str, Tensor], *tensors: Tensor) -> Tensor:
+    def loss(weights: dict[str, Tensor], chance: Tensor, *tensors: Tensor) -> Tensor:
         batch = replace(first, **dict(zip(moving, tensors, strict=True)))
-        value: Tensor = functional_call(module, weights, (batch,))
+        with _chance(update, chance):
+            value: Tensor = functional_call(module, weights, (batch,))
         return value
 
-    stacked = [torch.stack([getattr(one, name) for one in patients]) for name in moving]
-    dimensions = (None, *[0] * len(stacked))
-    found = vmap(grad(loss), in_dims=dimensions, randomness="different")(weights, *stacked)
+    chances = torch.tensor([one.chance for one in patients])
+    stacked = [torch.stack([getattr(one.batch, name) for one in patients]) for name in moving]
+    dimensions = (None, *[0] * (1 + len(stacked)))
+    try:
+        found = vmap(grad(loss), in_dims=dimensions, randomness="error")(weights, chances, *stacked)
+    except RuntimeError as error:
+        if "randomness" in str(error):
+            raise PrivacyError(f"{update.optimiser}: its loss {_SHARED_CHANCE}") from error
+        raise
     return {name.removeprefix("networks."): gradient.detach() for name, gradient in found.items()}
 
 
-def faster_way(update: PatientUpdate[Any], probe: Sequence[Any], device: torch.device) -> Way:
+def faster_way(update: PatientUpdate[Any], probe: Sequence[Drawn], device: torch.device) -> Way:
     """The way that takes less time for ``probe`` on this machine, measured; the loop where both fail to differ.
 
     Args:
@@ -195,7 +278,7 @@ def faster_way(update: PatientUpdate[Any], probe: Sequence[Any], device: torch.d
     return min(spent, key=lambda way: spent[way])
 
 
-def _seconds(update: PatientUpdate[Any], groups: Sequence[Sequence[Any]], way: Way, device: torch.device) -> float:
+def _seconds(update: PatientUpdate[Any], groups: Sequence[Sequence[Drawn]], way: Way, device: torch.device) -> float:
     _settle(device)
     begun = time.perf_counter()
     for group in groups:

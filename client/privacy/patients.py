@@ -1,20 +1,35 @@
 """Poisson draws of patients: each takes part in a step with the same probability, by itself, whatever the others do.
 
 What a patient brings to a step is k of its slices, chosen evenly and without a look at what they show: a patient with a
-hundred slices brings no more than one with five.
+hundred slices brings no more than one with five. Whether it is drawn, which slices it brings and all chance in its
+loss come from a stream of its own, so that they are the same whoever else is there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 
+from client.privacy.randomness import PrivateRandom, Stream
 from common.imaging.slices import SliceBatch, Slices
 from common.training.patients import PatientDraw
 
 MakeExamples = Callable[[PatientDraw, torch.Generator], Any]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A patient that takes part in a step.
+
+    Attributes:
+        batch: its training examples.
+        chance: 63 bits from which all chance in its loss follows, e.g. dropout.
+    """
+
+    batch: Any
+    chance: int
 
 
 class PoissonPatients:
@@ -26,7 +41,7 @@ class PoissonPatients:
         rate: probability that a patient takes part in a step.
         slices: k, for each patient of a draw.
         make: turns a patient's slices into its batch.
-        generator: CPU generator, seeded from the operating system.
+        random: of the training.
 
     Raises:
         ValueError: if the rate is no probability above 0, or k is below 1.
@@ -39,7 +54,7 @@ class PoissonPatients:
         rate: float,
         slices: int,
         make: MakeExamples,
-        generator: torch.Generator,
+        random: PrivateRandom,
     ) -> None:
         if not 0 < rate <= 1:
             raise ValueError(f"a sampling rate is above 0 and at most 1, got {rate}")
@@ -49,47 +64,41 @@ class PoissonPatients:
         self.rate = rate
         self.slices = slices
         self.make = make
-        self.generator = generator
+        self.random = random
         self.names = sorted({patient.patient for source in sources for patient in source.patients})
         self._positions = [_positions(source) for source in sources]
+        self._drawn = 0
 
-    def draw(self) -> list[Any]:
-        """The batches of the patients of one step; there may be none."""
-        return next(self.draws(1))
+    def draw(self) -> list[Drawn]:
+        """The patients of one step; there may be none."""
+        self._drawn += 1
+        streams = ((name, self.random.stream("patient", self._drawn, name)) for name in self.names)
+        chosen = ((name, stream) for name, stream in streams if stream.uniform(1)[0] < self.rate)
+        return [one for name, stream in chosen if (one := self._patient(name, stream)) is not None]
 
-    def draws(self, count: int) -> Iterator[list[Any]]:
-        """``count`` draws, one after another."""
-        if not self.names:
-            return iter([[] for _ in range(count)])
-        sampler = UniformWithReplacementSampler(
-            num_samples=len(self.names), sample_rate=self.rate, generator=self.generator, steps=count
-        )
-        return ([batch for index in chosen if (batch := self._patient(index)) is not None] for chosen in sampler)
-
-    def _patient(self, index: int) -> Any:
-        """The batch of one patient; None for one without a single slice, who has nothing to add."""
-        name = self.names[index]
+    def _patient(self, name: str, stream: Stream) -> Drawn | None:
+        """What one patient brings; None for one without a single slice, who has nothing to add."""
         own = [(i, found[name]) for i, found in enumerate(self._positions) if len(found.get(name, ()))]
         if not own:
             return None
         # Dealt out in turn, so that with k = 4 and two sources two slices come from each.
         shares = [len(range(first, self.slices, len(own))) for first in range(len(own))]
         drawn = [
-            self._draw(self.sources[source], positions, share)
+            _slices(self.sources[source], positions[stream.integers(share, len(positions))])
             for (source, positions), share in zip(own, shares, strict=True)
             if share
         ]
-        return self.make(_together(drawn), self.generator)
+        return Drawn(self.make(_together(drawn), stream.generator()), stream.seed())
 
-    def _draw(self, slices: Slices, positions: Any, count: int) -> PatientDraw:
-        chosen = positions[torch.randint(len(positions), (count,), generator=self.generator).numpy()]
-        return PatientDraw(
-            slices=slices.batch(chosen),
-            tumour=torch.from_numpy(slices.tumour_class()[chosen]),
-            organ=slices.organ,
-            condition=slices.condition(),
-            min_tumour_pixels=slices.min_tumour_pixels,
-        )
+
+def _slices(source: Slices, chosen: Any) -> PatientDraw:
+    return PatientDraw(
+        slices=source.batch(chosen),
+        tumour=torch.from_numpy(source.tumour_class()[chosen]),
+        organ=source.organ,
+        condition=source.condition(),
+        min_tumour_pixels=source.min_tumour_pixels,
+    )
 
 
 def _positions(slices: Slices) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from client.privacy.checks import require_equal_halves, require_patients, require_private
-from client.privacy.gradients import PrivateStep, Way, faster_way
-from client.privacy.patients import PoissonPatients
-from client.privacy.randomness import private_generator
+from client.privacy.gradients import PrivateStep, Watch, Way, faster_way
+from client.privacy.patients import Drawn, PoissonPatients
+from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from common.imaging.slices import PatientSlices, Slices
 from common.training.patients import PatientTrainer, PatientUpdate
 from common.training.trainer import Trainer
@@ -58,6 +57,7 @@ def train_privately(
     condition: Tensor,
     charge: Charge,
     ways: MutableMapping[str, Way] | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """``steps`` training steps of ``trainer``, each update of it on a draw of patients of its own.
 
@@ -66,12 +66,13 @@ def train_privately(
 
     Args:
         trainer: with its weights and private state loaded.
-        patients: Poisson draws at ``noise.rate``.
+        patients: Poisson draws at ``noise.rate``; all other chance comes from the same randomness.
         steps: how many; fixed beforehand.
         noise: of the training.
         condition: (K,) the site's organ and contrasts.
         charge: pays for steps before they are taken; what it raises ends the training.
         ways: how gradients are computed, by optimiser, as an earlier round measured it; what is measured is added.
+        watch: is shown what each step adds up to, before the noise; see :class:`PrivateStep`.
 
     Raises:
         PrivacyError: if the guarantee cannot be given; nothing was trained or charged then.
@@ -79,8 +80,8 @@ def train_privately(
     private = require_private(trainer)
     require_patients(patients)
     updates = list(private.patient_updates(condition))
-    takers = _takers(private, updates, noise, patients, {} if ways is None else ways)
-    chance = private_generator()
+    takers = _takers(private, updates, noise, patients, {} if ways is None else ways, watch)
+    chance = patients.random.stream("public").generator()
     private.to_training_mode()
     for block in _blocks(steps):
         for optimiser in takers:
@@ -115,9 +116,10 @@ def _takers(
     noise: Noise,
     patients: PoissonPatients,
     ways: MutableMapping[str, Way],
+    watch: Watch | None,
 ) -> dict[str, PrivateStep]:
     probe = _probe(trainer, patients, noise)
-    require_equal_halves(probe[0])
+    require_equal_halves(probe[0].batch)
     takers = {}
     for update in {update.optimiser: update for update in updates}.values():
         name = update.optimiser
@@ -129,8 +131,9 @@ def _takers(
             sigma=noise.sigma,
             clip=noise.clip,
             expected=noise.expected,
-            generator=private_generator(trainer.device),
+            noise=patients.random.stream("noise", name),
             way=noise.way or ways[name],
+            watch=watch,
         )
     return takers
 
@@ -139,7 +142,7 @@ def _blocks(steps: int) -> Iterator[int]:
     return (min(AHEAD, steps - done) for done in range(0, steps, AHEAD))
 
 
-def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, noise: Noise) -> list[Any]:
+def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, noise: Noise) -> list[Drawn]:
     """Made-up patients of the same shape: how long they take, and how many examples they make, tells of nobody."""
     source, slices = patients.sources[0], noise.slices
     like = source.patients[0]
@@ -155,6 +158,6 @@ def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, noise: Noise
     )
     own = Slices(source.organ, source.contrasts, [made], source.min_tumour_pixels)
     draws = PoissonPatients(
-        [own], rate=1.0, slices=slices, make=trainer.patient_examples, generator=torch.Generator().manual_seed(0)
+        [own], rate=1.0, slices=slices, make=trainer.patient_examples, random=PrivateRandom(bytes(KEY_BYTES))
     )
     return [draws.draw()[0] for _ in range(min(PROBES, max(1, round(noise.expected))))]

@@ -12,6 +12,7 @@ from torchvision.models import resnet50
 
 from common.errors import ConfigError
 from common.experiment import WeightsConfig
+from common.networks.dropout import Dropout
 from common.weights import load_weights, resolve_weights
 
 _MEAN, _SPREAD = 0.25, 0.22
@@ -89,7 +90,7 @@ class SmallResNet(TumourClassifier):
             ResidualBlock(width, 2 * width),
             ResidualBlock(2 * width, 4 * width),
         )
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = Dropout(0.2)
         self.head = nn.Linear(8 * width, 1)
 
     def maps(self, x: Tensor) -> Tensor:

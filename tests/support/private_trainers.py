@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from client.privacy.patients import PoissonPatients
+from client.privacy.patients import Drawn, PoissonPatients
+from client.privacy.randomness import PrivateRandom
 from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import PatientSlices, Slices
 from common.training import cgan, classifier, cyclegan, translation, wgan_gp
@@ -96,10 +97,11 @@ def in_float64(batch: Any) -> Any:
 
 def draw_batches(
     trainer: PatientTrainer[Any], slices: Slices, *, k: int = 3, rate: float = 1.0, seed: int = 5
-) -> list[Any]:
-    generator = torch.Generator().manual_seed(seed)
-    patients = PoissonPatients([slices], rate=rate, slices=k, make=trainer.patient_examples, generator=generator)
-    return [in_float64(batch) for batch in patients.draw()]
+) -> list[Drawn]:
+    patients = PoissonPatients(
+        [slices], rate=rate, slices=k, make=trainer.patient_examples, random=PrivateRandom(bytes([seed] * 32))
+    )
+    return [replace(one, batch=in_float64(one.batch)) for one in patients.draw()]
 
 
 @pytest.fixture(params=FAMILIES)

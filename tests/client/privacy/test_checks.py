@@ -9,6 +9,7 @@ from torch import nn
 
 from client.privacy.checks import require_equal_halves, require_patients, require_private
 from client.privacy.patients import PoissonPatients
+from client.privacy.randomness import PrivateRandom
 from client.privacy.training import Noise, train_privately
 from common.errors import PrivacyError
 from common.experiment import ClassifierConfig, ImageConfig
@@ -31,9 +32,7 @@ def refused(trainer: Trainer[Any], match: str) -> None:
         require_private(trainer)
     charged: list[str] = []
     slices = cohort([3, 3])
-    patients = PoissonPatients(
-        [slices], rate=0.5, slices=2, make=lambda draw, generator: draw, generator=torch.Generator()
-    )
+    patients = PoissonPatients([slices], rate=0.5, slices=2, make=lambda draw, generator: draw, random=PrivateRandom())
     with pytest.raises(PrivacyError, match=match):
         train_privately(
             trainer,
@@ -136,7 +135,7 @@ def test_batches_balanced_by_class_are_refused() -> None:
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "cyclegan"])  # has one half only
 def test_real_and_generated_halves_are_equal_and_others_are_refused(family: str) -> None:
     trainer, slices = build(family)
-    batch = draw_batches(trainer, slices)[0]
+    batch = draw_batches(trainer, slices)[0].batch
     require_equal_halves(batch)
     tensors = [k for k, v in vars(batch).items() if isinstance(v, torch.Tensor) and k != "condition"]
     short = type(batch)(**{**vars(batch), tensors[0]: getattr(batch, tensors[0])[:1]})
@@ -149,6 +148,6 @@ def test_the_check_looks_at_the_trainer_that_is_trained() -> None:
     trainer, slices = build("classifier")
     assert isinstance(require_private(trainer), PatientTrainer)
     trainer.networks["classifier"].add_module("late", nn.BatchNorm2d(2).double())
-    patients = PoissonPatients([slices], rate=0.5, slices=2, make=trainer.patient_examples, generator=torch.Generator())
+    patients = PoissonPatients([slices], rate=0.5, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     with pytest.raises(PrivacyError, match="late"):
         train_privately(trainer, patients, 1, NOISE, condition=slices.condition(), charge=lambda name, steps: None)

@@ -12,7 +12,8 @@ from private_trainers import FAMILIES, build, cohort, draw_batches
 from torch import Tensor, nn
 
 from client.privacy.gradients import PrivateStep, Way, faster_way, patient_gradients
-from client.privacy.randomness import private_generator
+from client.privacy.patients import Drawn
+from client.privacy.randomness import PrivateRandom
 from common.errors import PrivacyError
 from common.training.patients import PatientUpdate
 
@@ -27,7 +28,7 @@ CASES = [
 
 
 def update_of(family: str, name: str) -> tuple[Any, PatientUpdate[Any], list[Any]]:
-    """Without dropout, which draws anew for each patient in one way and alike for all in the other."""
+    """Without dropout, of which the plain loop knows no patient's own."""
     trainer, slices = build(family)
     for network in trainer.networks.values():
         for module in network.modules():
@@ -40,10 +41,10 @@ def update_of(family: str, name: str) -> tuple[Any, PatientUpdate[Any], list[Any
 def naive(update: PatientUpdate[Any], batches: list[Any]) -> dict[str, Tensor]:
     """Each patient's gradient by one plain backward pass over everything, as ``backward`` leaves it in ``.grad``."""
     rows: dict[str, list[Tensor]] = {name: [] for name in update.parameters()}
-    for batch in batches:
+    for drawn in batches:
         for parameter in update.parameters().values():
             parameter.grad = None
-        update.loss(batch).backward()  # type: ignore[no-untyped-call]
+        update.loss(drawn.batch).backward()  # type: ignore[no-untyped-call]
         for name, parameter in update.parameters().items():
             rows[name].append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone())
             parameter.grad = None
@@ -74,15 +75,15 @@ def test_gradients_of_single_patients_equal_a_plain_loop(family: str, name: str,
 @pytest.mark.parametrize(("family", "name"), [("wgan_gp", "critic"), ("classifier", "classifier")])
 def test_a_patients_gradient_is_the_mean_over_its_slices(family: str, name: str) -> None:
     _, update, batches = update_of(family, name)
-    batch = batches[0]
+    batch = batches[0].batch
     names = [key for key, value in vars(batch).items() if isinstance(value, Tensor) and key != "condition"]
-    singles = [replace(batch, **{key: getattr(batch, key)[i : i + 1] for key in names}) for i in range(3)]
+    singles = [Drawn(replace(batch, **{key: getattr(batch, key)[i : i + 1] for key in names}), 0) for i in range(3)]
     if family == "wgan_gp":  # the drift term squares the mean score of the batch, which for one slice is its own
-        whole = naive(update, [batch])
+        whole = naive(update, [Drawn(batch, 0)])
         alone = {key: value.mean(0, keepdim=True) for key, value in naive(update, singles).items()}
         assert difference(whole, alone) < 1e-2 * float(norms(whole).max())
     else:
-        whole = naive(update, [batch])
+        whole = naive(update, [Drawn(batch, 0)])
         alone = {key: value.mean(0, keepdim=True) for key, value in naive(update, singles).items()}
         assert difference(whole, alone) < 1e-10
 
@@ -110,10 +111,13 @@ def linear_patients(count: int, slices: int = 2, scale: float = 5.0, seed: int =
 
     generator = torch.Generator().manual_seed(seed)
     return [
-        ClassifierBatch(
-            scale * torch.randn(slices, 6, dtype=torch.float64, generator=generator), torch.zeros(slices) > 0
+        Drawn(
+            ClassifierBatch(
+                scale * torch.randn(slices, 6, dtype=torch.float64, generator=generator), torch.zeros(slices) > 0
+            ),
+            chance,
         )
-        for _ in range(count)
+        for chance in range(count)
     ]
 
 
@@ -125,7 +129,7 @@ def step_of(network: Weights, *, sigma: float, way: Way = Way.LOOP, clip: float 
         sigma=sigma,
         clip=clip,
         expected=expected,
-        generator=private_generator(),
+        noise=PrivateRandom().stream(),
         way=way,
     )
 
@@ -137,8 +141,8 @@ def moved(network: Weights) -> Tensor:
 
 def clipped_sum(patients: list[Any], clip: float = 1.0) -> Tensor:
     total = torch.zeros(6, dtype=torch.float64)
-    for batch in patients:
-        gradient = batch.images.mean(0)
+    for drawn in patients:
+        gradient = drawn.batch.images.mean(0)
         total += gradient * min(1.0, clip / float(gradient.norm() + 1e-6))
     return total
 
@@ -163,25 +167,29 @@ def test_leaving_one_patient_out_changes_the_sum_by_no_more_than_the_bound(way: 
     assert min(float((sums[0] - other).norm()) for other in sums[1:]) > 0.99
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_patient_of_a_real_network_moves_the_sum_beyond_the_bound(family: str) -> None:
+@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize(("family", "name"), CASES)
+def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(family: str, name: str, way: Way) -> None:
+    """With everything that the network draws, dropout too: it must not depend on who else is in the step."""
     trainer, slices = build(family)
-    update = trainer.patient_updates(slices.condition())[0]
+    update = {update.optimiser: update for update in trainer.patient_updates(slices.condition())}[name]
     batches = draw_batches(trainer, slices)
-    clip = 0.5 * float(norms(naive(update, batches)).min())  # every one of them is clipped
+    clip = 0.5 * float(norms(patient_gradients(update, batches, way)).min())  # every one of them is clipped
 
     def summed(some: list[Any]) -> Tensor:
-        twin = copy.deepcopy(update.parameters())
-        optimiser = torch.optim.SGD(update.parameters().values(), lr=1.0)
+        seen: list[dict[str, Tensor]] = []
         step = PrivateStep(
-            optimiser, update, sigma=0.0, clip=clip, expected=1.0, generator=private_generator(), way=Way.LOOP
+            torch.optim.SGD(update.parameters().values(), lr=0.0),
+            update,
+            sigma=0.0,
+            clip=clip,
+            expected=1.0,
+            noise=PrivateRandom().stream(),
+            way=way,
+            watch=seen.append,
         )
         step.take(some)
-        change = torch.cat([(twin[n] - p).detach().flatten() for n, p in update.parameters().items()])
-        with torch.no_grad():
-            for name, parameter in update.parameters().items():
-                parameter.copy_(twin[name])
-        return change
+        return torch.cat([part.flatten() for part in seen[0].values()])
 
     whole = summed(batches)
     for left_out in range(len(batches)):
@@ -189,12 +197,43 @@ def test_no_patient_of_a_real_network_moves_the_sum_beyond_the_bound(family: str
         assert 0.99 * clip < float((whole - rest).norm()) <= clip * (1 + 1e-9)
 
 
+class Careless(nn.Module):
+    """A network whose dropout is torch's own: it draws for a patient after those before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_loss_with_chance_that_patients_share_is_refused(way: Way) -> None:
+    network = Careless().double()
+
+    def loss(batch: Any) -> Tensor:
+        return network.body(batch.images).mean()
+
+    with pytest.raises(PrivacyError, match="all patients of a step share"):
+        patient_gradients(PatientUpdate("careless", {"careless": network}, loss), linear_patients(3), way)
+
+
+def test_dropout_of_a_patient_follows_from_its_own_number() -> None:
+    trainer, slices = build("classifier")
+    update = trainer.patient_updates(slices.condition())[0]
+    drawn = draw_batches(trainer, slices)
+    found = {way: patient_gradients(update, drawn, way) for way in Way}
+    assert difference(found[Way.LOOP], found[Way.VMAP]) < 1e-10
+    other = patient_gradients(update, [replace(one, chance=one.chance + 1) for one in drawn], Way.LOOP)
+    assert difference(found[Way.LOOP], other) > 1e-4
+    reversed_ = patient_gradients(update, drawn[::-1], Way.VMAP)
+    assert difference(found[Way.VMAP], {name: each.flip(0) for name, each in reversed_.items()}) < 1e-10
+
+
 def test_a_patient_with_100_slices_adds_no_more_than_one_with_5() -> None:
     trainer, _ = build("wgan_gp")
     slices = cohort([100, 5])
     update = trainer.patient_updates(slices.condition())[0]
     batches = draw_batches(trainer, slices, k=4)
-    assert [len(batch.images) for batch in batches] == [4, 4]
+    assert [len(drawn.batch.images) for drawn in batches] == [4, 4]
     found = patient_gradients(update, batches, Way.LOOP)
     scale = (1.0 / norms(found)).clamp(max=1.0)
     assert float((norms(found) * scale).max()) <= 1.0 + 1e-12
@@ -229,8 +268,11 @@ def test_noise_cannot_be_replayed_from_a_public_seed() -> None:
 
 def test_a_gradient_that_is_not_finite_adds_nothing() -> None:
     patients = linear_patients(3)
-    broken = replace(patients[1], images=torch.full_like(patients[1].images, float("nan")))
-    endless = replace(patients[1], images=torch.full_like(patients[1].images, float("inf")))
+    images = patients[1].batch.images
+    broken, endless = (
+        replace(patients[1], batch=replace(patients[1].batch, images=torch.full_like(images, float(value))))
+        for value in ("nan", "inf")
+    )
     for bad in (broken, endless):
         network = Weights()
         step_of(network, sigma=0.0).take([patients[0], bad, patients[2]])
@@ -240,11 +282,11 @@ def test_a_gradient_that_is_not_finite_adds_nothing() -> None:
 def test_unequal_numbers_of_real_and_generated_slices_are_refused() -> None:
     trainer, slices = build("wgan_gp")
     update = trainer.patient_updates(slices.condition())[0]
-    batch = draw_batches(trainer, slices)[0]
+    drawn = draw_batches(trainer, slices)[0]
     step = PrivateStep(
-        trainer.optimisers["critic"], update, sigma=1.0, clip=1.0, expected=1, generator=private_generator()
+        trainer.optimisers["critic"], update, sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
     )
-    uneven = replace(batch, noise=batch.noise[:2], grain=batch.grain[:2])
+    uneven = replace(drawn, batch=replace(drawn.batch, noise=drawn.batch.noise[:2], grain=drawn.batch.grain[:2]))
     with pytest.raises(ValueError, match="unequal numbers of examples: images 3"):
         step.take([uneven])
 
@@ -256,7 +298,7 @@ def test_weights_of_the_optimiser_that_the_loss_does_not_train_stand_still() -> 
     before = copy.deepcopy(trainer.networks["discriminator_b"].state_dict())
     own = copy.deepcopy(trainer.networks["discriminator_a"].state_dict())
     step = PrivateStep(
-        trainer.optimisers["discriminator"], update, sigma=1.0, clip=1.0, expected=1, generator=private_generator()
+        trainer.optimisers["discriminator"], update, sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
     )
     step.take([])
     assert all(torch.equal(before[k], v) for k, v in trainer.networks["discriminator_b"].state_dict().items())
@@ -272,7 +314,7 @@ def test_a_loss_whose_weights_are_not_the_optimisers_is_refused() -> None:
             sigma=1.0,
             clip=1.0,
             expected=1,
-            generator=private_generator(),
+            noise=PrivateRandom().stream(),
         )
 
 
@@ -280,7 +322,7 @@ def test_the_optimisers_history_goes_on_over_private_steps() -> None:
     network = Weights()
     optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
     step = PrivateStep(
-        optimiser, linear_update(network), sigma=1.0, clip=1.0, expected=1, generator=private_generator()
+        optimiser, linear_update(network), sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
     )
     for _ in range(3):
         step.take(linear_patients(2))
@@ -344,7 +386,7 @@ def test_two_backward_passes_clip_real_and_generated_apart() -> None:
         return halves.mean()
 
     update = PatientUpdate("both", {"both": stripped}, both)
-    found = patient_gradients(update, [ClassifierBatch(real, torch.zeros(1) > 0)], Way.LOOP)
+    found = patient_gradients(update, [Drawn(ClassifierBatch(real, torch.zeros(1) > 0), 0)], Way.LOOP)
     scale = (1.0 / norms(found)).clamp(max=1.0)
     assert float((norms(found) * scale).max()) <= 1.0 + 1e-12
 
@@ -362,7 +404,7 @@ def test_gradients_of_an_earlier_step_do_not_stay() -> None:
             sigma=0.0,
             clip=1.0,
             expected=1,
-            generator=private_generator(),
+            noise=PrivateRandom().stream(),
         )
         for name, update in updates.items()
     }

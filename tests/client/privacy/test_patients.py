@@ -9,7 +9,7 @@ import torch
 from private_trainers import SIZE, cohort
 
 from client.privacy.patients import PoissonPatients
-from client.privacy.randomness import private_generator
+from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from common.imaging.slices import PatientSlices, Slices
 from common.training.patients import PatientDraw
 
@@ -23,14 +23,13 @@ def draws_of(
         seen.append(draw)
         return draw
 
-    generator = private_generator() if seed is None else torch.Generator().manual_seed(seed)
-    return PoissonPatients(sources, rate=rate, slices=k, make=make, generator=generator), seen
+    random = PrivateRandom(None if seed is None else bytes([seed] * KEY_BYTES))
+    return PoissonPatients(sources, rate=rate, slices=k, make=make, random=random), seen
 
 
 def test_each_patient_takes_part_with_the_stated_probability_and_by_itself() -> None:
     patients, _ = draws_of([cohort([1] * 10)], rate=0.2, k=1)
-    draws = [[int(d.slices.images.sum() * 0) or d for d in draw] for draw in patients.draws(3000)]
-    counts = np.array([len(draw) for draw in draws])
+    counts = np.array([len(patients.draw()) for _ in range(3000)])
     assert counts.mean() == pytest.approx(2.0, abs=4 * math.sqrt(1.6 / 3000))
     assert counts.var() == pytest.approx(1.6, rel=0.15)  # binomial; of batches of fixed size it would be 0
     empty = float((counts == 0).mean())
@@ -51,7 +50,7 @@ def test_draws_are_independent_of_each_other() -> None:
     together = 0
     for _ in range(600):
         seen.clear()
-        pair = [{float(d.slices.images.sum()) for d in patients.draw()} for _ in range(2)]
+        pair = [{float(d.batch.slices.images.sum()) for d in patients.draw()} for _ in range(2)]
         together += len(pair[0] & pair[1])
     assert together / (600 * 8) == pytest.approx(0.25, abs=0.03)
 
@@ -93,8 +92,8 @@ def test_which_slices_are_drawn_does_not_depend_on_their_labels() -> None:
     chosen = []
     for source in (healthy, relabelled):
         patients, seen = draws_of([source], rate=0.5, k=3, seed=9)
-        for _ in patients.draws(20):
-            pass
+        for _ in range(20):
+            patients.draw()
         chosen.append([draw.slices.images for draw in seen])
     assert len(chosen[0]) > 20
     assert all(torch.equal(a, b) for a, b in zip(*chosen, strict=True))
@@ -111,8 +110,8 @@ def test_slices_of_one_patient_are_never_mixed_with_anothers() -> None:
         for index in range(1, 8)
     ]
     patients, seen = draws_of([Slices("brain", ("t1",), marked, 4)], rate=0.7, k=5)
-    for _ in patients.draws(20):
-        pass
+    for _ in range(20):
+        patients.draw()
     assert len(seen) > 20
     assert all(len(draw.slices.images.unique()) == 1 for draw in seen)
 
@@ -123,9 +122,15 @@ def test_an_impossible_rate_is_refused(rate: float) -> None:
         draws_of([cohort([1])], rate=rate)
 
 
-def test_private_chance_differs_every_time_and_from_every_seed() -> None:
-    torch.manual_seed(1)
-    first = torch.rand(4, generator=private_generator())
-    torch.manual_seed(1)
-    second = torch.rand(4, generator=private_generator())
-    assert not torch.equal(first, second)
+def test_what_a_patient_meets_does_not_depend_on_who_else_is_there() -> None:
+    """With the same key, a patient is drawn in the same steps, with the same slices and chance, alone or among many."""
+    whole = cohort([6] * 9)
+    alone = Slices(whole.organ, whole.contrasts, [whole.patients[4]], whole.min_tumour_pixels)
+    met = []
+    for source, place in ((whole, 4), (alone, 0)):
+        patients, _ = draws_of([source], rate=0.4, k=3, seed=3)
+        own = [(step, d) for step in range(60) for d in patients.draw() if int(d.batch.slices.patients[0]) == place]
+        met.append([(step, d.chance, d.batch.slices.images) for step, d in own])
+    assert len(met[0]) > 10
+    assert [(step, chance) for step, chance, _ in met[0]] == [(step, chance) for step, chance, _ in met[1]]
+    assert all(torch.equal(a[2], b[2]) for a, b in zip(*met, strict=True))

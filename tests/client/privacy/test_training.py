@@ -17,7 +17,7 @@ from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.ledger import LedgerError
 from client.privacy.patients import PoissonPatients
 from client.privacy.plan import planned_steps, study_plan
-from client.privacy.randomness import private_generator
+from client.privacy.randomness import PrivateRandom
 from client.privacy.training import Noise, train_privately
 from client.session import Session
 from client.site import SiteSettings
@@ -92,9 +92,7 @@ def test_every_step_is_paid_for_before_it_is_taken(tmp_path: Path, monkeypatch: 
     trainer.perceptual = None
     for network in trainer.networks.values():
         network.float()
-    patients = PoissonPatients(
-        [slices], rate=0.5, slices=2, make=trainer.patient_examples, generator=private_generator()
-    )
+    patients = PoissonPatients([slices], rate=0.5, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     paid, taken = {"discriminator": 0, "generator": 0}, {"discriminator": 0, "generator": 0}
     real = private.PrivateStep.take
 
@@ -130,9 +128,7 @@ def test_draws_without_a_patient_are_stepped_and_charged(tmp_path: Path) -> None
     for network in trainer.networks.values():
         network.float()
     before = {name: value.clone() for name, value in trainer.shared_arrays().items()}
-    patients = PoissonPatients(
-        [slices], rate=1e-9, slices=2, make=trainer.patient_examples, generator=private_generator()
-    )
+    patients = PoissonPatients([slices], rate=1e-9, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     counted: list[int] = []
     noise = Noise(sigma=1.0, clip=1.0, rate=1e-9, expected=1.0, slices=2)
     train_privately(
@@ -324,9 +320,7 @@ def test_private_steps_may_have_rates_of_their_own_on_top_of_the_schedule() -> N
     trainer, slices = build("wgan_gp")
     for network in trainer.networks.values():
         network.float()
-    patients = PoissonPatients(
-        [slices], rate=0.5, slices=2, make=trainer.patient_examples, generator=private_generator()
-    )
+    patients = PoissonPatients([slices], rate=0.5, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     rates = {"critic": 2.0, "generator": 0.25}
     noise = Noise(sigma=1.0, clip=1.0, rate=0.5, expected=2.0, slices=2, rates=rates)
     train_privately(trainer, patients, 3, noise, condition=slices.condition(), charge=lambda name, steps: None)
