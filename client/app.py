@@ -20,6 +20,8 @@ from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
 from client.limits import out_of_memory, set_limits
 from client.policy import require_action, require_hours, require_model
+from client.privacy.admission import admitted, require_declared_answer
+from client.privacy.binding import require_bound
 from client.privacy.statement import privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
@@ -136,8 +138,11 @@ def _audited(
         if message.metadata.message_type != Action.TRAIN_GAN:
             sessions.let_trainers_go()
         set_limits(settings)
+        require_bound(session)
         require_model(session, instruction.model)
-        content = handler(session.asked_for(instruction), instruction, message.content)
+        with admitted(session, message.metadata.message_type):
+            content = handler(session.asked_for(instruction), instruction, message.content)
+            require_declared_answer(session, message.metadata.message_type, content)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
     except Exception as error:
         log.exception("failed")

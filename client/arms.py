@@ -1,16 +1,17 @@
 """What each arm of the classifier study is trained on at this site."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from client.privacy.slices import kept_here
 from client.session import Session
 from common.errors import RefusalError
-from common.experiment import ARMS, MIXING_ARMS
+from common.experiment import ARMS
 from common.files import read_arrays, write_arrays
-from common.imaging.slices import PatientSlices, Slices
 from common.synthesis.baselines import blob, copy_and_paste
 from common.training.build import tumour_share
 from common.training.classifier import TrainingSet
@@ -30,16 +31,12 @@ SOURCES: dict[str, tuple[bool, str | None]] = {
 assert tuple(SOURCES) == ARMS
 
 
-SLICES_OF_A_PATIENT = 16
-"""Stands in for the slices of a patient where their number is not public."""
-
-
 def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
     """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each.
 
     In a trial of another GAN's images there are no baselines: they stand in the first trial.
     """
-    slices, count = session.training, images_wanted(session)
+    slices, count = kept_here(session), images_wanted(session)
     keep_images(session, "synthetic", trainer.synthesise(slices, count, seed))
     if not session.trial.images:
         keep_images(session, "copy_paste", copy_and_paste(slices, count, seed))
@@ -48,10 +45,7 @@ def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) 
 
 def images_wanted(session: Session) -> int:
     """How many slices of each kind are made in this trial."""
-    own = session.settings.privacy
-    # How many slices a hospital has is not public; how many patients it declares is.
-    many = own.patients * SLICES_OF_A_PATIENT if session.private and own is not None else len(session.training)
-    return max(2, round(synthetic_ratio(session) * many))
+    return max(2, round(synthetic_ratio(session) * len(kept_here(session))))
 
 
 def synthetic_ratio(session: Session) -> float:
@@ -67,8 +61,13 @@ def told_share(session: Session) -> float:
 
 def possible_arms(session: Session) -> list[str]:
     """The arms of this trial that this site can train: those with made images only if it has made some."""
-    made = [arm for arm, (_, name) in SOURCES.items() if name is None or _file(session, name).exists()]
+    made = [arm for arm, (_, name) in SOURCES.items() if name is None or has_images(session, name)]
     return [arm for arm in arms_of(session.experiment, session.trial) if arm in made]
+
+
+def has_images(session: Session, name: str) -> bool:
+    """Whether slices of that name were made in this trial."""
+    return _file(session, name).exists()
 
 
 def learnt_from(session: Session) -> set[str]:
@@ -86,46 +85,10 @@ def training_sets(session: Session, arm: str) -> list[TrainingSet]:
     if arm not in SOURCES:
         raise RefusalError("it does not know this arm of the study")
     real, made = SOURCES[arm]
-    sources = [TrainingSet.from_slices(session.training)] if real else []
+    sources = [TrainingSet.from_slices(kept_here(session))] if real else []
     if made is not None:
         sources.append(TrainingSet.from_synthetic(made_images(session, made), weight=synthetic_ratio(session)))
     return sources
-
-
-def patient_sources(session: Session, arm: str) -> list[Slices]:
-    """The same slices by patient: a made one belongs to the patient into whose slice it was put.
-
-    Slices made from noise belong to nobody; they are dealt out over the patients, whose share of a step they then are.
-
-    Raises:
-        RefusalError: for an arm whose images mix patients, or if the images it needs were not made here yet.
-    """
-    if arm in MIXING_ARMS or arm not in SOURCES:
-        raise RefusalError("it trains no arm whose images mix patients")
-    real, made = SOURCES[arm]
-    training = session.training
-    sources = [training] if real else []
-    if made is not None:
-        sources.append(_by_patient(made_images(session, made), training))
-    return sources
-
-
-def _by_patient(made: SyntheticSlices, training: Slices) -> Slices:
-    names = [patient.patient for patient in training.patients]
-    origin = made.origin.numpy()
-    dealt = np.arange(len(made)) % len(names)
-    owner = np.where(origin >= 0, training.owner[np.maximum(origin, 0)], dealt)
-    patients = [
-        PatientSlices(
-            patient=name,
-            images=made.images[owner == index].numpy().astype(np.float16),
-            labels=made.labels[owner == index].numpy(),
-            foreground=made.foreground[owner == index].numpy().astype(np.uint8),
-            tumour_slices=made.tumour[owner == index].numpy(),
-        )
-        for index, name in enumerate(names)
-    ]
-    return Slices(training.organ, training.contrasts, patients, training.min_tumour_pixels)
 
 
 def made_images(session: Session, name: str) -> SyntheticSlices:
@@ -134,10 +97,7 @@ def made_images(session: Session, name: str) -> SyntheticSlices:
     Raises:
         RefusalError: if they were not made in this run.
     """
-    path = _file(session, name)
-    if not path.exists():
-        raise RefusalError("it has not made its synthetic images yet")
-    arrays = read_arrays(path)
+    arrays = _kept(session, name)
     return SyntheticSlices(
         images=torch.from_numpy(arrays["images"]).float(),
         labels=torch.from_numpy(arrays["labels"]),
@@ -147,14 +107,38 @@ def made_images(session: Session, name: str) -> SyntheticSlices:
     )
 
 
-def keep_images(session: Session, name: str, made: SyntheticSlices) -> None:
-    """Keeps slices that were made at this site, and which patients were learnt from: both stay here."""
+def made_of(session: Session, name: str) -> Tensor:
+    """(N,) int64: of which training patient each kept slice was made, where they are made patient by patient.
+
+    Raises:
+        RefusalError: if they were not made in this run, or not so.
+    """
+    arrays = _kept(session, name)
+    if "owner" not in arrays:
+        raise RefusalError("its synthetic images were not made patient by patient; begin a new run")
+    return torch.from_numpy(arrays["owner"])
+
+
+def _kept(session: Session, name: str) -> dict[str, Any]:
+    path = _file(session, name)
+    if not path.exists():
+        raise RefusalError("it has not made its synthetic images yet")
+    return read_arrays(path)
+
+
+def keep_images(session: Session, name: str, made: SyntheticSlices, owner: Tensor | None = None) -> None:
+    """Keeps slices that were made at this site, and which patients were learnt from: both stay here.
+
+    Args:
+        owner: (N,) of which training patient each was made, where one patient alone is behind it.
+    """
     tensors: dict[str, Tensor] = {
         "images": made.images.half(),
         "labels": made.labels,
         "tumour": made.tumour,
         "foreground": made.foreground,
         "origin": made.origin,
+        **({"owner": owner} if owner is not None else {}),
     }
     names = np.array(session.split.train, dtype=np.str_)
     arrays = {key: np.asarray(value) for key, value in tensors.items()}

@@ -12,6 +12,7 @@ import torch
 
 from client.arms import made_images
 from client.nearest import keep_nearest
+from client.privacy.slices import kept_here
 from client.session import Session
 from common.errors import DataError, RefusalError
 from common.explanation.choice import best_median_worst, most_confident, rules_in_order
@@ -44,7 +45,7 @@ def prepare_explanations(session: Session, generator: GeneratorTrainer[Any]) -> 
     if isinstance(generator, Fills) and session.split.test:
         seed = derive_seed(session.experiment.seed, session.settings.name, "refilled")
         try:
-            positions, images = refilled(generator, session.test, session.training, REFILLED, seed)
+            positions, images = refilled(generator, session.test, kept_here(session), REFILLED, seed)
         except DataError:
             pass  # No healthy test slice, or none with room for a lesion: then there is nothing to compare.
         else:
@@ -66,9 +67,9 @@ def explain(session: Session, trainer: ClassifierTrainer, arm: str) -> Explained
     """
     made = _made(session)
     statistics = _statistics(session)
-    kinds = real_kinds(session.training, EMBEDDED)
+    kinds = real_kinds(kept_here(session), EMBEDDED)
     if made is not None:
-        kinds += synthetic_kinds(made, session.training, EMBEDDED)
+        kinds += synthetic_kinds(made, kept_here(session), EMBEDDED)
     apart, embedding = seen(trainer, kinds, **statistics)
     measured = attention_on_lesions(trainer, session.test, LOOKED_AT, **statistics)
     explained = Explained(measured, apart, _shortcut(session, trainer))

@@ -6,6 +6,7 @@ import numpy as np
 
 from client.policy import allowed_tasks
 from client.privacy.admission import tasks_are_private_enough
+from client.privacy.slices import kept_here
 from client.session import Session
 from client.step_pictures import keep_step_pictures
 from client.tasks import possible_tasks
@@ -23,7 +24,7 @@ def declared_examples(session: Session) -> int:
         own = session.settings.privacy
         return own.patients if own is not None and session.settings.declare_counts else 1
     if session.settings.declare_counts and "train" in session.settings.roles:
-        return max(1, len(session.training))
+        return max(1, len(kept_here(session)))
     return 1
 
 

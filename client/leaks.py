@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable
 
 from client.arms import learnt_from
+from client.privacy.slices import kept_here
 from client.session import Session
 from common.errors import RefusalError
 from common.imaging.slices import Slices
@@ -30,8 +31,8 @@ def require_no_leak(session: Session) -> None:
     shared = set(held_out) & {*session.split.train, *learnt_from(session)}
     names = {
         *shared,
-        *_twins(session.training, session.test),
-        *(_twins(session.training, session.left_out) if session.trial.fold else ()),
+        *_twins(kept_here(session), session.test),
+        *(_twins(kept_here(session), session.left_out) if session.trial.fold else ()),
         *(_twins(session.left_out, session.test) if session.trial.fold else ()),
     }
     if names:

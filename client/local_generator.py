@@ -7,6 +7,7 @@ never leaves the site.
 import time
 from typing import Any
 
+from client.privacy.slices import kept_here
 from client.session import Session
 from client.state import RoundState
 from common.errors import RefusalError
@@ -41,7 +42,7 @@ def train_alone(session: Session, model: str) -> GeneratorTrainer[Any]:
     phase = f"{gan_phase(model, trial.run, trial.generator_name)}/{ALONE}"
     federation = session.model(model).federation
     state = RoundState(session.folder, session.run, phase)
-    slices = session.training_for(model)
+    slices = kept_here(session, model)
     steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
     done = state.newest()
     if done:

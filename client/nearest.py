@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from client.arms import made_images
+from client.privacy.slices import kept_here
 from client.session import Session
 from common.errors import RefusalError
 from common.explanation.choice import crops_around, nearest_to
@@ -34,7 +35,7 @@ def keep_nearest(session: Session, path: Path) -> None:
         made = made_images(session, "synthetic")
     except RefusalError:
         return
-    arrays = nearest_lesions(made, session.training)
+    arrays = nearest_lesions(made, kept_here(session))
     if arrays:
         write_arrays(path, arrays)
 

@@ -10,6 +10,7 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
+from client.policy import require_model
 from client.session import Session
 from common.conditions import condition_code
 from common.errors import RefusalError
@@ -49,6 +50,7 @@ def release(session: Session, model: str, arrays: dict[str, Tensor]) -> Tensor:
 
 def _sample(session: Session, model: str, arrays: dict[str, Tensor]) -> Tensor:
     source, view = _source(session, model), _view(session, model)
+    require_model(session, source.model)
     trainer = build_gan_trainer(session.experiment, source.model, device=session.device, weights=session.weights)
     if not isinstance(trainer, SamplingTrainer):
         raise RefusalError(f"{source.model} makes no whole slices from noise")

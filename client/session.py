@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from client.privacy.gradients import Way
+from client.privacy.gradients import Watch, Way
+from client.privacy.randomness import PrivateRandom
 from client.site import SiteSettings, chosen_patients
 from common.config import Model, from_yaml, model_of, site_steps
 from common.devices import device_problem
-from common.errors import ConfigError, RefusalError
+from common.errors import ConfigError, PrivacyError, RefusalError
 from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
 from common.files import read_json, write_bytes, write_json
 from common.imaging.cohort import PreparedCohort
@@ -27,6 +28,8 @@ from common.records import Instruction
 from common.training.build import site_view
 from common.training.trainer import Trainer, View
 from common.trials import Trial, trials_of
+
+ONLY_PRIVATE = "it trains with differential privacy only, and the study asks for none"
 
 
 @dataclass
@@ -48,6 +51,11 @@ class Session:
     """Whether this trial was found free of leaks (:mod:`client.leaks`)."""
     ways: dict[str, dict[str, Way]] = field(default_factory=dict, init=False, repr=False)
     """How gradients of single patients are found the fastest, by phase and optimiser, as its first round measured."""
+    watch: Watch | None = field(default=None, repr=False)
+    """Is shown what each private step adds up to, before the noise: for the canaries, which no hospital runs on
+    patients."""
+    private_random: Callable[[], PrivateRandom] = field(default=PrivateRandom, repr=False)
+    """Makes the randomness of a private training; two trainings that shall draw alike share a key."""
     trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
     """Trainers that stay built between the exchanges of a round, by model and repeat."""
 
@@ -76,6 +84,7 @@ class Session:
         if trial not in self._trials:
             self._trials.clear()
             other = Session(self.settings, self.experiment, self.run, self.report_preparation, trial)
+            other.watch, other.private_random = self.watch, self.private_random
             other._cohorts, other._models, other._first = self._cohorts, self._models, self.first
             self._trials[trial] = other
         return self._trials[trial]
@@ -223,26 +232,44 @@ class Session:
         train = fewer_patients(split.train, tumour, most=most, most_tumour=study.most_tumour_patients, draw=draw)
         return replace(split, train=tuple(name for name in split.train if name in set(train)))
 
-    @cached_property
+    @property
     def training(self) -> Slices:
-        return self.cohort.slices(self.split.train)
+        """The training patients' slices in the study's own contrasts.
+
+        Raises:
+            PrivacyError: in a private run.
+        """
+        return self.training_for("")
 
     def training_for(self, model: str) -> Slices:
         """The training patients' slices as the study's GAN ``model`` looks at them.
 
         Raises:
-            RefusalError: if this site has nothing to show it.
+            PrivacyError: in a private run, whose training slices :mod:`client.privacy.slices` alone hands out.
+            RefusalError: in another run, where the hospital trains with privacy only; or if this site has nothing to
+                show it.
         """
+        if self.private:
+            raise PrivacyError("the training slices of a private run are handed out by client.privacy.slices alone")
+        own = self.settings.privacy
+        if own is not None and own.without == "refuse":
+            raise RefusalError(ONLY_PRIVATE)
+        return self.unguarded_training(model)
+
+    def unguarded_training(self, model: str = "") -> Slices:
+        """:meth:`training_for` in whatever run; for :mod:`client.privacy.slices`, and no other module."""
         if model not in self._training:
             self._training[model] = self._slices_for(model)
         return self._training[model]
 
     def _slices_for(self, model: str) -> Slices:
+        if not model:
+            return self.cohort.slices(self.split.train)
         view = self.view(model)
         if view is None:
             raise RefusalError(f"it has no images that {model} looks at")
         if view.contrasts == tuple(self.organ.contrasts):
-            return self.training
+            return self.unguarded_training()
         cohort = self.cohort_in(view.contrasts)
         # The split stays that of the study's own contrasts: a test patient is one for every model. A study that lacks
         # one of the other contrasts is missing here.

@@ -9,11 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.arms import images_wanted, keep_images, made_images, make_images, possible_arms, told_share, training_sets
+from client.arms import (
+    has_images,
+    images_wanted,
+    keep_images,
+    made_images,
+    make_images,
+    possible_arms,
+    told_share,
+    training_sets,
+)
 from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
+from client.privacy.made import make_private_images
+from client.privacy.slices import kept_here
 from client.session import Session
 from client.tuning import tuned
 from common.errors import RefusalError
@@ -54,11 +65,14 @@ def synthesise(session: Session, model: str, arrays: dict[str, Tensor]) -> None:
         # A mask of one patient in another's slice would speak of two.
         trainer.public_masks = session.private
     seed = _seed(session, "synthesis", model)
-    make_images(session, trainer, seed)
+    if session.private:
+        make_private_images(session, trainer, seed)
+    else:
+        make_images(session, trainer, seed)
     if "local_generator" in arms_of(experiment, trial):
         own = tuned(session, model, train_alone(session, model).shared_arrays(), "tuning/alone")
         # The same places and noise: what made the weights is all that differs.
-        keep_images(session, "local", own.synthesise(session.training, images_wanted(session), seed))
+        keep_images(session, "local", own.synthesise(kept_here(session), images_wanted(session), seed))
     if not trial.name:
         _keep_gallery(session)
         if not session.private:
@@ -77,7 +91,7 @@ def run_arms(session: Session) -> SiteArms:
     experiment = session.experiment
     federation = experiment.classifier.federation
     batch_size = experiment.classifier.batch_size
-    steps = federation.rounds * steps_per_round(federation, len(session.training), batch_size)
+    steps = federation.rounds * steps_per_round(federation, len(kept_here(session)), batch_size)
     told = SiteArms(arms={}, test_to_train=_test_to_train(session))
     for arm in possible_arms(session):
         started = time.monotonic()
@@ -235,7 +249,7 @@ def _seed(session: Session, *what: str) -> int:
 
 def _keep_gallery(session: Session) -> None:
     """Real slices beside made ones for the site report: drawn by a fixed seed, not picked."""
-    experiment, slices = session.experiment, session.training
+    experiment, slices = session.experiment, kept_here(session)
     wanted = experiment.evaluation.gallery
     random = numpy_generator(experiment.seed, session.settings.name, "gallery")
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -256,6 +270,8 @@ def _keep_gallery(session: Session) -> None:
         ("copy_paste", "copy_paste", True),
         ("blob", "blob", True),
     ):
+        if not has_images(session, source):
+            continue
         made = made_images(session, source)
         positions = np.flatnonzero(made.tumour.numpy() == tumour)
         chosen = torch.from_numpy(np.sort(random.permutation(positions)[:wanted]))

@@ -1,7 +1,6 @@
 """What a site can take part in, by the images that it has."""
 
-import numpy as np
-
+from client.privacy.slices import kept_here
 from client.session import Session
 from common.report.formatting import listed
 from common.training.build import model_needs
@@ -31,17 +30,19 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
 
 
 def training_tasks(session: Session, notes: list[str]) -> list[str]:
-    """``classifier`` needs both classes, a GAN what it says; what is missing is noted."""
+    """``classifier`` needs both classes, a GAN what it says; what is missing is noted.
+
+    In a private study a site takes part whatever classes its training patients have: whether there is one with a tumour
+    speaks of patients. It must know tumours at all, which its data set does or does not.
+    """
     known = session.cohort.has_masks
-    tumour = session.training.tumour_class() if known else np.zeros(0, bool)
-    classes = known and not tumour.all() and bool(tumour.any())
-    masks = classes and bool(len(session.training.tumour_positions()) and len(session.training.healthy_positions()))
+    classes, masks = (known, known) if session.private else _classes_and_masks(session)
     lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
     tasks = []
     for model in session.experiment.models:
         if session.view(model) is None:
             notes.append(f"{model}: takes no part, it holds none of the images that {model} looks at")
-        elif not lacking[model_needs(session.experiment, model)] and len(session.training_for(model)):
+        elif not lacking[model_needs(session.experiment, model)] and len(kept_here(session, model)):
             tasks.append(f"gan/{model}")
     if known and not classes:
         left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""
@@ -49,3 +50,13 @@ def training_tasks(session: Session, notes: list[str]) -> list[str]:
     elif known and not masks:
         notes.append("trains the classifier on real images only: its tumours have no masks")
     return [*tasks, "classifier"] if classes else tasks
+
+
+def _classes_and_masks(session: Session) -> tuple[bool, bool]:
+    """Whether training slices hold both classes, and tumours with a mask beside slices without one."""
+    if not session.cohort.has_masks:
+        return False, False
+    training = kept_here(session)
+    tumour = training.tumour_class()
+    classes = not tumour.all() and bool(tumour.any())
+    return classes, classes and bool(len(training.tumour_positions()) and len(training.healthy_positions()))

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from client.arms import patient_sources, told_share, training_sets
+from client.arms import told_share, training_sets
 from client.leaks import require_no_leak
-from client.privacy.admission import require_admission
 from client.privacy.budget import Budget
-from client.privacy.checks import require_private
+from client.privacy.checks import require_private, require_private_exchange
+from client.privacy.made import patient_sources
 from client.privacy.patients import PoissonPatients
 from client.privacy.plan import private_steps, study_plan
-from client.privacy.randomness import PrivateRandom
+from client.privacy.slices import for_noised_steps
 from client.privacy.training import train_privately
 from client.proxies import taken_proxies
 from client.session import Session
@@ -22,6 +22,7 @@ from client.state import RoundState
 from common.errors import RefusalError
 from common.experiment import FederationConfig
 from common.imaging.slices import Slices
+from common.phases import classifier_phase, gan_phase
 from common.records import Instruction
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
@@ -46,9 +47,7 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
     Raises:
         RefusalError: if the hospital's rules do not allow it.
     """
-    require_admission(session)
     experiment, name = session.experiment, instruction.model
-    slices = session.training_for(name)
     kept = session.trainers.pop((name, instruction.repeat), None)
     session.trainers.clear()
     trainer = kept or build_gan_trainer(
@@ -59,14 +58,19 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
         run=instruction.repeat,
         compiled=session.settings.compile,
     )
-    if trainer.exchange is Exchange.GRADIENTS:
-        return _one_exchange(session, instruction, trainer, arrays, slices)
+    if session.private:
+        require_private_exchange(trainer.exchange)
     if trainer.exchange is Exchange.PROXIES:
         assert isinstance(trainer, ProxyTrainer)
         trainer.give_proxies(taken_proxies(session, name))
     federation = session.model(name).federation
     if session.private:
-        return _private_round(session, instruction, trainer, arrays, [slices], federation)
+        sources = [for_noised_steps(session, name)]
+        phase = gan_phase(name, instruction.repeat)
+        return _private_round(session, instruction, phase, trainer, arrays, sources, federation)
+    slices = session.training_for(name)
+    if trainer.exchange is Exchange.GRADIENTS:
+        return _one_exchange(session, instruction, trainer, arrays, slices)
     steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
     batches = trainer.batches(slices, steps, _seed(session, instruction))
     return _one_round(session, instruction, trainer, arrays, batches, steps)
@@ -78,7 +82,6 @@ def train_classifier(session: Session, instruction: Instruction, arrays: dict[st
     Raises:
         RefusalError: if the hospital's rules do not allow it.
     """
-    require_admission(session)
     require_no_leak(session)
     experiment = session.experiment
     federation = experiment.classifier.federation
@@ -86,7 +89,8 @@ def train_classifier(session: Session, instruction: Instruction, arrays: dict[st
         steps = private_steps(experiment, federation, Budget(session.settings).patients)
         trainer = _classifier(session, steps * federation.rounds)
         sources = patient_sources(session, instruction.arm)
-        return _private_round(session, instruction, trainer, arrays, sources, federation)
+        phase = classifier_phase(instruction.arm)
+        return _private_round(session, instruction, phase, trainer, arrays, sources, federation)
     steps = steps_per_round(federation, len(session.training), experiment.classifier.batch_size)
     trainer = _classifier(session, steps * federation.rounds)
     batches = trainer.batches(training_sets(session, instruction.arm), steps, _seed(session, instruction))
@@ -130,6 +134,7 @@ def _one_round(
 def _private_round(
     session: Session,
     instruction: Instruction,
+    phase: str,
     trainer: Trainer[Any],
     arrays: dict[str, Tensor],
     sources: list[Slices],
@@ -137,9 +142,15 @@ def _private_round(
 ) -> Update:
     """The same with patients as the unit of privacy.
 
-    A round that is repeated draws new noise, and is paid for again.
+    A round that is repeated draws new noise, and is paid for again: from what the study keeps in reserve, and when that
+    is gone, not at all.
+
+    Args:
+        phase: under which the study announced this training.
     """
     started = time.monotonic()
+    if instruction.phase != phase:
+        raise RefusalError("it was asked for a training under the name of another one")
     budget = Budget(session.settings)
     plan = study_plan(session, budget)
     steps = private_steps(session.experiment, federation, budget.patients)
@@ -153,7 +164,14 @@ def _private_round(
         mechanism = f"{instruction.phase}/{optimiser}"
         if mechanism not in plan.steps:
             raise RefusalError("it was asked for a training that the study had not announced")
-        budget.charge(run=instruction.run, mechanism=mechanism, sigma=plan.sigma, q=plan.rate, steps=count)
+        budget.charge(
+            run=instruction.run,
+            mechanism=mechanism,
+            sigma=plan.sigma,
+            q=plan.rate,
+            steps=count,
+            run_cap=session.experiment.privacy.epsilon,
+        )
 
     train_privately(
         trainer,
@@ -162,13 +180,14 @@ def _private_round(
             rate=plan.rate,
             slices=noise.slices,
             make=require_private(trainer).patient_examples,
-            random=PrivateRandom(),
+            random=session.private_random(),
         ),
         steps,
         noise,
         condition=sources[0].condition(),
         charge=charge,
         ways=session.ways.setdefault(instruction.phase, {}),
+        watch=session.watch,
     )
     state.save(instruction.server_round, trainer.private_state())
     seconds = time.monotonic() - started

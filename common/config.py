@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.config_checks import check_federation, check_privacy, check_trials
+from common.config_checks import check_federation, check_privacy, check_private_model, check_trials
 from common.errors import ConfigError
 from common.experiment import (
     ARMS,
@@ -321,6 +321,8 @@ def check(experiment: Experiment) -> None:
     engine = experiment.simulation.engine
     require(engine in ("in_process", "ray"), "simulation.engine", engine, "in_process or ray")
     check_privacy(experiment)
+    for name in experiment.models if experiment.privacy.mode != "none" else []:
+        check_private_model(name, model_of(experiment, name).config)
     steps = experiment.pretraining
     require(steps.gan_steps >= 0, "pretraining.gan_steps", steps.gan_steps, "must be at least 0")
     require(steps.classifier_steps >= 0, "pretraining.classifier_steps", steps.classifier_steps, "must be at least 0")

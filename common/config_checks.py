@@ -1,7 +1,14 @@
 """What a study must not ask for: values of its configuration that could not be done, or not privately."""
 
+import math
+from typing import Any
+
 from common.errors import ConfigError
 from common.experiment import Experiment, FederationConfig
+
+LEAST_CLIP, MOST_CLIP = 1e-6, 1e6
+"""Bounds of the clipping norm. Noise is at least 0.3 of it: far from where single precision loses digits (1e-38), also
+squared in an optimiser's moments, and after a division by any number of patients."""
 
 
 def check_trials(experiment: Experiment) -> None:
@@ -54,8 +61,13 @@ def check_privacy(experiment: Experiment) -> None:
             raise ConfigError(f"{key}={value}: {allowed}")
 
     require(privacy.mode in ("none", "patient_dp"), "privacy.mode", privacy.mode, "none or patient_dp")
-    require(privacy.epsilon > 0, "privacy.epsilon", privacy.epsilon, "must be positive")
-    require(privacy.clip > 0, "privacy.clip", privacy.clip, "must be positive")
+    require(0 < privacy.epsilon < math.inf, "privacy.epsilon", privacy.epsilon, "must be positive and finite")
+    require(
+        LEAST_CLIP <= privacy.clip <= MOST_CLIP,
+        "privacy.clip",
+        privacy.clip,
+        f"must be from {LEAST_CLIP:g} to {MOST_CLIP:g}: noise of that size has all digits of single precision",
+    )
     require(privacy.gradients in ("auto", "loop", "vmap"), "privacy.gradients", privacy.gradients, "auto, loop or vmap")
     require(0 < privacy.steps_share <= 1, "privacy.steps_share", privacy.steps_share, "must be above 0 and at most 1")
     require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")
@@ -63,21 +75,27 @@ def check_privacy(experiment: Experiment) -> None:
         value = getattr(privacy, key)
         require(value >= 1, f"privacy.{key}", value, "must be at least 1")
     for key, factor in privacy.rates.items():
-        require(factor > 0, f"privacy.rates.{key}", factor, "must be positive")
+        require(0 < factor < math.inf, f"privacy.rates.{key}", factor, "must be positive and finite")
     if privacy.mode == "none":
         return
     mu = experiment.strategy.proximal_mu
     require(mu == 0, "strategy.proximal_mu", mu, "no proximal term with privacy=patient_dp; choose strategy=fedavg")
-    for name, entry in experiment.models.items():
-        for key, wanted in (("pool", 0), ("diffaugment", ""), ("spectral_norm", False)):
-            value = (entry or {}).get(key, wanted)
-            require(not value, f"models.{name}.{key}", value, f"must be {wanted!r} with privacy=patient_dp")
-        exchange = (entry or {}).get("exchange")
-        require(
-            exchange != "gradients",
-            f"models.{name}.exchange",
-            exchange,
-            "sends single steps; choose proxies with privacy=patient_dp",
+
+
+def check_private_model(name: str, config: Any) -> None:
+    """Choices of a model that cannot be private.
+
+    Args:
+        config: its family's typed ``Config``: what the study does not say is the family's default, and counts alike.
+    """
+    for key, wanted in (("pool", 0), ("diffaugment", ""), ("spectral_norm", False)):
+        value = getattr(config, key, wanted)
+        if value:
+            raise ConfigError(f"models.{name}.{key}={value}: must be {wanted!r} with privacy=patient_dp")
+    exchange = getattr(config, "exchange", None)
+    if exchange == "gradients":
+        raise ConfigError(
+            f"models.{name}.exchange={exchange}: sends single steps; choose proxies with privacy=patient_dp"
         )
 
 

@@ -1,25 +1,93 @@
-"""Whether a study may train at this site at all, as far as privacy goes; asked before anything is trained."""
+"""Whether a message may be answered at all, as far as privacy goes: asked for every action, before anything is done."""
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from flwr.app import RecordDict
 
 from client.privacy.budget import Budget, BudgetSpentError
+from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.ledger import LedgerError
 from client.privacy.plan import study_plan
-from client.session import Session
+from client.privacy.slices import require_known_patients
+from client.session import ONLY_PRIVATE, Session
 from common.errors import PrivacyError, RefusalError
+from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, Action
+from common.results_classifier import SiteArms
 
 
-def require_admission(session: Session) -> None:
-    """Refuses a training that is not private where the hospital has set a budget.
+@contextmanager
+def admitted(session: Session, action: str) -> Iterator[None]:
+    """Refuses a message that the hospital's rules on privacy do not allow, and what an answer must not hold.
 
-    A coordinator who could ask for the same patients without noise would not have to raise the budget.
+    Within it the message is answered; an answer that is declared to be noised and was not paid for is refused.
+
+    Args:
+        action: Flower's message type, e.g. ``train.gan``.
 
     Raises:
         RefusalError: with a text that may leave.
+        PrivacyError: if no guarantee can be given.
+    """
+    declared = ACTIONS.get(Action(action)) if action in list(Action) else None
+    _require_privacy(session, declared)
+    if not session.private:
+        yield
+        return
+    if declared is None or declared.leaves is Leaves.REFUSED:
+        raise RefusalError("it does not answer this in a private study")
+    if not declared.trains:
+        yield
+        return
+    require_known_patients(session)
+    budget = Budget(session.settings)
+    study_plan(session, budget)
+    before = len(budget.ledger.entries())
+    yield
+    if declared.leaves is Leaves.NOISED and len(budget.ledger.entries()) == before:
+        raise PrivacyError(f"{action}: was answered from training patients, and no step was paid for")
+
+
+def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:
+    """Refuses to send, in a private run, what the action does not declare.
+
+    Raises:
+        PrivacyError: naming the record that is too much.
+    """
+    if not session.private:
+        return
+    declared = ACTIONS[Action(action)].leaves
+    if too_much := set(content) - _RECORDS[declared]:
+        raise PrivacyError(f"{action}: would have sent {', '.join(sorted(too_much))}, which it does not declare")
+    if declared is Leaves.NOTHING and content[CONFIG].get("result", EMPTY) != EMPTY:
+        raise PrivacyError(f"{action}: would have sent a result, and declares that it says nothing")
+    if METRICS in content and set(content[METRICS]) != {NUM_EXAMPLES}:
+        raise PrivacyError(f"{action}: would have sent losses, which are means over patients without noise")
+
+
+_RECORDS: Mapping[Leaves, frozenset[str]] = {
+    Leaves.DECLARED: frozenset({CONFIG}),
+    Leaves.NOTHING: frozenset({CONFIG}),
+    Leaves.TEST: frozenset({CONFIG}),
+    Leaves.NOISED: frozenset({CONFIG, ARRAYS, METRICS}),
+    Leaves.MODEL: frozenset({CONFIG, ARRAYS}),
+    Leaves.REFUSED: frozenset(),
+}
+
+EMPTY = SiteArms(arms={}).model_dump_json()
+"""What a site says of classifiers that stay with it."""
+
+
+def _require_privacy(session: Session, declared: Declared | None) -> None:
+    """Refuses trainings that are not private where the hospital has set a budget.
+
+    A coordinator who could ask for the same patients without noise would not have to raise the budget.
     """
     own = session.settings.privacy
-    if own is not None and own.without == "refuse" and not session.private:
-        raise RefusalError("it trains with differential privacy only, and the study asks for none")
+    trains = declared is None or declared.trains
+    if own is not None and own.without == "refuse" and not session.private and trains:
+        raise RefusalError(ONLY_PRIVATE)
 
 
 def tasks_are_private_enough(session: Session, notes: list[str]) -> bool:
@@ -28,8 +96,9 @@ def tasks_are_private_enough(session: Session, notes: list[str]) -> bool:
     if "train" not in session.settings.roles:
         return True
     try:
-        require_admission(session)
+        _require_privacy(session, None)
         if session.private:
+            require_known_patients(session)
             study_plan(session, Budget(session.settings))
     except BudgetSpentError:
         log.exception("budget")

@@ -13,8 +13,15 @@ from common.errors import PrivacyError, RefusalError
 class BudgetSpentError(RefusalError):
     """What was asked for would exceed the cap. The text may leave, so it holds no figure."""
 
+    def __init__(self, what: str = "its privacy budget is spent") -> None:
+        super().__init__(what)
+
+
+class StudySpentError(BudgetSpentError):
+    """What was asked for would exceed what the study itself may spend, its reserve included."""
+
     def __init__(self) -> None:
-        super().__init__("its privacy budget is spent")
+        super().__init__("the study's own epsilon is spent here, its reserve included")
 
 
 class Budget:
@@ -48,10 +55,18 @@ class Budget:
         """Everything that counts as spent, composed, as the gate sees it (RDP)."""
         return rdp_epsilon(self.spent(), self.delta) + self.ledger.assumed_epsilon
 
-    def charge(self, *, run: str, mechanism: str, sigma: float, q: float, steps: int) -> None:
+    def charge(self, *, run: str, mechanism: str, sigma: float, q: float, steps: int, run_cap: float) -> None:
         """Pays for ``steps``; when this returns, that is on the disk.
 
+        Args:
+            run: the study's run.
+            mechanism: ``<phase>/<optimiser>``.
+            sigma, q, steps: see :class:`Mechanism`.
+            run_cap: epsilon of all of this run's charges: what was planned, and the reserve for rounds that are
+                repeated.
+
         Raises:
+            StudySpentError: if the study would exceed its own epsilon; nothing is written then.
             BudgetSpentError: if the cap does not allow it; nothing is written then.
             PrivacyError: for figures that no training can have; nothing is written then.
             LedgerError: if the ledger cannot be relied on or written.
@@ -59,6 +74,13 @@ class Budget:
         paid = Mechanism(mechanism, sigma, q, steps)
 
         def gate(entries: Sequence[Mapping[str, Any]], assumed: float) -> None:
+            of_run = rdp_epsilon(merged(entries, run), self.delta)
+            if not of_run <= run_cap:
+                self._log.warning(
+                    "the study's epsilon is spent",
+                    extra={"run": run, "mechanism": mechanism, "steps": steps, "would_be": of_run, "cap": run_cap},
+                )
+                raise StudySpentError
             after = rdp_epsilon(merged(entries, None), self.delta) + assumed
             # Put so that a figure that is no number refuses too.
             if not after <= self.cap:

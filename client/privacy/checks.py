@@ -8,8 +8,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.parametrize import is_parametrized
 
+from client.privacy.declarations import EXCHANGES, Leaves
 from client.privacy.patients import PoissonPatients
-from common.errors import PrivacyError
+from common.errors import PrivacyError, RefusalError
 from common.training.patients import PatientTrainer, example_count
 from common.training.trainer import Exchange, Trainer
 
@@ -32,6 +33,16 @@ def require_private(trainer: Trainer[Any]) -> PatientTrainer[Any]:
         told = "; ".join(found[:SHOWN]) + rest
         raise PrivacyError(f"{name} cannot be trained with patients as the unit of privacy: {told}")
     return trainer
+
+
+def require_private_exchange(exchange: Exchange) -> None:
+    """
+    Raises:
+        RefusalError: for a way of training together that is not declared to send noised weights alone. The text may
+            leave.
+    """
+    if EXCHANGES.get(exchange) is not Leaves.NOISED:
+        raise RefusalError(f"a private study exchanges no {exchange.value}; choose proxies or average")
 
 
 def require_patients(patients: Any) -> PoissonPatients:

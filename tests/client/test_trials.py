@@ -116,7 +116,7 @@ def test_a_planted_leak_is_refused_and_only_the_sites_own_log_names_it(
         slices = site.training
         (twin,) = site.cohort.slices([leaked]).patients
         patients = [*slices.patients, replace(twin, patient="somebody-else")]
-        site.__dict__["training"] = replace(slices, patients=patients)
+        site._training[""] = replace(slices, patients=patients)
     else:
         site.__dict__["split"] = Split(train=(leaked,), validation=(), test=())
         keep_images(site, "blob", _nothing_made())

@@ -1,6 +1,7 @@
 """A private study from one command to its reports: what is spent, what a spent budget does, and public pre-training."""
 
 import json
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ class Spending(InProcessGrid):
             budget = Budget(load_site(next(file for file in self.files if file.parent.name == site)))
             try:
                 while True:
-                    budget.charge(run="another study", mechanism="m", sigma=2.0, q=0.5, steps=5)
+                    budget.charge(run="another study", mechanism="m", sigma=2.0, q=0.5, steps=5, run_cap=inf)
             except BudgetSpentError:
                 pass
         return reply

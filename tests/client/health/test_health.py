@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 import grpc
@@ -111,7 +112,7 @@ def test_what_is_wrong_with_the_budget(tmp_path: Path) -> None:
     assert check_budget(site_file(home)) is None
     site = site_file(home, "privacy: {epsilon: 8.0, patients: 40}")
     assert check_budget(site) is None
-    Budget(load_site(site)).charge(run="r", mechanism="m", sigma=2.0, q=0.1, steps=100)
+    Budget(load_site(site)).charge(run="r", mechanism="m", sigma=2.0, q=0.1, steps=100, run_cap=inf)
     assert check_budget(site) is None
     spent = Budget(load_site(site)).epsilon()
     site = site_file(home, f"privacy: {{epsilon: {spent / 2}, patients: 40}}")

@@ -1,6 +1,7 @@
 """Epsilon against Google's independent accountant, over models, rounds and restarts."""
 
 import math
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,9 @@ def test_what_was_spent_before_leaves_less_and_needs_more_noise() -> None:
 def test_ten_restarts_cost_what_one_run_costs(tmp_path: Path) -> None:
     for _ in range(10):
         for one in FOUR:
-            Budget(site(tmp_path)).charge(run="r", mechanism=one.name, sigma=one.sigma, q=one.q, steps=one.steps // 10)
+            Budget(site(tmp_path)).charge(
+                run="r", mechanism=one.name, sigma=one.sigma, q=one.q, steps=one.steps // 10, run_cap=inf
+            )
     budget = Budget(site(tmp_path))
     assert sorted(budget.spent("r"), key=lambda one: one.name) == sorted(FOUR, key=lambda one: one.name)
     assert budget.epsilon() == pytest.approx(rdp_epsilon(FOUR, budget.delta))
@@ -143,10 +146,10 @@ def test_ten_restarts_cost_what_one_run_costs(tmp_path: Path) -> None:
 def test_figures_that_no_training_has_are_not_charged(tmp_path: Path, sigma: float, q: float, steps: int) -> None:
     """A negative number of steps would give budget back."""
     budget = Budget(site(tmp_path))
-    budget.charge(run="r", mechanism="m", sigma=4.0, q=0.08, steps=500)
+    budget.charge(run="r", mechanism="m", sigma=4.0, q=0.08, steps=500, run_cap=inf)
     before = budget.ledger.files.ledger.read_bytes()
     with pytest.raises(PrivacyError, match=r"bad: .* cannot be accounted for"):
-        budget.charge(run="r", mechanism="bad", sigma=sigma, q=q, steps=steps)
+        budget.charge(run="r", mechanism="bad", sigma=sigma, q=q, steps=steps, run_cap=inf)
     assert budget.ledger.files.ledger.read_bytes() == before
 
 
@@ -154,7 +157,7 @@ def test_an_epsilon_that_is_no_number_is_no_budget(tmp_path: Path, monkeypatch: 
     budget = Budget(site(tmp_path))
     monkeypatch.setattr("client.privacy.budget.rdp_epsilon", lambda *_: math.nan)
     with pytest.raises(BudgetSpentError):
-        budget.charge(run="r", mechanism="m", sigma=4.0, q=0.08, steps=1)
+        budget.charge(run="r", mechanism="m", sigma=4.0, q=0.08, steps=1, run_cap=inf)
     assert budget.spent() == []
 
 
@@ -174,7 +177,7 @@ def test_studies_share_one_budget_and_its_end_is_an_end(tmp_path: Path) -> None:
     while not refusal:
         run = "ab"[taken["a"] > taken["b"]]
         try:
-            budget.charge(run=run, mechanism="m", sigma=4.0, q=0.2, steps=10)
+            budget.charge(run=run, mechanism="m", sigma=4.0, q=0.2, steps=10, run_cap=inf)
             taken[run] += 10
         except BudgetSpentError as error:
             refusal = str(error)
@@ -184,12 +187,12 @@ def test_studies_share_one_budget_and_its_end_is_an_end(tmp_path: Path) -> None:
     assert 1.8 < spent.epsilon() <= 2.0
     for _ in range(2):
         with pytest.raises(BudgetSpentError):
-            spent.charge(run="c", mechanism="m", sigma=4.0, q=0.2, steps=50)
+            spent.charge(run="c", mechanism="m", sigma=4.0, q=0.2, steps=50, run_cap=inf)
     assert spent.spent("c") == []
     with pytest.raises(BudgetSpentError):
         spent.plan([("m", 1.0, 1_000_000)], epsilon=8.0)
     # The hospital, and nobody else, may raise the cap.
-    Budget(site(tmp_path, epsilon=3.0)).charge(run="c", mechanism="m", sigma=4.0, q=0.2, steps=10)
+    Budget(site(tmp_path, epsilon=3.0)).charge(run="c", mechanism="m", sigma=4.0, q=0.2, steps=10, run_cap=inf)
 
 
 def test_a_plan_fits_both_the_study_and_what_is_left(tmp_path: Path) -> None:
@@ -198,7 +201,7 @@ def test_a_plan_fits_both_the_study_and_what_is_left(tmp_path: Path) -> None:
     alone = budget.plan(planned, epsilon=3.0)
     assert alone == pytest.approx(plan_sigma([], planned, 3.0, budget.delta))
     for _ in range(5):
-        budget.charge(run="earlier", mechanism="m", sigma=2.0, q=0.08, steps=100)
+        budget.charge(run="earlier", mechanism="m", sigma=2.0, q=0.08, steps=100, run_cap=inf)
     less = budget.plan(planned, epsilon=8.0)
     after = [*budget.spent(), Mechanism("m", less, 0.08, 1000)]
     assert rdp_epsilon(after, budget.delta) <= 8.0
@@ -207,15 +210,15 @@ def test_a_plan_fits_both_the_study_and_what_is_left(tmp_path: Path) -> None:
 
 def test_a_reopened_ledger_has_no_budget_left_until_the_hospital_grants_one(tmp_path: Path) -> None:
     budget = Budget(site(tmp_path, epsilon=8.0))
-    budget.charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10)
+    budget.charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10, run_cap=inf)
     site(tmp_path).ledger_files().ledger.unlink()
     with pytest.raises(LedgerError):
-        budget.charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10)
+        budget.charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10, run_cap=inf)
     budget.ledger.reopen("lost", assumed_epsilon=8.0)
     assert math.isclose(Budget(site(tmp_path)).epsilon(), 8.0)
     with pytest.raises(BudgetSpentError):
-        Budget(site(tmp_path)).charge(run="r", mechanism="m", sigma=400.0, q=0.1, steps=1)
-    Budget(site(tmp_path, epsilon=12.0)).charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10)
+        Budget(site(tmp_path)).charge(run="r", mechanism="m", sigma=400.0, q=0.1, steps=1, run_cap=inf)
+    Budget(site(tmp_path, epsilon=12.0)).charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10, run_cap=inf)
 
 
 def test_a_site_without_a_budget_cannot_be_charged(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from private_trainers import build
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.arms import make_images, patient_sources
 from client.hello import introduce
 from client.privacy import training as private
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.ledger import LedgerError
+from client.privacy.made import make_private_images, patient_sources
 from client.privacy.patients import PoissonPatients
 from client.privacy.plan import planned_steps, study_plan
 from client.privacy.randomness import PrivateRandom
+from client.privacy.slices import kept_here
 from client.privacy.training import Noise, train_privately
 from client.session import Session
 from client.site import SiteSettings
@@ -139,21 +140,36 @@ def test_draws_without_a_patient_are_stepped_and_charged(tmp_path: Path) -> None
     assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("critic"))
 
 
-def test_a_spent_budget_ends_the_training_and_says_so(tmp_path: Path, data: Path) -> None:
-    session = session_at(tmp_path, data)
-    budget = Budget(session.settings)
-    plan = study_plan(session, budget)
-    refusal = ""
-    while not refusal:
+def until_refused(session: Session) -> str:
+    """Round 1 again and again, as a coordinator that "crashes" would ask for it."""
+    while True:
         try:
             train_gan(session, asked(1), gan_weights())
         except BudgetSpentError as error:
-            refusal = str(error)
-    assert refusal == "its privacy budget is spent"
-    assert Budget(session.settings).epsilon() <= 20.0
-    with pytest.raises(RefusalError, match="its privacy budget is spent"):
+            return str(error)
+
+
+def test_a_round_that_is_repeated_is_paid_from_the_reserve_and_then_refused(tmp_path: Path, data: Path) -> None:
+    session = session_at(tmp_path, data)
+    plan = study_plan(session, Budget(session.settings))
+    assert until_refused(session) == "the study's own epsilon is spent here, its reserve included"
+    assert Budget(session.settings).epsilon() <= STUDY.privacy.epsilon
+    # What the study was to train afterwards is refused as well: that epsilon is gone.
+    with pytest.raises(BudgetSpentError):
         train_classifier(session, asked(1, "classifier/real", "real"), classifier_weights())
-    assert plan.sigma == study_plan(session, budget).sigma
+    assert plan.sigma == study_plan(session, Budget(session.settings)).sigma
+    # Another study has an epsilon of its own, within the cap.
+    train_gan(Session(session.settings, STUDY, "another"), replaced(asked(1), run="another"), gan_weights())
+
+
+def test_a_spent_budget_ends_the_training_and_says_so(tmp_path: Path, data: Path) -> None:
+    session = session_at(tmp_path, data, epsilon=7.9)
+    assert until_refused(session) == "its privacy budget is spent"
+    assert Budget(session.settings).epsilon() <= 7.9
+
+
+def replaced(instruction: Instruction, **changes: Any) -> Instruction:
+    return instruction.model_copy(update=changes)
 
 
 def classifier_weights() -> dict[str, Tensor]:
@@ -199,8 +215,13 @@ def test_an_arm_that_is_not_trained_in_federation_is_not_paid_for(tmp_path: Path
 
 def test_a_training_that_was_not_announced_is_refused(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    with pytest.raises(RefusalError, match="had not announced"):
-        train_gan(session, asked(1, "gan/cgan/run-7"), gan_weights())
+    for instruction in (
+        asked(1, "gan/cgan/run-7"),
+        asked(1, "classifier/real"),
+        replaced(asked(1, "gan/cgan/run-7"), repeat=7),
+    ):
+        with pytest.raises(RefusalError, match=r"had not announced|under the name of another"):
+            train_gan(session, instruction, gan_weights())
     assert charged(session) == {}
 
 
@@ -255,16 +276,16 @@ def test_a_made_slice_belongs_to_the_patient_it_was_put_into(tmp_path: Path, dat
     session = session_at(tmp_path, data)
     trainer = build_gan_trainer(STUDY, "cgan", device=session.device, weights=session.weights)
     trainer.public_masks = True  # type: ignore[attr-defined]
-    make_images(session, trainer, 1)  # type: ignore[arg-type]
+    make_private_images(session, trainer, 1)  # type: ignore[arg-type]
     (made,) = patient_sources(session, "synthetic")
-    real = session.training
+    real = kept_here(session)
     assert [patient.patient for patient in made.patients] == [patient.patient for patient in real.patients]
-    assert len(made) == 4 * 16  # by the declared number of patients, not by their slices
+    assert {len(own.images) for own in made.patients} == {16}  # a fixed number, not that of their slices
     for own, source in zip(made.patients, real.patients, strict=True):
         for image in own.images:
             # Outside the inserted region a slice is that of its own patient, pixel by pixel.
             same = (source.images == image).mean(axis=(1, 2, 3))
-            assert same.max() > 0.5
+            assert same.max() > 0.4
     real_too = patient_sources(session, "real_synthetic")
     assert [len(source) for source in real_too] == [len(real), len(made)]
     with pytest.raises(RefusalError, match="mix patients"):

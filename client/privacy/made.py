@@ -1,0 +1,94 @@
+"""Made slices in a private run: those of one patient depend on that patient alone, and so does what they add to a step.
+
+Drawn over all patients and dealt out afterwards, the slices of each would change with who else is there, and a
+classifier that learns from them would owe one patient more than the clipping bound.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
+from client.privacy.slices import for_noised_steps, kept_here
+from client.session import Session
+from common.errors import DataError, RefusalError
+from common.experiment import MIXING_ARMS
+from common.imaging.slices import PatientSlices, Slices
+from common.seeding import derive_seed
+from common.training.kinds import GeneratorTrainer, SyntheticSlices
+
+SLICES_OF_A_PATIENT = 16
+"""Stands in for the slices of a patient, whose number is not public: so many are made of each, times the ratio."""
+
+
+def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: int) -> None:
+    """Makes and keeps the same number of synthetic slices of each training patient, by its own seed and in its own
+    slices; of a patient whose slices leave no place for a lesion, none.
+
+    Raises:
+        DataError: if there is no place in any.
+    """
+    slices = kept_here(session)
+    count = max(2, round(synthetic_ratio(session) * SLICES_OF_A_PATIENT))
+    made: list[SyntheticSlices] = []
+    owner: list[int] = []
+    first = 0
+    for index, patient in enumerate(slices.patients):
+        alone = Slices(slices.organ, slices.contrasts, [patient], slices.min_tumour_pixels)
+        try:
+            own = trainer.synthesise(alone, count, derive_seed(seed, "patient", patient.patient))
+        except DataError:
+            own = None
+        if own is not None:
+            made.append(_moved(own, first))
+            owner += [index] * len(own)
+        first += len(alone)
+    if not made:
+        raise DataError("no training patient has a slice that a lesion could be put into; add slices without a tumour")
+    keep_images(session, "synthetic", _joined(made), owner=torch.tensor(owner))
+
+
+def patient_sources(session: Session, arm: str) -> list[Slices]:
+    """What a private classifier of ``arm`` learns from, by patient.
+
+    Raises:
+        RefusalError: for an arm whose images mix patients, or if the images it needs were not made here yet.
+    """
+    if arm in MIXING_ARMS or arm not in SOURCES:
+        raise RefusalError("it trains no arm whose images mix patients")
+    real, name = SOURCES[arm]
+    training = for_noised_steps(session)
+    sources = [training] if real else []
+    if name is not None:
+        made, owner = made_images(session, name), made_of(session, name)
+        sources.append(_by_patient(made, owner, training))
+    return sources
+
+
+def _by_patient(made: SyntheticSlices, owner: Tensor, training: Slices) -> Slices:
+    patients = [
+        PatientSlices(
+            patient=patient.patient,
+            images=made.images[owner == index].numpy().astype(np.float16),
+            labels=made.labels[owner == index].numpy(),
+            foreground=made.foreground[owner == index].numpy().astype(np.uint8),
+            tumour_slices=made.tumour[owner == index].numpy(),
+        )
+        for index, patient in enumerate(training.patients)
+    ]
+    return Slices(training.organ, training.contrasts, patients, training.min_tumour_pixels)
+
+
+def _moved(made: SyntheticSlices, first: int) -> SyntheticSlices:
+    """The same, with origins counted over all patients."""
+    origin = torch.where(made.origin >= 0, made.origin + first, made.origin)
+    return SyntheticSlices(made.images, made.labels, made.tumour, made.foreground, origin)
+
+
+def _joined(made: list[SyntheticSlices]) -> SyntheticSlices:
+    def of(name: str) -> Tensor:
+        return torch.cat([getattr(one, name) for one in made])
+
+    return SyntheticSlices(of("images"), of("labels"), of("tumour"), of("foreground"), of("origin"))

@@ -1,0 +1,42 @@
+"""The one place that hands out training slices in a private run: for noised steps, or for what stays at the hospital.
+
+``Session.training`` refuses in a private run, so that code which forgets about privacy finds no patient.
+"""
+
+from client.session import Session
+from common.errors import RefusalError
+from common.imaging.slices import Slices
+
+
+def for_noised_steps(session: Session, model: str = "") -> Slices:
+    """The training patients' slices as the GAN ``model`` looks at them (the study's own contrasts, if none is named),
+    for :func:`client.privacy.training.train_privately` alone.
+
+    Raises:
+        RefusalError: if patients are not known, so that no patient can be bounded; or this site has no such images.
+    """
+    require_known_patients(session)
+    return session.unguarded_training(model)
+
+
+def kept_here(session: Session, model: str = "") -> Slices:
+    """The same for what stays at this hospital: images that are made here, classifiers of this site alone, its own
+    report. In a private run nothing that is computed from them may be part of an answer.
+
+    Raises:
+        RefusalError: if this site has no such images.
+    """
+    return session.unguarded_training(model)
+
+
+def require_known_patients(session: Session) -> None:
+    """
+    Raises:
+        RefusalError: if the data name no patients: each image would count as one, and a person with ten images would
+            be bounded ten times as loosely as is said. The text may leave.
+    """
+    if not session.cohort.patients_known:
+        raise RefusalError(
+            "its images name no patients, and the unit of privacy is the patient; name them (patients.csv of an image "
+            "folder, the PatientID of DICOM files)"
+        )
