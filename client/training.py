@@ -142,6 +142,7 @@ def _private_round(
     started = time.monotonic()
     budget = Budget(session.settings)
     plan = study_plan(session, budget)
+    budget.claim(session.split.train)
     steps = private_steps(session.experiment, federation, budget.patients)
     state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)
