@@ -143,7 +143,7 @@ def _audited(
     except Exception as error:
         log.exception("failed")
         return _failed(error, settings, message, audit)
-    audit.write("answered", message=fields["message"], sent=sent_sizes(content), **charged)
+    audit.write("answered", flush=True, message=fields["message"], sent=sent_sizes(content), **charged)
     return Message(content, reply_to=message)
 
 

@@ -30,8 +30,8 @@ class MechanismSpent(Record):
 class LedgerWitness(Record):
     """How far a site's ledger had come; the coordinator keeps it and sends it back at the next hello.
 
-    It says nothing to anyone but the site: whether its ledger was set back since. Only charges of this node are counted,
-    and a node has one coordinator, so nothing is told of studies that other nodes of the hospital took part in.
+    It says nothing to anyone but the site: whether its ledger was set back since. Only charges of this node are
+    counted, and a node has one coordinator, so it tells nothing of studies that other nodes of the hospital are in.
 
     Attributes:
         node: random number of the node.

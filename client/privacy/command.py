@@ -193,9 +193,8 @@ def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
     )
     if account["assumed"]:
         console.print(
-            f"{account['assumed']:g} of it counts as spent because the ledger was begun anew. A budget that was assumed "
-            "was spent at a delta of its own, each time, so all of it together holds at a delta of "
-            f"{account['delta_total']:.0e}.",
+            f"{account['assumed']:g} of it counts as spent because the ledger was begun anew. A budget that is assumed "
+            f"has a delta of its own, each time: all of it together holds at a delta of {account['delta_total']:.0e}.",
             highlight=False,
         )
     if account["mechanisms"]:

@@ -1,8 +1,8 @@
 """Which patients were trained under which ledger, so that none has a second cap at another node of the hospital.
 
-A register of the hospital keeps a fingerprint of each patient (HMAC-SHA256 of the name that the reader gives, with a key
-that never leaves the folder) and the id of the ledger that pays for it. Without the key the fingerprints say nothing of
-who the patients are; with it, whether a known name is among them: the folder is the owner's alone.
+A register of the hospital keeps a fingerprint of each patient (HMAC-SHA256 of the name that the reader gives, with a
+key that never leaves the folder) and the id of the ledger that pays for it. Without the key the fingerprints say
+nothing of who the patients are; with it, whether a known name is among them: the folder is its owner's alone.
 """
 
 import hashlib
@@ -71,8 +71,8 @@ def _claimed(register: Path, number: int, asked: int) -> str:
         "one cap, however many nodes train on it. Let the hospital's nodes share one ledger: set the same "
         "`privacy.folder` in the site.yaml of each, with the files of the ledger that these patients have. Or leave "
         "them out here (`patients` in site.yaml). If that ledger is lost, `oncofed-client budget SITE.yaml --reopen "
-        "REASON` starts one in its place that counts the whole budget as spent (see docs/privacy.md, When the ledger is "
-        "refused)."
+        "REASON` starts one in its place that counts the whole budget as spent (see docs/privacy.md, When the ledger "
+        "is refused)."
     )
 
 
@@ -101,9 +101,9 @@ def _key(register: Path, *, begun: bool) -> bytes:
 
 def _damaged(file: Path) -> LedgerError:
     return LedgerError(
-        f"{file}: is gone or damaged, so nobody can say which patients have a ledger already. Put the whole folder back "
-        "from one and the same backup. Without a backup move it away, for the data protection officer to decide: no "
-        "patient counts as known then, except by the ledgers that are there."
+        f"{file}: is gone or damaged, so nobody can say which patients have a ledger already. Put the whole folder "
+        "back from one and the same backup. Without one it is for the data protection officer to decide whether it may "
+        "be moved away: no patient counts as known then, until each ledger is charged for its own again."
     )
 
 

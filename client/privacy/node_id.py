@@ -32,7 +32,7 @@ def node_id(folder: Path) -> str:
         ) from error
     if not _FORM.fullmatch(text):
         raise LedgerError(
-            f"{file}: is not the number of a node (32 hexadecimal digits); put it back from a backup, or remove it: the "
-            "node then gets a new one, and what it charged stays in the ledger"
+            f"{file}: is not the number of a node (32 hexadecimal digits); put it back from a backup, or remove it: "
+            "the node then gets a new one, and what it charged stays in the ledger"
         )
     return text

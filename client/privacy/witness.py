@@ -1,8 +1,8 @@
 """What vouches for a ledger from outside it: the record of messages, the results of earlier studies, objections.
 
 A ledger and its head that are put back together from an older backup, or removed together, fit each other. But whoever
-was told how far the ledger had come can tell: a witness is how many charges a node had made, and the hash of its newest.
-A ledger that does not hold that line any more is behind the witness, and is refused.
+was told how far the ledger had come can tell: a witness is how many charges a node had made, and the hash of the newest
+of them. A ledger that does not hold that line any more is behind the witness, and is refused.
 
 Only a node's own charges are counted. A node has one coordinator, so a witness that a coordinator keeps
 (:mod:`client.privacy.coordinators_copy`) says nothing of studies that other nodes of the hospital took part in.
