@@ -8,16 +8,22 @@ from pathlib import Path
 from client.privacy.ledger_files import LedgerError
 from common.private_files import make_private_folder, write_private
 
+NODE_ID = "node-id"
+"""The file in the node's own folder."""
+
 _FORM = re.compile(r"[0-9a-f]{32}")
 
 
 def node_id(folder: Path) -> str:
-    """The number of the node whose own folder this is; made when it is first asked for, and kept in ``node-id``.
+    """The number of the node whose own folder this is; made when it is first asked for, and kept there.
+
+    A node that joins another coordinator gets a new one: what a coordinator is told counts this number's charges only.
+
 
     Raises:
         LedgerError: if it cannot be read or written, or is none.
     """
-    file = folder / "node-id"
+    file = folder / NODE_ID
     try:
         if not file.exists():
             make_private_folder(folder)
