@@ -70,9 +70,10 @@ def _claimed(register: Path, number: int, asked: int) -> str:
         f"{register}: {number} of the {asked} training patients have another privacy ledger already, and a patient has "
         "one cap, however many nodes train on it. Let the hospital's nodes share one ledger: set the same "
         "`privacy.folder` in the site.yaml of each, with the files of the ledger that these patients have. Or leave "
-        "them out here (`patients` in site.yaml). If that ledger is lost, `oncofed-client budget SITE.yaml --reopen "
-        "REASON` starts one in its place that counts the whole budget as spent (see docs/privacy.md, When the ledger "
-        "is refused)."
+        "them out here (`patients` in site.yaml). Are they other persons whom their data call the same, set "
+        "`privacy.known` to a register of this node's own. If that ledger is lost, `oncofed-client budget SITE.yaml "
+        "--reopen REASON` starts one in its place that counts the whole budget as spent (see docs/privacy.md, When the "
+        "ledger is refused)."
     )
 
 
