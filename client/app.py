@@ -22,7 +22,7 @@ from client.limits import out_of_memory, set_limits
 from client.policy import require_action, require_hours, require_model
 from client.privacy.admission import admitted, require_declared_answer
 from client.privacy.binding import require_bound
-from client.privacy.statement import privacy_statement
+from client.privacy.statement import ledger_fields, privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import SiteSettings
@@ -143,11 +143,12 @@ def _audited(
         with admitted(session, message.metadata.message_type):
             content = handler(session.asked_for(instruction), instruction, message.content)
             require_declared_answer(session, message.metadata.message_type, content)
+        charged = ledger_fields(session, message.metadata.message_type)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
     except Exception as error:
         log.exception("failed")
         return _failed(error, settings, message, audit)
-    audit.write("answered", message=fields["message"], sent=sent_sizes(content))
+    audit.write("answered", flush=True, message=fields["message"], sent=sent_sizes(content), **charged)
     return Message(content, reply_to=message)
 
 
@@ -180,7 +181,7 @@ def _content(session: Session, instruction: Instruction, result: BaseModel | Non
 
 
 def _hello(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    return _content(session, instruction, introduce(session))
+    return _content(session, instruction, introduce(session, instruction.witness))
 
 
 def _train_gan(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:

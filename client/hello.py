@@ -6,6 +6,7 @@ import numpy as np
 
 from client.policy import allowed_tasks
 from client.privacy.admission import tasks_are_private_enough
+from client.privacy.coordinators_copy import heed
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.step_pictures import keep_step_pictures
@@ -28,9 +29,15 @@ def declared_examples(session: Session) -> int:
     return 1
 
 
-def introduce(session: Session) -> SiteHello:
-    """The site's introduction; also keeps a full summary among its own results."""
+def introduce(session: Session, witness: str = "") -> SiteHello:
+    """The site's introduction; also keeps a full summary among its own results.
+
+    Args:
+        session: of the study.
+        witness: what the coordinator brings back of this site's privacy ledger.
+    """
     settings, cohort = session.settings, session.cohort
+    heed(settings, witness)
     # Not which hours: they say when nobody watches the machine.
     notes = ["it works within its hospital's hours only"] if settings.hours is not None else []
     tasks = allowed_tasks(session, possible_tasks(session, notes), notes)

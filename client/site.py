@@ -21,9 +21,11 @@ class PrivacySettings(BaseModel):
         epsilon: cap over everything that is ever trained on these patients, by any study; only this file sets it.
         patients: the number of training patients, as the hospital declares it in public; it gives delta and how often a
             patient takes part in a step. Round it, and keep it when patients come or go.
-        folder: where the ledger lies; ``<folder of the site>/privacy`` by default.
+        folder: where the ledger lies; ``<folder of the site>/privacy`` by default. A folder that is named here may be
+            shared by all nodes of the hospital; then all of them charge one ledger.
         head: the second copy of the ledger's newest hash, on another disk if there is one; by default beside the site's
-            folder.
+            folder, or beside ``folder`` where that is named.
+        known: where the hospital's nodes keep which patients are in which ledger; by default beside the site's folder.
         without: what happens when a study wants to train without differential privacy: ``refuse`` it, or ``allow`` it.
     """
 
@@ -33,6 +35,7 @@ class PrivacySettings(BaseModel):
     patients: int = Field(ge=1)
     folder: Path | None = None
     head: Path | None = None
+    known: Path | None = None
     without: Literal["refuse", "allow"] = "refuse"
 
 
@@ -116,11 +119,19 @@ class SiteSettings(BaseModel):
         return self.folder / "runs" / run if self.folder_per_run else self.folder
 
     def ledger_files(self) -> LedgerFiles:
-        """Where the account of this site's privacy budget lies."""
+        """Where the account of this site's privacy budget lies, or that of all nodes of the hospital."""
         own = self.privacy
-        folder = (own.folder if own else None) or self.folder / "privacy"
-        head = (own.head if own else None) or self.folder.parent / f".{self.name}-ledger-head.json"
-        return LedgerFiles(folder / "ledger.jsonl", head)
+        shared = own.folder if own else None
+        folder = shared or self.folder / "privacy"
+        # One head for all nodes that share a ledger, whatever their names are.
+        head = self.folder.parent / f".{self.name}-ledger-head.json"
+        if shared is not None:
+            head = shared.parent / f".{shared.name}-ledger-head.json"
+        return LedgerFiles(folder / "ledger.jsonl", (own.head if own else None) or head, shared=shared is not None)
+
+    def patient_register(self) -> Path:
+        """Where the hospital's nodes keep which patients are in which ledger."""
+        return (self.privacy.known if self.privacy else None) or self.folder.parent / ".oncofed-patients"
 
     def audit_files(self) -> AuditFiles:
         """Where the record of what was asked of this site lies, and the second copy of its newest hash."""
@@ -186,9 +197,8 @@ def load_site(path: Path) -> SiteSettings:
             values[key] = here / Path(values[key]).expanduser()
     own = values.get("privacy")
     if isinstance(own, dict):
-        places = {
-            key: here / Path(own[key]).expanduser() for key in ("folder", "head") if isinstance(own.get(key), str)
-        }
+        keys = ("folder", "head", "known")
+        places = {key: here / Path(own[key]).expanduser() for key in keys if isinstance(own.get(key), str)}
         values["privacy"] = {**own, **places}
     values.setdefault("cache_dir", Path(values["folder"]) / "cache")
     try:

@@ -153,6 +153,7 @@ def _private_round(
         raise RefusalError("it was asked for a training under the name of another one")
     budget = Budget(session.settings)
     plan = study_plan(session, budget)
+    budget.claim(session.split.train)
     steps = private_steps(session.experiment, federation, budget.patients)
     state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)

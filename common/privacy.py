@@ -15,7 +15,10 @@ NOT_COVERED = (
     "Trainings at one site alone and their classifiers stay in the hospital; they are not private among its own staff.",
     "Noise comes from a Mersenne Twister seeded by the operating system, hardened against floating-point attacks; it "
     "is no cryptographic generator.",
-    "Who puts the hospital's whole machine back to an earlier state, or removes the ledger and the copy of its head "
-    "together, also puts back the account of what was spent.",
+    "Who puts the hospital's whole machine back to an earlier state also puts back the account of what was spent, "
+    "which is seen once a coordinator brings back what the site gave it to keep; who removes the ledger, its head, "
+    "the record of messages, the results, the register of patients and the keys together begins a new account unseen.",
+    "A patient has one account in all nodes of a hospital that share the ledger or the register of patients; under "
+    "another name, or at a node on another machine that shares neither, the same person counts as another.",
 )
 """What epsilon leaves out."""

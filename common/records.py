@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -65,6 +65,8 @@ class Instruction(BaseModel):
         images, fold, patients, ratio: which of the study's trials is meant, with ``repeat`` as its run (see
             ``trials.Trial``).
         proximal_mu: weight of FedProx's proximal term.
+        witness: at hello, what the site last gave the coordinator to keep of its privacy ledger
+            (``results_privacy.LedgerWitness`` as JSON); empty where it gave nothing.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -82,6 +84,7 @@ class Instruction(BaseModel):
     patients: int = Field(default=0, ge=0, le=MAX_EXAMPLES)
     ratio: float = Field(default=0.0, ge=0.0, le=100.0)
     proximal_mu: float = Field(default=0.0, ge=0.0, le=1e6, alias="proximal-mu")
+    witness: str = Field(default="", max_length=400)
 
 
 def _printable(text: str) -> str:

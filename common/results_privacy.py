@@ -27,6 +27,25 @@ class MechanismSpent(Record):
     epsilon: float = Field(ge=0)
 
 
+class LedgerWitness(Record):
+    """How far a site's ledger had come; the coordinator keeps it and sends it back at the next hello.
+
+    It says nothing to anyone but the site: whether its ledger was set back since. Only charges of this node are
+    counted, and a node has one coordinator, so it tells nothing of studies that other nodes of the hospital are in.
+
+    Attributes:
+        node: random number of the node.
+        count: charges of this node, by steps of its trainings.
+        hash: of the newest of them, with all that stands before it in the ledger; empty without any.
+        mac: the site's own signature of it (HMAC-SHA256).
+    """
+
+    node: str = Field(pattern=r"^[0-9a-f]{32}$")
+    count: int = Field(ge=0, le=10**9)
+    hash: str = Field(pattern=r"^([0-9a-f]{64})?$")
+    mac: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class PrivacyStatement(Record):
     """A site's reply: what this study cost its patients. Figures of other studies stay at the site.
 
@@ -38,6 +57,7 @@ class PrivacyStatement(Record):
         models: epsilon of each model, all its mechanisms and runs composed (PRV); the classifier's arms are one.
         epsilon: all of them composed, by the tight accountant (PRV).
         epsilon_rdp: the same by the accountant that the budget is kept with (RDP), which is never lower.
+        witness: how far the site's ledger had come; kept by the coordinator beside its runs, and in no result of one.
     """
 
     delta: float = Field(gt=0, lt=1)
@@ -47,6 +67,7 @@ class PrivacyStatement(Record):
     models: dict[str, float] = {}
     epsilon: float = Field(ge=0)
     epsilon_rdp: float = Field(ge=0)
+    witness: LedgerWitness | None = None
 
 
 class PrivacyRefusal(Record):

@@ -32,7 +32,7 @@ from server.evidence import comparisons, pooled_gains, repeated
 from server.explanations import explain_reference_sets
 from server.gan import plan_gans, runs_of, train_gan
 from server.pretraining import pretraining_phase
-from server.privacy import privacy_results
+from server.privacy import kept_witnesses, privacy_results
 from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
 from server.run_folder import alone_in
@@ -67,6 +67,7 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
                     experiment=settings.told,
                     sites=settings.sites,
                     expected=settings.expected,
+                    witnesses=kept_witnesses(settings),
                     config=experiment.strategy,
                     progress=progress,
                 )

@@ -1,7 +1,7 @@
 """Who takes part: node numbers change with every connection, so sites are known by the name they give at hello."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,7 @@ def call_roll(
     experiment: str,
     sites: int,
     expected: Sequence[str] = (),
+    witnesses: Mapping[str, str] | None = None,
     config: StrategyConfig,
     progress: StudyProgress,
 ) -> Roster:
@@ -107,6 +108,8 @@ def call_roll(
         sites: how many nodes are waited for where ``expected`` names none.
         expected: names under which nodes are registered. Others are not asked, and a node is only taken for the site
             that it is registered as.
+        witnesses: what each site gave this coordinator to keep of its privacy ledger, by name; it is told to that site
+            alone, and only where the name is the one that its node is registered under.
         config: deadlines and quorum. Where names are expected, the study begins with those that came in time, if they
             are enough.
 
@@ -124,10 +127,13 @@ def call_roll(
         unknown = [Member(site, names[site], _NOBODY) for site in sorted(names)]
     else:
         unknown = [Member(f"node {node}", node, _NOBODY) for node in _wait_for_any(grid, sites, config.deadline)]
+    kept = witnesses if witnesses is not None and expected else {}
     instruction = Instruction(run=run, phase="hello", experiment=experiment)
     questions = {
         member.site: Message(
-            RecordDict({CONFIG: instruction_record(instruction)}),
+            RecordDict(
+                {CONFIG: instruction_record(instruction.model_copy(update={"witness": kept.get(member.site, "")}))}
+            ),
             dst_node_id=member.node_id,
             message_type=Action.HELLO,
         )

@@ -122,7 +122,9 @@ def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:
     settings = session.settings
     patients = site.patients if site.patients is not None else max(1, len(session.split.train))
     epsilon = site.epsilon if site.epsilon is not None else session.experiment.privacy.epsilon
-    return settings.model_copy(update={"privacy": PrivacySettings(epsilon=epsilon, patients=patients)})
+    # Sites that are simulated lie side by side and are hospitals of their own: each has its own register of patients.
+    own = PrivacySettings(epsilon=epsilon, patients=patients, known=settings.folder / "privacy" / "patients")
+    return settings.model_copy(update={"privacy": own})
 
 
 def _fill_cache(session: Session, progress: StudyProgress) -> None:

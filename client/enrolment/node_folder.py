@@ -9,6 +9,7 @@ import yaml
 
 from client.enrolment.connection import FILE as CONNECTION
 from client.enrolment.kit import Kit
+from client.privacy.node_id import NODE_ID
 from common.errors import ConfigError
 from common.files import write_bytes
 from common.node_keys import new_key, private_file, public_line, read_private_file
@@ -78,6 +79,9 @@ class NodeFolder:
             # The connection goes last: without it, this would not be looked at again.
             if self.key.parent.exists():
                 self.key.parent.rename(self.path / f"keys-until-{stamp}")
+            # What the next coordinator is told of the privacy ledger must count nothing that was done for this one.
+            if (self.path / NODE_ID).exists():
+                (self.path / NODE_ID).rename(self.path / f"{NODE_ID}-until-{stamp}")
             (self.path / CONNECTION).rename(self.path / f"connection-until-{stamp}.yaml")
         except OSError as error:
             raise ConfigError(f"{self.path}: the earlier key cannot be put aside ({error.strerror})") from error
@@ -87,6 +91,8 @@ class NodeFolder:
         """Brings back what :meth:`retire_key` put aside, in place of a key that the coordinator did not take."""
         shutil.rmtree(self.key.parent, ignore_errors=True)
         (self.path / f"keys-until-{stamp}").rename(self.key.parent)
+        if (self.path / f"{NODE_ID}-until-{stamp}").exists():
+            (self.path / f"{NODE_ID}-until-{stamp}").replace(self.path / NODE_ID)
         (self.path / f"connection-until-{stamp}.yaml").rename(self.path / CONNECTION)
 
     def write_settings(self, kit: Kit) -> bool:

@@ -43,6 +43,7 @@ def admitted(session: Session, action: str) -> Iterator[None]:
     require_known_patients(session)
     budget = Budget(session.settings)
     study_plan(session, budget)
+    budget.claim(session.split.train)
     before = len(budget.ledger.entries())
     yield
     if declared.leaves is Leaves.NOISED and len(budget.ledger.entries()) == before:
@@ -99,7 +100,9 @@ def tasks_are_private_enough(session: Session, notes: list[str]) -> bool:
         _require_privacy(session, None)
         if session.private:
             require_known_patients(session)
-            study_plan(session, Budget(session.settings))
+            budget = Budget(session.settings)
+            study_plan(session, budget)
+            budget.claim(session.split.train)
     except BudgetSpentError:
         log.exception("budget")
         notes.append("trains nothing: what is left of its privacy budget does not suffice for this study")

@@ -2,10 +2,16 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from client.privacy.accounting import Mechanism, delta_of, plan_sigma, rdp_epsilon
+from client.privacy.coordinators_copy import enter
+from client.privacy.known_patients import ClaimedError, claim
 from client.privacy.ledger import Ledger
+from client.privacy.node_id import node_id
+from client.privacy.objections import object_to
+from client.privacy.witness import require_witnessed
 from client.site import SiteSettings
 from common.errors import PrivacyError, RefusalError
 
@@ -25,10 +31,10 @@ class StudySpentError(BudgetSpentError):
 
 
 class Budget:
-    """The budget of one site, over every model, study and restart.
+    """The budget of one site, over every model, study and restart, and over all nodes that share its ledger.
 
     Raises:
-        PrivacyError: if ``site.yaml`` sets none, or the ledger cannot be relied on.
+        PrivacyError: if ``site.yaml`` sets none, or the ledger cannot be relied on or is behind a witness.
     """
 
     def __init__(self, settings: SiteSettings) -> None:
@@ -40,20 +46,52 @@ class Budget:
         self.cap = own.epsilon
         self.patients = own.patients
         self.delta = delta_of(own.patients)
-        self.ledger = Ledger(settings.ledger_files(), settings.name)
+        self.ledger = Ledger(settings.ledger_files(), settings.name, node_id(settings.folder))
+        require_witnessed(settings, self.ledger)
+        self._settings = settings
         self._log = logging.getLogger(f"oncofed.client.{settings.name}")
 
     def spent(self, run: str | None = None) -> list[Mechanism]:
         """What was paid for, merged by mechanism, noise and sampling rate; of one run, or of all.
 
         Args:
-            run: None: every run, and names then begin with the run's.
+            run: of this node alone: another node's study may bear the same name. None: every run of every node, and
+                names then begin with the run's.
         """
-        return merged(self.ledger.entries(), run)
+        entries = self.ledger.entries()
+        return merged(entries if run is None else self._own(entries), run)
+
+    def _own(self, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        # Lines of earlier releases name no node; only one could charge a ledger then.
+        return [entry for entry in entries if entry.get("node", self.ledger.node) == self.ledger.node]
 
     def epsilon(self) -> float:
         """Everything that counts as spent, composed, as the gate sees it (RDP)."""
         return rdp_epsilon(self.spent(), self.delta) + self.ledger.assumed_epsilon
+
+    @property
+    def delta_total(self) -> float:
+        """Delta of all that counts as spent: a budget that was assumed was spent at a delta of its own, each time."""
+        return min(1.0, (1 + self.ledger.times_assumed) * self.delta)
+
+    def claim(self, names: Sequence[str]) -> None:
+        """Writes down that these patients are paid for by this ledger; before their first charge.
+
+        Args:
+            names: the patients that are trained on, as their reader calls them; they stay in the hospital, as keyed
+                fingerprints.
+
+        Raises:
+            LedgerError: if one of them has another ledger already, or that cannot be written down.
+        """
+        try:
+            claim(self._settings.patient_register(), self.ledger.id, names, self.ledger.replaces())
+        except ClaimedError as error:
+            # For --reopen, should the other ledger be lost.
+            with suppress(OSError):
+                object_to(self.ledger.files.refused, claimants=error.claimants)
+            raise
+        enter(self._settings, self.ledger)
 
     def charge(self, *, run: str, mechanism: str, sigma: float, q: float, steps: int, run_cap: float) -> None:
         """Pays for ``steps``; when this returns, that is on the disk.
@@ -74,7 +112,7 @@ class Budget:
         paid = Mechanism(mechanism, sigma, q, steps)
 
         def gate(entries: Sequence[Mapping[str, Any]], assumed: float) -> None:
-            of_run = rdp_epsilon(merged(entries, run), self.delta)
+            of_run = rdp_epsilon(merged(self._own(entries), run), self.delta)
             if not of_run <= run_cap:
                 self._log.warning(
                     "the study's epsilon is spent",

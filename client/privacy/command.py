@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ from rich.table import Table
 from client.preparation import local_session
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
+from client.privacy.coordinators_copy import kept_of
 from client.privacy.ledger import Ledger, LedgerError, reopen_ledger
+from client.privacy.node_id import node_id
+from client.privacy.objections import Objections, objections
 from client.privacy.plan import StudyPlan, plan_study
+from client.privacy.witness import require_witnessed, witnesses
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, DataError
 from common.privacy import MEANING, NOT_COVERED
@@ -72,6 +77,7 @@ def account_of(own: Budget, cost: Cost | None = None) -> dict[str, Any]:
     account: dict[str, Any] = {
         "cap": own.cap,
         "delta": own.delta,
+        "delta_total": own.delta_total,
         "patients": own.patients,
         "spent": rdp,
         "spent_prv": prv_epsilon(spent, own.delta) + own.ledger.assumed_epsilon,
@@ -132,14 +138,15 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
         raise ConfigError("--reopen needs a reason, which the new ledger keeps")
     assert settings.privacy is not None
     files = settings.ledger_files()
-    if not files.ledger.exists() and not files.head.exists():
+    others = _other_ledgers(settings)
+    if not files.ledger.exists() and not files.head.exists() and not others:
         raise DataError(f"{files.ledger}: there is no ledger to begin anew")
     if _is_sound(settings):
         raise ConfigError(
             f"{files.ledger}: is sound, so it was left as it is. --reopen is for a ledger that is refused; it counts "
             "the whole cap as spent"
         )
-    aside = reopen_ledger(files, settings.name, reason, settings.privacy.epsilon)
+    aside = reopen_ledger(files, settings.name, reason, settings.privacy.epsilon, others)
     print(f"The old files are kept in {aside}.", file=sys.stderr)
     print(
         f"A new ledger counts the whole cap of {settings.privacy.epsilon:g} as spent: nothing can be trained until the "
@@ -148,12 +155,33 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
     )
 
 
-def _is_sound(settings: SiteSettings) -> bool:
+def _other_ledgers(settings: SiteSettings) -> frozenset[str]:
+    """Ids of all ledgers that something on this machine says these patients were charged to.
+
+    What cannot be read says nothing here: a ledger is begun anew because of what cannot be read.
+    """
+    found: set[str] = set()
+    with suppress(LedgerError):
+        found |= set(kept_of(settings.patient_register(), node_id(settings.folder)).ledgers)
+    with suppress(LedgerError):
+        found |= {witness.ledger for witness in witnesses(settings) if witness.count}
+    return frozenset(found) | _objections(settings).claimants
+
+
+def _objections(settings: SiteSettings) -> Objections:
     try:
-        Ledger(settings.ledger_files(), settings.name)
+        return objections(settings.ledger_files().refused)
+    except LedgerError:
+        return Objections()
+
+
+def _is_sound(settings: SiteSettings) -> bool:
+    """Whether the ledger fits its head and all witnesses, and no other ledger claims its patients."""
+    try:
+        require_witnessed(settings, Ledger(settings.ledger_files(), settings.name))
     except LedgerError:
         return False
-    return True
+    return not _objections(settings).claimants
 
 
 def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
@@ -165,7 +193,9 @@ def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
     )
     if account["assumed"]:
         console.print(
-            f"{account['assumed']:g} of it counts as spent because the ledger was begun anew.", highlight=False
+            f"{account['assumed']:g} of it counts as spent because the ledger was begun anew. A budget that is assumed "
+            f"has a delta of its own, each time: all of it together holds at a delta of {account['delta_total']:.0e}.",
+            highlight=False,
         )
     if account["mechanisms"]:
         table = Table("run", "training", "steps", "sigma", "q", "epsilon alone")

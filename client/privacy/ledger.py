@@ -1,8 +1,11 @@
 """The hospital's own account of what its patients' privacy was spent on: written before a step, never after.
 
-One file a site, one JSON line an entry, each with the hash of the line before it. A chain alone cannot show that its
-end was cut off, so the newest hash and the number of lines lie in a second file, elsewhere. What neither can show: both
-files removed together, and a machine put back to an earlier state as a whole.
+One JSON line an entry, each with the hash of the line before it. A chain alone cannot show that its end was cut off, so
+the newest hash and the number of lines lie in a second file, elsewhere. What neither can show, both files put back or
+removed together, is what witnesses are for (:mod:`client.privacy.witness`).
+
+A site has a ledger of its own, or all nodes of a hospital share one: every entry says which node it is of, and the gate
+sees those of all.
 
 Only the standard library is used: the ledger must work where nothing else does.
 """
@@ -11,63 +14,47 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.errors import PrivacyError
+from client.privacy.ledger_files import (
+    WAY_OUT,
+    LedgerError,
+    LedgerFiles,
+    first_line,
+    only_begun,
+    parse_ledger,
+    read_head,
+    replace_file,
+)
 from common.file_lock import locked
-from common.hash_chain import Chain, ChainError, Entry, append_line, parse_chain
+from common.hash_chain import Chain, Entry, append_line
 
 Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
 """Looks at all charges and the assumed epsilon, and raises to refuse."""
 
-WAY_OUT = (
-    "Nothing is trained until this is settled. Put back both files from one and the same backup, if nothing was "
-    "trained since; otherwise `oncofed-client budget SITE.yaml --reopen REASON` starts a new ledger that counts the "
-    "whole budget as spent (see docs/privacy.md, When the ledger is refused)."
-)
-
-
-class LedgerError(PrivacyError):
-    """The ledger is not what it was when it was last written."""
-
-
-@dataclass(frozen=True)
-class LedgerFiles:
-    """Where a ledger lies.
-
-    Attributes:
-        ledger: the entries.
-        head: the second copy of the newest hash; on another disk if there is one.
-    """
-
-    ledger: Path
-    head: Path
-
-    @property
-    def lock(self) -> Path:
-        """Held while the ledger is read or written."""
-        return self.ledger.with_suffix(".lock")
+__all__ = ["WAY_OUT", "Gate", "Ledger", "LedgerError", "LedgerFiles", "reopen_ledger"]
 
 
 class Ledger:
-    """The entries of one site.
+    """The entries of one site, or of all nodes of a hospital that share them.
 
     Args:
         files: where it lies; it is begun where neither file is there.
-        site: name of the site, which its first line states.
+        site: name of the site that charges, which the first line of a ledger of its own states.
+        node: its random number (:mod:`client.privacy.node_id`), which its charges state.
 
     Raises:
         LedgerError: if it is not what it was when it was last written; the text names the file and the way out.
     """
 
-    def __init__(self, files: LedgerFiles, site: str) -> None:
+    def __init__(self, files: LedgerFiles, site: str, node: str = "") -> None:
         self.files = files
         self.site = site
+        self.node = node
         self._lines = Chain()
         self._seen: tuple[int, ...] | None = None
         with self._locked():
@@ -85,6 +72,40 @@ class Ledger:
         with self._locked():
             self._refresh()
             return self._assumed()
+
+    @property
+    def first(self) -> Entry:
+        """The line that it was begun with."""
+        with self._locked():
+            self._refresh()
+            return dict(self._lines.entries[0])
+
+    @property
+    def id(self) -> str:
+        """The random number that it was begun with."""
+        return str(self.first.get("id"))
+
+    @property
+    def times_assumed(self) -> int:
+        """How many times a whole budget was counted as spent; each adds a delta to the one that is shown."""
+        return _times(self.first)
+
+    def replaces(self) -> frozenset[str]:
+        """The ids of the ledgers in whose place this one was begun, as far as they could be read then."""
+        named = self.first.get("replaces")
+        return frozenset(map(str, named)) if isinstance(named, list) else frozenset()
+
+    def may_replace(self, ledger_id: str) -> bool:
+        """Whether it was begun in place of that ledger, or of one that could no longer be read."""
+        first = self.first
+        return "reopened" in first and (ledger_id in self.replaces() or first.get("unread", True) is not False)
+
+    def hashes_of(self, node: str) -> list[str]:
+        """The hash of each line that ``node`` charged, the oldest first."""
+        with self._locked():
+            self._refresh()
+            pairs = zip(self._lines.entries[1:], self._lines.hashes[1:], strict=True)
+            return [hash_ for entry, hash_ in pairs if entry.get("node") == node]
 
     def _assumed(self) -> float:
         assumed = self._lines.entries[0].get("assumed_epsilon", 0.0)
@@ -106,22 +127,23 @@ class Ledger:
         """
         with self._locked():
             self._refresh()
-            made = {**entry, "time": _now()}
+            made = {**entry, "site": self.site, "node": self.node, "time": _now()}
             gate([*self._lines.entries[1:], made], self._assumed())
             self._append(made)
 
-    def reopen(self, reason: str, assumed_epsilon: float) -> Path:
+    def reopen(self, reason: str, assumed_epsilon: float, replaces: Iterable[str] = ()) -> Path:
         """Begins a new ledger in place of one that cannot be relied on, and keeps the old files beside it.
 
         Args:
             reason: for those who read the ledger later.
             assumed_epsilon: counts as spent, on top of all that comes.
+            replaces: ids of ledgers that witnesses know of, beside those that the old files name.
 
         Returns:
             The folder that the old files were moved to.
         """
         with self._locked():
-            return _reopen(self, reason, assumed_epsilon)
+            return _reopen(self, reason, assumed_epsilon, replaces)
 
     # ------------------------------------------------------------------ reading
 
@@ -146,16 +168,16 @@ class Ledger:
         there = ledger.exists(), head.exists()
         if there == (False, False):
             self._begin({})
-        elif there == (True, False) and _only_begun(ledger):
+        elif there == (True, False) and only_begun(ledger):
             # The very first write was cut off between the two files.
             pass
         elif not all(there):
             missing, other = (ledger, head) if not there[0] else (head, ledger)
             raise LedgerError(f"{missing}: is gone, while {other} is there. {WAY_OUT}")
-        lines, torn = _parse(ledger)
+        lines, torn = parse_ledger(ledger)
         if not there[1] and there[0]:
             self._write_head(lines)
-        known = _read_head(head)
+        known = read_head(head)
         self._compare(lines, known, torn)
         if torn or lines.count > known["count"]:
             self._settle(lines, known, torn)
@@ -164,8 +186,11 @@ class Ledger:
     def _compare(self, lines: Chain, known: Mapping[str, Any], torn: bool) -> None:
         ledger, head = self.files.ledger, self.files.head
         first = lines.entries[0]
-        if first.get("site") != self.site:
-            raise LedgerError(f"{ledger}: belongs to the site {first.get('site')!r}, not to {self.site!r}. {WAY_OUT}")
+        if first.get("site") != self.site and not self.files.shared:
+            raise LedgerError(
+                f"{ledger}: belongs to the site {first.get('site')!r}, not to {self.site!r}. If both are of one "
+                "hospital, set `privacy.folder` in the site.yaml of both: it may then be shared. " + WAY_OUT
+            )
         if known.get("id") != first.get("id"):
             raise LedgerError(f"{ledger} and {head} belong to different ledgers. {WAY_OUT}")
         count = known["count"]
@@ -184,7 +209,7 @@ class Ledger:
         The step that it would have paid for was not taken: that waits until both files are written.
         """
         if torn:
-            _replace(self.files.ledger, b"".join(lines.raw))
+            replace_file(self.files.ledger, b"".join(lines.raw))
         if lines.count > known["count"]:
             self._write_head(lines)
 
@@ -196,7 +221,7 @@ class Ledger:
         lines.add(entry)
         for file in (self.files.ledger, self.files.head):
             file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(self.files.ledger, lines.raw[-1])
+        replace_file(self.files.ledger, lines.raw[-1])
         self._write_head(lines)
 
     def _append(self, entry: Entry) -> None:
@@ -208,7 +233,7 @@ class Ledger:
     def _write_head(self, lines: Chain) -> None:
         first = lines.entries[0]
         head = {"site": self.site, "id": first["id"], "count": lines.count, "hash": lines.hashes[-1]}
-        _replace(self.files.head, (json.dumps(head) + "\n").encode())
+        replace_file(self.files.head, (json.dumps(head) + "\n").encode())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -225,82 +250,52 @@ class Ledger:
             ) from error
 
 
-def _parse(file: Path) -> tuple[Chain, bool]:
-    """The chain in ``file``, and whether half a line follows it.
-
-    Raises:
-        LedgerError: for a line that is not what the chain says.
-    """
-    try:
-        lines, torn = parse_chain(file.read_bytes())
-    except OSError as error:
-        raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
-    except ChainError as error:
-        raise LedgerError(f"{file}: {error}. {WAY_OUT}") from error
-    if not lines.count:
-        raise LedgerError(f"{file}: is empty. {WAY_OUT}")
-    return lines, torn
+def _times(first: Mapping[str, Any]) -> int:
+    # A ledger that was begun anew before this was counted was begun anew once at least.
+    times = first.get("times", 1 if "reopened" in first else 0)
+    return times if type(times) is int and times >= 0 else 1
 
 
-def _only_begun(file: Path) -> bool:
-    lines, torn = _parse(file)
-    return lines.count == 1 and not torn
-
-
-def _read_head(file: Path) -> Mapping[str, Any]:
-    try:
-        head = json.loads(file.read_text())
-        known: dict[str, Any] = {"id": str(head["id"]), "count": int(head["count"]), "hash": str(head["hash"])}
-    except OSError as error:
-        raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}") from error
-    if known["count"] < 1:
-        raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}")
-    return known
-
-
-def _reopen(ledger: Ledger, reason: str, assumed_epsilon: float) -> Path:
+def _reopen(ledger: Ledger, reason: str, assumed_epsilon: float, replaces: Iterable[str]) -> Path:
     files = ledger.files
+    old = first_line(files.ledger) if files.ledger.exists() else None
+    known = {str(one) for one in replaces}
+    if old is not None:
+        named = old.get("replaces")
+        known |= {str(old.get("id")), *(map(str, named) if isinstance(named, list) else ())}
+    with suppress(LedgerError):
+        known.add(str(read_head(files.head)["id"]))
     aside = files.ledger.parent / f"until-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     aside.mkdir(parents=True)
     for file in (files.ledger, files.head):
         if file.exists():
             # Copies first: with one file moved and not the other, the ledger would be refused all the same.
-            _replace(aside / file.name, file.read_bytes())
+            replace_file(aside / file.name, file.read_bytes())
     # The old files are written over, never removed first: after a crash in between, a ledger that is gone altogether
     # would count as a new one with nothing spent.
-    ledger._begin({"reopened": reason, "assumed_epsilon": assumed_epsilon})
-    ledger._lines = _parse(files.ledger)[0]
+    ledger._begin(
+        {
+            "reopened": reason,
+            "assumed_epsilon": assumed_epsilon,
+            "replaces": sorted(known),
+            # Then witnesses of any ledger are taken for witnesses of the old one: it counts as spent either way.
+            "unread": old is None or ("reopened" in old and old.get("unread", True) is not False),
+            "times": max(len(list(files.ledger.parent.glob("until-*"))), (_times(old) if old else 0) + 1),
+        }
+    )
+    files.refused.unlink(missing_ok=True)
+    ledger._lines = parse_ledger(files.ledger)[0]
     ledger._seen = ledger._state()
     return aside
 
 
-def reopen_ledger(files: LedgerFiles, site: str, reason: str, assumed_epsilon: float) -> Path:
+def reopen_ledger(
+    files: LedgerFiles, site: str, reason: str, assumed_epsilon: float, replaces: Iterable[str] = ()
+) -> Path:
     """:meth:`Ledger.reopen` for a ledger that cannot even be opened; returns the folder that keeps the old files."""
     ledger = Ledger.__new__(Ledger)
-    ledger.files, ledger.site, ledger._lines, ledger._seen = files, site, Chain(), None
-    return ledger.reopen(reason, assumed_epsilon)
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Writes a file so that at any moment either the old or the new one is there, and waits for the disk."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    ledger.files, ledger.site, ledger.node, ledger._lines, ledger._seen = files, site, "", Chain(), None
+    return ledger.reopen(reason, assumed_epsilon, replaces)
 
 
 def _now() -> str:

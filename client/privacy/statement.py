@@ -2,9 +2,12 @@
 
 from client.privacy.accounting import prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
+from client.privacy.coordinators_copy import coordinators_copy
+from client.privacy.witness import standing
 from client.session import Session
 from common.errors import RefusalError
 from common.files import write_json
+from common.records import Action
 from common.results_privacy import MechanismSpent, PrivacyStatement
 
 
@@ -46,15 +49,28 @@ def privacy_statement(session: Session) -> PrivacyStatement:
         },
         epsilon=prv_epsilon(spent, budget.delta),
         epsilon_rdp=rdp_epsilon(spent, budget.delta),
+        witness=coordinators_copy(session.settings, budget.ledger),
     )
     everything = budget.spent()
     write_json(
         session.result_file("privacy.json"),
         {
             "statement": statement.model_dump(),
+            # A witness for later: these results must not know of more charges than the ledger.
+            "ledger": standing(budget.ledger).values(),
             "cap": budget.cap,
             "spent": budget.epsilon(),
             "spent_prv": prv_epsilon(everything, budget.delta) + budget.ledger.assumed_epsilon,
         },
     )
     return statement
+
+
+def ledger_fields(session: Session, action: str) -> dict[str, dict[str, str | int]]:
+    """What the record of messages keeps of the ledger with the answer to a private training or to a statement.
+
+    The record is a witness from then on: the ledger must not know of fewer charges later.
+    """
+    if not session.private or action not in (Action.TRAIN_GAN, Action.TRAIN_CLASSIFIER, Action.PRIVACY):
+        return {}
+    return {"ledger": standing(Budget(session.settings).ledger).values()}

@@ -62,6 +62,13 @@ def test_one_command_leads_to_reports_that_say_what_was_spent(finished: Path) ->
     assert "of the hospital&#39;s cap of 5" in site_page
 
 
+def test_each_simulated_site_is_a_hospital_with_a_register_of_its_own(finished: Path) -> None:
+    for site in ("hospital1", "hospital2", "hospital3"):
+        assert (finished / "sites" / site / "privacy" / "patients" / "patients.json").exists()
+    assert not (finished / "sites" / ".oncofed-patients").exists()
+    assert not (finished.parent / ".witnesses").exists()
+
+
 def test_the_run_ends_with_an_audit_of_each_models_step(finished: Path) -> None:
     privacy = results_of(finished).privacy
     assert privacy is not None

@@ -154,7 +154,7 @@ def test_a_model_that_is_not_on_the_hospitals_list_is_refused_under_any_name(tmp
     assert "wgan_gp: takes no part, its hospital does not allow this model" in hello["notes"]
     renamed = STUDY.replace("family: cgan", "family: x").replace("family: wgan_gp", "family: cgan")
     renamed = renamed.replace("family: x", "family: wgan_gp")
-    for given in ({"model": "wgan_gp"}, {"model": "cgan", "experiment": renamed}, {"model": "other"}):
+    for given in ({"model": "wgan_gp"}, {"model": "cgan", "experiment": renamed, "run": "other"}, {"model": "other"}):
         reply = site.ask(Action.TRAIN_GAN, phase="gan/cgan", **given)
         assert reply.has_error()
         assert "its hospital does not allow this model" in str(reply.error.reason), given

@@ -166,6 +166,7 @@ def test_a_new_key_leaves_everything_else_as_it_is(client, places, settings, tmp
         client(places.kit("hospital1"))
         first = (node / "keys" / "node").read_bytes()
         (node / "audit.jsonl").write_text("the record\n")
+        (node / "node-id").write_text("a" * 32)
         (node / "site.yaml").write_text((node / "site.yaml").read_text().replace("device: cpu", "device: cuda"))
         provision(settings, places, Changes(revoke=["hospital1"]))
         provision(settings, places, Changes(renew=["hospital1"]))
@@ -174,6 +175,9 @@ def test_a_new_key_leaves_everything_else_as_it_is(client, places, settings, tmp
         said = client(places.kit("hospital1"), "node", "--new-key")
         assert (said.code, said.err) == (0, "")
         second = (node / "keys" / "node").read_bytes()
+        # Whoever the new coordinator is, it is told nothing of what was charged for the earlier one.
+        assert not (node / "node-id").exists()
+        (node / "node-id").write_text("b" * 32)
         again = client(places.kit("hospital1"), "node", "--new-key")
     (retired,) = node.glob("keys-until-*")
     assert (retired / "node").read_bytes() == first
@@ -184,4 +188,5 @@ def test_a_new_key_leaves_everything_else_as_it_is(client, places, settings, tmp
     # A kit that is used up: refused, and the key that works is back in its place.
     assert again.code == 2
     assert (node / "keys" / "node").read_bytes() == second
+    assert (node / "node-id").read_text() == "b" * 32
     assert load_connection(node).site == "hospital1"

@@ -95,6 +95,7 @@ def test_the_account_in_words_and_as_json(tmp_path: Path, client: Client) -> Non
     assert told["spent_prv"] == pytest.approx(prv_epsilon(SPENT, 1e-5))
     assert told["left"] == pytest.approx(8.0 - told["spent"])
     assert told["charges"] == 6
+    assert told["delta"] == told["delta_total"] == 1e-5
     assert told["not_covered"] == list(NOT_COVERED)
     words = client(file).words
     for shown in ("winter", "gan/cgan/discriminator", f"{told['spent']:.2f}", f"{told['spent_prv']:.2f}"):
@@ -172,6 +173,20 @@ def test_places_in_the_site_file_count_from_its_folder(tmp_path: Path, client: C
     assert (tmp_path / "disk2" / "head.json").samefile(told["head"])
 
 
+def test_nodes_that_share_a_folder_share_its_head_and_their_register(tmp_path: Path) -> None:
+    own = "{epsilon: 8.0, patients: 40, folder: ../hospital/privacy, known: ../hospital/patients}"
+    shared = [load_site(site_file(tmp_path / name, own)) for name in ("north", "south")]
+    for site in shared:
+        files = site.ledger_files()
+        assert files.shared
+        assert files.ledger.resolve() == tmp_path / "hospital" / "privacy" / "ledger.jsonl"
+        assert files.head.resolve() == tmp_path / "hospital" / ".privacy-ledger-head.json"
+        assert site.patient_register().resolve() == tmp_path / "hospital" / "patients"
+    alone = load_site(site_file(tmp_path / "east"))
+    assert not alone.ledger_files().shared
+    assert alone.patient_register() == tmp_path / ".oncofed-patients"
+
+
 def test_a_refused_ledger_is_reopened_with_nothing_left(tmp_path: Path, client: Client) -> None:
     file = site_file(tmp_path / "site")
     spend(file)
@@ -188,7 +203,12 @@ def test_a_refused_ledger_is_reopened_with_nothing_left(tmp_path: Path, client: 
     assert "the disk failed" in files.ledger.read_text()
     (kept,) = files.ledger.parent.glob("until-*/ledger.jsonl")
     assert "gan/cgan/generator" in kept.read_text()
-    assert "8 of it counts as spent because the ledger was begun anew" in client(file).words
+    words = client(file).words
+    assert "8 of it counts as spent because the ledger was begun anew" in words
+    assert "all of it together holds at a delta of 2e-05" in words
+    assert (told["delta"], told["delta_total"]) == (1e-5, pytest.approx(2e-5))
+    files.ledger.unlink()
+    assert account(client(file, "--json", "--reopen", "once more"))["delta_total"] == pytest.approx(3e-5)
 
 
 @pytest.mark.parametrize("reason", ["a mistake", " "])

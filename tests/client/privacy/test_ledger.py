@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,8 +288,8 @@ def test_an_open_ledger_sees_an_edit_that_hides_its_time_and_length(tmp_path: Pa
         charge(ledger)
 
 
-def _charges(folder: str, number: int) -> None:
-    charge(Ledger(files_in(Path(folder)), "site"), number)
+def _charges(folder: str, number: int, site: str = "site", node: str = "", shared: bool = False) -> None:
+    charge(Ledger(replace(files_in(Path(folder)), shared=shared), site, node), number)
 
 
 def test_processes_that_charge_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -300,6 +301,28 @@ def test_processes_that_charge_at_once_lose_nothing(tmp_path: Path) -> None:
         worker.join(60)
         assert worker.exitcode == 0
     assert len(Ledger(files_in(tmp_path), "site").entries()) == 75
+
+
+def test_two_nodes_that_share_a_ledger_charge_it_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    nodes = {"north": "a" * 32, "south": "b" * 32}
+    workers = [
+        context.Process(target=_charges, args=(str(tmp_path), 25, site, node, True)) for site, node in nodes.items()
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    ledger = Ledger(replace(files_in(tmp_path), shared=True), "east", "c" * 32)
+    seen: list[int] = []
+    ledger.charge({"steps": 1}, lambda entries, assumed: seen.append(len(entries)))
+    assert seen == [51]
+    assert {(entry["site"], entry["node"]) for entry in ledger.entries()[:-1]} == set(nodes.items())
+    assert [len(ledger.hashes_of(node)) for node in (*nodes.values(), "c" * 32, "")] == [25, 25, 1, 0]
+    # Where the folder is not named as one to be shared, it stays one site's.
+    with pytest.raises(LedgerError, match=r"belongs to the site .*privacy\.folder"):
+        Ledger(files_in(tmp_path), "east")
 
 
 def test_a_ledger_that_is_open_elsewhere_sees_the_others_charges(tmp_path: Path) -> None:
@@ -361,8 +384,33 @@ def test_a_crash_while_it_is_reopened_gives_nothing_back(
     assert seen == [8.0]
 
 
+def test_begun_anew_it_names_what_it_replaces_and_counts_how_often(tmp_path: Path) -> None:
+    files = filled(tmp_path)
+    first = Ledger(files, "site").id
+    assert Ledger(files, "site").times_assumed == 0
+    reopen_ledger(files, "site", "once", assumed_epsilon=8.0, replaces=["told"])
+    second = Ledger(files, "site")
+    assert second.replaces() == {first, "told"}
+    assert second.times_assumed == 1
+    second_id = second.id
+    reopen_ledger(files, "site", "twice", assumed_epsilon=8.0)
+    third = Ledger(files, "site")
+    assert third.replaces() == {first, "told", second_id}
+    assert third.times_assumed == 2
+    assert third.may_replace(first)
+    assert not third.may_replace("unknown")
+    third_id = third.id
+    # The folders count too, should the line be lost; and what they held is not forgotten with it.
+    files.ledger.write_bytes(b"\x00")
+    reopen_ledger(files, "site", "thrice", assumed_epsilon=8.0)
+    fourth = Ledger(files, "site")
+    assert fourth.times_assumed == 3
+    assert fourth.replaces() == {third_id}
+    assert fourth.may_replace("unknown")
+
+
 def test_both_files_missing_is_a_new_ledger(tmp_path: Path) -> None:
-    """Nothing on this machine can tell a first start from both files removed; the documentation says so."""
+    """The two files alone cannot tell a first start from both of them removed; witnesses can."""
     files = filled(tmp_path)
     files.ledger.unlink()
     files.head.unlink()

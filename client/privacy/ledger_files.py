@@ -1,0 +1,125 @@
+"""The two files of a privacy ledger: where they lie, how they are read, and how they are written for good.
+
+Only the standard library is used: the ledger must work where nothing else does.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import PrivacyError
+from common.hash_chain import Chain, ChainError, Entry, parse_chain
+
+WAY_OUT = (
+    "Nothing is trained until this is settled. Put back both files from one and the same backup, if nothing was "
+    "trained since; otherwise `oncofed-client budget SITE.yaml --reopen REASON` starts a new ledger that counts the "
+    "whole budget as spent (see docs/privacy.md, When the ledger is refused)."
+)
+
+
+class LedgerError(PrivacyError):
+    """The ledger is not what it was when it was last written."""
+
+
+@dataclass(frozen=True)
+class LedgerFiles:
+    """Where a ledger lies.
+
+    Attributes:
+        ledger: the entries.
+        head: the second copy of the newest hash; on another disk if there is one.
+        shared: whether other nodes of the hospital may charge it too; otherwise it is one site's alone.
+    """
+
+    ledger: Path
+    head: Path
+    shared: bool = False
+
+    @property
+    def lock(self) -> Path:
+        """Held while the ledger is read or written."""
+        return self.ledger.with_suffix(".lock")
+
+    @property
+    def refused(self) -> Path:
+        """What was found against this ledger (:mod:`client.privacy.objections`)."""
+        return self.ledger.with_name("refused.json")
+
+    @property
+    def key(self) -> Path:
+        """The key that the coordinator's copies are signed with (:mod:`client.privacy.coordinators_copy`)."""
+        return self.ledger.with_name("witness.key")
+
+
+def parse_ledger(file: Path) -> tuple[Chain, bool]:
+    """The chain in ``file``, and whether half a line follows it.
+
+    Raises:
+        LedgerError: for a line that is not what the chain says.
+    """
+    try:
+        lines, torn = parse_chain(file.read_bytes())
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
+    except ChainError as error:
+        raise LedgerError(f"{file}: {error}. {WAY_OUT}") from error
+    if not lines.count:
+        raise LedgerError(f"{file}: is empty. {WAY_OUT}")
+    return lines, torn
+
+
+def only_begun(file: Path) -> bool:
+    """Whether ``file`` holds the first line of a ledger and nothing else."""
+    lines, torn = parse_ledger(file)
+    return lines.count == 1 and not torn
+
+
+def read_head(file: Path) -> Mapping[str, Any]:
+    """The second copy of the newest hash: ``id``, ``count`` and ``hash``.
+
+    Raises:
+        LedgerError: if it is none.
+    """
+    try:
+        head = json.loads(file.read_text())
+        known: dict[str, Any] = {"id": str(head["id"]), "count": int(head["count"]), "hash": str(head["hash"])}
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be read ({error.strerror}). {WAY_OUT}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}") from error
+    if known["count"] < 1:
+        raise LedgerError(f"{file}: is not the head of a ledger. {WAY_OUT}")
+    return known
+
+
+def first_line(file: Path) -> Entry | None:
+    """The first entry of a ledger that is perhaps damaged further down; None where even that cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            entry = json.loads(stream.readline())["entry"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Writes a file so that at any moment either the old or the new one is there, and waits for the disk."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
