@@ -140,9 +140,10 @@ def _audited(
         set_limits(settings)
         require_bound(session)
         require_model(session, instruction.model)
-        with admitted(session, message.metadata.message_type):
-            content = handler(session.asked_for(instruction), instruction, message.content)
-            require_declared_answer(session, message.metadata.message_type, content)
+        asked = session.asked_for(instruction)
+        with admitted(asked, instruction, message.metadata.message_type, message.content):
+            content = handler(asked, instruction, message.content)
+            require_declared_answer(asked, message.metadata.message_type, content)
         charged = ledger_fields(session, message.metadata.message_type)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
     except Exception as error:

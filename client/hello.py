@@ -42,7 +42,9 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
     notes = ["it works within its hospital's hours only"] if settings.hours is not None else []
     tasks = allowed_tasks(session, possible_tasks(session, notes), notes)
     if not tasks_are_private_enough(session, notes):
-        tasks = [task for task in tasks if task == "evaluate"]
+        # Without a budget there is no roster: who tests would be the study's choice.
+        evaluates = settings.privacy is not None or not session.private
+        tasks = [task for task in tasks if task == "evaluate" and evaluates]
     # With patients as the unit of privacy no count leaves but the declared one.
     declared = settings.declare_counts and not session.private
     hello = SiteHello(

@@ -11,6 +11,7 @@ import torch
 
 from client.privacy.gradients import Watch, Way
 from client.privacy.randomness import PrivateRandom
+from client.privacy.roster import roster_split
 from client.site import SiteSettings, chosen_patients
 from common.config import Model, from_yaml, model_of, site_steps
 from common.devices import device_problem
@@ -56,6 +57,10 @@ class Session:
     patients."""
     private_random: Callable[[], PrivateRandom] = field(default=PrivateRandom, repr=False)
     """Makes the randomness of a private training; two trainings that shall draw alike share a key."""
+    remembered: set[str] = field(default_factory=set, init=False, repr=False)
+    """Names of training patients that are written down (:mod:`client.privacy.trained`)."""
+    scored: tuple[str, ...] | None = field(default=None, init=False, repr=False)
+    """The test patients that are scored; None: all of them (:mod:`client.privacy.questions`)."""
     trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
     """Trainers that stay built between the exchanges of a round, by model and repeat."""
 
@@ -221,6 +226,8 @@ class Session:
         Where a fold is left out, its patients are the validation part. The test patients are the same in every trial.
         """
         names, study, trial = self.cohort.tumour_by_patient, self.experiment.study, self.trial
+        if self.settings.privacy is not None:
+            return roster_split(self.settings, names, study, trial)
         if "train" not in self.settings.roles:
             return everything_is_test(names)
         split, tumour = split_patients(names, self.experiment.split), dict(names)
@@ -278,7 +285,14 @@ class Session:
 
     @cached_property
     def test(self) -> Slices:
-        return self.cohort.slices(self.split.test)
+        """The slices of the test patients that are scored."""
+        return self.cohort.slices(self.split.test if self.scored is None else self.scored)
+
+    def score_only(self, names: tuple[str, ...]) -> None:
+        """Test patients that are too few to join, or to miss, by themselves are not scored."""
+        if names != self.scored:
+            self.scored = names
+            self.__dict__.pop("test", None)
 
     @cached_property
     def left_out(self) -> Slices:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from client.audit.log import AuditFiles
 from client.hours import Hours
@@ -12,6 +12,28 @@ from client.privacy.ledger import LedgerFiles
 from common.errors import ConfigError
 from common.imaging.patient import ORGANS
 from common.safe_yaml import read_yaml, yaml_problem
+
+QUESTIONS = 500
+"""Answers about test patients that a hospital gives in all, unless it says otherwise."""
+
+
+class Shares(BaseModel):
+    """Which share of a hospital's patients trains, and which tests; what they leave of 1 does neither.
+
+    A patient's role is decided once, by itself, so that the true shares lie around these.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: float = Field(default=0.8, ge=0, le=1)
+    validation: float = Field(default=0.0, ge=0, le=1)
+    test: float = Field(default=0.2, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> "Shares":
+        if self.train + self.validation + self.test > 1 + 1e-9:
+            raise ValueError("train, validation and test must not sum to more than 1")
+        return self
 
 
 class PrivacySettings(BaseModel):
@@ -26,6 +48,11 @@ class PrivacySettings(BaseModel):
         head: the second copy of the ledger's newest hash, on another disk if there is one; by default beside the site's
             folder, or beside ``folder`` where that is named.
         known: where the hospital's nodes keep which patients are in which ledger; by default beside the site's folder.
+        shares: which share of the patients trains, and which tests, in every study: ``{train: 0.8, test: 0.2}``. It
+            decides on patients who have no role yet; roles are kept for good.
+        trained: a text file with the names of patients who trained in studies whose records are gone, one a line.
+        questions: most questions about classifiers that are answered on test patients, over all studies.
+        scores: ``exact``: figures on test patients as they are; ``noised``: with noise, paid for from the budget.
         without: what happens when a study wants to train without differential privacy: ``refuse`` it, or ``allow`` it.
     """
 
@@ -36,6 +63,10 @@ class PrivacySettings(BaseModel):
     folder: Path | None = None
     head: Path | None = None
     known: Path | None = None
+    shares: Shares = Shares()
+    trained: Path | None = None
+    questions: int = Field(default=QUESTIONS, ge=0)
+    scores: Literal["exact", "noised"] = "exact"
     without: Literal["refuse", "allow"] = "refuse"
 
 
@@ -129,6 +160,10 @@ class SiteSettings(BaseModel):
             head = shared.parent / f".{shared.name}-ledger-head.json"
         return LedgerFiles(folder / "ledger.jsonl", (own.head if own else None) or head, shared=shared is not None)
 
+    def privacy_folder(self) -> Path:
+        """Where this site's roster and its record of questions lie, beside the ledger."""
+        return self.ledger_files().ledger.parent
+
     def patient_register(self) -> Path:
         """Where the hospital's nodes keep which patients are in which ledger."""
         return (self.privacy.known if self.privacy else None) or self.folder.parent / ".oncofed-patients"
@@ -197,7 +232,7 @@ def load_site(path: Path) -> SiteSettings:
             values[key] = here / Path(values[key]).expanduser()
     own = values.get("privacy")
     if isinstance(own, dict):
-        keys = ("folder", "head", "known")
+        keys = ("folder", "head", "known", "trained")
         places = {key: here / Path(own[key]).expanduser() for key in keys if isinstance(own.get(key), str)}
         values["privacy"] = {**own, **places}
     values.setdefault("cache_dir", Path(values["folder"]) / "cache")

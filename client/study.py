@@ -24,6 +24,7 @@ from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
 from client.privacy.made import make_private_images
+from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.tuning import tuned
@@ -152,7 +153,11 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
         model = name if scope == "cross_site" else "federated"
         cells = {"auc": full.auc.model_dump(), "accuracy": full.accuracy.model_dump()}
         session.update_result("cross_site.json", model, cells)
-    told = SiteArms(arms={"model": tested.leaving(session, None)}, test_to_train=_test_to_train(session))
+    leaving = tested.leaving(session, None)
+    if tested.scores.patients >= session.min_cell:
+        noised = noised_scores(session, instruction.phase, session.test, tested.probability)
+        leaving = noised or leaving
+    told = SiteArms(arms={"model": leaving}, test_to_train=_test_to_train(session))
     if session.trial.fold and session.split.validation:
         left_out = score_classifier(session, trainer, name, scope, LEFT_OUT)
         session.update_result("left_out_federated_arms.json", name, left_out.whole(None).model_dump())
@@ -171,6 +176,7 @@ class Tested:
 
     scores: ClassificationScores
     gain: Gain | None
+    probability: Probabilities
 
     def whole(self, steps: int | None) -> ArmScores:
         """Everything, for this site's own report."""
@@ -205,7 +211,7 @@ def score_classifier(
     keep_predictions(session, part, arm, scope, slices, probability)
     beside = session.within(session.trial.with_real)
     with_real = kept_predictions(beside, part, real, scope) if arm != real else None
-    return Tested(_scores(session, slices, probability), _gain(session, slices, probability, with_real))
+    return Tested(_scores(session, slices, probability), _gain(session, slices, probability, with_real), probability)
 
 
 def _scores(session: Session, slices: Slices, probability: Probabilities) -> ClassificationScores:

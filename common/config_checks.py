@@ -68,6 +68,13 @@ def check_privacy(experiment: Experiment) -> None:
         privacy.clip,
         f"must be from {LEAST_CLIP:g} to {MOST_CLIP:g}: noise of that size has all digits of single precision",
     )
+    require(privacy.scores in ("exact", "noised"), "privacy.scores", privacy.scores, "exact or noised")
+    require(
+        privacy.scores == "exact" or privacy.mode != "none",
+        "privacy.scores",
+        privacy.scores,
+        "noise is paid for: choose privacy=patient_dp",
+    )
     require(privacy.gradients in ("auto", "loop", "vmap"), "privacy.gradients", privacy.gradients, "auto, loop or vmap")
     require(0 < privacy.steps_share <= 1, "privacy.steps_share", privacy.steps_share, "must be above 0 and at most 1")
     require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")

@@ -281,6 +281,8 @@ class PrivacyConfig:
     rates: dict[str, float] = field(default_factory=dict)
     """Factors on learning rates where steps are private, by ``<model>/<optimiser>``: what suits public pre-training and
     plain training may be too fast for gradients that are mostly noise."""
+    scores: str = "exact"
+    """Figures on test patients: ``exact``, or ``noised`` and paid for; a site may insist on noise."""
     reserve: float = 0.05
     """Share of ``epsilon`` that is not planned for, so that a round which is repeated after a crash can be paid."""
 

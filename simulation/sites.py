@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from client.session import Session
-from client.site import PrivacySettings, SiteSettings, load_site, save_site
+from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.devices import device_problem
 from common.errors import ConfigError, DataError
 from common.experiment import Experiment, SiteConfig
 from common.files import write_bytes
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
+from common.imaging.split import part_sizes
 from common.progress import StudyProgress
 from common.report.formatting import plural
 from common.training.build import proxy_source
@@ -118,12 +119,19 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
 
 
 def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:
-    """The site's settings with a privacy budget; simulated, its number of patients is public by default."""
+    """The site's settings with a privacy budget; simulated, its number of patients is public by default.
+
+    Who trains and who tests is decided by its roster, patient by patient: the study's sizes become shares.
+    """
     settings = session.settings
-    patients = site.patients if site.patients is not None else max(1, len(session.split.train))
+    count = len(session.cohort.patients)
+    test, validation, train = part_sizes(count, session.experiment.split)
+    patients = site.patients if site.patients is not None else max(1, train)
+    shares = Shares(train=train / count, validation=validation / count, test=test / count)
     epsilon = site.epsilon if site.epsilon is not None else session.experiment.privacy.epsilon
     # Sites that are simulated lie side by side and are hospitals of their own: each has its own register of patients.
-    own = PrivacySettings(epsilon=epsilon, patients=patients, known=settings.folder / "privacy" / "patients")
+    known = settings.folder / "privacy" / "patients"
+    own = PrivacySettings(epsilon=epsilon, patients=patients, known=known, shares=shares)
     return settings.model_copy(update={"privacy": own})
 
 

@@ -61,7 +61,9 @@ def _one_step(session: Session, scratch: Path) -> Session:
     own = session.settings.privacy
     if own is not None:
         # A rehearsal is not trained with anyone, so the hospital's account is neither looked at nor charged.
-        own = own.model_copy(update={"folder": scratch / "privacy", "head": scratch / "ledger-head.json"})
+        own = own.model_copy(
+            update={"folder": scratch / "privacy", "head": scratch / "ledger-head.json", "known": scratch / "known"}
+        )
     settings = session.settings.model_copy(update={"folder": scratch, "folder_per_run": False, "privacy": own})
     return dataclasses.replace(
         session,

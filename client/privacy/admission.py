@@ -10,21 +10,39 @@ from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.ledger import LedgerError
 from client.privacy.plan import study_plan
+from client.privacy.questions import guarded, require_question, settle_test_set
 from client.privacy.slices import require_known_patients
+from client.privacy.trained import RECORD
 from client.session import ONLY_PRIVATE, Session
 from common.errors import PrivacyError, RefusalError
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, Action
+from common.files import read_json, write_json
+from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, Action, Instruction, received_arrays
 from common.results_classifier import SiteArms
 
 
+def remember_training(session: Session) -> None:
+    """Writes down who trains in this trial, before anything is trained: whoever has is never scored."""
+    names = set(session.split.train)
+    if names <= session.remembered:
+        return
+    file = session.folder / "state" / session.run / RECORD
+    kept = set(read_json(file)) if file.exists() else set()
+    if not names <= kept:
+        write_json(file, sorted(names | kept))
+    session.remembered.update(names | kept)
+
+
 @contextmanager
-def admitted(session: Session, action: str) -> Iterator[None]:
+def admitted(session: Session, instruction: Instruction, action: str, content: RecordDict) -> Iterator[None]:
     """Refuses a message that the hospital's rules on privacy do not allow, and what an answer must not hold.
 
     Within it the message is answered; an answer that is declared to be noised and was not paid for is refused.
 
     Args:
+        session: of the trial that is asked about.
+        instruction: what is asked.
         action: Flower's message type, e.g. ``train.gan``.
+        content: of the message.
 
     Raises:
         RefusalError: with a text that may leave.
@@ -32,6 +50,10 @@ def admitted(session: Session, action: str) -> Iterator[None]:
     """
     declared = ACTIONS.get(Action(action)) if action in list(Action) else None
     _require_privacy(session, declared)
+    if declared is not None and declared.trains:
+        remember_training(session)
+    if declared is not None and declared.tests and guarded(session):
+        _guard_tests(session, instruction, declared, content)
     if not session.private:
         yield
         return
@@ -48,6 +70,19 @@ def admitted(session: Session, action: str) -> Iterator[None]:
     yield
     if declared.leaves is Leaves.NOISED and len(budget.ledger.entries()) == before:
         raise PrivacyError(f"{action}: was answered from training patients, and no step was paid for")
+
+
+def _guard_tests(session: Session, instruction: Instruction, declared: Declared, content: RecordDict) -> None:
+    """Settles which test patients are scored, and counts a question whose answer tells of them."""
+    own = session.settings.privacy
+    if session.private and own is None and "train" in session.settings.roles:
+        raise RefusalError("it trains, and has no privacy budget: who tests would be the study's choice")
+    if own is not None and own.scores == "noised" and not session.private:
+        raise RefusalError("it tells noised figures only, and the study is not private")
+    settle_test_set(session)
+    if declared.leaves is Leaves.TEST or not session.private:
+        weights = received_arrays(content) if ARRAYS in content.array_records else None
+        require_question(session, instruction, weights)
 
 
 def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:

@@ -65,6 +65,20 @@ def claim(register: Path, ledger_id: str, names: Iterable[str], replaced: Collec
         ) from error
 
 
+def known_among(register: Path, names: Collection[str]) -> set[str]:
+    """Those of ``names`` that some ledger of the hospital has paid for.
+
+    Raises:
+        LedgerError: if the register cannot be relied on or read.
+    """
+    if not _file(register).exists():
+        return set()
+    with locked(register / "lock"):
+        known = _known(register)
+        key = _key(register, begun=True)
+    return {name for name in names if _fingerprint(key, name) in known}
+
+
 def _claimed(register: Path, number: int, asked: int) -> str:
     return (
         f"{register}: {number} of the {asked} training patients have another privacy ledger already, and a patient has "

@@ -10,6 +10,7 @@ import torch
 
 from client.privacy.budget import Budget
 from client.privacy.gradients import Way
+from client.privacy.questions import questions_of
 from client.privacy.training import Noise, steps_by_mechanism
 from client.session import Session
 from client.tasks import training_tasks
@@ -21,6 +22,9 @@ from common.phases import classifier_phase, gan_phase
 from common.training.build import build_gan_trainer, steps_per_round
 from common.training.patients import PatientTrainer
 from common.trials import arms_in_federation
+
+SCORES = "scores"
+"""Before the mechanisms of noised figures on test patients: ``scores/<phase of the question>``."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def plan_study(session: Session, budget: Budget) -> StudyPlan:
     if not steps:
         raise PrivacyError("the study trains nothing that this site could take part in")
     rate = sampling_rate(privacy, budget.patients)
-    planned = [(name, rate, count) for name, count in steps.items()]
+    # Everybody takes part in scores that are noised.
+    planned = [(name, 1.0 if name.startswith(f"{SCORES}/") else rate, count) for name, count in steps.items()]
     sigma = budget.plan(planned, privacy.epsilon * (1 - privacy.reserve))
     return StudyPlan(sigma, rate, steps)
 
@@ -124,7 +129,7 @@ def private_steps(experiment: Experiment, federation: Any, patients: int) -> int
 def planned_steps(session: Session, patients: int) -> dict[str, int]:
     """Mechanism -> steps, over every training of the study that this site could take part in."""
     experiment = session.experiment
-    tasks = training_tasks(session, [])
+    tasks = training_tasks(session, []) if "train" in session.settings.roles else []
     steps: dict[str, int] = {}
     for name in experiment.models:
         model, view = session.model(name), session.view(name)
@@ -143,7 +148,15 @@ def planned_steps(session: Session, patients: int) -> dict[str, int]:
         federation = experiment.classifier.federation
         count = federation.rounds * private_steps(experiment, federation, patients)
         steps |= {f"{classifier_phase(arm)}/classifier": count for arm in arms_in_federation(experiment)}
+    if tells_noised_scores(session) and "evaluate" in session.settings.roles:
+        steps |= {f"{SCORES}/{question}": 1 for question in questions_of(experiment, private=True)}
     return steps
+
+
+def tells_noised_scores(session: Session) -> bool:
+    """Whether figures on test patients leave with noise only: as the study or the hospital says."""
+    own = session.settings.privacy
+    return session.experiment.privacy.scores == "noised" or (own is not None and own.scores == "noised")
 
 
 def _file(session: Session) -> Path:

@@ -1,0 +1,198 @@
+"""Questions about test patients: which of them are scored, and how many answers leave a site.
+
+Figures on test patients are told without noise, over at least ``min_cell`` of them. Two sets of them that differ in one
+patient would give that patient's own figures by subtraction, and enough answers about one set would give everything.
+So at a site with a privacy budget, and in every private run:
+
+- the set that is scored is the whole test part, and stays what it was unless at least ``min_cell`` patients join or
+  leave at once. A patient whose slices or classes a study sees otherwise than another has left and joined;
+- a question is one classifier in one phase of the run; the same weights may be asked about again, others may not;
+- which phases there are follows from the configuration that the run is bound to;
+- over all runs, no more are answered than the hospital allows.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from client.privacy.roster import roster_of_tests
+from client.session import Session
+from client.site import QUESTIONS
+from common.errors import PrivacyError, RefusalError
+from common.experiment import Experiment
+from common.file_lock import locked
+from common.files import read_json
+from common.private_files import make_private_folder, write_private
+from common.records import Instruction
+from common.trials import arms_in_federation, arms_of, trials_of
+
+Members = Mapping[str, str]
+"""Test patients, each with a digest of its slices' classes."""
+
+
+def guarded(session: Session) -> bool:
+    """Whether a site watches over what is asked about its test patients."""
+    return session.private or session.settings.privacy is not None
+
+
+def settle_test_set(session: Session) -> None:
+    """Decides which test patients this study's figures are about, and keeps that on the disk.
+
+    Raises:
+        RefusalError: if no set of them is far enough from those of earlier figures. The text may leave.
+        PrivacyError: if the record cannot be relied on.
+    """
+    if not session.split.test:
+        return
+    present, roster = _members(session), roster_of_tests(session.settings, session.split.test)
+    with _record(session) as (record, keep):
+        earlier = [dict(one) for one in record["sets"]]
+        chosen = choose_set(present, earlier, session.min_cell, roster.order)
+        if chosen is None:
+            raise RefusalError(
+                "its test patients are too nearly those of an earlier study: the difference would be the figures of a "
+                "few; it evaluates again when more of them have changed"
+            )
+        if chosen not in earlier:
+            record["sets"].append(dict(sorted(chosen.items())))
+            keep()
+    session.score_only(tuple(name for name in session.split.test if name in chosen))
+
+
+def choose_set(
+    present: Members, earlier: Sequence[Members], min_cell: int, order: Callable[[Sequence[str]], Sequence[str]]
+) -> Members | None:
+    """The test patients that may be scored: none of the earlier sets differs from it in one to ``min_cell - 1``.
+
+    All that are present, if they may; else an earlier set that is still whole, so that new patients wait for others;
+    else all that are present but for a few more, so that those who left are not alone.
+
+    Args:
+        present: all test patients, with a digest of what a study sees of each.
+        earlier: the sets that figures were told about.
+        min_cell: fewest patients by which two sets may differ.
+        order: in which patients are left out, the same every time.
+
+    >>> few = {name: "" for name in "abcdefgh"}
+    >>> sorted(choose_set({**few, "new": ""}, [few], 3, sorted))  # one new patient waits
+    ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+    >>> sorted(choose_set({name: "" for name in "bcdefgh"}, [few], 3, sorted))  # "a" does not leave alone
+    ['d', 'e', 'f', 'g', 'h']
+    """
+
+    def may(members: Members) -> bool:
+        # A patient that is seen otherwise stands on both sides of the difference, and is one.
+        apart = (len({name for name, _ in members.items() ^ one.items()}) for one in earlier)
+        return all(count == 0 or count >= min_cell for count in apart)
+
+    if may(present):
+        return present
+    whole = [one for one in earlier if one.items() <= present.items()]
+    if whole:
+        return max(whole, key=len)
+    left = list(order(sorted(present)))
+    for count in range(1, len(left)):
+        fewer = {name: present[name] for name in left[count:]}
+        if may(fewer):
+            return fewer
+    return None
+
+
+def require_question(session: Session, instruction: Instruction, weights: Mapping[str, Tensor] | None) -> None:
+    """Counts a question about the test patients, before it is answered.
+
+    Args:
+        session: of the trial that is asked about.
+        instruction: its run and phase name the question.
+        weights: of the classifier that is asked about; None: the site's own.
+
+    Raises:
+        RefusalError: if the study has no such question, it was asked with other weights, or there were too many. The
+            text may leave.
+        PrivacyError: if the record cannot be relied on.
+    """
+    phase, digest = instruction.phase, _digest(weights)
+    if not _is_question(session.experiment, phase, private=session.private):
+        raise RefusalError("the study has no such question about test patients")
+    own = session.settings.privacy
+    most = own.questions if own is not None else QUESTIONS
+    with _record(session) as (record, keep):
+        asked = record["questions"].setdefault(f"{instruction.run}", {})
+        if phase in asked:
+            if asked[phase] != digest:
+                raise RefusalError("it has answered this question about another classifier")
+            return
+        if sum(map(len, record["questions"].values())) >= most:
+            raise RefusalError("it has answered as many questions about its test patients as its hospital allows")
+        asked[phase] = digest
+        keep()
+
+
+def questions_of(experiment: Experiment, *, private: bool) -> list[str]:
+    """The phases in which a study asks about test patients, by its configuration alone; those of the cross-site matrix
+    of a study that is not private are as many as there are sites, and not among them.
+
+    >>> from common.config import compose
+    >>> questions_of(compose(["model=[cgan]", "study.arms=[real,synthetic]"]), private=True)
+    ['federated/real', 'federated/synthetic']
+    """
+    found = []
+    for trial in trials_of(experiment):
+        arms = [arm for arm in arms_of(experiment, trial) if arm in arms_in_federation(experiment)]
+        found += [trial.phase(f"federated/{arm}") for arm in arms]
+        if not private:
+            found.append(trial.phase("arms"))
+    return found
+
+
+def _is_question(experiment: Experiment, phase: str, *, private: bool) -> bool:
+    # Classifiers of single sites do not travel in a private study.
+    return phase in questions_of(experiment, private=private) or (not private and phase.startswith("cross_site/"))
+
+
+def _members(session: Session) -> Members:
+    slices = session.cohort.slices(session.split.test)
+    classes = slices.tumour_class()
+    return {
+        patient.patient: hashlib.blake2b(classes[slices.owner == index].tobytes(), digest_size=16).hexdigest()
+        for index, patient in enumerate(slices.patients)
+    }
+
+
+def _digest(weights: Mapping[str, Tensor] | None) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted((weights or {}).items()):
+        whole.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
+        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+@contextmanager
+def _record(session: Session) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+    """What was told of test patients so far, locked, and how to keep it once it was added to."""
+    folder = session.settings.privacy_folder()
+    make_private_folder(folder)
+    file = folder / "test-patients.json"
+    with locked(folder / "test-patients.lock"):
+        record = _read(file)
+        yield record, lambda: write_private(file, (json.dumps(record, indent=1) + "\n").encode(), replace=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        return {"sets": [], "questions": {}}
+    try:
+        record = read_json(file)
+        sets, questions = record["sets"], record["questions"]
+        if not (isinstance(sets, list) and all(isinstance(one, dict) for one in [*sets, *questions.values()])):
+            raise ValueError("of another form")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PrivacyError(
+            f"{file}: does not say what was told of test patients, so nothing more is told; put it back from a backup"
+        ) from error
+    return {"sets": sets, "questions": questions}

@@ -1,0 +1,103 @@
+"""Figures on test patients with noise, where the hospital or the study wants that: ``privacy.scores: noised``.
+
+Each patient counts alike: of its slices, the shares that are told right and wrong, with and without a tumour, are four
+numbers that sum to 1. Their sum over patients changes by at most 1 (L2) when one comes or leaves; Gaussian noise is
+added to it, and paid for from the same ledger as a step in which everybody takes part. Figures are made of the noised
+sums alone. There is no AUC, no calibration and no gain among them: those would need sums of their own.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from client.privacy.budget import Budget
+from client.privacy.plan import SCORES, study_plan, tells_noised_scores
+from client.privacy.randomness import Stream
+from client.session import Session
+from common.errors import RefusalError
+from common.imaging.slices import Slices
+from common.results_classifier import ArmScores, Interval
+
+SIMULATED = 1000
+"""Draws behind an interval."""
+
+THRESHOLD = 0.5
+
+Counts = npt.NDArray[np.float64]
+"""(..., 4): true positive, false positive, true negative, false negative; sums over patients of shares of slices."""
+
+
+def noised_scores(
+    session: Session, phase: str, slices: Slices, probability: npt.NDArray[np.float64]
+) -> ArmScores | None:
+    """What may leave of a classifier's figures; None where figures are told as they are.
+
+    Args:
+        session: of the trial.
+        phase: of the question; it must be one that the study announced.
+        slices: that were scored.
+        probability: (N,) of a tumour.
+
+    Raises:
+        RefusalError: for a question that was not planned, or if the budget does not suffice. The text may leave.
+    """
+    if not tells_noised_scores(session):
+        return None
+    budget = Budget(session.settings)
+    plan, mechanism = study_plan(session, budget), f"{SCORES}/{phase}"
+    if mechanism not in plan.steps:
+        raise RefusalError("it was asked for scores that the study had not announced")
+    run_cap = session.experiment.privacy.epsilon
+    budget.charge(run=session.run, mechanism=mechanism, sigma=plan.sigma, q=1.0, steps=1, run_cap=run_cap)
+    stream = session.private_random().stream("scores", phase)
+    noise = plan.sigma * stream.normal((4,)).double().numpy()
+    noised = counts_of(slices.tumour_class(), probability, slices.owner) + noise
+    figures = {name: _interval(values) for name, values in _draws(noised, plan.sigma, stream).items()}
+    return ArmScores(
+        accuracy=figures["accuracy"],
+        precision=figures["precision"],
+        recall=figures["recall"],
+        f1=figures["f1"],
+        auc=Interval(mean=None),
+    )
+
+
+def counts_of(truth: npt.ArrayLike, probability: npt.ArrayLike, patient: npt.ArrayLike) -> Counts:
+    """The four sums over patients, before the noise.
+
+    >>> counts_of([1, 1, 0, 0], [0.9, 0.1, 0.2, 0.3], [0, 0, 0, 1]).round(2).tolist()
+    [0.33, 0.0, 1.33, 0.33]
+    """
+    true, called, who = np.asarray(truth, bool), np.asarray(probability) >= THRESHOLD, np.asarray(patient)
+    cells = np.stack([true & called, ~true & called, ~true & ~called, true & ~called], axis=1).astype(np.float64)
+    _, owner, slices = np.unique(who, return_inverse=True, return_counts=True)
+    shares = np.zeros((len(slices), 4))
+    np.add.at(shares, owner, cells)
+    return np.asarray((shares / slices[:, None]).sum(0))
+
+
+def _draws(noised: Counts, sigma: float, stream: Stream) -> Mapping[str, Sequence[float]]:
+    """Each figure: its value, then what it might as well have been, by the noise and by which patients there are."""
+    kept = np.maximum(noised, 0.0)
+    patients = max(1.0, float(kept.sum()))
+    shares = kept / max(float(kept.sum()), 1e-9)
+    normal = stream.normal((SIMULATED, 8)).double().numpy()
+    by_patients = np.sqrt(patients * shares * (1 - shares)) * normal[:, :4]
+    drawn = np.maximum(np.concatenate([noised[None], noised + sigma * normal[:, 4:] + by_patients]), 0.0)
+    positive, false, negative, missed = drawn.T
+    return {
+        "accuracy": _share(positive + negative, drawn.sum(1)),
+        "precision": _share(positive, positive + false),
+        "recall": _share(positive, positive + missed),
+        "f1": _share(2 * positive, 2 * positive + false + missed),
+    }
+
+
+def _share(part: Counts, whole: Counts) -> list[float]:
+    return [float(value) for value in np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)]
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    low, high = np.percentile(values[1:], [2.5, 97.5])
+    return Interval(mean=values[0], low=min(float(low), values[0]), high=max(float(high), values[0]))
