@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from client.session import Session
+from client.session import LOCAL, Session
 from client.site import load_site
 from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
@@ -44,7 +44,7 @@ def local_session(site: Path, overrides: Sequence[str], study: Path | None) -> S
     settings = load_site(site)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return Session(settings, study_to_join(overrides, study), "local")
+    return Session(settings, study_to_join(overrides, study), LOCAL)
 
 
 def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:

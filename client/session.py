@@ -30,6 +30,9 @@ from common.training.build import site_view
 from common.training.trainer import Trainer, View
 from common.trials import Trial, trials_of
 
+LOCAL = "local"
+"""The run of a session that nobody asked for: of the doctor, of ``budget``, of ``prepare``."""
+
 ONLY_PRIVATE = "it trains with differential privacy only, and the study asks for none"
 
 
@@ -227,7 +230,7 @@ class Session:
         """
         names, study, trial = self.cohort.tumour_by_patient, self.experiment.study, self.trial
         if self.settings.privacy is not None:
-            return roster_split(self.settings, names, study, trial)
+            return roster_split(self.settings, names, study, trial, for_good=self.run != LOCAL)
         if "train" not in self.settings.roles:
             return everything_is_test(names)
         split, tumour = split_patients(names, self.experiment.split), dict(names)

@@ -85,7 +85,12 @@ def role_of(key: bytes, name: str, shares: Shares) -> Role:
 
 
 def open_roster(
-    folder: Path, shares: Shares, names: Iterable[str], trained: Callable[[Sequence[str]], Iterable[str]]
+    folder: Path,
+    shares: Shares,
+    names: Iterable[str],
+    trained: Callable[[Sequence[str]], Iterable[str]],
+    *,
+    for_good: bool = True,
 ) -> Roster:
     """The roster of ``folder``, with a role for each of ``names``; new ones are on the disk when this returns.
 
@@ -94,6 +99,7 @@ def open_roster(
         shares: of the roles, for patients that have none yet.
         names: the patients that are here now.
         trained: which of the new ones have trained before; they train for good.
+        for_good: whether new roles are kept; before a first study the hospital may still change its shares.
 
     Raises:
         PrivacyError: if the roster on the disk cannot be relied on.
@@ -103,18 +109,21 @@ def open_roster(
     with locked(folder / "roster.lock"):
         roster = _read(file)
         new = sorted(set(names) - set(roster.roles))
-        if not new:
+        if not new and file.exists():
             return roster
         already = set(trained(new))
         made = {name: Role.TRAIN if name in already else role_of(roster.key, name, shares) for name in new}
-        roster = Roster(roster.key, {**roster.roles, **made})
-        kept = {"key": roster.key.hex(), "roles": {name: role.value for name, role in sorted(roster.roles.items())}}
+        whole = Roster(roster.key, {**roster.roles, **made})
+        if not for_good and file.exists():
+            return whole
+        roles = whole.roles if for_good else roster.roles
+        kept = {"key": roster.key.hex(), "roles": {name: role.value for name, role in sorted(roles.items())}}
         write_private(file, (json.dumps(kept, indent=1) + "\n").encode(), replace=True)
-    return roster
+    return whole
 
 
 def roster_split(
-    settings: SiteSettings, patients: Sequence[tuple[str, bool]], study: StudyConfig, trial: Trial
+    settings: SiteSettings, patients: Sequence[tuple[str, bool]], study: StudyConfig, trial: Trial, *, for_good: bool
 ) -> Split:
     """The parts of a site's patients in a trial of a study.
 
@@ -123,6 +132,7 @@ def roster_split(
         patients: (name, has a tumour).
         study: its limits on training patients are shares of the number that the hospital declares.
         trial: the repetition of the study.
+        for_good: whether new patients' roles are kept.
 
     Raises:
         RefusalError: for a trial that leaves out a fold: its patients would be scored, and train in other trials.
@@ -138,7 +148,7 @@ def roster_split(
         return names if everybody_trained(settings, before) else before.names
 
     names = [name for name, _ in patients]
-    roster = open_roster(settings.privacy_folder(), shares_of(settings), names, trained)
+    roster = open_roster(settings.privacy_folder(), shares_of(settings), names, trained, for_good=for_good)
     split, tumour = roster.split(names), dict(patients)
     if "train" not in settings.roles:
         return replace(split, train=(), unused=(*split.train, *split.unused))
@@ -163,9 +173,14 @@ def roster_of_tests(settings: SiteSettings, names: Sequence[str]) -> Roster:
     return open_roster(settings.privacy_folder(), shares_of(settings), names, lambda new: [])
 
 
+def new_key() -> bytes:
+    """From the operating system; tests replace it, whose handful of patients shall be split alike every time."""
+    return os.urandom(KEY_BYTES)
+
+
 def _read(file: Path) -> Roster:
     if not file.exists():
-        return Roster(os.urandom(KEY_BYTES), {})
+        return Roster(new_key(), {})
     try:
         kept: Any = json.loads(file.read_text(encoding="utf-8"))
         key = bytes.fromhex(kept["key"])

@@ -296,7 +296,8 @@ def test_a_wrong_option_starts_nothing(
 def test_a_private_study_is_rehearsed_without_a_look_at_the_hospitals_account(
     hospital: Any, client: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Twice, with a budget that would not suffice: nothing is charged, and no trace of a ledger is left."""
+    """Twice, with a budget that would not suffice: nothing is charged, no trace of a ledger is left, and no patient's
+    role is decided for good."""
     head = tmp_path / "elsewhere" / "head.json"
     budget = f"privacy: {{epsilon: 8, patients: 4, head: {head}}}\n"
     hospital.site.write_text(hospital.site.read_text() + budget)
@@ -307,7 +308,9 @@ def test_a_private_study_is_rehearsed_without_a_look_at_the_hospitals_account(
         assert "oncofed-client budget" in said.out
         assert [step.problem for step in found(hospital).training] == ["", ""]
     assert not head.exists()
-    assert not [name for name in hospital.files() if "ledger" in name or "privacy" in name]
+    left = {name for name in hospital.files() if "ledger" in name or "privacy" in name}
+    assert left == {"privacy/roster.json", "privacy/roster.lock"}
+    assert json.loads((hospital.site.parent / "privacy" / "roster.json").read_text())["roles"] == {}
     # The same site trains for nobody who asks for no privacy, and is told so.
     said = client("doctor", hospital.site)
     assert "it trains with differential privacy only" in said.out

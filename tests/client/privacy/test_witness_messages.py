@@ -36,7 +36,7 @@ def hello(site: Hospital, witness: str = "") -> SiteHello:
 
 
 def test_a_private_training_and_its_statement_leave_witnesses(tmp_path: Path) -> None:
-    site = Hospital(tmp_path, privacy={"epsilon": 20.0, "patients": 4})
+    site = Hospital(tmp_path, privacy={"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}})
     files = site.settings.ledger_files()
     assert "gan/cgan" in hello(site).tasks
     older = files.ledger.read_bytes(), files.head.read_bytes()
