@@ -63,8 +63,8 @@ def audit_command(
         + (f"; planted fault: {plant}" if plant != Fault.NONE else "")
     )
     print(
-        f"{networks} training steps, {networks * TESTS} tests: a sound one of them all is called a fault in at most "
-        f"{FALSE_ALARM:.0%} of audits (level of each test {level_of_each(networks):.1e})"
+        f"{networks} training steps, {networks * TESTS} tests: together they call a sound installation faulty in "
+        f"at most {FALSE_ALARM:.0%} of audits (level of each test {level_of_each(networks):.1e})"
     )
     for bound in audit_bounds(experiment, audited, steps=steps, canaries=canaries, fault=Fault(plant)):
         print(f"  {bound.mechanism}: {told(bound)}", flush=True)

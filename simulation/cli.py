@@ -90,7 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
         "attack each model's private training step with planted patients",
         "Attack the private training step of each model of a study with a thousand planted patients: set the lower\n"
         "bound of epsilon that follows beside the one that is claimed, and test whether a patient adds what it should\n"
-        "and the noise is what is stated. What is found is a fault; finding nothing proves nothing. No patient is read.",
+        "and the noise is what is stated. What is found is a fault; to find nothing proves nothing. No patient is\n"
+        "read.",
         _audit,
         AUDIT_HELP,
     )

@@ -178,8 +178,8 @@ def audit_update(
     drawn = member & (random.random((steps, canaries)) < q)
     for t in range(steps):
         before = _at(parameters, places)
-        taking = [place for place in places[torch.from_numpy(drawn[t])].split(1) for _ in range(copies)]
-        step.take([Drawn(Canary(place.to(device)), 0) for place in taking])
+        taking = np.repeat(np.flatnonzero(drawn[t]), copies)
+        step.take([Drawn(Canary(places[i : i + 1].to(device)), 0) for i in taking])
         seen[t] = (before - _at(parameters, places)).double().numpy() / clip
         known[t] = _at([replayed.normal((sum(sizes),), device)], places).double().numpy() * sigma
         if fault is Fault.SAME_NOISE:

@@ -6,6 +6,7 @@ is not, and normal noise of standard deviation sigma C, fresh for every weight a
 patients knows who was drawn, and can test just that.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -109,8 +110,9 @@ def _most_alike(rows: Floats) -> float:
     cosine = max(float(np.abs(unit[i + 1 :] @ unit[i]).max()) for i in range(steps - 1))
     if cosine >= 1:
         return 0.0
-    statistic = cosine * np.sqrt((length - 1) / (1 - cosine**2))
-    return min(1.0, 2 * float(t.sf(statistic, length - 1)) * (steps * (steps - 1) // 2))
+    statistic = cosine * math.sqrt((length - 1) / (1 - cosine**2))
+    pairs = math.comb(steps, 2)
+    return min(1.0, 2 * pairs * float(t.sf(statistic, length - 1)))
 
 
 def _summed(rows: Floats) -> float:

@@ -118,11 +118,12 @@ def audit_table(bounds: list[AuditBound]) -> Table:
     ]
     canaries = listed(sorted({str(one.canaries) for one in bounds}))
     return Table(
-        f"One-run audit with {canaries} planted patients a training step. Epsilon: its lower bound beside the claim for "
-        "as many steps as were audited; a bound above its claim proves a fault. Stated mechanism: a patient adds 1.00 "
-        "of the stated bound and noise has 1.00 of the stated size where all is as stated; in brackets, what a patient "
-        f"would have to add to be noticed nine times of ten; p is the least of all tests. {_alarms(bounds)} An audit "
-        "that finds nothing proves nothing.",
+        f"One-run audit with {canaries} planted patients a training step. Epsilon: its lower bound beside the claim "
+        "for as many steps as were audited. Stated mechanism: a patient adds 1.00 of the stated bound and noise has "
+        "1.00 of the stated size where all is as stated, give or take chance; in brackets, what a patient would have "
+        f"to add to be noticed nine times of ten; least p is of all tests of the mechanism. {_alarms(bounds)} A bound "
+        "above its claim, or another mechanism than the stated one, is a fault; an audit that finds nothing proves "
+        "nothing.",
         [
             "training step",
             "steps audited",

@@ -1,4 +1,4 @@
-"""The tests of the stated mechanism: right by another library, no oftener wrong than stated, and each finds its fault."""
+"""The tests of the stated mechanism: right by another library, wrong no oftener than stated, each finds its fault."""
 
 from collections.abc import Callable
 
