@@ -73,18 +73,20 @@ def audit_command(
         write_bytes(out, json.dumps([bound.model_dump() for bound in bounds], indent=1).encode())
     if runs and plant == Fault.NONE:
         keep_audit(Path(runs[0]), bounds)
-    faults = [f"{bound.mechanism}: {'; '.join(bound.findings)}" for bound in bounds if not bound.holds]
-    if faults:
+    if faults := faults_of(bounds):
         raise PrivacyError(f"the audit found a fault. {'. '.join(faults)}. Do not train with this installation")
 
 
 def audit_run(folder: Path, progress: Callable[[str], None]) -> None:
-    """The audit at the end of a private run; its bounds go into the run's results."""
+    """The audit at the end of a private run; what it finds goes into the run's results, and a fault is told at once."""
     experiment, results = _experiment_of(folder), _results(folder)
     if experiment.privacy.mode == "none" or results.privacy is None or not results.privacy.sites:
         return
     progress(f"auditing the private step of each model ({STEPS_OF_A_RUN} steps, 1000 planted patients)")
-    keep_audit(folder, list(audit_bounds(experiment, _of_run(results), steps=STEPS_OF_A_RUN)))
+    bounds = list(audit_bounds(experiment, _of_run(results), steps=STEPS_OF_A_RUN))
+    keep_audit(folder, bounds)
+    for fault in faults_of(bounds):
+        progress(f"the audit found a fault. {fault}; see docs/privacy.md")
 
 
 def keep_audit(folder: Path, bounds: list[AuditBound]) -> None:
@@ -147,6 +149,11 @@ def audited_kinds(experiment: Experiment) -> list[str]:
 
 def _kind(mechanism: str) -> str:
     return mechanism if mechanism.startswith("gan/") else "classifier"
+
+
+def faults_of(bounds: Sequence[AuditBound]) -> list[str]:
+    """One text for each training step that something speaks against."""
+    return [f"{bound.mechanism}: {'; '.join(bound.findings)}" for bound in bounds if not bound.holds]
 
 
 def told(bound: AuditBound) -> str:

@@ -86,7 +86,7 @@ def lower_bound(canaries: int, guesses: int, right: int, delta: float, level: fl
 
     >>> lower_bound(1000, 200, 100, 1e-5, 0.001)
     0.0
-    >>> lower_bound(1000, 200, 190, 1e-5, 0.001) > 2
+    >>> lower_bound(1000, 200, 190, 1e-5, 0.001) > 1.5
     True
     """
     if p_value(canaries, guesses, right, 0.0, delta) > level:

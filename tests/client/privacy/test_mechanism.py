@@ -175,6 +175,9 @@ def test_findings_say_in_words_what_was_rejected() -> None:
     assert bound_of(simulated(1)).holds
     assert bound_of(None, None).holds
     assert bound_of(simulated(1, FAULTS["half the noise"][0])).findings == ["noise has 0.50 of the stated size"]
+    assert bound_of(simulated(1, FAULTS["noise that the next step takes back"][0])).findings == [
+        "the noise of one step tells of another's"
+    ]
     (told,) = bound_of(simulated(1, lambda seen, drawn: seen - 1.0 * drawn)).findings
     assert "does not see the whole step" in told
     assert bound_of(simulated(1)).model_copy(update={"bound": 3.0}).findings == ["more leaks than is claimed"]
