@@ -1,5 +1,8 @@
 """What a study says of its privacy: what each site spent on it, who refused, and what an audit found."""
 
+import math
+from statistics import NormalDist
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -79,18 +82,39 @@ class PrivacyRefusal(Record):
     reason: str
 
 
+class MechanismTests(Record):
+    """Whether an audited step is the stated mechanism, by what was seen of planted patients.
+
+    Attributes:
+        draws: how often one of them took part in a step.
+        sensitivity: what one adds to a step it takes part in, in units of the clipping bound: 1 as stated. None if
+            none was ever drawn.
+        noise: standard deviation of the noise, in units of the stated one: 1 as stated.
+        p: probability, under the stated mechanism, of what was seen or worse, by test
+            (:func:`client.privacy.mechanism.mechanism_tests`); a test that had nothing to go by is missing.
+    """
+
+    draws: int = Field(ge=0)
+    sensitivity: float | None
+    noise: float | None
+    p: dict[str, float]
+
+
 class AuditBound(Record):
     """What a one-run audit of one training step found.
 
     Attributes:
         mechanism: whose step, as the study trains it.
         claimed: epsilon of the audited steps by the accountant.
-        bound: lower bound of epsilon from ``canaries`` canaries, at 95% confidence; above ``claimed`` the step leaks
-            more than is claimed.
+        bound: lower bound of epsilon from ``canaries`` canaries; above ``claimed`` the step leaks more than is claimed.
         canaries: how many, each included with probability 1/2.
         guesses: how many the auditor made for the bound.
         right: how many of them were right.
         steps, sigma, q, delta: of the audited training.
+        false_alarm: largest probability that any test of the whole audit, of all its training steps together, calls
+            a fault where there is none. None in audits of before, whose bounds had 95% confidence each.
+        level: the share of it that each single test has, those behind the bound included.
+        stated: tests of the mechanism on the same canaries. None in audits of before.
     """
 
     mechanism: str
@@ -103,11 +127,53 @@ class AuditBound(Record):
     sigma: float
     q: float
     delta: float
+    false_alarm: float | None = None
+    level: float | None = None
+    stated: MechanismTests | None = None
 
     @property
     def holds(self) -> bool:
-        """Whether the audit found nothing beyond what is claimed."""
-        return self.bound <= self.claimed
+        """Whether the audit found nothing beyond what is claimed, and no other mechanism than the stated one."""
+        return not self.findings
+
+    @property
+    def findings(self) -> list[str]:
+        """What speaks against the step, in plain words; empty if nothing does."""
+        found = ["more leaks than is claimed"] if self.bound > self.claimed else []
+        if self.stated is None or self.level is None:
+            return found
+        p, level = self.stated.p, self.level
+        rejected = {test for test, value in p.items() if value < level}
+        if "independence" in rejected:
+            # The other tests take the noise of every step to be fresh: what they then say would mislead.
+            return [*found, "the noise of one step tells of another's"]
+        added, noise = self.stated.sensitivity, self.stated.noise
+        if "sensitivity" in rejected and added is not None:
+            if added > 1:
+                found.append(f"a patient adds {added:.2f} of the stated bound")
+            else:
+                # No leak; but whoever sees half a step cannot vouch for it.
+                found.append(f"a patient adds {added:.2f} of the stated bound: the audit does not see the whole step")
+        elif "largest" in rejected:
+            found.append("some patient adds more than the stated bound")
+        if "noise" in rejected and noise is not None:
+            found.append(f"noise has {noise:.2f} of the stated size")
+        elif "weakest" in rejected:
+            found.append("noise is smaller than stated at some weight or in some step")
+        elif "shape" in rejected:
+            found.append("the noise is not normally distributed")
+        if "offset" in rejected:
+            found.append("something is added where no planted patient took part")
+        return found
+
+    @property
+    def found_from(self) -> float | None:
+        """What a patient must add, in units of the stated bound, to be found nine times of ten; None if unknown."""
+        if self.stated is None or self.level is None or not self.stated.draws:
+            return None
+        normal = NormalDist()
+        needed = normal.inv_cdf(1 - self.level / 2) + normal.inv_cdf(0.9)
+        return 1 + needed * self.sigma / math.sqrt(self.stated.draws)
 
 
 class PrivacyResults(Record):
@@ -116,7 +182,7 @@ class PrivacyResults(Record):
     Attributes:
         sites: what each site spent.
         refusals: who did not train, when and why.
-        audit: bounds by mechanism; empty where none was made.
+        audit: what was found by mechanism; empty where no audit was made.
         silent: sites that gave no statement, with the reason.
     """
 

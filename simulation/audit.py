@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.privacy.accounting import delta_of, plan_sigma
-from client.privacy.audit import Fault, audit_update
+from client.privacy.audit import FALSE_ALARM, TESTS, audit_update, level_of_each
+from client.privacy.faults import Fault
 from client.privacy.gradients import Way
 from client.privacy.plan import sampling_rate
 from common.config import compose, from_yaml
 from common.errors import ConfigError, PrivacyError
 from common.experiment import Experiment
 from common.files import write_bytes
+from common.report.privacy import added_text, noise_text
 from common.results import Results
 from common.results_privacy import AuditBound
 from simulation.trainings import trained_updates
@@ -38,11 +40,11 @@ class Audited:
 def audit_command(
     overrides: Sequence[str], *, steps: int, canaries: int, patients: int | None, plant: str, out: Path | None
 ) -> None:
-    """Audits a study, or a finished run, and prints the bounds beside the claims.
+    """Audits a study, or a finished run, and prints what was found beside what is claimed.
 
     Raises:
         ConfigError: if the study is not private or an option is wrong.
-        PrivacyError: if a bound exceeds its claim.
+        PrivacyError: if a bound exceeds its claim, or a step is not the stated mechanism.
     """
     runs = [item.removeprefix(RUN) for item in overrides if item.startswith(RUN)]
     if steps < 1 or canaries < 20:
@@ -55,9 +57,14 @@ def audit_command(
         raise ConfigError("this study trains without differential privacy; write privacy=patient_dp")
     audited = _of_run(results) if results is not None else planned_noise(experiment, patients)
     bounds = []
+    networks = len(audited_kinds(experiment))
     print(
         f"{canaries} planted patients, {steps} steps, sigma {audited.sigma:.3f}, q {audited.q:.4f}"
         + (f"; planted fault: {plant}" if plant != Fault.NONE else "")
+    )
+    print(
+        f"{networks} training steps, {networks * TESTS} tests: together they call a sound installation faulty in "
+        f"at most {FALSE_ALARM:.0%} of audits (level of each test {level_of_each(networks):.1e})"
     )
     for bound in audit_bounds(experiment, audited, steps=steps, canaries=canaries, fault=Fault(plant)):
         print(f"  {bound.mechanism}: {told(bound)}", flush=True)
@@ -66,18 +73,20 @@ def audit_command(
         write_bytes(out, json.dumps([bound.model_dump() for bound in bounds], indent=1).encode())
     if runs and plant == Fault.NONE:
         keep_audit(Path(runs[0]), bounds)
-    exceeded = [bound.mechanism for bound in bounds if not bound.holds]
-    if exceeded:
-        raise PrivacyError(f"more leaks than is claimed in: {', '.join(exceeded)}; do not train with this installation")
+    if faults := faults_of(bounds):
+        raise PrivacyError(f"the audit found a fault. {'. '.join(faults)}. Do not train with this installation")
 
 
 def audit_run(folder: Path, progress: Callable[[str], None]) -> None:
-    """The audit at the end of a private run; its bounds go into the run's results."""
+    """The audit at the end of a private run; what it finds goes into the run's results, and a fault is told at once."""
     experiment, results = _experiment_of(folder), _results(folder)
     if experiment.privacy.mode == "none" or results.privacy is None or not results.privacy.sites:
         return
     progress(f"auditing the private step of each model ({STEPS_OF_A_RUN} steps, 1000 planted patients)")
-    keep_audit(folder, list(audit_bounds(experiment, _of_run(results), steps=STEPS_OF_A_RUN)))
+    bounds = list(audit_bounds(experiment, _of_run(results), steps=STEPS_OF_A_RUN))
+    keep_audit(folder, bounds)
+    for fault in faults_of(bounds):
+        progress(f"the audit found a fault. {fault}; see docs/privacy.md")
 
 
 def keep_audit(folder: Path, bounds: list[AuditBound]) -> None:
@@ -108,17 +117,18 @@ def planned_noise(experiment: Experiment, patients: int | None) -> Audited:
 def audit_bounds(
     experiment: Experiment, audited: Audited, *, steps: int, canaries: int = 1000, fault: Fault = Fault.NONE
 ) -> Iterator[AuditBound]:
-    """One bound for each kind of private step of the study; arms share one."""
+    """What is found for each kind of private step of the study; arms share one. All share one chance of false alarm."""
+    networks = len(audited_kinds(experiment))
     seen: set[str] = set()
     for name, update, planned in trained_updates(experiment, 1):
-        kind = name if name.startswith("gan/") else "classifier"
+        kind = _kind(name)
         if kind in seen:
             continue
         seen.add(kind)
         weights = sum(parameter.numel() for parameter in update.parameters().values())
         yield audit_update(
             update,
-            name if name.startswith("gan/") else "classifier",
+            kind,
             sigma=audited.sigma,
             clip=experiment.privacy.clip,
             q=audited.q,
@@ -126,18 +136,34 @@ def audit_bounds(
             delta=audited.delta,
             public_seed=experiment.seed,
             canaries=min(canaries, weights),
+            networks=networks,
             fault=fault,
             way=Way.VMAP if weights <= VMAP_WEIGHTS else Way.LOOP,
         )
 
 
+def audited_kinds(experiment: Experiment) -> list[str]:
+    """Names of the kinds of private step that the study has, in the order of :func:`audit_bounds`."""
+    return list(dict.fromkeys(_kind(name) for name, _, _ in trained_updates(experiment, 1)))
+
+
+def _kind(mechanism: str) -> str:
+    return mechanism if mechanism.startswith("gan/") else "classifier"
+
+
+def faults_of(bounds: Sequence[AuditBound]) -> list[str]:
+    """One text for each training step that something speaks against."""
+    return [f"{bound.mechanism}: {'; '.join(bound.findings)}" for bound in bounds if not bound.holds]
+
+
 def told(bound: AuditBound) -> str:
-    """One line: what is claimed, what is proven."""
-    verdict = "holds" if bound.holds else "MORE LEAKS THAN IS CLAIMED"
-    return (
-        f"claimed {bound.claimed:.2f}, at least {bound.bound:.2f} ({bound.right} of {bound.guesses} guesses right): "
-        f"{verdict}"
-    )
+    """One line: what is claimed, what is proven, and whether the step is the stated mechanism."""
+    line = f"claimed {bound.claimed:.2f}, at least {bound.bound:.2f} ({bound.right} of {bound.guesses} guesses right)"
+    if bound.stated is not None:
+        line += f"; {added_text(bound)}, {noise_text(bound.stated)}"
+        if bound.stated.p:
+            line += f", least of {len(bound.stated.p)} p {min(bound.stated.p.values()):.2g}"
+    return f"{line}: " + ("holds" if bound.holds else "FAULT: " + "; ".join(bound.findings))
 
 
 def _of_run(results: Results) -> Audited:

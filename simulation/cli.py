@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from client.privacy.faults import Fault
 from common.command import Commands
 
 RUN_HELP = """overrides are Hydra's: key=value, group=choice. Examples:
@@ -25,9 +26,10 @@ privacy.epsilon=none is the study without differential privacy. Figures are mean
 AUDIT_HELP = """examples:
   oncofed-simulation audit-privacy preset=demo privacy=patient_dp
   oncofed-simulation audit-privacy run=runs/latest                     the same for a run; its report shows the result
-  oncofed-simulation audit-privacy preset=demo privacy=patient_dp --plant public_seed
-Faults that can be planted: noise from a public seed and slices clipped one by one are found; a patient that adds twice
-the bound (half_clipping) is usually not. Exit code 1 says that a bound exceeds its claim.
+  oncofed-simulation audit-privacy preset=demo privacy=patient_dp --plant half_noise
+Faults that can be planted: noise from a public seed, noise of half its size, the same noise at every step, slices
+clipped one by one, a patient that adds twice the bound. All tests of an audit together call a sound installation
+faulty at most once in a hundred times. Exit code 1 says that something was found.
 """
 
 COMPARE_HELP = """examples:
@@ -86,9 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
     audit = commands.add(
         "audit-privacy",
         "attack each model's private training step with planted patients",
-        "Attack the private training step of each model of a study with a thousand planted patients, and set the\n"
-        "lower bound of epsilon that follows beside the one that is claimed. A bound above the claim proves a fault;\n"
-        "one below it proves nothing. No patient is read.",
+        "Attack the private training step of each model of a study with a thousand planted patients: set the lower\n"
+        "bound of epsilon that follows beside the one that is claimed, and test whether a patient adds what it should\n"
+        "and the noise is what is stated. What is found is a fault; to find nothing proves nothing. No patient is\n"
+        "read.",
         _audit,
         AUDIT_HELP,
     )
@@ -98,11 +101,11 @@ def main(arguments: list[str] | None = None) -> None:
     audit.add_argument("--patients", type=int, metavar="N", help="declared patients of a site (default: the study's)")
     audit.add_argument(
         "--plant",
-        choices=["none", "public_seed", "slice_clipping", "half_clipping"],
-        default="none",
+        choices=[fault.value for fault in Fault],
+        default=Fault.NONE.value,
         help="a fault made on purpose, to see whether it is found",
     )
-    audit.add_argument("--json", type=Path, metavar="FILE", help="write the bounds there too")
+    audit.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")
     commands.main(given)
 
 

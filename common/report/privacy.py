@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from common.privacy import MEANING, NOT_COVERED
 from common.report.formatting import listed, plural
-from common.report.tables import Table, number, prose, word
-from common.results_privacy import AuditBound, PrivacyStatement
+from common.report.tables import Cell, Table, number, prose, word
+from common.results_privacy import AuditBound, MechanismTests, PrivacyStatement
 
 
 def epsilon_text(value: float) -> str:
@@ -84,8 +84,24 @@ def composed_table(statements: Mapping[str, PrivacyStatement]) -> Table:
     )
 
 
+def added_text(bound: AuditBound) -> str:
+    """What a planted patient added, and from what on it would be noticed; in words."""
+    if bound.stated is None or bound.stated.sensitivity is None:
+        return "what a patient adds is not known"
+    noticed = f" (noticed from {bound.found_from:.2f})" if bound.found_from is not None else ""
+    return f"a patient adds {bound.stated.sensitivity:.2f} of the stated bound{noticed}"
+
+
+def noise_text(stated: MechanismTests) -> str:
+    """
+    >>> noise_text(MechanismTests(draws=0, sensitivity=None, noise=1.004, p={}))
+    'noise has 1.00 of the stated size'
+    """
+    return "noise is not known" if stated.noise is None else f"noise has {stated.noise:.2f} of the stated size"
+
+
 def audit_table(bounds: list[AuditBound]) -> Table:
-    """What an attacker with planted patients could prove, beside what is claimed."""
+    """What an attacker with planted patients could prove, and what they show of the step, beside what is claimed."""
     rows = [
         [
             word(one.mechanism),
@@ -93,17 +109,53 @@ def audit_table(bounds: list[AuditBound]) -> Table:
             number(epsilon_text(one.claimed)),
             number(epsilon_text(one.bound)),
             number(f"{one.right} of {one.guesses}"),
-            prose("holds" if one.holds else "more leaks than is claimed: do not use"),
+            _added(one),
+            number(None if one.stated is None or one.stated.noise is None else f"{one.stated.noise:.2f}"),
+            number(None if one.stated is None or not one.stated.p else f"{min(one.stated.p.values()):.2g}"),
+            prose("holds" if one.holds else f"{'; '.join(one.findings)}: do not use"),
         ]
         for one in bounds
     ]
     canaries = listed(sorted({str(one.canaries) for one in bounds}))
     return Table(
-        f"One-run audit with {canaries} planted patients a training step: the lower bound of epsilon at 95% confidence "
-        "beside the claim for as many steps as were audited. A bound above its claim proves a fault; one below it "
-        "proves nothing, and a wrong factor of two would not be seen.",
-        ["training step", "steps audited", "claimed", "at least", "guesses right", "verdict"],
+        f"One-run audit with {canaries} planted patients a training step. Epsilon: its lower bound beside the claim "
+        "for as many steps as were audited. Stated mechanism: a patient adds 1.00 of the stated bound and noise has "
+        "1.00 of the stated size where all is as stated, give or take chance; in brackets, what a patient would have "
+        f"to add to be noticed nine times of ten; least p is of all tests of the mechanism. {_alarms(bounds)} A bound "
+        "above its claim, or another mechanism than the stated one, is a fault; an audit that finds nothing proves "
+        "nothing.",
+        [
+            "training step",
+            "steps audited",
+            "claimed",
+            "at least",
+            "guesses right",
+            "a patient adds",
+            "noise",
+            "least p",
+            "verdict",
+        ],
         rows,
+        [("", 2), ("epsilon", 3), ("stated mechanism", 3), ("", 1)],
+    )
+
+
+def _added(bound: AuditBound) -> Cell:
+    if bound.stated is None or bound.stated.sensitivity is None:
+        return number(None)
+    noticed = "" if bound.found_from is None else f"(from {bound.found_from:.2f})"
+    return Cell(f"{bound.stated.sensitivity:.2f}", noticed, "number")
+
+
+def _alarms(bounds: list[AuditBound]) -> str:
+    """One sentence: how often all these tests together would call a sound step a fault."""
+    told = [(one.false_alarm, one.level) for one in bounds if one.false_alarm is not None and one.level is not None]
+    if not told:
+        return "Each bound has 95% confidence by itself; the mechanism was not tested."
+    whole, each = max(told)
+    return (
+        f"All tests of the audit together call a fault where there is none in at most {whole:.0%} of audits; each is "
+        f"made at a level of {each:.1e}."
     )
 
 

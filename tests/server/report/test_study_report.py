@@ -18,6 +18,7 @@ from common.results import Results, SiteEntry
 from common.results_privacy import (
     AuditBound,
     MechanismSpent,
+    MechanismTests,
     PrivacyRefusal,
     PrivacyResults,
     PrivacyStatement,
@@ -267,6 +268,9 @@ def private_results(results: Results) -> Results:
         sigma=4.0,
         q=0.08,
         delta=1e-5,
+        false_alarm=0.01,
+        level=0.0002,
+        stated=MechanismTests(draws=1200, sensitivity=1.04, noise=0.99, p={"sensitivity": 0.73, "noise": 0.27}),
     )
     refusals = [
         PrivacyRefusal(site="hospital2", phase="gan/cgan", round=number, reason="its privacy budget is spent")
@@ -288,6 +292,9 @@ def test_a_private_study_shows_what_it_cost_who_refused_and_what_the_audit_found
     section = privacy_section(build_study_report(write_study(private_results(results))).read_text())
     for expected in ("3.17", "3.52", "1e-05", "200", "4.000", "0.0800", "2.13", "1.66", "0.31", "134 of 200", "holds"):
         assert expected in section
+    assert "1.04" in section
+    assert "(from 1.58)" in section
+    assert "in at most 1% of audits; each is made at a level of 2.0e-04" in section
     assert "its privacy budget is spent" in section
     assert "4 to 6" in section
     assert "hospital3 gave no statement: no reply within 60 s" in section
@@ -310,6 +317,26 @@ def test_a_bound_above_its_claim_is_called_a_fault(results: Results, write_study
     assert private.privacy is not None
     private.privacy.audit[0] = private.privacy.audit[0].model_copy(update={"bound": 4.4})
     assert "more leaks than is claimed" in privacy_section(build_study_report(write_study(private)).read_text())
+
+
+def test_another_mechanism_than_the_stated_one_is_called_a_fault(results: Results, write_study: Write) -> None:
+    private = private_results(results)
+    assert private.privacy is not None
+    found = MechanismTests(draws=1200, sensitivity=2.04, noise=0.5, p={"sensitivity": 1e-9, "noise": 0.0})
+    private.privacy.audit[0] = private.privacy.audit[0].model_copy(update={"stated": found})
+    section = privacy_section(build_study_report(write_study(private)).read_text())
+    assert "a patient adds 2.04 of the stated bound; noise has 0.50 of the stated size: do not use" in section
+
+
+def test_an_audit_of_before_is_shown_as_what_it_was(results: Results, write_study: Write) -> None:
+    private = private_results(results)
+    assert private.privacy is not None
+    kept = private.privacy.audit[0].model_dump(exclude={"false_alarm", "level", "stated"})
+    private.privacy.audit[0] = AuditBound.model_validate(kept)
+    section = privacy_section(build_study_report(write_study(private)).read_text())
+    assert "134 of 200" in section
+    assert "holds" in section
+    assert "the mechanism was not tested" in section
 
 
 def test_a_study_without_privacy_says_that_nothing_bounds_what_it_reveals(results: Results, write_study: Write) -> None:
