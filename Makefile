@@ -17,10 +17,13 @@ help: ## list the commands
 
 install: .venv/.installed ## create .venv and install the project with pinned versions
 
+# What is set on the command line beside make's own variables is a choice of the study: `make demo privacy=patient_dp`.
+CHOICES = $(filter-out PYTHON=% BIN=% PIP_OPTIONS=% QUICK=% SHELL=%,$(MAKEOVERRIDES))
+
 # Networks this small gain little from a second thread: two hospitals at a time do.
 demo: .venv/.installed ## four simulated hospitals, from data to reports; prints where the report is
 	$(BIN)/oncofed-simulation run preset=demo simulation.engine=ray simulation.threads=1 \
-	  'study.federated_arms=[real,real_synthetic]'
+	  'study.federated_arms=[real,real_synthetic]' $(foreach choice,$(CHOICES),'$(choice)')
 
 # A file's tests stay with one worker, so that the studies that they share are run once. What is covered is watched
 # where it is asked for only: watching makes a test half as slow again.

@@ -63,10 +63,15 @@ def site_from_node_config(context: Context) -> Path:
     return Path(path)
 
 
-def make_app(locate_site: Callable[[Context], Path]) -> ClientApp:
-    """The ClientApp; ``locate_site`` finds the ``site.yaml`` of the node that a message is for."""
+def make_app(locate_site: Callable[[Context], Path], sessions: OpenSessions | None = None) -> ClientApp:
+    """The ClientApp.
+
+    Args:
+        locate_site: finds the ``site.yaml`` of the node that a message is for.
+        sessions: opens the session of a message; the hospital's own unless made-up patients are to be read.
+    """
     app = ClientApp()
-    sessions = OpenSessions()
+    sessions = sessions or OpenSessions()
 
     def action(handler: Handler) -> Callable[[Message, Context], Message]:
         return lambda message, context: _answer(handler, sessions, locate_site, message, context)

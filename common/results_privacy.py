@@ -176,6 +176,25 @@ class AuditBound(Record):
         return 1 + needed * self.sigma / math.sqrt(self.stated.draws)
 
 
+class CanaryResult(Record):
+    """What two made-up hospitals that differ in one patient answered to the study's messages.
+
+    Attributes:
+        most: the most by which the patient moved the sum of a private step, in units of the clipping bound.
+        steps: private steps that were compared.
+        findings: what depends on the patient beyond that; empty where the way from message to answer is sound.
+    """
+
+    most: float = Field(ge=0)
+    steps: int = Field(ge=0)
+    findings: list[str] = []
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
 class PrivacyResults(Record):
     """The study's privacy: the unit is the patient, adding or removing one.
 
@@ -189,4 +208,5 @@ class PrivacyResults(Record):
     sites: dict[str, PrivacyStatement] = {}
     refusals: list[PrivacyRefusal] = []
     audit: list[AuditBound] = []
+    canary: CanaryResult | None = None
     silent: dict[str, str] = {}

@@ -14,9 +14,10 @@ from common.config import compose, from_yaml
 from common.errors import ConfigError, PrivacyError
 from common.experiment import Experiment
 from common.files import write_bytes
-from common.report.privacy import added_text, noise_text
+from common.report.privacy import added_text, canary_text, noise_text
 from common.results import Results
-from common.results_privacy import AuditBound
+from common.results_privacy import AuditBound, CanaryResult
+from simulation.canary import canary
 from simulation.trainings import trained_updates
 
 RUN = "run="
@@ -69,11 +70,13 @@ def audit_command(
     for bound in audit_bounds(experiment, audited, steps=steps, canaries=canaries, fault=Fault(plant)):
         print(f"  {bound.mechanism}: {told(bound)}", flush=True)
         bounds.append(bound)
+    tried = canary(experiment)
+    print(f"  from message to answer: {canary_text(tried)}", flush=True)
     if out is not None:
         write_bytes(out, json.dumps([bound.model_dump() for bound in bounds], indent=1).encode())
     if runs and plant == Fault.NONE:
-        keep_audit(Path(runs[0]), bounds)
-    if faults := faults_of(bounds):
+        keep_audit(Path(runs[0]), bounds, tried)
+    if faults := [*faults_of(bounds), *tried.findings]:
         raise PrivacyError(f"the audit found a fault. {'. '.join(faults)}. Do not train with this installation")
 
 
@@ -84,17 +87,19 @@ def audit_run(folder: Path, progress: Callable[[str], None]) -> None:
         return
     progress(f"auditing the private step of each model ({STEPS_OF_A_RUN} steps, 1000 planted patients)")
     bounds = list(audit_bounds(experiment, _of_run(results), steps=STEPS_OF_A_RUN))
-    keep_audit(folder, bounds)
-    for fault in faults_of(bounds):
+    progress("asking two made-up hospitals that differ in one patient")
+    tried = canary(experiment)
+    keep_audit(folder, bounds, tried)
+    for fault in [*faults_of(bounds), *tried.findings]:
         progress(f"the audit found a fault. {fault}; see docs/privacy.md")
 
 
-def keep_audit(folder: Path, bounds: list[AuditBound]) -> None:
-    """Writes the bounds into the run's ``results.json``, where its report finds them."""
+def keep_audit(folder: Path, bounds: list[AuditBound], tried: CanaryResult) -> None:
+    """Writes what was found into the run's ``results.json``, where its report finds them."""
     results = _results(folder)
     if results.privacy is None:
         raise ConfigError(f"{folder}: its results say nothing of privacy; audit a run with privacy=patient_dp")
-    results.privacy.audit = bounds
+    results.privacy.audit, results.privacy.canary = bounds, tried
     write_bytes(folder / "results.json", results.model_dump_json(by_alias=True, indent=1).encode())
 
 

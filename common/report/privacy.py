@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from common.privacy import MEANING, NOT_COVERED
 from common.report.formatting import listed, plural
 from common.report.tables import Cell, Table, number, prose, word
-from common.results_privacy import AuditBound, MechanismTests, PrivacyStatement
+from common.results_privacy import AuditBound, CanaryResult, MechanismTests, PrivacyStatement
 
 
 def epsilon_text(value: float) -> str:
@@ -98,6 +98,16 @@ def noise_text(stated: MechanismTests) -> str:
     'noise has 1.00 of the stated size'
     """
     return "noise is not known" if stated.noise is None else f"noise has {stated.noise:.2f} of the stated size"
+
+
+def canary_text(tried: CanaryResult) -> str:
+    """What two made-up hospitals that differ in one patient showed, in a sentence."""
+    if tried.findings:
+        return f"depends on one patient beyond what is paid for: {'; '.join(tried.findings)}. Do not use"
+    return (
+        f"asked the same, two made-up hospitals that differ in one patient answer alike; {tried.steps} private steps "
+        f"differ by at most {tried.most:.3f} of the clipping bound: holds"
+    )
 
 
 def audit_table(bounds: list[AuditBound]) -> Table:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from common.report.privacy import audit_table, composed_table, left_out, mechanisms_table, sentences
+from common.report.privacy import audit_table, canary_text, composed_table, left_out, mechanisms_table, sentences
 from common.report.tables import Table, number, prose, word
 from common.results import GanResult, Results
 from common.results_privacy import PrivacyResults
@@ -16,6 +16,7 @@ class PrivacyPart:
     composed: Table | None
     mechanisms: Table | None
     audit: Table | None
+    canary: str
     refusals: Table | None
     silent: list[str]
     not_covered: list[str]
@@ -32,6 +33,7 @@ def privacy_part(results: Results) -> PrivacyPart | None:
         composed=composed_table(stated) if stated else None,
         mechanisms=mechanisms_table(stated) if stated else None,
         audit=audit_table(found.audit) if found.audit else None,
+        canary=canary_text(found.canary) if found.canary is not None else "",
         refusals=_refusals(found),
         silent=[f"{site} gave no statement: {reason}" for site, reason in sorted(found.silent.items())],
         not_covered=left_out(),
