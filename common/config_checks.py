@@ -80,7 +80,7 @@ def check_privacy(experiment: Experiment) -> None:
     require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")
     for key in ("patients_per_step", "slices_per_patient"):
         value = getattr(privacy, key)
-        require(value >= 1, f"privacy.{key}", value, "must be at least 1")
+        require(1 <= value <= 10_000, f"privacy.{key}", value, "must be from 1 to 10,000")
     for key, factor in privacy.rates.items():
         require(0 < factor < math.inf, f"privacy.rates.{key}", factor, "must be positive and finite")
     if privacy.mode == "none":

@@ -4,6 +4,7 @@ Drawn over all patients and dealt out afterwards, the slices of each would chang
 classifier that learns from them would owe one patient more than the clipping bound.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,17 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
     made: list[SyntheticSlices] = []
     owner: list[int] = []
     first = 0
+    log = logging.getLogger(f"oncofed.client.{session.settings.name}")
     for index, patient in enumerate(slices.patients):
         alone = Slices(slices.organ, slices.contrasts, [patient], slices.min_tumour_pixels)
         try:
             own = trainer.synthesise(alone, count, derive_seed(seed, "patient", patient.patient))
-        except DataError:
-            own = None
-        if own is not None:
+        except MemoryError:
+            raise
+        except Exception:
+            # As for a draw: a failure because of one patient would tell of that patient.
+            log.exception("no slices are made of a patient", extra={"fields": {"patient": patient.patient}})
+        else:
             made.append(_moved(own, first))
             owner += [index] * len(own)
         first += len(alone)

@@ -5,6 +5,7 @@ hundred slices brings no more than one with five. Whether it is drawn, which sli
 loss come from a stream of its own, so that they are the same whoever else is there.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ import torch
 from client.privacy.randomness import PrivateRandom, Stream
 from common.imaging.slices import SliceBatch, Slices
 from common.training.patients import PatientDraw
+
+_log = logging.getLogger("oncofed.client")
 
 MakeExamples = Callable[[PatientDraw, torch.Generator], Any]
 
@@ -77,7 +80,8 @@ class PoissonPatients:
         return [one for name, stream in chosen if (one := self._patient(name, stream)) is not None]
 
     def _patient(self, name: str, stream: Stream) -> Drawn | None:
-        """What one patient brings; None for one without a single slice, who has nothing to add."""
+        """What one patient brings; None for one that has nothing to add: without a single slice, or with slices of which
+        no example can be made."""
         own = [(i, found[name]) for i, found in enumerate(self._positions) if len(found.get(name, ()))]
         if not own:
             return None
@@ -88,7 +92,16 @@ class PoissonPatients:
             for (source, positions), share in zip(own, shares, strict=True)
             if share
         ]
-        return Drawn(self.make(_together(drawn), stream.generator()), stream.seed())
+        try:
+            batch = self.make(_together(drawn), stream.generator())
+        except MemoryError:
+            raise
+        except Exception:
+            # Whether a training fails must not depend on one patient: coordinators choose the study, and could ask for
+            # something that fails for some patients only.
+            _log.exception("a patient adds nothing: its examples cannot be made", extra={"fields": {"patient": name}})
+            return None
+        return Drawn(batch, stream.seed())
 
 
 def _slices(source: Slices, chosen: Any) -> PatientDraw:

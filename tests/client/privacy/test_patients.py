@@ -134,3 +134,18 @@ def test_what_a_patient_meets_does_not_depend_on_who_else_is_there() -> None:
     assert len(met[0]) > 10
     assert [(step, chance) for step, chance, _ in met[0]] == [(step, chance) for step, chance, _ in met[1]]
     assert all(torch.equal(a[2], b[2]) for a, b in zip(*met, strict=True))
+
+
+def test_a_patient_of_whom_no_example_can_be_made_adds_nothing_and_stops_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A failure would tell the coordinator, who chose the study, that somebody like that is here."""
+
+    def make(draw: PatientDraw, generator: torch.Generator) -> PatientDraw:
+        if int(draw.slices.patients[0]) == 1:
+            raise ValueError("no place for a lesion")
+        return draw
+
+    patients = PoissonPatients([cohort([3, 3, 3])], rate=1.0, slices=2, make=make, random=PrivateRandom())
+    assert len(patients.draw()) == 2
+    assert "adds nothing" in caplog.text
