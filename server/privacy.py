@@ -67,7 +67,9 @@ def privacy_results(grid: Grid, settings: StudySettings, roster: Roster, phases:
     """
     if settings.experiment.privacy.mode == "none":
         return None
-    members = [member for member in roster.members if "train" in member.hello.roles]
+    # A site that only evaluates has something to state where scores are paid for.
+    scores = settings.experiment.privacy.scores == "noised"
+    members = [member for member in roster.members if scores or "train" in member.hello.roles]
     answers = instruct(grid, settings, members, Action.PRIVACY, "privacy", result=PrivacyStatement)
     tell_missing(settings, "privacy", answers)
     statements = {site: read_result(reply, PrivacyStatement) for site, reply in answers.replies.items()}

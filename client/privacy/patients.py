@@ -80,8 +80,7 @@ class PoissonPatients:
         return [one for name, stream in chosen if (one := self._patient(name, stream)) is not None]
 
     def _patient(self, name: str, stream: Stream) -> Drawn | None:
-        """What one patient brings; None for one that has nothing to add: without a single slice, or with slices of which
-        no example can be made."""
+        """What one patient brings; None for one that has nothing to add: no slice, or none that makes an example."""
         own = [(i, found[name]) for i, found in enumerate(self._positions) if len(found.get(name, ()))]
         if not own:
             return None

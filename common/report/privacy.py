@@ -178,7 +178,17 @@ def sentences(statements: Mapping[str, PrivacyStatement]) -> list[str]:
             f"{plural(len(statements), 'site')} trained with a guarantee; the largest epsilon of a site is "
             f"{epsilon_text(worst.epsilon)} at delta {delta_text(worst.delta)}."
         )
+    noised = [site for site, one in statements.items() if any(_is_scores(m.mechanism) for m in one.mechanisms)]
+    if noised:
+        found.append(
+            f"Figures on test patients of {listed(noised)} carry noise and are paid for; patients count alike in them, "
+            "there is no AUC, and their intervals include the noise."
+        )
     return found
+
+
+def _is_scores(mechanism: str) -> bool:
+    return mechanism.startswith("scores/")
 
 
 def left_out() -> list[str]:
