@@ -37,7 +37,8 @@ def test_a_sound_study_is_told_how_often_it_would_be_called_faulty(
     told = capsys.readouterr().out
     assert f"3 training steps, {3 * TESTS} tests: together they call a sound installation faulty in at most" in told
     lines = [line for line in told.splitlines() if line.endswith(": holds")]
-    assert len(lines) == 3
+    assert len(lines) == 4
+    assert "from message to answer: asked the same, two made-up hospitals" in lines.pop()
     for line in lines:
         assert re.search(r"a patient adds \S+ of the stated bound \(noticed from [\d.]+\)", line)
         assert re.search(r"noise has (0\.9|1\.0)\d of the stated size", line)
