@@ -70,13 +70,15 @@ def audit_command(
     for bound in audit_bounds(experiment, audited, steps=steps, canaries=canaries, fault=Fault(plant)):
         print(f"  {bound.mechanism}: {told(bound)}", flush=True)
         bounds.append(bound)
-    tried = canary(experiment)
-    print(f"  from message to answer: {canary_text(tried)}", flush=True)
+    # A fault is planted in the step; the way there is as it is.
+    tried = canary(experiment) if plant == Fault.NONE else None
+    if tried is not None:
+        print(f"  from message to answer: {canary_text(tried)}", flush=True)
     if out is not None:
         write_bytes(out, json.dumps([bound.model_dump() for bound in bounds], indent=1).encode())
-    if runs and plant == Fault.NONE:
+    if runs and tried is not None:
         keep_audit(Path(runs[0]), bounds, tried)
-    if faults := [*faults_of(bounds), *tried.findings]:
+    if faults := [*faults_of(bounds), *(tried.findings if tried is not None else [])]:
         raise PrivacyError(f"the audit found a fault. {'. '.join(faults)}. Do not train with this installation")
 
 
