@@ -4,6 +4,8 @@ After every message :class:`private_coordinator.HostileCoordinator` looks at the
 roster. One site answers all single messages, each in a run of its own, so that what one left behind would show later.
 """
 
+import csv
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from flwr.app import Array, ArrayRecord
 from hospital import Hospital
 from private_coordinator import (
-    BASE,
     PLAIN,
     PLAIN_TEXT,
     PRIVATE_TEXT,
@@ -29,9 +31,13 @@ from private_coordinator import (
     weights,
 )
 from tiny import write_site
+from tiny_images import write_image_site
 
-from common.config import compose, to_yaml
-from common.records import IMAGES, Action, to_arrays
+from client.privacy.budget import Budget
+from client.privacy.ledger import reopen_ledger
+from common.config import from_yaml
+from common.records import ARRAYS, CONFIG, IMAGES, Action, to_arrays
+from common.training.build import build_gan_trainer
 
 BUDGET = {"epsilon": 1000.0, "patients": 10, "shares": {"train": 0.4, "test": 0.6}}
 OPEN = {"share_site_model": True, "may_release_synthetic": True}
@@ -50,10 +56,11 @@ def coordinator(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Hostile
 
 
 @pytest.fixture(autouse=True)
-def nothing_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path) -> Iterator[None]:
+def nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, data: Path
+) -> Iterator[None]:
     """Runs a test in an empty folder; nothing may be written there, nor among the patients."""
-    here = tmp_path / "here"
-    here.mkdir()
+    here = tmp_path_factory.mktemp("here")
     monkeypatch.chdir(here)
     before = names_below(data)
     yield
@@ -343,3 +350,348 @@ def test_an_attempt_is_refused_or_paid_for(coordinator: HostileCoordinator, name
     reply = coordinator.ask(attempt.action, attempt.arrays, experiment=attempt.experiment, **changes)
     told = reply.error.reason if reply.has_error() else ""
     assert (attempt.says in told) if attempt.says else not told, told
+
+
+# ---------------------------------------------------------------------- more than one message
+
+
+def reason(reply: Any) -> str:
+    return reply.error.reason if reply.has_error() else ""
+
+
+def result(reply: Any) -> dict[str, Any]:
+    assert not reply.has_error(), reply.error.reason
+    return dict(json.loads(reply.content[CONFIG]["result"]))
+
+
+def train(coordinator: HostileCoordinator, run: str, experiment: str = PRIVATE_TEXT, **changes: Any) -> str:
+    """A round of the cGAN; why it was refused, or nothing."""
+    asked = {"phase": "gan/cgan", "model": "cgan", **changes}
+    return reason(coordinator.ask(Action.TRAIN_GAN, weights("cgan"), run=run, experiment=experiment, **asked))
+
+
+def scores(
+    coordinator: HostileCoordinator,
+    run: str,
+    experiment: str = PRIVATE_TEXT,
+    of: ArrayRecord | None = None,
+    phase: str = "federated/real",
+) -> Any:
+    arrays = of if of is not None else weights("classifier")
+    return coordinator.ask(Action.EVALUATE, arrays, run=run, experiment=experiment, phase=phase, arm="real")
+
+
+def test_a_whole_study_is_paid_for_and_learns_of_itself_alone(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    coordinator.ask(Action.HELLO, phase="hello")
+    for name in STUDY.models:
+        for number in (1, 2):
+            asked = {"phase": f"gan/{name}", "model": name, "server-round": number}
+            assert not coordinator.ask(Action.TRAIN_GAN, weights(name), **asked).has_error()
+    # Other weights than those that were trained: what is made with them is made of one patient each all the same.
+    for made_with in (filled(weights("cgan"), float("inf")), scaled(weights("cgan"), 1e3)):
+        asked = {"phase": "synthesis", "model": "cgan"}
+        assert not coordinator.ask(Action.SYNTHESISE, made_with, **asked).has_error()
+        # What is made without a number teaches no classifier, and that is all the coordinator learns.
+        arms = coordinator.ask(Action.ARMS, phase="arms")
+        assert "it failed" in reason(arms) if arms.has_error() else result(arms)["arms"] == {}
+        for arm in ("real", "real_synthetic", "synthetic"):
+            asked = {"phase": f"classifier/{arm}", "arm": arm}
+            assert not coordinator.ask(Action.TRAIN_CLASSIFIER, weights("classifier"), **asked).has_error()
+    statement = result(coordinator.ask(Action.PRIVACY, phase="privacy"))
+    assert statement["epsilon_rdp"] <= STUDY.privacy.epsilon
+    assert {one["mechanism"].split("/")[0] for one in statement["mechanisms"]} == {"gan", "classifier"}
+
+
+def test_made_slices_of_a_patient_are_the_same_whoever_else_is_there(data: Path, tmp_path: Path) -> None:
+    made: list[dict[str, np.ndarray]] = []
+    for number in range(2):
+        without = next(iter(made[0])) if made else ""
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        listed = folder / "data"
+        names = sorted(path.name for path in data.iterdir() if path.name != without)
+        listed.write_text("\n".join(names))
+        coordinator = at(folder, data, privacy=BUDGET, patients=listed)
+        asked = {"phase": "synthesis", "model": "cgan"}
+        assert not coordinator.ask(Action.SYNTHESISE, weights("cgan"), **asked).has_error()
+        (kept,) = coordinator.site.settings.folder.glob("runs/demo/state/**/images/synthetic.npz")
+        arrays = dict(np.load(kept))
+        names = arrays["learnt_from"].tolist()
+        made.append({name: arrays["images"][arrays["owner"] == index] for index, name in enumerate(names)})
+    everybody, fewer = made
+    assert fewer.keys() < everybody.keys()
+    assert all(np.array_equal(images, everybody[name]) for name, images in fewer.items())
+
+
+def test_one_round_again_and_again_spends_the_study_and_no_more(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    short = changed(STUDY, privacy__epsilon=1.0, federation__local_steps=8, study__arms=["real"])
+    answers = [train(coordinator, "demo", short) for _ in range(30)]
+    refused = [answer for answer in answers if answer]
+    assert answers[:2] == ["", ""]
+    assert len(refused) > 10
+    assert set(refused) == {"hospital1: the study's own epsilon is spent here, its reserve included"}
+    assert 0.5 < Budget(coordinator.site.settings).epsilon() <= 1.0
+
+
+def test_renamed_runs_spend_the_hospitals_cap_and_no_more(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy={**BUDGET, "epsilon": 2.0})
+    greedy = changed(STUDY, privacy__epsilon=1e12, study__arms=["real"], federation__rounds=1, federation__local_steps=9)
+    # Runs that begin before any of them pays are each promised what is left; together they get it once.
+    for number in range(4):
+        coordinator.ask(Action.HELLO, run=f"twin-{number}", experiment=greedy, phase="hello")
+    answers = [train(coordinator, f"twin-{number}", greedy) for number in range(4)]
+    assert not answers[0]
+    assert "its privacy budget is spent" in answers[-1]
+    assert 1.0 < Budget(coordinator.site.settings).epsilon() <= 2.0
+
+
+def test_a_run_keeps_the_configuration_that_it_began_with(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy={**BUDGET, "without": "allow"})
+    other = "this run began with another configuration"
+    assert not train(coordinator, "plain", PLAIN_TEXT)
+    assert other in train(coordinator, "plain", PRIVATE_TEXT)
+    assert not train(coordinator, "private", PRIVATE_TEXT)
+    for message, arrays in (
+        (Action.TRAIN_GAN, weights("cgan")),
+        (Action.SYNTHESISE, weights("cgan")),
+        (Action.ARMS, None),
+        (Action.SITE_MODEL, None),
+        (Action.EVALUATE, weights("classifier")),
+        (Action.HELLO, None),
+    ):
+        asked = {"run": "private", "experiment": PLAIN_TEXT, "phase": "gan/cgan", "model": "cgan"}
+        assert other in reason(coordinator.ask(message, arrays, **asked))
+    for keys in ({"privacy__epsilon": 9.0}, {"privacy__clip": 2.0}, {"seed": 2}, {"federation__rounds": 99}):
+        assert other in train(coordinator, "private", changed(STUDY, **keys))
+
+
+def test_the_same_configuration_in_other_words_is_the_same(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    tree = yaml.safe_load(PRIVATE_TEXT)
+    shared = [0.7, 1.3]
+    tree["models"]["cgan"]["lesion_scale"] = shared
+    text = yaml.dump({key: tree[key] for key in reversed(tree)}, default_flow_style=True)
+    tree["models"]["cgan"] = dict(reversed(tree["models"]["cgan"].items()))
+    tree["models"]["wgan_gp"]["betas"] = tree["models"]["wgan_gp"]["betas"]
+    organ = tree["organs"]["brain"]["contrasts"]
+    tree["organs"]["brain"]["contrasts"] = organ
+    tree["study"]["ratios"] = tree["study"]["curve"] = []
+    aliased = yaml.dump(tree)
+    assert "&id001" in aliased
+    assert not train(coordinator, "demo")
+    for number, words in enumerate((text, aliased, f"# a remark\n{PRIVATE_TEXT}"), start=2):
+        assert not train(coordinator, "demo", words, **{"server-round": number})
+
+
+def test_questions_end_when_the_hospital_says_so(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy={**BUDGET, "questions": 3})
+    assert not reason(scores(coordinator, "one"))
+    told = result(scores(coordinator, "one"))
+    assert result(scores(coordinator, "one")) == told
+    for value in (0.0, 1.0, -1.0):
+        crafted = filled(weights("classifier"), value)
+        assert "about another classifier" in reason(scores(coordinator, "one", of=crafted))
+    assert not reason(scores(coordinator, "two", of=filled(weights("classifier"), 1.0)))
+    assert not reason(scores(coordinator, "three", PLAIN_TEXT, phase="cross_site/hospital2"))
+    spent = "as many questions about its test patients as its hospital allows"
+    for run in ("four", "five", "one-"):
+        assert spent in reason(scores(coordinator, run))
+        assert spent in reason(scores(coordinator, run + "plain", PLAIN_TEXT))
+    assert spent in reason(scores(coordinator, "one", phase="federated/synthetic"))
+    assert not reason(scores(coordinator, "one"))
+
+
+NESTED = {
+    **{f"least tumour {n}": {"organs__brain__min_tumour_pixels": n} for n in (1, 16, 32, 48, 64, 96)},
+    **{f"foreground {share}": {"image__min_foreground": share} for share in (0.3, 0.65, 0.7)},
+    "half of them": {"split__test": 0.5, "split__train": 0.5, "split__validation": 0.0},
+    "one of them": {"split__test": 1, "split__train": 9},
+    "scarce": {"study__most_patients": 2},
+    "few tumours": {"study__most_tumour_patients": 1},
+    "a curve": {"study__curve": [3]},
+    "a cell of one": {"study__min_cell": 1},
+}
+
+
+def test_no_two_answers_are_about_test_patients_that_differ_in_a_few(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    answered: dict[str, dict[str, str]] = {}
+    for number, (name, keys) in enumerate(NESTED.items()):
+        changes = {"patients": 3} if name == "a curve" else {}
+        reply = coordinator.ask(
+            Action.EVALUATE,
+            weights("classifier"),
+            run=f"nested-{number}",
+            experiment=changed(PLAIN, **keys),
+            phase="federated/real/patients-3" if changes else "federated/real",
+            arm="real",
+            **changes,
+        )
+        if reply.has_error():
+            assert "too nearly those of an earlier study" in reason(reply)
+            continue
+        (file,) = coordinator.site.settings.folder.glob(f"runs/nested-{number}/results/**/predictions.csv")
+        seen: dict[str, str] = {}
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                seen[row["patient"]] = seen.get(row["patient"], "") + row["truth"]
+        answered[name] = seen
+    assert len(answered) >= 5
+    for one in answered.values():
+        for other in answered.values():
+            apart = {name for name, _ in one.items() ^ other.items()}
+            assert not 0 < len(apart) < coordinator.site.settings.min_cell
+
+
+def test_noised_scores_are_paid_for_each_time(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    noised = changed(STUDY, privacy__scores="noised", privacy__epsilon=1.0, study__arms=["real"])
+    told = []
+    for count in (1, 2):
+        told.append(result(scores(coordinator, "noised", noised))["arms"]["model"])
+        charges = [c for c in coordinator.standing().charges if c["mechanism"] == "scores/federated/real"]
+        assert [c["steps"] for c in charges] == [1] * count
+    assert told[0]["accuracy"] != told[1]["accuracy"]
+    assert told[0]["auc"]["mean"] is None
+    assert [reason(scores(coordinator, "noised", noised)) for _ in range(20)][-1].endswith("its reserve included")
+
+
+def test_a_hospital_that_tells_noised_figures_tells_no_others(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy={**BUDGET, "scores": "noised"})
+    assert "it tells noised figures only" in reason(scores(coordinator, "plain", PLAIN_TEXT))
+    assert not reason(scores(coordinator, "private"))
+    assert [charge["mechanism"] for charge in coordinator.standing().charges] == ["scores/federated/real"]
+
+
+def test_figures_of_fewer_than_the_hospitals_cell_stay(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET, min_cell=7)
+    for run, text in (("private", changed(STUDY, study__min_cell=1)), ("plain", changed(PLAIN, study__min_cell=1))):
+        told = result(scores(coordinator, run, text))["arms"]["model"]
+        assert {key: value for key, value in told.items() if value is not None} == {
+            name: {"mean": None, "low": None, "high": None} for name in ("accuracy", "precision", "recall", "f1", "auc")
+        }
+
+
+def test_a_study_without_privacy_keeps_the_roster_where_it_is_allowed(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy={**BUDGET, "without": "allow"})
+    assert not train(coordinator, "plain", PLAIN_TEXT)
+    everybody = changed(PLAIN, split__train=1.0, split__validation=0.0, split__test=0.0)
+    assert not train(coordinator, "everybody", everybody)
+    folds = changed(PLAIN, study__folds=2)
+    for action in (Action.TRAIN_CLASSIFIER, Action.EVALUATE):
+        asked = {"run": "folds", "experiment": folds, "fold": 1, "phase": "federated/real/fold-1", "arm": "real"}
+        assert "keep their roles" in reason(coordinator.ask(action, weights("classifier"), **asked))
+    asked = {"run": "scarce", "experiment": changed(PLAIN, study__curve=[8]), "patients": 8, "arm": "real"}
+    assert not reason(coordinator.ask(Action.TRAIN_CLASSIFIER, weights("classifier"), phase="x", **asked))
+    assert not reason(scores(coordinator, "plain", PLAIN_TEXT))
+    assert not train(coordinator, "private")
+    trained, roles = coordinator.standing().trained, coordinator.standing().roles
+    assert trained == {name for name, role in roles.items() if role == "train"}
+
+
+def test_a_hospital_without_a_budget_trains_nothing_privately(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data)
+    assert "no privacy guarantee" in train(coordinator, "private")
+    for action, arrays, asked in (
+        (Action.TRAIN_CLASSIFIER, weights("classifier"), {"phase": "classifier/real", "arm": "real"}),
+        (Action.SYNTHESISE, weights("cgan"), {"phase": "synthesis", "model": "cgan"}),
+        (Action.ARMS, None, {"phase": "arms"}),
+        (Action.PRIVACY, None, {"phase": "privacy"}),
+    ):
+        assert reason(coordinator.ask(action, arrays, run="private", **asked))
+    assert "has no privacy budget" in reason(scores(coordinator, "private"))
+    said = result(coordinator.ask(Action.HELLO, run="private", phase="hello"))
+    assert said["tasks"] == []
+
+
+def test_who_knows_no_patients_trains_nothing_privately(tmp_path: Path) -> None:
+    images = write_image_site(tmp_path / "images" / "data", 6, seed=2, named=False)
+    text = changed(STUDY, organs__brain__contrasts=["flair"])
+    given = {"reader": "image_folder", "options": {"tumour_classes": ["tumour"]}}
+    (tmp_path / "site").mkdir()
+    coordinator = at(tmp_path / "site", images, privacy=BUDGET, **given)
+    said = result(coordinator.ask(Action.HELLO, experiment=text, phase="hello"))
+    assert [task for task in said["tasks"] if task != "evaluate"] == []
+    unknown = "its images name no patients, and the unit of privacy is the patient"
+    assert unknown in train(coordinator, "demo", text)
+    for action, arrays, asked in (
+        (Action.TRAIN_CLASSIFIER, weights("classifier"), {"phase": "classifier/real", "arm": "real"}),
+        (Action.SYNTHESISE, weights("cgan"), {"phase": "synthesis", "model": "cgan"}),
+        (Action.ARMS, None, {"phase": "arms"}),
+    ):
+        assert unknown in reason(coordinator.ask(action, arrays, experiment=text, **asked))
+    assert coordinator.standing().charges == []
+
+
+def test_an_older_ledger_that_was_put_back_is_refused(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    files = coordinator.site.settings.ledger_files()
+    coordinator.ask(Action.HELLO, run="demo", phase="hello")
+    older = files.ledger.read_bytes(), files.head.read_bytes()
+    assert not train(coordinator, "demo")
+    copy = json.dumps(result(coordinator.ask(Action.PRIVACY, run="demo", phase="privacy"))["witness"])
+    files.ledger.write_bytes(older[0])
+    files.head.write_bytes(older[1])
+    coordinator.ask(Action.HELLO, run="demo", phase="hello", witness=copy)
+    assert "no privacy guarantee" in train(coordinator, "demo")
+    assert "no privacy guarantee" in train(coordinator, "another")
+    files.ledger.unlink()
+    files.head.unlink()
+    assert "no privacy guarantee" in train(coordinator, "a-third")
+
+
+def test_a_ledger_that_was_begun_anew_counts_as_spent(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    assert not train(coordinator, "demo")
+    reopen_ledger(coordinator.site.settings.ledger_files(), "hospital1", "a test", BUDGET["epsilon"])
+    assert "its privacy budget is spent" in train(coordinator, "demo", **{"server-round": 2})
+    assert "its privacy budget is spent" in train(coordinator, "another")
+
+
+def test_a_second_folder_gives_no_second_budget(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert not train(at(first, data, privacy=BUDGET), "demo")
+    again = at(second, data, privacy={**BUDGET, "known": first / ".oncofed-patients"})
+    assert "no privacy guarantee" in train(again, "demo")
+    assert "no privacy guarantee" in train(again, "another")
+
+
+def test_proxies_change_nothing_of_what_is_paid(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data, privacy=BUDGET)
+    text = cyclic(exchange="proxies")
+    cycle = {"run": "cycle", "experiment": text, "model": "cyclegan"}
+    released = [
+        coordinator.ask(Action.RELEASE, sent, phase="release", **cycle).content[ARRAYS][IMAGES].numpy()
+        for sent in (weights("wgan_gp"), scaled(weights("wgan_gp"), 100.0))
+    ]
+    assert np.array_equal(*released)
+    experiment = from_yaml(text)
+    device = torch.device("cpu")
+    first = to_arrays(build_gan_trainer(experiment, "cyclegan", device=device, weights=STUDY.weights).shared_arrays())
+    for number, images in enumerate((torch.rand(8, 1, 32, 32), torch.zeros(8, 1, 32, 32)), start=1):
+        taken = coordinator.ask(Action.TAKE_PROXIES, to_arrays({IMAGES: images}), phase="proxies", **cycle)
+        assert not reason(taken)
+        asked = {**cycle, "phase": "gan/cyclegan", "server-round": number}
+        assert not reason(coordinator.ask(Action.TRAIN_GAN, first, **asked))
+
+
+def test_a_list_of_models_or_actions_has_no_way_around(data: Path, tmp_path: Path) -> None:
+    hello = [Action.HELLO.value, Action.TRAIN_GAN.value, Action.RELEASE.value]
+    coordinator = at(tmp_path, data, privacy=BUDGET, allowed_models=["wgan_gp", "cyclegan"], allowed_actions=hello)
+    model, action = "its hospital does not allow this model", "its hospital does not allow this action"
+    assert model in train(coordinator, "demo")
+    renamed = changed(STUDY, models__wgan_gp={**STUDY.models["cgan"]}, study__generator="wgan_gp")
+    assert model in train(coordinator, "renamed", renamed, model="wgan_gp", phase="gan/wgan_gp")
+    sampled = changed(STUDY, models__cgan={**STUDY.models["cgan"], "family": "wgan_gp"})
+    assert reason(coordinator.ask(Action.TRAIN_GAN, weights("cgan"), run="unfit", experiment=sampled, model="cgan"))
+    for other in (a for a in Action if a.value not in hello):
+        asked = {"run": "demo", "phase": "gan/wgan_gp", "model": "wgan_gp"}
+        assert action in reason(coordinator.ask(other, weights("wgan_gp"), **asked))
+    assert not reason(
+        coordinator.ask(Action.TRAIN_GAN, weights("wgan_gp"), run="demo", phase="gan/wgan_gp", model="wgan_gp")
+    )
+    only = at(tmp_path / "only", data, privacy=BUDGET, allowed_models=["cyclegan"])
+    cycle = {"run": "cycle", "experiment": cyclic(exchange="proxies"), "model": "cyclegan", "phase": "release"}
+    assert model in reason(only.ask(Action.RELEASE, weights("wgan_gp"), **cycle))

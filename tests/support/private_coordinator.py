@@ -4,13 +4,14 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from hospital import Hospital
 from tiny import TINY
@@ -19,7 +20,7 @@ from client.privacy.accounting import rdp_epsilon
 from client.privacy.budget import Budget
 from common.config import compose, from_yaml, to_yaml
 from common.errors import ConfigError
-from common.experiment import Experiment
+from common.experiment import LOCAL_SECTIONS, Experiment
 from common.records import ARRAYS, CONFIG, FAILED, METRICS, NUM_EXAMPLES, PROTOCOL, Action, to_arrays
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
@@ -44,12 +45,17 @@ COUNTS = ("patients", "slices", "quarantined", "confusion", "curve", "steps", "t
 
 def changed(experiment: Experiment, **keys: Any) -> str:
     """A study's YAML with other values under ``section__key``, unchecked: whatever a coordinator writes."""
-    from omegaconf import OmegaConf
-
-    tree = OmegaConf.create(to_yaml(experiment, leaving=True))
+    tree = asdict(experiment)
+    for section in LOCAL_SECTIONS:
+        tree.pop(section)
     for key, value in keys.items():
-        OmegaConf.update(tree, key.replace("__", "."), value, force_add=True)
-    return str(OmegaConf.to_yaml(tree))
+        *way, last = key.split("__")
+        place = tree
+        for step in way:
+            place = place[step]
+        place[last] = value
+    # Without aliases, which are bounded.
+    return str(yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False))
 
 
 @cache
@@ -245,7 +251,8 @@ class HostileCoordinator:
 
     @staticmethod
     def _rounds(config: dict[str, Any], phase: str) -> int:
-        experiment = from_yaml(config["experiment"])
+        experiment = _read(config["experiment"])
+        assert experiment is not None
         kind, _, rest = phase.partition("/")
         if kind == "classifier":
             return experiment.classifier.federation.rounds
@@ -263,6 +270,7 @@ class HostileCoordinator:
             ), place
 
 
+@lru_cache(maxsize=8)
 def _read(text: object) -> Experiment | None:
     try:
         return from_yaml(str(text))
