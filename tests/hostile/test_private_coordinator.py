@@ -178,9 +178,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "classifier as scores": classifier(OTHER_NAME, phase="scores/federated/real"),
     "gan with an arm": gan(arm="real"),
     "second run": gan(NO_TRIAL, repeat=2, phase="gan/cgan/run-2"),
-    "first run as the second": gan(
-        OTHER_NAME, changed(STUDY, models__cgan__runs=2), phase="gan/cgan/run-2"
-    ),
+    "first run as the second": gan(OTHER_NAME, changed(STUDY, models__cgan__runs=2), phase="gan/cgan/run-2"),
     "second run that is there": gan("", changed(STUDY, models__cgan__runs=2), repeat=2, phase="gan/cgan/run-2"),
     "fold": classifier(NO_TRIAL, fold=1),
     "fewer patients": classifier(NO_TRIAL, patients=4),
@@ -314,9 +312,7 @@ ATTEMPTS: dict[str, Attempt] = {
         {"phase": "proxies", "model": "cyclegan"},
     ),
     # Made and trained here, and said to be done.
-    "synthesis": Attempt(
-        Action.SYNTHESISE, "", weights("cgan"), changes={"phase": "synthesis", "model": "cgan"}
-    ),
+    "synthesis": Attempt(Action.SYNTHESISE, "", weights("cgan"), changes={"phase": "synthesis", "model": "cgan"}),
     "synthesis without numbers": Attempt(
         Action.SYNTHESISE, "", filled(weights("cgan"), float("nan")), changes={"phase": "synthesis", "model": "cgan"}
     ),
@@ -334,7 +330,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "hello with a witness that is none": Attempt(
         Action.HELLO, "", None, changes={"phase": "hello", "witness": '{"node": ['}
     ),
-    "a run called local": gan(run="local"),
+    "a run called local": gan("no study is called local", run="local"),
 }
 
 
@@ -437,7 +433,9 @@ def test_one_round_again_and_again_spends_the_study_and_no_more(data: Path, tmp_
 
 def test_renamed_runs_spend_the_hospitals_cap_and_no_more(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data, privacy={**BUDGET, "epsilon": 2.0})
-    greedy = changed(STUDY, privacy__epsilon=1e12, study__arms=["real"], federation__rounds=1, federation__local_steps=9)
+    greedy = changed(
+        STUDY, privacy__epsilon=1e12, study__arms=["real"], federation__rounds=1, federation__local_steps=9
+    )
     # Runs that begin before any of them pays are each promised what is left; together they get it once.
     for number in range(4):
         coordinator.ask(Action.HELLO, run=f"twin-{number}", experiment=greedy, phase="hello")

@@ -16,7 +16,7 @@ import torch
 from flwr.app import ArrayRecord
 from hospital import Hospital
 from private_coordinator import PLAIN, STUDY, HostileCoordinator, changed, weights
-from tiny import write_site
+from tiny import write_patient, write_site
 from tiny_images import write_image_site
 from torch import nn
 
@@ -188,6 +188,53 @@ def test_a_hello_does_not_count_test_patients(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.xfail(
     strict=True,
+    reason="a patient whose slices are seen otherwise counts as another one: where a study sees everybody otherwise, "
+    "e.g. by another least tumour, it may lack one single patient, e.g. by a contrast that this one has not",
+)
+def test_two_answers_are_not_about_sets_that_differ_in_one_person(tmp_path: Path) -> None:
+    patients = tmp_path / "patients" / "data"
+    for number in range(10):
+        # The third of the test patients has no T1.
+        contrasts = ("flair",) if number == 2 else ("flair", "t1")
+        write_patient(patients, f"case-1-{number:02d}", tumour=True, seed=1000 + number, contrasts=contrasts)
+    coordinator = at(tmp_path / "site", patients)
+    scored = []
+    for run, keys in {
+        "everybody": {TUMOUR: 4},
+        "one-less": {TUMOUR: 100, "organs__brain__contrasts": ["t1"]},
+    }.items():
+        asked = {"run": run, "experiment": changed(STUDY, **keys), "phase": "federated/real", "arm": "real"}
+        reply = coordinator.ask(Action.EVALUATE, weights("classifier"), **asked)
+        assert not reply.has_error(), told(reply)
+        scored.append(set(by_patient(coordinator, run)))
+    assert not 0 < len(scored[0] ^ scored[1]) < coordinator.site.settings.min_cell
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a private hello offers a GAN's training if a training patient has any slice that the GAN looks at: by the "
+    "contrasts of its domains, or the study's least foreground, that may be one patient, told without noise or charge",
+)
+def test_what_a_private_hello_offers_says_nothing_of_one_training_patient(tmp_path: Path) -> None:
+    patients = tmp_path / "patients" / "data"
+    for number in range(10):
+        # The third trains, by the roster of the tests, and is the only one of those to have a T1.
+        contrasts = ("flair",) if number in (4, 6, 8) else ("flair", "t1")
+        write_patient(patients, f"case-1-{number:02d}", tumour=True, seed=1000 + number, contrasts=contrasts)
+    wgan = {**STUDY.models["wgan_gp"], "domains": [{"organ": "brain", "contrasts": ["t1"]}]}
+    asked = {"run": "offers", "experiment": changed(STUDY, models__wgan_gp=wgan), "phase": "hello"}
+    said = []
+    for name, absent in (("present", ""), ("absent", "case-1-03")):
+        (tmp_path / name).mkdir()
+        listed = tmp_path / name / "data"
+        listed.write_text("\n".join(sorted(path.name for path in patients.iterdir() if path.name != absent)))
+        coordinator = at(tmp_path / name, patients, patients=listed, contrasts=["flair", "t1"])
+        said.append(told(coordinator.ask(Action.HELLO, **asked)))
+    assert said[0] == said[1]
+
+
+@pytest.mark.xfail(
+    strict=True,
     reason="the ends of an interval are figures of resamples, whose seed and number are the coordinator's choice: of "
     "two resamples one may hold a single patient, whose own figures then leave with one question",
 )
@@ -242,6 +289,11 @@ def test_precision_is_no_figure_of_a_single_patient(data: Path, tmp_path: Path) 
     assert figures["precision"]["mean"] is None
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="figures on test patients are told where the images name no patients: min_cell counts images, and all of "
+    "them may be one person's, who may train as well",
+)
 def test_figures_of_images_that_name_no_patients_stay(tmp_path: Path) -> None:
     images = write_image_site(tmp_path / "images" / "data", 6, seed=2, named=False)
     given = {"reader": "image_folder", "options": {"tumour_classes": ["tumour"]}}
@@ -250,16 +302,6 @@ def test_figures_of_images_that_name_no_patients_stay(tmp_path: Path) -> None:
     asked = {"phase": "federated/real", "arm": "real", "run": "unknown", "experiment": changed(STUDY)}
     reply = coordinator.ask(Action.EVALUATE, weights("classifier"), **asked)
     assert reply.has_error() or told(reply)["arms"]["model"]["accuracy"]["mean"] is None
-
-
-def test_a_run_called_local_keeps_roles_for_good(data: Path, tmp_path: Path) -> None:
-    coordinator = at(tmp_path, data)
-    asked = {"run": "local", "phase": "gan/cgan", "model": "cgan", "experiment": changed(STUDY)}
-    content = coordinator.site.ask
-    assert content
-    reply = coordinator.ask(Action.TRAIN_GAN, weights("cgan"), **asked)
-    assert reply.content["metrics"][NUM_EXAMPLES] == 1
-    assert len(coordinator.standing().roles) == 10
 
 
 @pytest.mark.xfail(
@@ -276,6 +318,11 @@ def test_a_number_without_end_is_refused_at_once(key: str, value: int) -> None:
         from_yaml(text)
 
 
+@dataclass(frozen=True)
+class Batch:
+    values: torch.Tensor
+
+
 @pytest.mark.xfail(
     strict=True,
     reason="norms are summed in single precision: of a large weight's gradient, small parts are lost beside a few large "
@@ -285,11 +332,11 @@ def test_a_patient_adds_no_more_than_the_bound_with_millions_of_weights() -> Non
     network = nn.ParameterDict({"weight": nn.Parameter(torch.zeros(5_000_000))})
     direction = torch.full((5_000_000,), 2.3e-4)
     direction[:8] = 1.0
-    update = PatientUpdate("one", {"network": network}, lambda batch: (network["weight"] * batch).sum())
+    update = PatientUpdate("one", {"network": network}, lambda batch: (network["weight"] * batch.values).sum())
     seen: list[dict[str, torch.Tensor]] = []
     optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
     noise = PrivateRandom().stream("noise")
     step = PrivateStep(optimiser, update, sigma=1.0, clip=1.0, expected=1, noise=noise, watch=seen.append)
-    step.take([Drawn(direction, 0)])
+    step.take([Drawn(Batch(direction[None]), 0)])
     (added,) = seen[0].values()
     assert float(added.double().norm()) <= 1.001

@@ -166,9 +166,7 @@ class HostileCoordinator:
 
     # ------------------------------------------------------------------ judging
 
-    def check(
-        self, action: Action, config: dict[str, Any], reply: Message, before: Standing, after: Standing
-    ) -> None:
+    def check(self, action: Action, config: dict[str, Any], reply: Message, before: Standing, after: Standing) -> None:
         """What must hold after every message, whatever was asked."""
         experiment = _read(config["experiment"])
         private = experiment is not None and experiment.privacy.mode == "patient_dp"
