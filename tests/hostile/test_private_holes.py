@@ -211,6 +211,21 @@ def test_two_answers_are_not_about_sets_that_differ_in_one_person(tmp_path: Path
 
 @pytest.mark.xfail(
     strict=True,
+    reason="whoever asks first fixes the test set for good, local arms of a private study suffice: with a least tumour "
+    "that changes the classes of 1 to 4 patients, honest studies get no figures, or those of fewer, ever after",
+)
+def test_a_hostile_study_does_not_end_the_figures_of_honest_ones(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data)
+    for least in (80, 90):
+        coordinator.ask(Action.ARMS, run=f"hostile-{least}", experiment=changed(STUDY, **{TUMOUR: least}), phase="arms")
+    asked = {"run": "honest", "phase": "federated/real", "arm": "real"}
+    reply = coordinator.ask(Action.EVALUATE, weights("classifier"), **asked)
+    assert not reply.has_error(), told(reply)
+    assert told(reply)["arms"]["model"]["accuracy"]["mean"] is not None
+
+
+@pytest.mark.xfail(
+    strict=True,
     reason="a private hello offers a GAN's training if a training patient has any slice that the GAN looks at: by the "
     "contrasts of its domains, or the study's least foreground, that may be one patient, told without noise or charge",
 )
