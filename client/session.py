@@ -73,8 +73,11 @@ class Session:
 
         Raises:
             ConfigError: if this site's device is not there; asked here, that is known before anything is trained.
-            RefusalError: if the study's configuration does not fit this release.
+            RefusalError: if the study's configuration does not fit this release, or its run has the name of a session
+                that nobody asked for, which keeps no roles.
         """
+        if run == LOCAL:
+            raise RefusalError(f"no study is called {LOCAL}; give it another name")
         if problem := device_problem(settings.device):
             raise ConfigError(f"site.yaml: device: {settings.device}: {problem}")
         try:

@@ -20,24 +20,26 @@ class Hospital:
     """A site and a coordinator that may ask it anything."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
+        """Args:
+        folder: what it has lies here, its patients too unless ``path`` says where they are.
+        settings: of its ``site.yaml``.
+        """
         home = folder / "hospital1"
         data = folder / "data"
-        if not data.exists():
+        if "path" not in settings and not data.exists():
             write_site(data, 10, seed=1)
         self.file = home / "site.yaml"
-        save_site(
-            SiteSettings(
-                name="hospital1",
-                reader="brats",
-                organ="brain",
-                path=data,
-                folder=home,
-                cache_dir=folder / "cache",
-                threads=1,
-                **settings,
-            ),
-            self.file,
-        )
+        given = {
+            "name": "hospital1",
+            "reader": "brats",
+            "organ": "brain",
+            "path": data,
+            "folder": home,
+            "cache_dir": folder / "cache",
+            "threads": 1,
+            **settings,
+        }
+        save_site(SiteSettings(**given), self.file)
         self.settings = load_site(self.file)
         self.grid = InProcessGrid(make_app(site_from_node_config), [self.file])
 
