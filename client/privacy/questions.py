@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
-from client.privacy.roster import roster_of_tests
+from client.privacy.roster import Role, roster_of_tests
 from client.session import Session
 from client.site import QUESTIONS
 from common.errors import PrivacyError, RefusalError
@@ -49,7 +49,12 @@ def settle_test_set(session: Session) -> None:
     """
     if not session.split.test:
         return
-    present, roster = _members(session), roster_of_tests(session.settings, session.split.test)
+    roster = roster_of_tests(session.settings, session.split.test)
+    # At a site without a budget nothing but the roster says who trained here in earlier studies.
+    tests = [name for name in session.split.test if roster.roles[name] is Role.TEST]
+    if not tests:
+        raise RefusalError("it has no test patients that never trained")
+    present = _members(session, tests)
     with _record(session) as (record, keep):
         earlier = [dict(one) for one in record["sets"]]
         chosen = choose_set(present, earlier, session.min_cell, roster.order)
@@ -155,8 +160,8 @@ def _is_question(experiment: Experiment, phase: str, *, private: bool) -> bool:
     return phase in questions_of(experiment, private=private) or (not private and phase.startswith("cross_site/"))
 
 
-def _members(session: Session) -> Members:
-    slices = session.cohort.slices(session.split.test)
+def _members(session: Session, names: Sequence[str]) -> Members:
+    slices = session.cohort.slices(names)
     classes = slices.tumour_class()
     return {
         patient.patient: hashlib.blake2b(classes[slices.owner == index].tobytes(), digest_size=16).hexdigest()
