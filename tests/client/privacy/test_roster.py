@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import pytest
 import torch
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
+from pydantic import ValidationError
 from scipy.stats import chisquare
 from tiny import TINY, write_patient, write_site
 
 from client.privacy import roster
+from client.privacy.admission import remember_training
 from client.privacy.known_patients import claim
+from client.privacy.questions import settle_test_set
 from client.privacy.roster import Role, open_roster, place_of, role_of, roster_of_tests, roster_split
 from client.session import LOCAL, Session
 from client.site import Shares, SiteSettings
@@ -116,7 +120,7 @@ def test_a_limit_on_training_patients_is_a_threshold_for_each_by_itself(tmp_path
 def test_a_smaller_limit_keeps_some_of_those_whom_a_larger_one_keeps(tmp_path: Path) -> None:
     settings = site(tmp_path)
     kept = [set(split_at(settings, study=StudyConfig(most_patients=most)).train) for most in (4, 8, 16, 20)]
-    assert all(fewer <= more for fewer, more in zip(kept, kept[1:], strict=False))
+    assert all(fewer <= more for fewer, more in pairwise(kept))
     assert kept[-1] == set(split_at(settings).train)  # as many as the hospital declares
 
 
@@ -386,6 +390,48 @@ def test_what_the_hospital_looks_at_by_itself_binds_nobody(tmp_path: Path, data:
     session = session_on(data, settings, PRIVATE)
     assert session.split.train
     assert set(json.loads(file.read_text())["roles"]) == {name for name, _ in session.cohort.tumour_by_patient}
+
+
+def test_no_run_that_a_coordinator_names_leaves_roles_open(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(ValidationError):
+        Instruction.model_validate({"run": LOCAL, "phase": "hello"})
+    settings = site(tmp_path, shares={"train": 0.4, "test": 0.6})
+    assert session_on(data, settings, PRIVATE, "local").split.train
+    assert json.loads((settings.privacy_folder() / "roster.json").read_text())["roles"]
+
+
+def test_whoever_trained_is_not_scored_at_a_site_that_gave_up_its_budget_to_evaluate(
+    tmp_path: Path, data: Path
+) -> None:
+    trained = session_on(data, site(tmp_path, shares={"train": 0.4, "test": 0.6}), PRIVATE).split.train
+    session = session_on(data, without_budget(site(tmp_path, roles=["evaluate"])), PRIVATE, "another")
+    settle_test_set(session)
+    scored = {patient.patient for patient in session.test.patients}
+    assert scored == {name for name, _ in session.cohort.tumour_by_patient} - set(trained)
+
+
+def test_whoever_trained_without_a_budget_is_not_scored_at_an_external_centre(tmp_path: Path, data: Path) -> None:
+    outside = without_budget(site(tmp_path, roles=["evaluate"]))
+    trained_by_record(outside, ["case-1-00", "case-1-05"])
+    session = session_on(data, outside, PRIVATE)
+    settle_test_set(session)
+    assert len(session.test.patients) == 8
+    assert not {"case-1-00", "case-1-05"} & {patient.patient for patient in session.test.patients}
+    trained_by_record(outside := without_budget(site(tmp_path / "b", roles=["evaluate"])), sorted(os.listdir(data)))
+    with pytest.raises(RefusalError, match="no test patients"):
+        settle_test_set(session_on(data, outside, PRIVATE))
+
+
+@pytest.mark.xfail(strict=True, reason="records of trainings are read for new patients only: a role is for good")
+def test_whoever_trained_while_there_was_no_budget_does_not_test_when_it_is_back(tmp_path: Path, data: Path) -> None:
+    settings = site(tmp_path, shares={"train": 0.4, "test": 0.6}, without="allow")
+    tests = session_on(data, settings, PLAIN).split.test
+    meanwhile = session_on(data, without_budget(settings), PLAIN, "another")
+    remember_training(meanwhile)
+    assert set(tests) & set(meanwhile.split.train)
+    session = session_on(data, settings, PRIVATE, "third")
+    settle_test_set(session)
+    assert not {patient.patient for patient in session.test.patients} & set(meanwhile.split.train)
 
 
 def site_without(part: Role, folder: Path) -> tuple[Path, SiteSettings]:
