@@ -79,10 +79,11 @@ def _guard_tests(session: Session, instruction: Instruction, declared: Declared,
         raise RefusalError("it trains, and has no privacy budget: who tests would be the study's choice")
     if own is not None and own.scores == "noised" and not session.private:
         raise RefusalError("it tells noised figures only, and the study is not private")
-    settle_test_set(session)
     if declared.leaves is Leaves.TEST or not session.private:
-        weights = received_arrays(content) if ARRAYS in content.array_records else None
+        weights = received_arrays(content) if declared.leaves is Leaves.TEST else None
         require_question(session, instruction, weights)
+    # Afterwards, so that what is refused settles nothing.
+    settle_test_set(session)
 
 
 def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:
