@@ -9,7 +9,7 @@ from flwr.app import RecordDict
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.ledger import LedgerError
-from client.privacy.plan import study_plan
+from client.privacy.plan import study_plan, tells_noised_scores
 from client.privacy.questions import guarded, require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
@@ -82,8 +82,12 @@ def _guard_tests(session: Session, instruction: Instruction, declared: Declared,
     if declared.leaves is Leaves.TEST or not session.private:
         weights = received_arrays(content) if declared.leaves is Leaves.TEST else None
         require_question(session, instruction, weights)
-    # Afterwards, so that what is refused settles nothing.
-    settle_test_set(session)
+    if tells_noised_scores(session):
+        # The noise is for one patient more or less. Others who were left out beside one who left would be several.
+        session.score_only(session.split.test)
+    else:
+        # After the question, so that what is refused settles nothing.
+        settle_test_set(session)
 
 
 def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:
