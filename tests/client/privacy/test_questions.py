@@ -133,7 +133,9 @@ def _the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every third patient is healthy; two have no T1."""
-    root = tmp_path_factory.mktemp("questions") / "data"
+    folder = tmp_path_factory.mktemp("questions")
+    (folder / "cache").mkdir()
+    root = folder / "data"
     for index, name in enumerate([*TESTS, *TRAINING]):
         contrasts = ("flair",) if name in TESTS[2:4] else ("flair", "t1")
         write_patient(root, name, tumour=index % 3 != 2, seed=index, contrasts=contrasts)

@@ -84,7 +84,9 @@ def test_a_patient_with_all_slices_in_one_cell_changes_them_by_one() -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_site(tmp_path_factory.mktemp("scores") / "data", 10, seed=1)
+    folder = tmp_path_factory.mktemp("scores")
+    (folder / "cache").mkdir()
+    return write_site(folder / "data", 10, seed=1)
 
 
 def session_at(folder: Path, data: Path, study: Any = NOISED, run: str = "run", **own: Any) -> Session:
