@@ -16,7 +16,7 @@ from client.privacy.trained import RECORD
 from client.session import ONLY_PRIVATE, Session
 from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, Action, Instruction, received_arrays
+from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Action, Instruction, received_arrays
 from common.results_classifier import SiteArms
 
 
@@ -101,6 +101,8 @@ def require_declared_answer(session: Session, action: str, content: RecordDict) 
     declared = ACTIONS[Action(action)].leaves
     if too_much := set(content) - _RECORDS[declared]:
         raise PrivacyError(f"{action}: would have sent {', '.join(sorted(too_much))}, which it does not declare")
+    if more := set(content[CONFIG]) - _KEYS - ({"result"} if declared in _WITH_RESULT else set()):
+        raise PrivacyError(f"{action}: would have sent {', '.join(sorted(more))}, which it does not declare")
     if declared is Leaves.NOTHING and content[CONFIG].get("result", EMPTY) != EMPTY:
         raise PrivacyError(f"{action}: would have sent a result, and declares that it says nothing")
     if METRICS in content and set(content[METRICS]) != {NUM_EXAMPLES}:
@@ -115,6 +117,12 @@ _RECORDS: Mapping[Leaves, frozenset[str]] = {
     Leaves.MODEL: frozenset({CONFIG, ARRAYS}),
     Leaves.REFUSED: frozenset(),
 }
+
+_KEYS = frozenset({"run", "phase", ROUND, "site"})
+"""Of the ``config`` record of every answer: which question it answers, and who does."""
+
+_WITH_RESULT = (Leaves.DECLARED, Leaves.TEST, Leaves.NOTHING)
+"""What comes with a small result as JSON; where nothing is told, with an empty one."""
 
 EMPTY = SiteArms(arms={}).model_dump_json()
 """What a site says of classifiers that stay with it."""
