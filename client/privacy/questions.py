@@ -4,8 +4,9 @@ Figures on test patients are told without noise, over at least ``min_cell`` of t
 patient would give that patient's own figures by subtraction, and enough answers about one set would give everything.
 So at a site with a privacy budget, and in every private run:
 
-- the set that is scored is the whole test part, and, where figures are not noised, stays what it was unless at least ``min_cell`` patients join or
-  leave at once. A patient whose slices or classes a study sees otherwise than another has left and joined;
+- the set that is scored is the whole test part and, where figures are not noised, stays what it was unless at least
+  ``min_cell`` patients join or leave at once. A patient whose slices or classes a study sees otherwise than another has
+  left and joined;
 - a question is one classifier in one phase of the run; the same weights may be asked about again, others may not, and
   classifiers of this site alone are others as soon as they learn from other images;
 - which phases there are follows from the configuration that the run is bound to;
