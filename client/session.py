@@ -30,8 +30,9 @@ from common.training.build import site_view
 from common.training.trainer import Trainer, View
 from common.trials import Trial, trials_of
 
-LOCAL = "local"
-"""The run of a session that nobody asked for: of the doctor, of ``budget``, of ``prepare``."""
+LOCAL = ".local"
+"""The run of a session that nobody asked for: of the doctor, of ``budget``, of ``prepare``. No message can name it, as
+a run that a coordinator called so would leave roles open."""
 
 ONLY_PRIVATE = "it trains with differential privacy only, and the study asks for none"
 

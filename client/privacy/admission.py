@@ -9,14 +9,14 @@ from flwr.app import RecordDict
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.ledger import LedgerError
-from client.privacy.plan import study_plan
+from client.privacy.plan import study_plan, tells_noised_scores
 from client.privacy.questions import guarded, require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
 from client.session import ONLY_PRIVATE, Session
 from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, Action, Instruction, received_arrays
+from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Action, Instruction, received_arrays
 from common.results_classifier import SiteArms
 
 
@@ -79,10 +79,15 @@ def _guard_tests(session: Session, instruction: Instruction, declared: Declared,
         raise RefusalError("it trains, and has no privacy budget: who tests would be the study's choice")
     if own is not None and own.scores == "noised" and not session.private:
         raise RefusalError("it tells noised figures only, and the study is not private")
-    settle_test_set(session)
     if declared.leaves is Leaves.TEST or not session.private:
-        weights = received_arrays(content) if ARRAYS in content.array_records else None
+        weights = received_arrays(content) if declared.leaves is Leaves.TEST else None
         require_question(session, instruction, weights)
+    if tells_noised_scores(session):
+        # The noise is for one patient more or less. Others who were left out beside one who left would be several.
+        session.score_only(session.split.test)
+    else:
+        # After the question, so that what is refused settles nothing.
+        settle_test_set(session)
 
 
 def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:
@@ -96,6 +101,8 @@ def require_declared_answer(session: Session, action: str, content: RecordDict) 
     declared = ACTIONS[Action(action)].leaves
     if too_much := set(content) - _RECORDS[declared]:
         raise PrivacyError(f"{action}: would have sent {', '.join(sorted(too_much))}, which it does not declare")
+    if more := set(content[CONFIG]) - _KEYS - ({"result"} if declared in _WITH_RESULT else set()):
+        raise PrivacyError(f"{action}: would have sent {', '.join(sorted(more))}, which it does not declare")
     if declared is Leaves.NOTHING and content[CONFIG].get("result", EMPTY) != EMPTY:
         raise PrivacyError(f"{action}: would have sent a result, and declares that it says nothing")
     if METRICS in content and set(content[METRICS]) != {NUM_EXAMPLES}:
@@ -110,6 +117,12 @@ _RECORDS: Mapping[Leaves, frozenset[str]] = {
     Leaves.MODEL: frozenset({CONFIG, ARRAYS}),
     Leaves.REFUSED: frozenset(),
 }
+
+_KEYS = frozenset({"run", "phase", ROUND, "site"})
+"""Of the ``config`` record of every answer: which question it answers, and who does."""
+
+_WITH_RESULT = (Leaves.DECLARED, Leaves.TEST, Leaves.NOTHING)
+"""What comes with a small result as JSON; where nothing is told, with an empty one."""
 
 EMPTY = SiteArms(arms={}).model_dump_json()
 """What a site says of classifiers that stay with it."""

@@ -4,9 +4,11 @@ Figures on test patients are told without noise, over at least ``min_cell`` of t
 patient would give that patient's own figures by subtraction, and enough answers about one set would give everything.
 So at a site with a privacy budget, and in every private run:
 
-- the set that is scored is the whole test part, and stays what it was unless at least ``min_cell`` patients join or
-  leave at once. A patient whose slices or classes a study sees otherwise than another has left and joined;
-- a question is one classifier in one phase of the run; the same weights may be asked about again, others may not;
+- the set that is scored is the whole test part and, where figures are not noised, stays what it was unless at least
+  ``min_cell`` patients join or leave at once. A patient whose slices or classes a study sees otherwise than another has
+  left and joined;
+- a question is one classifier in one phase of the run; the same weights may be asked about again, others may not, and
+  classifiers of this site alone are others as soon as they learn from other images;
 - which phases there are follows from the configuration that the run is bound to;
 - over all runs, no more are answered than the hospital allows.
 """
@@ -18,15 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from client.privacy.roster import roster_of_tests
+from client.privacy.roster import Role, roster_of_tests
 from client.session import Session
 from client.site import QUESTIONS
 from common.errors import PrivacyError, RefusalError
 from common.experiment import Experiment
 from common.file_lock import locked
-from common.files import read_json
+from common.files import read_arrays, read_json
 from common.private_files import make_private_folder, write_private
 from common.records import Instruction
 from common.trials import arms_in_federation, arms_of, trials_of
@@ -49,7 +52,12 @@ def settle_test_set(session: Session) -> None:
     """
     if not session.split.test:
         return
-    present, roster = _members(session), roster_of_tests(session.settings, session.split.test)
+    roster = roster_of_tests(session.settings, session.split.test)
+    # At a site without a budget nothing but the roster says who trained here in earlier studies.
+    tests = [name for name in session.split.test if roster.roles[name] is Role.TEST]
+    if not tests:
+        raise RefusalError("it has no test patients that never trained")
+    present = _members(session, tests)
     with _record(session) as (record, keep):
         earlier = [dict(one) for one in record["sets"]]
         chosen = choose_set(present, earlier, session.min_cell, roster.order)
@@ -92,7 +100,8 @@ def choose_set(
 
     if may(present):
         return present
-    whole = [one for one in earlier if one.items() <= present.items()]
+    # A hospital that has become stricter may have told of two that are too near each other now.
+    whole = [one for one in earlier if one.items() <= present.items() and may(one)]
     if whole:
         return max(whole, key=len)
     left = list(order(sorted(present)))
@@ -109,16 +118,21 @@ def require_question(session: Session, instruction: Instruction, weights: Mappin
     Args:
         session: of the trial that is asked about.
         instruction: its run and phase name the question.
-        weights: of the classifier that is asked about; None: the site's own.
+        weights: of the classifier that is asked about; None: the site's own, of this trial and its images.
 
     Raises:
         RefusalError: if the study has no such question, it was asked with other weights, or there were too many. The
             text may leave.
         PrivacyError: if the record cannot be relied on.
     """
-    phase, digest = instruction.phase, _digest(weights)
+    phase = instruction.phase
     if not _is_question(session.experiment, phase, private=session.private):
         raise RefusalError("the study has no such question about test patients")
+    digest = _digest(weights or {})
+    if weights is None:
+        # The generator is sent by the coordinator: with other images there are other classifiers to tell of.
+        digest = _images_digest(session)
+        phase = f"{phase} ({session.trial.name or 'first'}, {digest})"
     own = session.settings.privacy
     most = own.questions if own is not None else QUESTIONS
     with _record(session) as (record, keep):
@@ -155,8 +169,8 @@ def _is_question(experiment: Experiment, phase: str, *, private: bool) -> bool:
     return phase in questions_of(experiment, private=private) or (not private and phase.startswith("cross_site/"))
 
 
-def _members(session: Session) -> Members:
-    slices = session.cohort.slices(session.split.test)
+def _members(session: Session, names: Sequence[str]) -> Members:
+    slices = session.cohort.slices(names)
     classes = slices.tumour_class()
     return {
         patient.patient: hashlib.blake2b(classes[slices.owner == index].tobytes(), digest_size=16).hexdigest()
@@ -164,9 +178,18 @@ def _members(session: Session) -> Members:
     }
 
 
-def _digest(weights: Mapping[str, Tensor] | None) -> str:
+def _images_digest(session: Session) -> str:
     whole = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted((weights or {}).items()):
+    for file in sorted((session.state_folder / "images").glob("*.npz")):
+        for name, array in sorted(read_arrays(file).items()):
+            whole.update(f"{file.name}\x1f{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
+            whole.update(np.ascontiguousarray(array).tobytes())
+    return whole.hexdigest()
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(weights.items()):
         whole.update(f"{name}\x1f{tensor.dtype}\x1f{tuple(tensor.shape)}\x1f".encode())
         whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return whole.hexdigest()
@@ -189,7 +212,10 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         record = read_json(file)
         sets, questions = record["sets"], record["questions"]
-        if not (isinstance(sets, list) and all(isinstance(one, dict) for one in [*sets, *questions.values()])):
+        tables = [*sets, *questions.values()]
+        if not (isinstance(sets, list) and all(isinstance(one, dict) for one in tables)):
+            raise ValueError("of another form")
+        if not all(isinstance(value, str) for one in tables for value in one.values()):
             raise ValueError("of another form")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PrivacyError(

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,10 @@ def roster_split(
     if trial.fold:
         raise RefusalError("its patients keep their roles over all studies, so that none of them is left out by turns")
 
-    def trained(names: Sequence[str]) -> Iterable[str]:
-        before = trained_before(settings, names)
-        return names if everybody_trained(settings, before) else before.names
-
     names = [name for name, _ in patients]
-    roster = open_roster(settings.privacy_folder(), shares_of(settings), names, trained, for_good=for_good)
+    roster = open_roster(
+        settings.privacy_folder(), shares_of(settings), names, partial(_trained, settings), for_good=for_good
+    )
     split, tumour = roster.split(names), dict(patients)
     if "train" not in settings.roles:
         return replace(split, train=(), unused=(*split.train, *split.unused))
@@ -169,8 +168,14 @@ def shares_of(settings: SiteSettings) -> Shares:
 
 
 def roster_of_tests(settings: SiteSettings, names: Sequence[str]) -> Roster:
-    """The roster in which these test patients stand: also at a site that only evaluates, and has no budget."""
-    return open_roster(settings.privacy_folder(), shares_of(settings), names, lambda new: [])
+    """The roster in which these test patients stand: also at a site that only evaluates, and has no budget. There some
+    of them may have trained before, and then their role is not to test."""
+    return open_roster(settings.privacy_folder(), shares_of(settings), names, partial(_trained, settings))
+
+
+def _trained(settings: SiteSettings, names: Sequence[str]) -> Iterable[str]:
+    before = trained_before(settings, names)
+    return names if everybody_trained(settings, before) else before.names
 
 
 def new_key() -> bytes:

@@ -1,0 +1,156 @@
+"""Made slices in a private run: each patient's depend on that patient, and on nobody else."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from tiny import LPS_AFFINE, TINY, write_site
+from torch import Tensor
+
+from client.arms import made_images, made_of
+from client.privacy.budget import Budget
+from client.privacy.made import SLICES_OF_A_PATIENT, patient_sources
+from client.session import Session
+from client.site import SiteSettings
+from client.study import synthesise
+from client.training import train_classifier
+from common.config import compose
+from common.errors import DataError
+from common.records import Instruction
+from common.training.build import build_classifier_trainer, build_gan_trainer
+
+DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
+WGAN = ("models.wgan_gp.width=2", "models.wgan_gp.critic_width=4", "models.wgan_gp.min_slices=1")
+STUDY = compose([*TINY, *DP, "model=[cgan,wgan_gp]", *WGAN])
+OWN = {"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}}
+Made = dict[str, dict[str, Tensor]]
+
+
+def full_of_tumour(folder: Path, name: str) -> None:
+    """No slice without a lesion: none that one could be put into."""
+    image = np.asarray(nib.load(folder / name / f"{name}_flair.nii.gz").dataobj)  # type: ignore[attr-defined]
+    labels = np.where(image > 0, 2, 0).astype(np.uint8)
+    nib.save(nib.Nifti1Image(labels, LPS_AFFINE), folder / name / f"{name}_seg.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_site(tmp_path_factory.mktemp("made") / "data", 10, seed=1)
+
+
+def session_at(folder: Path, data: Path, *, without: Collection[str] = (), study: Any = STUDY) -> Session:
+    folder.mkdir(exist_ok=True)
+    listed = folder / "patients.txt"
+    listed.write_text("\n".join(sorted({path.name for path in data.iterdir()} - set(without))))
+    there = {"name": "north", "reader": "brats", "organ": "brain", "path": data, "patients": listed, "threads": 1}
+    places = {"folder": folder / "site", "cache_dir": data.parent / "cache"}
+    return Session(SiteSettings.model_validate({**there, **places, "privacy": OWN}), study, "run")
+
+
+def weights_of(model: str) -> dict[str, Tensor]:
+    return build_gan_trainer(STUDY, model, device=torch.device("cpu"), weights=STUDY.weights).shared_arrays()
+
+
+def made_at(session: Session, model: str) -> Made:
+    """What was made of each training patient, by name."""
+    synthesise(session, model, weights_of(model))
+    made, owner = made_images(session, "synthetic"), made_of(session, "synthetic")
+    return {
+        name: {part: getattr(made, part)[owner == index] for part in ("images", "labels", "tumour", "foreground")}
+        for index, name in enumerate(session.split.train)
+    }
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[part], other[part]) for part in one)
+
+
+@pytest.mark.parametrize("model", ["cgan", "wgan_gp"])
+def test_the_absence_of_one_patient_changes_no_bit_of_what_is_made_of_the_others(
+    tmp_path: Path, data: Path, model: str
+) -> None:
+    whole = made_at(session_at(tmp_path / "whole", data), model)
+    assert len(whole) == 4
+    assert all(not same(whole[a], whole[b]) for a in whole for b in whole if a < b)
+    for absent in whole:
+        left = made_at(session_at(tmp_path / f"without-{absent}", data, without=[absent]), model)
+        assert set(left) == set(whole) - {absent}
+        assert all(same(left[name], whole[name]) for name in left)
+
+
+def test_a_test_patient_has_no_part_in_what_is_made(tmp_path: Path, data: Path) -> None:
+    session = session_at(tmp_path / "whole", data)
+    whole = made_at(session, "cgan")
+    left = made_at(session_at(tmp_path / "left", data, without=session.split.test[:2]), "cgan")
+    assert set(left) == set(whole)
+    assert all(same(left[name], whole[name]) for name in left)
+
+
+@pytest.mark.parametrize("model", ["cgan", "wgan_gp"])
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_the_same_number_is_made_of_everybody_whatever_slices_they_have(
+    tmp_path: Path, data: Path, model: str, ratio: float
+) -> None:
+    study = compose([*TINY, *DP, "model=[cgan,wgan_gp]", *WGAN, f"study.synthetic_ratio={ratio}"])
+    session = session_at(tmp_path, data, study=study)
+    made = made_at(session, model)
+    assert {len(one["images"]) for one in made.values()} == {round(ratio * SLICES_OF_A_PATIENT)}
+
+
+def test_what_is_made_is_the_same_again_after_an_interruption(tmp_path: Path, data: Path) -> None:
+    session = session_at(tmp_path, data)
+    once, again = made_at(session, "cgan"), made_at(session_at(tmp_path, data), "cgan")
+    assert all(same(once[name], again[name]) for name in once)
+
+
+@pytest.fixture(scope="module")
+def with_one_full(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, str]:
+    """The same patients, but that the first who trains has no slice without a lesion."""
+    root = tmp_path_factory.mktemp("full")
+    first = session_at(root / "whole", data).split.train[0]
+    folder = write_site(root / "data", 10, seed=1)
+    full_of_tumour(folder, first)
+    return folder, first
+
+
+def test_of_a_patient_without_a_healthy_slice_none_is_made_and_the_others_stay_as_they_are(
+    tmp_path: Path, data: Path, with_one_full: tuple[Path, str]
+) -> None:
+    folder, full = with_one_full
+    whole = made_at(session_at(tmp_path / "whole", data), "cgan")
+    session = session_at(tmp_path / "full", folder)
+    assert session.split.train[0] == full
+    left = made_at(session, "cgan")
+    assert len(left[full]["images"]) == 0
+    assert all(same(left[name], whole[name]) for name in left if name != full)
+    (source,) = patient_sources(session, "synthetic")
+    assert [patient.patient for patient in source.patients] == list(session.split.train)
+    assert [len(patient.images) for patient in source.patients] == [0, 16, 16, 16]
+
+
+def test_a_private_classifier_learns_where_of_one_patient_nothing_is_made(
+    tmp_path: Path, with_one_full: tuple[Path, str]
+) -> None:
+    session = session_at(tmp_path, with_one_full[0])
+    synthesise(session, "cgan", weights_of("cgan"))
+    weights = build_classifier_trainer(
+        STUDY, device=torch.device("cpu"), weights=STUDY.weights, total_steps=1
+    ).shared_arrays()
+    asked = Instruction.model_validate(
+        {"run": "run", "phase": "classifier/synthetic", "server-round": 1, "arm": "synthetic"}
+    )
+    assert train_classifier(session, asked, weights).losses == {}
+    assert [one.name for one in Budget(session.settings).spent("run")] == ["classifier/synthetic/classifier"]
+
+
+def test_a_site_where_nothing_can_be_made_says_so(tmp_path: Path, data: Path) -> None:
+    trains = session_at(tmp_path / "whole", data).split.train
+    folder = write_site(tmp_path / "data", 10, seed=1)
+    for name in trains:
+        full_of_tumour(folder, name)
+    with pytest.raises(DataError, match="no training patient has a slice that a lesion could be put into"):
+        synthesise(session_at(tmp_path / "full", folder), "cgan", weights_of("cgan"))
