@@ -20,7 +20,7 @@ from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
 from client.limits import out_of_memory, set_limits
 from client.policy import require_action, require_hours, require_model
-from client.privacy.admission import admitted, require_declared_answer
+from client.privacy.admission import admitted, require_declared_answer, silently
 from client.privacy.binding import require_bound
 from client.privacy.statement import ledger_fields, privacy_statement
 from client.session import Session
@@ -46,6 +46,7 @@ from common.records import (
     to_images,
     training_metrics,
 )
+from common.results_classifier import SiteArms
 
 SITE_CONFIG = "site-config"
 """The SuperNode's node-config key that names this hospital's ``site.yaml``."""
@@ -209,12 +210,17 @@ def _trained(session: Session, instruction: Instruction, update: training.Update
 
 
 def _synthesise(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    study.synthesise(session, instruction.model, received_arrays(content))
+    arrays = received_arrays(content)
+    with silently(session):
+        study.synthesise(session, instruction.model, arrays)
     return _content(session, instruction)
 
 
 def _arms(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    return _content(session, instruction, study.run_arms(session))
+    told = SiteArms(arms={})
+    with silently(session):
+        told = study.run_arms(session)
+    return _content(session, instruction, told)
 
 
 def _site_model(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:

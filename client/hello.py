@@ -7,6 +7,7 @@ import numpy as np
 from client.policy import allowed_tasks
 from client.privacy.admission import tasks_are_private_enough
 from client.privacy.coordinators_copy import heed
+from client.privacy.guarded import guarded
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.step_pictures import keep_step_pictures
@@ -19,9 +20,9 @@ from common.versions import installed_versions
 def declared_examples(session: Session) -> int:
     """The site's weight in averages: its training slices if it declares counts, otherwise 1.
 
-    With patients as the unit of privacy: its declared number of patients.
+    With patients as the unit of privacy, and at a site with a privacy budget: its declared number of patients.
     """
-    if session.private:
+    if guarded(session):
         own = session.settings.privacy
         return own.patients if own is not None and session.settings.declare_counts else 1
     if session.settings.declare_counts and "train" in session.settings.roles:
@@ -45,8 +46,8 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         # Without a budget there is no roster: who tests would be the study's choice.
         evaluates = settings.privacy is not None or not session.private
         tasks = [task for task in tasks if task == "evaluate" and evaluates]
-    # With patients as the unit of privacy no count leaves but the declared one.
-    declared = settings.declare_counts and not session.private
+    # With patients as the unit of privacy no count leaves but the declared one, whatever mode the study claims.
+    declared = settings.declare_counts and not guarded(session)
     hello = SiteHello(
         site=settings.name,
         organ=settings.organ,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
+from client.privacy.guarded import guarded, resampling
 from client.privacy.made import make_private_images
 from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
@@ -153,10 +155,9 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
         model = name if scope == "cross_site" else "federated"
         cells = {"auc": full.auc.model_dump(), "accuracy": full.accuracy.model_dump()}
         session.update_result("cross_site.json", model, cells)
-    leaving = tested.leaving(session, None)
-    if tested.scores.patients >= session.min_cell:
-        noised = noised_scores(session, instruction.phase, session.test, tested.probability)
-        leaving = noised or leaving
+    # Noise covers how few there are; that there are at least so many would be told without it.
+    noised = noised_scores(session, instruction.phase, session.test, tested.probability)
+    leaving = noised or tested.leaving(session, None)
     told = SiteArms(arms={"model": leaving}, test_to_train=_test_to_train(session))
     if session.trial.fold and session.split.validation:
         left_out = score_classifier(session, trainer, name, scope, LEFT_OUT)
@@ -176,6 +177,7 @@ class Tested:
 
     scores: ClassificationScores
     gain: Gain | None
+    slices: Slices
     probability: Probabilities
 
     def whole(self, steps: int | None) -> ArmScores:
@@ -188,7 +190,27 @@ class Tested:
             nothing = Interval(mean=None)
             return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
         counts = session.settings.declare_counts and not session.private
-        return self._with_gain(self.scores.arm_scores(steps=steps, counts=counts))
+        told = self._with_gain(self.scores.arm_scores(steps=steps, counts=counts))
+        return told.model_copy(update=self._too_few(session)) if guarded(session) else told
+
+    def _too_few(self, session: Session) -> dict[str, Interval]:
+        """Figures that fewer than ``min_cell`` patients stand behind: who chooses the classifier could have it call the
+        slices of one patient alone, whose own figure precision would be."""
+        truth, called = self.slices.tumour_class(), self.probability >= 0.5
+
+        def patients(slices: npt.NDArray[np.bool_]) -> int:
+            return len(np.unique(self.slices.owner[slices]))
+
+        tumour, healthy, positive = patients(truth), patients(~truth), patients(called)
+        behind = {
+            "precision": positive,
+            "recall": tumour,
+            "f1": min(tumour, positive),
+            "sensitivity": tumour,
+            "auc": min(tumour, healthy),
+            "auc_gain": min(tumour, healthy),
+        }
+        return {name: Interval(mean=None) for name, count in behind.items() if count < session.min_cell}
 
     def _with_gain(self, scores: ArmScores) -> ArmScores:
         if self.gain is None:
@@ -211,16 +233,19 @@ def score_classifier(
     keep_predictions(session, part, arm, scope, slices, probability)
     beside = session.within(session.trial.with_real)
     with_real = kept_predictions(beside, part, real, scope) if arm != real else None
-    return Tested(_scores(session, slices, probability), _gain(session, slices, probability, with_real), probability)
+    return Tested(
+        _scores(session, slices, probability), _gain(session, slices, probability, with_real), slices, probability
+    )
 
 
 def _scores(session: Session, slices: Slices, probability: Probabilities) -> ClassificationScores:
+    samples, seed = resampling(session)
     return classification_scores(
         slices.tumour_class(),
         probability,
         slices.owner,
-        samples=session.experiment.study.bootstrap,
-        seed=derive_seed(session.experiment.seed, session.settings.name, "bootstrap"),
+        samples=samples,
+        seed=seed,
         min_cell=session.min_cell,
     )
 
@@ -228,13 +253,14 @@ def _scores(session: Session, slices: Slices, probability: Probabilities) -> Cla
 def _gain(session: Session, slices: Slices, probability: Probabilities, with_real: Probabilities | None) -> Gain | None:
     if with_real is None or len(with_real) != len(probability):
         return None
+    samples, seed = resampling(session)
     return paired_gain(
         slices.tumour_class(),
         probability,
         with_real,
         slices.owner,
-        samples=session.experiment.study.bootstrap,
-        seed=derive_seed(session.experiment.seed, session.settings.name, "bootstrap"),
+        samples=samples,
+        seed=seed,
         min_cell=session.min_cell,
     )
 

@@ -1,5 +1,6 @@
 """What a site can take part in, by the images that it has."""
 
+from client.privacy.guarded import guarded, tells_noised_scores
 from client.privacy.slices import kept_here
 from client.session import Session
 from common.report.formatting import listed
@@ -16,33 +17,42 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
         what = "takes part in no classifier" if tasks else "takes part in nothing"
         notes.append(f"{what}: its studies have neither tumour masks nor classes")
         return tasks
+    if "evaluate" not in session.settings.roles:
+        return tasks
+    if guarded(session):
+        if tells_noised_scores(session) and session.settings.privacy is None:
+            notes.append("evaluates nothing: noised figures are paid for, and it has no privacy budget")
+            return tasks
+        # How many test patients there are, and of which classes, follows from thresholds that the study chooses.
+        return [*tasks, "evaluate"]
     least = session.min_cell
-    if "evaluate" in session.settings.roles:
-        if session.split.test:
-            tasks.append("evaluate")
-        else:
-            notes.append("evaluates nothing: it has no test patients")
-        if 0 < len(session.split.test) < least:
-            notes.append(f"fewer than {least} test patients: its figures do not leave the site")
-        elif session.split.test and len(set(session.test.tumour_class().tolist())) < 2:
-            notes.append("its test patients hold one class only: AUC and the other class's figures are missing")
+    if session.split.test:
+        tasks.append("evaluate")
+    else:
+        notes.append("evaluates nothing: it has no test patients")
+    if 0 < len(session.split.test) < least:
+        notes.append(f"fewer than {least} test patients: its figures do not leave the site")
+    elif session.split.test and len(set(session.test.tumour_class().tolist())) < 2:
+        notes.append("its test patients hold one class only: AUC and the other class's figures are missing")
     return tasks
 
 
 def training_tasks(session: Session, notes: list[str]) -> list[str]:
     """``classifier`` needs both classes, a GAN what it says; what is missing is noted.
 
-    In a private study a site takes part whatever classes its training patients have: whether there is one with a tumour
-    speaks of patients. It must know tumours at all, which its data set does or does not.
+    In a private study, and at a site with a privacy budget, a site takes part whatever its training patients show: the
+    study chooses from which size on a lesion counts, and which slices are used, so that each answer would tell of the
+    patients at that threshold. It must know tumours at all, which its data set does or does not.
     """
     known = session.cohort.has_masks
-    classes, masks = (known, known) if session.private else _classes_and_masks(session)
+    blind = guarded(session)
+    classes, masks = (known, known) if blind else _classes_and_masks(session)
     lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
     tasks = []
     for model in session.experiment.models:
         if session.view(model) is None:
             notes.append(f"{model}: takes no part, it holds none of the images that {model} looks at")
-        elif not lacking[model_needs(session.experiment, model)] and len(kept_here(session, model)):
+        elif not lacking[model_needs(session.experiment, model)] and (blind or len(kept_here(session, model))):
             tasks.append(f"gan/{model}")
     if known and not classes:
         left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""

@@ -42,6 +42,9 @@ ConfigStore.instance().store(name="schema", node=Experiment)
 _OPEN = ("site.", "partition.", "organs.", "reference.", "models.")
 """Mappings to which a command line may add an entry."""
 
+MOST_RUNS = 100
+"""Trainings of one model with different seeds; a site plans for each of them before the first."""
+
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
@@ -161,8 +164,8 @@ def model_of(experiment: Experiment, name: str) -> Model:
         raise ConfigError(f"models.{name}: {_plain(error)}") from error
     assert isinstance(loop, FederationConfig)
     check_federation(f"models.{name}.federation", loop)
-    if not isinstance(runs, int) or runs < 1:
-        raise ConfigError(f"models.{name}.runs={runs}: must be a whole number of at least 1")
+    if not isinstance(runs, int) or not 1 <= runs <= MOST_RUNS:
+        raise ConfigError(f"models.{name}.runs={runs}: must be a whole number from 1 to {MOST_RUNS}")
     return Model(name, family, config, loop, runs)
 
 

@@ -8,9 +8,10 @@ from flwr.app import RecordDict
 
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
+from client.privacy.guarded import guarded, tells_noised_scores
 from client.privacy.ledger import LedgerError
-from client.privacy.plan import study_plan, tells_noised_scores
-from client.privacy.questions import guarded, require_question, settle_test_set
+from client.privacy.plan import study_plan
+from client.privacy.questions import require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
 from client.session import ONLY_PRIVATE, Session
@@ -18,6 +19,22 @@ from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json
 from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Action, Instruction, received_arrays
 from common.results_classifier import SiteArms
+
+
+@contextmanager
+def silently(session: Session) -> Iterator[None]:
+    """In a private run, whatever goes wrong within it stays in the site's log.
+
+    For work that stays at the hospital: whether it succeeds can depend on one patient, e.g. on whether somebody has a
+    lesion of the size that the study chose, and the answer says no more than that it was asked for.
+    """
+    try:
+        yield
+    except Exception:
+        if not session.private:
+            raise
+        log = logging.getLogger(f"oncofed.client.{session.settings.name}")
+        log.exception("not done; the coordinator is not told, because that would speak of patients")
 
 
 def remember_training(session: Session) -> None:
@@ -66,20 +83,24 @@ def admitted(session: Session, instruction: Instruction, action: str, content: R
     budget = Budget(session.settings)
     study_plan(session, budget)
     budget.claim(session.split.train)
-    before = len(budget.ledger.entries())
+    before = budget.charges(session.run)
     yield
-    if declared.leaves is Leaves.NOISED and len(budget.ledger.entries()) == before:
+    if declared.leaves is Leaves.NOISED and budget.charges(session.run) == before:
         raise PrivacyError(f"{action}: was answered from training patients, and no step was paid for")
 
 
 def _guard_tests(session: Session, instruction: Instruction, declared: Declared, content: RecordDict) -> None:
     """Settles which test patients are scored, and counts a question whose answer tells of them."""
     own = session.settings.privacy
+    if session.private:
+        # min_cell counts patients; images that name none may all be one person's.
+        require_known_patients(session)
     if session.private and own is None and "train" in session.settings.roles:
         raise RefusalError("it trains, and has no privacy budget: who tests would be the study's choice")
     if own is not None and own.scores == "noised" and not session.private:
         raise RefusalError("it tells noised figures only, and the study is not private")
-    if declared.leaves is Leaves.TEST or not session.private:
+    told = declared.leaves is Leaves.TEST or not session.private
+    if told:
         weights = received_arrays(content) if declared.leaves is Leaves.TEST else None
         require_question(session, instruction, weights)
     if tells_noised_scores(session):
@@ -87,7 +108,7 @@ def _guard_tests(session: Session, instruction: Instruction, declared: Declared,
         session.score_only(session.split.test)
     else:
         # After the question, so that what is refused settles nothing.
-        settle_test_set(session)
+        settle_test_set(session, told=told)
 
 
 def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:

@@ -61,6 +61,10 @@ class Budget:
         entries = self.ledger.entries()
         return merged(entries if run is None else self._own(entries), run)
 
+    def charges(self, run: str) -> int:
+        """How often this node has charged for a run."""
+        return sum(entry["run"] == run for entry in self._own(self.ledger.entries()))
+
     def _own(self, entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         # Lines of earlier releases name no node; only one could charge a ledger then.
         return [entry for entry in entries if entry.get("node", self.ledger.node) == self.ledger.node]

@@ -14,7 +14,7 @@ from torch import Tensor
 from client.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
 from client.privacy.slices import for_noised_steps, kept_here
 from client.session import Session
-from common.errors import DataError, RefusalError
+from common.errors import RefusalError
 from common.experiment import MIXING_ARMS
 from common.imaging.slices import PatientSlices, Slices
 from common.seeding import derive_seed
@@ -26,11 +26,7 @@ SLICES_OF_A_PATIENT = 16
 
 def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: int) -> None:
     """Makes and keeps the same number of synthetic slices of each training patient, by its own seed and in its own
-    slices; of a patient whose slices leave no place for a lesion, none.
-
-    Raises:
-        DataError: if there is no place in any.
-    """
+    slices; of a patient whose slices leave no place for a lesion, none."""
     slices = kept_here(session)
     count = max(2, round(synthetic_ratio(session) * SLICES_OF_A_PATIENT))
     made: list[SyntheticSlices] = []
@@ -50,9 +46,8 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
             made.append(_moved(own, first))
             owner += [index] * len(own)
         first += len(alone)
-    if not made:
-        raise DataError("no training patient has a slice that a lesion could be put into; add slices without a tumour")
-    keep_images(session, "synthetic", _joined(made), owner=torch.tensor(owner))
+    # Also where none could be made: whether there are any must not show in what is answered later.
+    keep_images(session, "synthetic", _joined([_none_of(slices), *made]), owner=torch.tensor(owner, dtype=torch.int64))
 
 
 def patient_sources(session: Session, arm: str) -> list[Slices]:
@@ -90,6 +85,13 @@ def _moved(made: SyntheticSlices, first: int) -> SyntheticSlices:
     """The same, with origins counted over all patients."""
     origin = torch.where(made.origin >= 0, made.origin + first, made.origin)
     return SyntheticSlices(made.images, made.labels, made.tumour, made.foreground, origin)
+
+
+def _none_of(slices: Slices) -> SyntheticSlices:
+    images = slices.all().images[:0]
+    maps = torch.zeros(0, *images.shape[2:])
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return SyntheticSlices(images, maps.byte(), nothing.bool(), maps.bool(), nothing)
 
 
 def _joined(made: list[SyntheticSlices]) -> SyntheticSlices:

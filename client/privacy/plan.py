@@ -10,6 +10,7 @@ import torch
 
 from client.privacy.budget import Budget
 from client.privacy.gradients import Way
+from client.privacy.guarded import tells_noised_scores
 from client.privacy.questions import questions_of
 from client.privacy.training import Noise, steps_by_mechanism
 from client.session import Session
@@ -151,12 +152,6 @@ def planned_steps(session: Session, patients: int) -> dict[str, int]:
     if tells_noised_scores(session) and "evaluate" in session.settings.roles:
         steps |= {f"{SCORES}/{question}": 1 for question in questions_of(experiment, private=True)}
     return steps
-
-
-def tells_noised_scores(session: Session) -> bool:
-    """Whether figures on test patients leave with noise only: as the study or the hospital says."""
-    own = session.settings.privacy
-    return session.experiment.privacy.scores == "noised" or (own is not None and own.scores == "noised")
 
 
 def _file(session: Session) -> Path:

@@ -5,8 +5,8 @@ patient would give that patient's own figures by subtraction, and enough answers
 So at a site with a privacy budget, and in every private run:
 
 - the set that is scored is the whole test part and, where figures are not noised, stays what it was unless at least
-  ``min_cell`` patients join or leave at once. A patient whose slices or classes a study sees otherwise than another has
-  left and joined;
+  ``min_cell`` patients join or leave at once, and none or ``min_cell`` of them are seen otherwise than before, by their
+  slices or classes;
 - a question is one classifier in one phase of the run; the same weights may be asked about again, others may not, and
   classifiers of this site alone are others as soon as they learn from other images;
 - which phases there are follows from the configuration that the run is bound to;
@@ -38,13 +38,12 @@ Members = Mapping[str, str]
 """Test patients, each with a digest of its slices' classes."""
 
 
-def guarded(session: Session) -> bool:
-    """Whether a site watches over what is asked about its test patients."""
-    return session.private or session.settings.privacy is not None
+def settle_test_set(session: Session, *, told: bool) -> None:
+    """Decides which test patients this study's figures are about.
 
-
-def settle_test_set(session: Session) -> None:
-    """Decides which test patients this study's figures are about, and keeps that on the disk.
+    Args:
+        session: of the trial.
+        told: whether figures about them leave; then the set is kept on the disk, for later ones to be compared with.
 
     Raises:
         RefusalError: if no set of them is far enough from those of earlier figures. The text may leave.
@@ -66,7 +65,7 @@ def settle_test_set(session: Session) -> None:
                 "its test patients are too nearly those of an earlier study: the difference would be the figures of a "
                 "few; it evaluates again when more of them have changed"
             )
-        if chosen not in earlier:
+        if told and chosen not in earlier:
             record["sets"].append(dict(sorted(chosen.items())))
             keep()
     session.score_only(tuple(name for name in session.split.test if name in chosen))
@@ -93,10 +92,16 @@ def choose_set(
     ['d', 'e', 'f', 'g', 'h']
     """
 
+    def enough(count: int) -> bool:
+        return count == 0 or count >= min_cell
+
     def may(members: Members) -> bool:
-        # A patient that is seen otherwise stands on both sides of the difference, and is one.
-        apart = (len({name for name, _ in members.items() ^ one.items()}) for one in earlier)
-        return all(count == 0 or count >= min_cell for count in apart)
+        # By name and by what is seen, each for itself: a study that sees everybody otherwise may still lack one alone.
+        return all(
+            enough(len(members.keys() ^ one.keys()))
+            and enough(sum(members[name] != one[name] for name in members.keys() & one.keys()))
+            for one in earlier
+        )
 
     if may(present):
         return present

@@ -38,6 +38,9 @@ class Role(StrEnum):
     UNUSED = "unused"
 
 
+Trained = Callable[[Sequence[str], bool], Iterable[str]]
+
+
 @dataclass(frozen=True)
 class Roster:
     """The roles of one site's patients, or of all patients of a hospital whose nodes share a folder.
@@ -89,7 +92,7 @@ def open_roster(
     folder: Path,
     shares: Shares,
     names: Iterable[str],
-    trained: Callable[[Sequence[str]], Iterable[str]],
+    trained: Trained,
     *,
     for_good: bool = True,
 ) -> Roster:
@@ -99,7 +102,7 @@ def open_roster(
         folder: where it is kept.
         shares: of the roles, for patients that have none yet.
         names: the patients that are here now.
-        trained: which of the new ones have trained before; they train for good.
+        trained: which of some patients have trained before, those who are new or not; they train for good.
         for_good: whether new roles are kept; before a first study the hospital may still change its shares.
 
     Raises:
@@ -110,11 +113,14 @@ def open_roster(
     with locked(folder / "roster.lock"):
         roster = _read(file)
         new = sorted(set(names) - set(roster.roles))
-        if not new and file.exists():
+        # A role outlasts a time without a budget, in which a study may have trained on somebody who was to test.
+        others = sorted(name for name in set(names) - set(new) if roster.roles[name] is not Role.TRAIN)
+        late = dict.fromkeys(trained(others, False), Role.TRAIN)
+        if not new and not late and file.exists():
             return roster
-        already = set(trained(new))
+        already = set(trained(new, True))
         made = {name: Role.TRAIN if name in already else role_of(roster.key, name, shares) for name in new}
-        whole = Roster(roster.key, {**roster.roles, **made})
+        whole = Roster(roster.key, {**roster.roles, **made, **late})
         if not for_good and file.exists():
             return whole
         roles = whole.roles if for_good else roster.roles
@@ -173,9 +179,9 @@ def roster_of_tests(settings: SiteSettings, names: Sequence[str]) -> Roster:
     return open_roster(settings.privacy_folder(), shares_of(settings), names, partial(_trained, settings))
 
 
-def _trained(settings: SiteSettings, names: Sequence[str]) -> Iterable[str]:
+def _trained(settings: SiteSettings, names: Sequence[str], new: bool) -> Iterable[str]:
     before = trained_before(settings, names)
-    return names if everybody_trained(settings, before) else before.names
+    return names if new and everybody_trained(settings, before) else before.names
 
 
 def new_key() -> bytes:

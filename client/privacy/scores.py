@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from client.privacy.budget import Budget
-from client.privacy.plan import SCORES, study_plan, tells_noised_scores
+from client.privacy.guarded import tells_noised_scores
+from client.privacy.plan import SCORES, study_plan
 from client.privacy.randomness import Stream
 from client.session import Session
 from common.errors import RefusalError

@@ -35,6 +35,8 @@ def trained_before(settings: SiteSettings, names: Collection[str]) -> TrainedBef
         ConfigError: if the list that ``site.yaml`` names cannot be read.
         LedgerError: if the register cannot be relied on.
     """
+    if not names:
+        return TrainedBefore(frozenset(), ())
     found = known_among(settings.patient_register(), names)
     listed = _listed(settings)
     unrecorded = []
@@ -88,6 +90,9 @@ def _of_run(folder: Path) -> set[str]:
             names |= {str(name) for name in json.loads(file.read_text())}
         except (ValueError, TypeError):
             continue
+    if names:
+        return names
+    # Runs of earlier releases keep no such record.
     for file in (folder / "state").glob("**/images/*.npz"):
         arrays = read_arrays(file)
         if "learnt_from" in arrays:

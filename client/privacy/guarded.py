@@ -1,0 +1,31 @@
+"""Where a site watches over what its answers say of patients, in whatever mode a message claims to be, and how."""
+
+from client.privacy.roster import place_of, roster_of_tests
+from client.session import Session
+from common.seeding import derive_seed
+
+RESAMPLES = 1000
+
+
+def guarded(session: Session) -> bool:
+    """Whether the study is private, or the hospital has set a privacy budget: the mode is the coordinator's word."""
+    return session.private or session.settings.privacy is not None
+
+
+def tells_noised_scores(session: Session) -> bool:
+    """Whether figures on test patients leave with noise only: as the study or the hospital says."""
+    own = session.settings.privacy
+    return session.experiment.privacy.scores == "noised" or (own is not None and own.scores == "noised")
+
+
+def resampling(session: Session) -> tuple[int, int]:
+    """How many resamples of the test patients an interval is made of, and the seed that draws them.
+
+    The ends of an interval are figures of resamples: who knows the seed, and asks for two of them, knows who was drawn
+    how often. Where answers are guarded both are the site's own.
+    """
+    name = session.settings.name
+    if not guarded(session):
+        return session.experiment.study.bootstrap, derive_seed(session.experiment.seed, name, "bootstrap")
+    key = roster_of_tests(session.settings, session.split.test).key
+    return RESAMPLES, int(place_of(key, "bootstrap", name) * 2**56)
