@@ -40,12 +40,12 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
 def training_tasks(session: Session, notes: list[str]) -> list[str]:
     """``classifier`` needs both classes, a GAN what it says; what is missing is noted.
 
-    In a private study, and at a site with a privacy budget, a site takes part whatever its training patients show: the
+    In a private study, and at a site that trains in no other, it takes part whatever its training patients show: the
     study chooses from which size on a lesion counts, and which slices are used, so that each answer would tell of the
     patients at that threshold. It must know tumours at all, which its data set does or does not.
     """
-    known = session.cohort.has_masks
-    blind = guarded(session)
+    known, own = session.cohort.has_masks, session.settings.privacy
+    blind = session.private or (own is not None and own.without == "refuse")
     classes, masks = (known, known) if blind else _classes_and_masks(session)
     lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
     tasks = []

@@ -20,6 +20,10 @@ from common.files import read_json, write_json
 from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Action, Instruction, received_arrays
 from common.results_classifier import SiteArms
 
+MOST_FOREGROUND = 0.5
+"""Largest ``image.min_foreground`` of a study at a site that guards its patients: somewhere above, a single patient decides
+whether there are data at all."""
+
 
 @contextmanager
 def silently(session: Session) -> Iterator[None]:
@@ -66,6 +70,8 @@ def admitted(session: Session, instruction: Instruction, action: str, content: R
         PrivacyError: if no guarantee can be given.
     """
     declared = ACTIONS.get(Action(action)) if action in list(Action) else None
+    if guarded(session) and session.experiment.image.min_foreground > MOST_FOREGROUND:
+        raise RefusalError(f"image.min_foreground is above {MOST_FOREGROUND:g}, where few patients are left")
     _require_privacy(session, declared)
     if declared is not None and declared.trains:
         remember_training(session)

@@ -47,7 +47,8 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
             owner += [index] * len(own)
         first += len(alone)
     # Also where none could be made: whether there are any must not show in what is answered later.
-    keep_images(session, "synthetic", _joined([_none_of(slices), *made]), owner=torch.tensor(owner, dtype=torch.int64))
+    made.insert(0, _none_of(slices, session.experiment.image.size))
+    keep_images(session, "synthetic", _joined(made), owner=torch.tensor(owner, dtype=torch.int64))
 
 
 def patient_sources(session: Session, arm: str) -> list[Slices]:
@@ -87,9 +88,8 @@ def _moved(made: SyntheticSlices, first: int) -> SyntheticSlices:
     return SyntheticSlices(made.images, made.labels, made.tumour, made.foreground, origin)
 
 
-def _none_of(slices: Slices) -> SyntheticSlices:
-    images = slices.all().images[:0]
-    maps = torch.zeros(0, *images.shape[2:])
+def _none_of(slices: Slices, size: int) -> SyntheticSlices:
+    images, maps = torch.zeros(0, len(slices.contrasts), size, size), torch.zeros(0, size, size)
     nothing = torch.zeros(0, dtype=torch.int64)
     return SyntheticSlices(images, maps.byte(), nothing.bool(), maps.bool(), nothing)
 

@@ -34,8 +34,10 @@ from common.private_files import make_private_folder, write_private
 from common.records import Instruction
 from common.trials import arms_in_federation, arms_of, trials_of
 
+TUMOUR = "t"
+
 Members = Mapping[str, str]
-"""Test patients, each with a digest of its slices' classes."""
+"""Test patients, each with a digest of its slices' classes, which begins with ``t`` if there is a tumour among them."""
 
 
 def settle_test_set(session: Session, *, told: bool) -> None:
@@ -96,12 +98,7 @@ def choose_set(
         return count == 0 or count >= min_cell
 
     def may(members: Members) -> bool:
-        # By name and by what is seen, each for itself: a study that sees everybody otherwise may still lack one alone.
-        return all(
-            enough(len(members.keys() ^ one.keys()))
-            and enough(sum(members[name] != one[name] for name in members.keys() & one.keys()))
-            for one in earlier
-        )
+        return all(all(map(enough, _differences(members, one))) for one in earlier)
 
     if may(present):
         return present
@@ -115,6 +112,15 @@ def choose_set(
         if may(fewer):
             return fewer
     return None
+
+
+def _differences(one: Members, other: Members) -> list[int]:
+    """By how many patients two sets differ: in who is there and in what is seen, each for itself (a study that sees
+    everybody otherwise may still lack one alone), and of these again those with a tumour, behind whom recall stands."""
+    apart = one.keys() ^ other.keys()
+    otherwise = {name for name in one.keys() & other.keys() if one[name] != other[name]}
+    tumour = {name for members in (one, other) for name, seen in members.items() if seen.startswith(TUMOUR)}
+    return [len(some) for some in (apart, otherwise, apart & tumour, otherwise & tumour)]
 
 
 def require_question(session: Session, instruction: Instruction, weights: Mapping[str, Tensor] | None) -> None:
@@ -177,9 +183,10 @@ def _is_question(experiment: Experiment, phase: str, *, private: bool) -> bool:
 def _members(session: Session, names: Sequence[str]) -> Members:
     slices = session.cohort.slices(names)
     classes = slices.tumour_class()
+    seen = {patient.patient: classes[slices.owner == index] for index, patient in enumerate(slices.patients)}
     return {
-        patient.patient: hashlib.blake2b(classes[slices.owner == index].tobytes(), digest_size=16).hexdigest()
-        for index, patient in enumerate(slices.patients)
+        name: (TUMOUR if own.any() else "h") + hashlib.blake2b(own.tobytes(), digest_size=16).hexdigest()
+        for name, own in seen.items()
     }
 
 

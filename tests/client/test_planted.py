@@ -78,7 +78,7 @@ def compared(
         session = site.within(Trial(fold=fold))
         keep_images(session, "synthetic", made[fold])
         if spoil is not None:
-            session.__dict__["training"] = spoil(session.training)
+            session._training[""] = spoil(session.training)
         told = run_arms(session)
         ratio = {} if told.test_to_train is None else {"north": told.test_to_train}
         trials.append(

@@ -14,7 +14,10 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from hospital import STUDY, Hospital
 
+from common.imaging.slices import Slices
 from common.records import ARRAYS, CONFIG, FAILED, PROTOCOL, Action
+
+NOBODY = Slices("brain", ("flair",), [])
 
 SECRET = "oncofed-test-secret"
 
@@ -192,7 +195,7 @@ def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_facto
     )
     for least, leaves in ((5, False), (4, True)):
         site = Hospital(folder, min_cell=least, declare_counts=True)
-        told = Tested(scores, None, np.zeros(4)).leaving(Session.open(site.settings, greedy, "demo"), None)
+        told = Tested(scores, None, NOBODY, np.zeros(0)).leaving(Session.open(site.settings, greedy, "demo"), None)
         assert (told.auc.mean is not None, told.patients is not None) == (leaves, leaves)
         further = (told.sensitivity, told.specificity, told.brier, told.calibration)
         assert [part is not None for part in further] == [leaves] * 4

@@ -234,8 +234,9 @@ ATTEMPTS: dict[str, Attempt] = {
     },
     "the least clip": gan("", changed(STUDY, privacy__clip=1e-6)),
     "the largest clip": gan("", changed(STUDY, privacy__clip=1e6)),
-    "everybody in each step": gan("", changed(STUDY, privacy__patients_per_step=10**9)),
-    "slices without end": gan("it ran out of memory", changed(STUDY, privacy__slices_per_patient=10**12)),
+    "everybody in each step": gan("", changed(STUDY, privacy__patients_per_step=10**4)),
+    "more than everybody": gan(UNFIT, changed(STUDY, privacy__patients_per_step=10**9)),
+    "slices without end": gan(UNFIT, changed(STUDY, privacy__slices_per_patient=10**12)),
     "ten million steps": gan("its privacy budget is spent", changed(STUDY, federation__local_steps=10**7)),
     "steps without end": gan(UNFIT, changed(STUDY, federation__local_steps=10**8)),
     "reserve of nearly all": gan("", changed(STUDY, privacy__reserve=0.99)),
@@ -330,7 +331,8 @@ ATTEMPTS: dict[str, Attempt] = {
     "hello with a witness that is none": Attempt(
         Action.HELLO, "", None, changes={"phase": "hello", "witness": '{"node": ['}
     ),
-    "a run called local": gan("no study is called local", run="local"),
+    "a run called local": gan("", run="local"),
+    "a run called as the hospital's own": gan("malformed instruction (run)", run=".local"),
 }
 
 

@@ -95,22 +95,12 @@ def told(reply: Any) -> object:
     return json.loads(record["result"]) if "result" in record else "done"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a hello is answered in a study that is not private; its note says whether training patients hold a tumour "
-    "of the size that the coordinator chose: without noise, without a charge, as often as it likes",
-)
 def test_a_hello_without_privacy_says_nothing_of_training_patients(neighbours: Neighbours) -> None:
     asked = {"experiment": changed(PLAIN, **{TUMOUR: neighbours.lesion}), "phase": "hello"}
     present, absent = neighbours.both(Action.HELLO, "plain-hello", **asked)
     assert present == absent
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a site that declares counts tells its true number of training slices, by image settings of the "
-    "coordinator's, where the coordinator says that the study is not private; the site trains with privacy only",
-)
 def test_a_hello_without_privacy_counts_no_training_patients(data: Path, tmp_path: Path) -> None:
     pair = make_neighbours(tmp_path, data, declare_counts=True)
     asked = {"experiment": changed(PLAIN), "phase": "hello"}
@@ -118,21 +108,12 @@ def test_a_hello_without_privacy_counts_no_training_patients(data: Path, tmp_pat
     assert present["examples"] == absent["examples"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="local arms of a private study fail where no training patient has a tumour of the size that the coordinator "
-    "chose: whether the answer is an error tells of one patient, without noise or charge",
-)
 def test_whether_local_arms_fail_says_nothing_of_training_patients(neighbours: Neighbours) -> None:
     asked = {"experiment": changed(STUDY, **{TUMOUR: neighbours.lesion}), "phase": "arms"}
     present, absent = neighbours.both(Action.ARMS, "private-arms", **asked)
     assert present == absent
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="as local arms: synthesis in a private study fails where no training patient has a large enough tumour",
-)
 def test_whether_synthesis_fails_says_nothing_of_training_patients(neighbours: Neighbours) -> None:
     asked = {"experiment": changed(STUDY, **{TUMOUR: neighbours.lesion}), "phase": "synthesis", "model": "cgan"}
     present, absent = neighbours.both(Action.SYNTHESISE, "private-synthesis", weights("cgan"), **asked)
@@ -156,11 +137,6 @@ def test_whether_a_paid_round_fails_says_nothing_of_training_patients(neighbours
     assert [reply.has_error() for reply in replies] == [False, False]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a private hello's note says whether test patients hold a tumour of the size that the coordinator chose: "
-    "the largest lesion of a single test patient is found by bisection, and a hello counts as no question",
-)
 def test_a_private_hello_says_nothing_of_a_single_test_patient(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data)
     largest = max(largest_lesions(coordinator, "test").values())
@@ -171,11 +147,6 @@ def test_a_private_hello_says_nothing_of_a_single_test_patient(data: Path, tmp_p
     assert said[0] == said[1]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a private hello says whether there are fewer test patients than the study's min_cell: their number, which "
-    "the hospital has not declared, is found by bisection, and so when one joins or leaves",
-)
 def test_a_hello_does_not_count_test_patients(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data)
     said = [
@@ -185,11 +156,6 @@ def test_a_hello_does_not_count_test_patients(data: Path, tmp_path: Path) -> Non
     assert said[0] == said[1]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a patient whose slices are seen otherwise counts as another one: where a study sees everybody otherwise, "
-    "e.g. by another least tumour, it may lack one single patient, e.g. by a contrast that this one has not",
-)
 def test_two_answers_are_not_about_sets_that_differ_in_one_person(tmp_path: Path) -> None:
     patients = tmp_path / "patients" / "data"
     for number in range(10):
@@ -204,16 +170,11 @@ def test_two_answers_are_not_about_sets_that_differ_in_one_person(tmp_path: Path
     }.items():
         asked = {"run": run, "experiment": changed(STUDY, **keys), "phase": "federated/real", "arm": "real"}
         reply = coordinator.ask(Action.EVALUATE, weights("classifier"), **asked)
-        assert not reply.has_error(), told(reply)
-        scored.append(set(by_patient(coordinator, run)))
-    assert not 0 < len(scored[0] ^ scored[1]) < coordinator.site.settings.min_cell
+        if not reply.has_error():
+            scored.append(set(by_patient(coordinator, run)))
+    assert len(scored) == 1 or not 0 < len(scored[0] ^ scored[1]) < coordinator.site.settings.min_cell
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="whoever asks first fixes the test set for good, local arms of a private study suffice: with a least tumour "
-    "that changes the classes of 1 to 4 patients, honest studies get no figures, or those of fewer, ever after",
-)
 def test_a_hostile_study_does_not_end_the_figures_of_honest_ones(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data)
     for least in (80, 90):
@@ -224,11 +185,6 @@ def test_a_hostile_study_does_not_end_the_figures_of_honest_ones(data: Path, tmp
     assert told(reply)["arms"]["model"]["accuracy"]["mean"] is not None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a private hello offers a GAN's training if a training patient has any slice that the GAN looks at: by the "
-    "contrasts of its domains, or the study's least foreground, that may be one patient, told without noise or charge",
-)
 def test_what_a_private_hello_offers_says_nothing_of_one_training_patient(tmp_path: Path) -> None:
     patients = tmp_path / "patients" / "data"
     for number in range(10):
@@ -247,11 +203,6 @@ def test_what_a_private_hello_offers_says_nothing_of_one_training_patient(tmp_pa
     assert said[0] == said[1]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the ends of an interval are figures of resamples, whose seed and number are the coordinator's choice: of "
-    "two resamples one may hold a single patient, whose own figures then leave with one question",
-)
 def test_an_interval_is_no_figure_of_a_single_patient(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data)
     patients = 6
@@ -281,11 +232,6 @@ def by_patient(coordinator: HostileCoordinator, run: str) -> dict[str, list[tupl
     return dict(sorted(found.items()))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="precision, recall and sensitivity have no least number of patients of their own: with weights that call "
-    "one patient's slices a tumour and no others, precision is that patient's own figure",
-)
 def test_precision_is_no_figure_of_a_single_patient(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data)
     # By public images, or by bisection at a question a step; here by a look at what the site kept.
@@ -303,11 +249,6 @@ def test_precision_is_no_figure_of_a_single_patient(data: Path, tmp_path: Path) 
     assert figures["precision"]["mean"] is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="figures on test patients are told where the images name no patients: min_cell counts images, and all of "
-    "them may be one person's, who may train as well",
-)
 def test_figures_of_images_that_name_no_patients_stay(tmp_path: Path) -> None:
     images = write_image_site(tmp_path / "images" / "data", 6, seed=2, named=False)
     given = {"reader": "image_folder", "options": {"tumour_classes": ["tumour"]}}
@@ -318,11 +259,6 @@ def test_figures_of_images_that_name_no_patients_stay(tmp_path: Path) -> None:
     assert reply.has_error() or told(reply)["arms"]["model"]["accuracy"]["mean"] is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a message of a few bytes takes a site's time and memory without end: 10,000 runs of a model take it seven "
-    "seconds a message, a million slices a patient 8 GB for made-up patients before anything is paid for",
-)
 @pytest.mark.parametrize(
     ("key", "value"), [("models__cgan__runs", 10**9), ("privacy__slices_per_patient", 10**6)], ids=["runs", "slices"]
 )
@@ -337,11 +273,6 @@ class Batch:
     values: torch.Tensor
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="norms are summed in single precision: small parts of a large gradient are lost beside a few large "
-    "ones, so that a patient adds 1.016 times the bound with five million weights, 1.15 times with fifty",
-)
 def test_a_patient_adds_no_more_than_the_bound_with_millions_of_weights() -> None:
     network = nn.ParameterDict({"weight": nn.Parameter(torch.zeros(5_000_000))})
     direction = torch.full((5_000_000,), 2.3e-4)

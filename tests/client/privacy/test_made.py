@@ -12,6 +12,7 @@ from tiny import LPS_AFFINE, TINY, write_site
 from torch import Tensor
 
 from client.arms import made_images, made_of
+from client.privacy.admission import silently
 from client.privacy.budget import Budget
 from client.privacy.made import SLICES_OF_A_PATIENT, patient_sources
 from client.session import Session
@@ -19,7 +20,6 @@ from client.site import SiteSettings
 from client.study import synthesise
 from client.training import train_classifier
 from common.config import compose
-from common.errors import DataError
 from common.records import Instruction
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
@@ -147,10 +147,17 @@ def test_a_private_classifier_learns_where_of_one_patient_nothing_is_made(
     assert [one.name for one in Budget(session.settings).spent("run")] == ["classifier/synthetic/classifier"]
 
 
-def test_a_site_where_nothing_can_be_made_says_so(tmp_path: Path, data: Path) -> None:
+def test_where_nothing_can_be_made_the_answer_is_the_same_and_classifiers_learn_from_nothing(
+    tmp_path: Path, data: Path
+) -> None:
+    """Whether there is a patient with a place for a lesion is nothing that a coordinator may find out."""
     trains = session_at(tmp_path / "whole", data).split.train
     folder = write_site(tmp_path / "data", 10, seed=1)
     for name in trains:
         full_of_tumour(folder, name)
-    with pytest.raises(DataError, match="no training patient has a slice that a lesion could be put into"):
-        synthesise(session_at(tmp_path / "full", folder), "cgan", weights_of("cgan"))
+    session = session_at(tmp_path / "full", folder)
+    with silently(session):
+        synthesise(session, "cgan", weights_of("cgan"))
+    assert len(made_images(session, "synthetic")) == 0
+    (nothing,) = patient_sources(session, "synthetic")
+    assert [len(patient.images) for patient in nothing.patients] == [0] * len(trains)

@@ -349,12 +349,10 @@ def scored_patients(site: Hospital, run: str) -> set[str]:
     return set(table[table["scope"] == "federated"]["patient"])
 
 
-@pytest.mark.xfail(strict=True, reason="min_cell is asked of the exact number of test patients, without noise")
 def test_whether_a_noised_answer_is_empty_does_not_tell_how_many_there_are(tmp_path: Path, data: Path) -> None:
     assert told(ask(hospital_at(tmp_path, data, min_cell=7), NOISED)).accuracy.mean is not None
 
 
-@pytest.mark.xfail(strict=True, reason="hello's notes speak of test patients exactly, also where figures are noised")
 def test_hello_says_nothing_of_test_patients_where_their_figures_are_noised(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
     few = session.settings.model_copy(update={"min_cell": 7})
@@ -366,5 +364,5 @@ def test_a_plan_that_was_damaged_is_refused(tmp_path: Path, data: Path) -> None:
     with_noise(session, 0.0)
     with pytest.raises(PrivacyError, match="noise"):
         noised_scores(session, "federated/real", session.test, some_probability(session))
-    settle_test_set(session)
+    settle_test_set(session, told=True)
     assert charges(session.settings, "run") == []
