@@ -21,8 +21,8 @@ from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Action,
 from common.results_classifier import SiteArms
 
 MOST_FOREGROUND = 0.5
-"""Largest ``image.min_foreground`` of a study at a site that guards its patients: somewhere above, a single patient decides
-whether there are data at all."""
+"""Largest ``image.min_foreground`` of a study at a site that guards its patients: somewhere above, a single patient
+decides whether there are data at all."""
 
 
 @contextmanager
