@@ -5,9 +5,9 @@ from dataclasses import asdict
 import numpy as np
 
 from client.policy import allowed_tasks
-from client.privacy.admission import tasks_are_private_enough
+from client.privacy.admission import silently, tasks_are_private_enough
 from client.privacy.coordinators_copy import heed
-from client.privacy.guarded import guarded
+from client.privacy.guarded import guarded, tells_counts
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.step_pictures import keep_step_pictures
@@ -47,7 +47,7 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         evaluates = settings.privacy is not None or not session.private
         tasks = [task for task in tasks if task == "evaluate" and evaluates]
     # With patients as the unit of privacy no count leaves but the declared one, whatever mode the study claims.
-    declared = settings.declare_counts and not guarded(session)
+    declared = tells_counts(session)
     hello = SiteHello(
         site=settings.name,
         organ=settings.organ,
@@ -63,8 +63,9 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         quarantined=len(cohort.quarantine) if declared else None,
         notes=notes,
     )
-    _keep_summary(session, hello)
-    keep_step_pictures(session)
+    with silently(session, quiet=guarded(session)):
+        _keep_summary(session, hello)
+        keep_step_pictures(session)
     return hello
 
 

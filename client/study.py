@@ -24,7 +24,7 @@ from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
-from client.privacy.guarded import guarded, resampling
+from client.privacy.guarded import guarded, resampling, tells_counts
 from client.privacy.made import make_private_images
 from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
@@ -114,8 +114,7 @@ def run_arms(session: Session) -> SiteArms:
         if arm in LOOKED_INTO and not session.trial.name:
             record = explain(session, trainer, arm).record()
             whole = with_explanation(whole, record)
-            counts = session.settings.declare_counts and not session.private
-            leaving = with_explanation(leaving, record.leaving(session.min_cell, counts=counts))
+            leaving = with_explanation(leaving, record.leaving(session.min_cell, counts=tells_counts(session)))
         session.update_result("arms.json", arm, whole.model_dump())
         told.arms[arm] = leaving
         if session.trial.fold:
@@ -189,8 +188,7 @@ class Tested:
         if self.scores.patients < session.min_cell:
             nothing = Interval(mean=None)
             return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
-        counts = session.settings.declare_counts and not session.private
-        told = self._with_gain(self.scores.arm_scores(steps=steps, counts=counts))
+        told = self._with_gain(self.scores.arm_scores(steps=steps, counts=tells_counts(session)))
         return told.model_copy(update=self._too_few(session)) if guarded(session) else told
 
     def _too_few(self, session: Session) -> dict[str, Interval]:
@@ -229,7 +227,9 @@ def score_classifier(
     """
     slices = session.test if part == TEST else session.left_out
     # As they are written down, so that whoever reads them finds the same figures.
-    probability: Probabilities = np.round(trainer.predict(slices.all().images).double().numpy(), 6)
+    predicted = trainer.predict(slices.all().images).double().numpy()
+    # Weights that come from elsewhere may answer one patient with no number: failing would tell that it is there.
+    probability: Probabilities = np.round(np.nan_to_num(predicted, nan=0.5) if guarded(session) else predicted, 6)
     keep_predictions(session, part, arm, scope, slices, probability)
     beside = session.within(session.trial.with_real)
     with_real = kept_predictions(beside, part, real, scope) if arm != real else None
@@ -268,7 +268,7 @@ def _gain(session: Session, slices: Slices, probability: Probabilities, with_rea
 def _test_to_train(session: Session) -> float | None:
     """Patients left out over those that train, where the hospital declares counts."""
     train = len(session.split.train)
-    if not session.trial.fold or not train or not session.settings.declare_counts or session.private:
+    if not session.trial.fold or not train or not tells_counts(session):
         return None
     return len(session.split.validation) / train
 

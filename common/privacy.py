@@ -23,6 +23,7 @@ NOT_COVERED = (
     "which is seen once a coordinator brings back what the site gave it to keep; who removes the ledger, its head, "
     "the record of messages, the results, the register of patients and the keys together begins a new account unseen.",
     "A patient has one account in all nodes of a hospital that share the ledger or the register of patients; under "
-    "another name, or at a node on another machine that shares neither, the same person counts as another.",
+    "another name, or at a node on another machine that shares neither, the same person counts as another. Nodes that "
+    "do not share the ledger's folder have rosters of their own: who tests at one may train at another.",
 )
 """What epsilon leaves out."""

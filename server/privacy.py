@@ -67,12 +67,15 @@ def privacy_results(grid: Grid, settings: StudySettings, roster: Roster, phases:
     """
     if settings.experiment.privacy.mode == "none":
         return None
-    # A site that only evaluates has something to state where scores are paid for.
-    scores = settings.experiment.privacy.scores == "noised"
-    members = [member for member in roster.members if scores or "train" in member.hello.roles]
-    answers = instruct(grid, settings, members, Action.PRIVACY, "privacy", result=PrivacyStatement)
+    training = [member for member in roster.members if "train" in member.hello.roles]
+    answers = instruct(grid, settings, training, Action.PRIVACY, "privacy", result=PrivacyStatement)
     tell_missing(settings, "privacy", answers)
     statements = {site: read_result(reply, PrivacyStatement) for site, reply in answers.replies.items()}
+    # A site that only evaluates has something to state where it pays for its scores; otherwise it has no budget even.
+    evaluating = [member for member in roster.members if member not in training]
+    others = instruct(grid, settings, evaluating, Action.PRIVACY, "privacy", result=PrivacyStatement)
+    told = {site: read_result(reply, PrivacyStatement) for site, reply in others.replies.items()}
+    statements |= {site: one for site, one in told.items() if one.mechanisms}
     _keep_witnesses(settings, statements)
     return PrivacyResults(
         sites={site: one.model_copy(update={"witness": None}) for site, one in statements.items()},

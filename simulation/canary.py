@@ -21,14 +21,13 @@ from client.app import make_app, site_from_node_config
 from client.privacy.gradients import Way
 from client.privacy.ledger import Ledger
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
-from client.privacy.roster import Role, place_of, role_of
+from client.privacy.roster import Role, begin_roster, place_of, role_of
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.config import from_yaml, model_of, to_yaml
 from common.experiment import Experiment, FederationConfig, PreprocessingConfig
 from common.phases import classifier_phase, gan_phase
-from common.private_files import make_private_folder, write_private
 from common.records import (
     ARRAYS,
     CONFIG,
@@ -97,31 +96,31 @@ def canary(experiment: Experiment) -> CanaryResult:
         for known in (True, False):
             with TemporaryDirectory(prefix="oncofed-canary-") as folder:
                 heard = [_ask_everything(Path(folder), experiment, way, known, present) for present in (True, False)]
-            found, furthest, seen = _compare(heard[0], heard[1])
+            found, furthest, seen = _compare(heard[0], heard[1], known)
             case = f"{way.value}, {'patients known' if known else 'patients not named'}"
             findings += [f"{one} ({case})" for one in found]
             most, steps = max(most, furthest), steps + seen
-            if known and not seen:
-                findings.append(f"no private step was seen, so that nothing can be said ({case})")
     return CanaryResult(most=most, steps=steps, findings=findings)
 
 
-def _compare(first: Heard, second: Heard) -> tuple[list[str], float, int]:
+def _compare(first: Heard, second: Heard, known: bool) -> tuple[list[str], float, int]:
     """What differs beyond the bound, the largest difference of a step in units of the bound, and how many were seen."""
     found: list[str] = []
     most, seen = 0.0, 0
     for question, answer in first.answers.items():
         if answer != second.answers[question]:
             found.append(f"{question}: the answer itself depends on the patient")
-        if question in first.weights and not (first.charges[question] and second.charges[question]):
-            other = second.weights.get(question, {})
-            same = all(torch.equal(value, other[name]) for name, value in first.weights[question].items())
+        mine, others = first.weights.get(question, {}), second.weights.get(question, {})
+        if not (first.charges[question] and second.charges[question]):
+            same = mine.keys() == others.keys() and all(torch.equal(mine[name], others[name]) for name in mine)
             if not same:
                 found.append(f"{question}: arrays that depend on the patient were sent and not paid for")
-        mine, others = first.sums.get(question, []), second.sums.get(question, [])
-        if len(mine) != len(others):
+        steps, other_steps = first.sums.get(question, []), second.sums.get(question, [])
+        if len(steps) != len(other_steps):
             found.append(f"{question}: the number of steps depends on the patient")
-        for a, b in zip(mine, others, strict=False):
+        if known and question.startswith(("gan/", "classifier/")) and not steps:
+            found.append(f"{question}: no private step was seen, so that nothing can be said of it ({answer[:100]})")
+        for a, b in zip(steps, other_steps, strict=False):
             apart = float((a - b).norm()) / CLIP
             most, seen = max(most, apart), seen + 1
             if apart > 1 + TOLERANCE:
@@ -194,9 +193,7 @@ def _hospital(folder: Path, organ: str, held: list[str], known: bool, present: b
     write_phantoms(folder / "data", [*others, *test[:PATIENTS], *(of_one if present else [])])
     own = PrivacySettings(epsilon=1e9, patients=PATIENTS, shares=SHARES, known=folder / "known")
     settings = phantom_settings("canary", organ, held, folder / "data", folder / "site", privacy=own, min_cell=2)
-    make_private_folder(settings.privacy_folder())
-    roster = f'{{"key": "{KEY.hex()}", "roles": {{}}}}\n'
-    write_private(settings.privacy_folder() / "roster.json", roster.encode())
+    begin_roster(settings.privacy_folder(), KEY)
     file = folder / "site" / "site.yaml"
     save_site(settings, file)
     return file

@@ -1,11 +1,13 @@
 """From the simulated sites of a configuration to data on disk and one ``site.yaml`` each."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from client.privacy.roster import begin_roster
 from client.session import Session
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.devices import device_problem
@@ -110,12 +112,19 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
         session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
         _fill_cache(session, progress)
         if experiment.privacy.mode != "none" or site.epsilon is not None:
-            save_site(_with_budget(session, site), file)
+            settled = _with_budget(session, site)
+            begin_roster(settled.privacy_folder(), roster_key(experiment.seed, name))
+            save_site(settled, file)
         files.append(file)
     for organ in settings.reference:
         for part in PARTS:
             reference_part(settings, organ, part, told(progress, f"reference {organ}, {part}"))
     return settings, files
+
+
+def roster_key(seed: int, site: str) -> bytes:
+    """Simulated patients are split by the study's seed, so that a study can be repeated; hospitals draw a key."""
+    return hashlib.sha256(f"roster\x1f{seed}\x1f{site}".encode()).digest()
 
 
 def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:

@@ -24,6 +24,7 @@ def _rosters_are_alike() -> Iterator[None]:
     """A handful of patients is split alike every time; hospitals draw a key of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(roster, "new_key", lambda: ROSTER_KEY)
+        patch.setattr("simulation.sites.roster_key", lambda seed, site: ROSTER_KEY)
         yield
 
 

@@ -26,16 +26,20 @@ decides whether there are data at all."""
 
 
 @contextmanager
-def silently(session: Session) -> Iterator[None]:
-    """In a private run, whatever goes wrong within it stays in the site's log.
+def silently(session: Session, *, quiet: bool | None = None) -> Iterator[None]:
+    """Whatever goes wrong within it stays in the site's log.
 
     For work that stays at the hospital: whether it succeeds can depend on one patient, e.g. on whether somebody has a
     lesion of the size that the study chose, and the answer says no more than that it was asked for.
+
+    Args:
+        session: of the study.
+        quiet: whether that holds; by default in a private study.
     """
     try:
         yield
     except Exception:
-        if not session.private:
+        if not (session.private if quiet is None else quiet):
             raise
         log = logging.getLogger(f"oncofed.client.{session.settings.name}")
         log.exception("not done; the coordinator is not told, because that would speak of patients")
@@ -112,9 +116,12 @@ def _guard_tests(session: Session, instruction: Instruction, declared: Declared,
     if tells_noised_scores(session):
         # The noise is for one patient more or less. Others who were left out beside one who left would be several.
         session.score_only(session.split.test)
-    else:
+    elif told:
         # After the question, so that what is refused settles nothing.
-        settle_test_set(session, told=told)
+        settle_test_set(session, told=True)
+    else:
+        with silently(session):
+            settle_test_set(session, told=False)
 
 
 def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:

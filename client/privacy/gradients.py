@@ -33,6 +33,7 @@ GRADIENTS = "grad_sample"
 """Where Opacus looks for the gradients of single patients: an attribute of each weight."""
 
 _ABOVE_ZERO = 1e-6
+"""Beside a norm, as in Opacus; it also covers that a factor is rounded to single precision."""
 
 VMAP_AT_ONCE = 16
 """Most patients whose gradients are held in memory together."""

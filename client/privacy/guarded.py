@@ -1,10 +1,11 @@
 """Where a site watches over what its answers say of patients, in whatever mode a message claims to be, and how."""
 
-from client.privacy.roster import place_of, roster_of_tests
+from client.privacy.roster import place_of, roster_key
 from client.session import Session
 from common.seeding import derive_seed
 
 RESAMPLES = 1000
+"""Behind each interval of a guarded site."""
 
 
 def guarded(session: Session) -> bool:
@@ -18,6 +19,12 @@ def tells_noised_scores(session: Session) -> bool:
     return session.experiment.privacy.scores == "noised" or (own is not None and own.scores == "noised")
 
 
+def tells_counts(session: Session) -> bool:
+    """Whether numbers of patients and slices may leave: where the hospital declares them, and no study could choose
+    thresholds to count by."""
+    return session.settings.declare_counts and not guarded(session)
+
+
 def resampling(session: Session) -> tuple[int, int]:
     """How many resamples of the test patients an interval is made of, and the seed that draws them.
 
@@ -27,5 +34,4 @@ def resampling(session: Session) -> tuple[int, int]:
     name = session.settings.name
     if not guarded(session):
         return session.experiment.study.bootstrap, derive_seed(session.experiment.seed, name, "bootstrap")
-    key = roster_of_tests(session.settings, session.split.test).key
-    return RESAMPLES, int(place_of(key, "bootstrap", name) * 2**56)
+    return RESAMPLES, int(place_of(roster_key(session.settings), "bootstrap", name) * 2**56)

@@ -35,6 +35,7 @@ from common.records import Instruction
 from common.trials import arms_in_federation, arms_of, trials_of
 
 TUMOUR = "t"
+"""What a patient with a tumour is marked with."""
 
 Members = Mapping[str, str]
 """Test patients, each with a digest of its slices' classes, which begins with ``t`` if there is a tumour among them."""
@@ -147,7 +148,7 @@ def require_question(session: Session, instruction: Instruction, weights: Mappin
     own = session.settings.privacy
     most = own.questions if own is not None else QUESTIONS
     with _record(session) as (record, keep):
-        asked = record["questions"].setdefault(f"{instruction.run}", {})
+        asked = record["questions"].setdefault(instruction.run, {})
         if phase in asked:
             if asked[phase] != digest:
                 raise RefusalError("it has answered this question about another classifier")
@@ -210,7 +211,8 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 @contextmanager
 def _record(session: Session) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
     """What was told of test patients so far, locked, and how to keep it once it was added to."""
-    folder = session.settings.privacy_folder()
+    # Of this node: others that share its ledger have test patients and answers of their own.
+    folder = session.settings.folder / "privacy"
     make_private_folder(folder)
     file = folder / "test-patients.json"
     with locked(folder / "test-patients.lock"):

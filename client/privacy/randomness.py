@@ -50,13 +50,15 @@ class Stream:
         """(count,) whole numbers from 0 to ``below - 1``, each as likely."""
         return (self.uniform(count) * below).astype(np.int64)
 
-    def normal(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Standard normals (float32), by Box and Muller in double precision, each from the sum of four.
+    def normal(
+        self, shape: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Standard normals, by Box and Muller in double precision, each from the sum of four.
 
         The bits are the same on every device; what a device rounds otherwise is beyond single precision.
         """
         count = math.prod(shape)
-        made = torch.empty(count, dtype=torch.float32, device=device)
+        made = torch.empty(count, dtype=dtype, device=device)
         for start in range(0, count, AT_ONCE):
             part = made[start : start + AT_ONCE]
             part.copy_(self._normals(len(part), device))

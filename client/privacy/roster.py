@@ -124,8 +124,7 @@ def open_roster(
         if not for_good and file.exists():
             return whole
         roles = whole.roles if for_good else roster.roles
-        kept = {"key": roster.key.hex(), "roles": {name: role.value for name, role in sorted(roles.items())}}
-        write_private(file, (json.dumps(kept, indent=1) + "\n").encode(), replace=True)
+        write_private(file, _text(Roster(roster.key, roles)), replace=True)
     return whole
 
 
@@ -177,6 +176,24 @@ def roster_of_tests(settings: SiteSettings, names: Sequence[str]) -> Roster:
     """The roster in which these test patients stand: also at a site that only evaluates, and has no budget. There some
     of them may have trained before, and then their role is not to test."""
     return open_roster(settings.privacy_folder(), shares_of(settings), names, partial(_trained, settings))
+
+
+def roster_key(settings: SiteSettings) -> bytes:
+    """The key of a site's roster, which is there once a split was asked for."""
+    return _read(settings.privacy_folder() / "roster.json").key
+
+
+def begin_roster(folder: Path, key: bytes) -> None:
+    """Begins a roster with a known key, unless there is one: of a made-up hospital, whose split follows from a seed."""
+    make_private_folder(folder)
+    with locked(folder / "roster.lock"):
+        if not (folder / "roster.json").exists():
+            write_private(folder / "roster.json", _text(Roster(key, {})))
+
+
+def _text(roster: Roster) -> bytes:
+    kept = {"key": roster.key.hex(), "roles": {name: role.value for name, role in sorted(roster.roles.items())}}
+    return (json.dumps(kept, indent=1) + "\n").encode()
 
 
 def _trained(settings: SiteSettings, names: Sequence[str], new: bool) -> Iterable[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from client.privacy.budget import Budget
 from client.privacy.guarded import tells_noised_scores
@@ -24,6 +25,11 @@ SIMULATED = 1000
 """Draws behind an interval."""
 
 THRESHOLD = 0.5
+
+GRID = 256
+"""Noised sums are multiples of one over this: fine beside any noise, coarse beside what rounding leaves of it."""
+
+DIGITS = 4
 
 Counts = npt.NDArray[np.float64]
 """(..., 4): true positive, false positive, true negative, false negative; sums over patients of shares of slices."""
@@ -52,8 +58,10 @@ def noised_scores(
     run_cap = session.experiment.privacy.epsilon
     budget.charge(run=session.run, mechanism=mechanism, sigma=plan.sigma, q=1.0, steps=1, run_cap=run_cap)
     stream = session.private_random().stream("scores", phase)
-    noise = plan.sigma * stream.normal((4,)).double().numpy()
-    noised = counts_of(slices.tumour_class(), probability, slices.owner) + noise
+    noise = plan.sigma * stream.normal((4,), dtype=torch.float64).numpy()
+    exact = counts_of(slices.tumour_class(), probability, slices.owner)
+    # On a grid that is the same for all counts: the last bits of a sum would tell which counts it can be a sum of.
+    noised = np.round((exact + noise) * GRID) / GRID
     figures = {name: _interval(values) for name, values in _draws(noised, plan.sigma, stream).items()}
     return ArmScores(
         accuracy=figures["accuracy"],
@@ -101,4 +109,5 @@ def _share(part: Counts, whole: Counts) -> list[float]:
 
 def _interval(values: Sequence[float]) -> Interval:
     low, high = np.percentile(values[1:], [2.5, 97.5])
-    return Interval(mean=values[0], low=min(float(low), values[0]), high=max(float(high), values[0]))
+    mean = round(values[0], DIGITS)
+    return Interval(mean=mean, low=min(round(float(low), DIGITS), mean), high=max(round(float(high), DIGITS), mean))

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from client.privacy.checks import require_equal_halves, require_patients, require_private
-from client.privacy.gradients import PrivateStep, Watch, Way, faster_way
+from client.privacy.gradients import VMAP_AT_ONCE, PrivateStep, Watch, Way, faster_way
 from client.privacy.patients import Drawn, PoissonPatients
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from common.imaging.slices import PatientSlices, Slices
@@ -17,9 +17,6 @@ from common.training.trainer import Trainer
 
 AHEAD = 10
 """Training steps paid for at a time; a training that is killed loses at most these."""
-
-PROBES = 8
-"""Most made-up patients on which the two ways to a gradient are compared."""
 
 Charge = Callable[[str, int], None]
 """``charge(optimiser, steps)`` pays for steps of one mechanism; it raises where the budget does not suffice."""
@@ -118,13 +115,15 @@ def _takers(
     ways: MutableMapping[str, Way],
     watch: Watch | None,
 ) -> dict[str, PrivateStep]:
-    probe = _probe(trainer, patients, noise)
-    require_equal_halves(probe[0].batch)
+    # Without a single training patient there is nothing to look at, and every step is noise: that shows nowhere.
+    probe = _probe(trainer, patients, noise) if patients.names else []
+    for one in probe[:1]:
+        require_equal_halves(one.batch)
     takers = {}
     for update in {update.optimiser: update for update in updates}.values():
         name = update.optimiser
         if noise.way is None and name not in ways:
-            ways[name] = faster_way(update, probe, trainer.device)
+            ways[name] = faster_way(update, probe, trainer.device) if probe else Way.LOOP
         takers[name] = PrivateStep(
             trainer.optimisers[name],
             update,
@@ -160,4 +159,4 @@ def _probe(trainer: PatientTrainer[Any], patients: PoissonPatients, noise: Noise
     draws = PoissonPatients(
         [own], rate=1.0, slices=slices, make=trainer.patient_examples, random=PrivateRandom(bytes(KEY_BYTES))
     )
-    return [draws.draw()[0] for _ in range(min(PROBES, max(1, round(noise.expected))))]
+    return [draws.draw()[0] for _ in range(min(VMAP_AT_ONCE, max(1, round(2 * noise.expected))))]

@@ -366,3 +366,24 @@ def test_a_plan_that_was_damaged_is_refused(tmp_path: Path, data: Path) -> None:
         noised_scores(session, "federated/real", session.test, some_probability(session))
     settle_test_set(session, told=True)
     assert charges(session.settings, "run") == []
+
+
+def test_noised_sums_lie_on_a_grid_that_tells_nothing_of_the_counts(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last bits of a sum of counts and noise would tell which counts it can be a sum of."""
+    seen: list[npt.NDArray[np.float64]] = []
+    draws = scores._draws
+
+    def watched(noised: npt.NDArray[np.float64], *rest: Any) -> Any:
+        seen.append(noised)
+        return draws(noised, *rest)
+
+    monkeypatch.setattr(scores, "_draws", watched)
+    session = session_at(tmp_path, data)
+    told = noised_scores(session, "federated/real", session.test, some_probability(session))
+    assert told is not None
+    (noised,) = seen
+    assert np.array_equal(noised * scores.GRID, np.round(noised * scores.GRID))
+    figures = (told.accuracy, told.precision, told.recall, told.f1)
+    assert all(one.mean == round(one.mean, scores.DIGITS) for one in figures if one.mean is not None)
