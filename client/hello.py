@@ -7,7 +7,7 @@ import numpy as np
 from client.policy import allowed_tasks
 from client.privacy.admission import silently, tasks_are_private_enough
 from client.privacy.coordinators_copy import heed
-from client.privacy.guarded import guarded, tells_counts
+from client.privacy.guarded import guarded, public_examples, tells_counts
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.step_pictures import keep_step_pictures
@@ -23,8 +23,7 @@ def declared_examples(session: Session) -> int:
     With patients as the unit of privacy, and at a site with a privacy budget: its declared number of patients.
     """
     if guarded(session):
-        own = session.settings.privacy
-        return own.patients if own is not None and session.settings.declare_counts else 1
+        return public_examples(session)
     if session.settings.declare_counts and "train" in session.settings.roles:
         return max(1, len(kept_here(session)))
     return 1

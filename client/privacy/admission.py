@@ -8,7 +8,7 @@ from flwr.app import RecordDict
 
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
-from client.privacy.guarded import guarded, tells_noised_scores
+from client.privacy.guarded import guarded, public_examples, tells_noised_scores
 from client.privacy.ledger import LedgerError
 from client.privacy.plan import study_plan
 from client.privacy.questions import require_question, settle_test_set
@@ -141,6 +141,8 @@ def require_declared_answer(session: Session, action: str, content: RecordDict) 
         raise PrivacyError(f"{action}: would have sent a result, and declares that it says nothing")
     if METRICS in content and set(content[METRICS]) != {NUM_EXAMPLES}:
         raise PrivacyError(f"{action}: would have sent losses, which are means over patients without noise")
+    if METRICS in content and content[METRICS][NUM_EXAMPLES] != public_examples(session):
+        raise PrivacyError(f"{action}: would have sent a number of examples that the hospital has not declared")
 
 
 _RECORDS: Mapping[Leaves, frozenset[str]] = {

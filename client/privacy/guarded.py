@@ -25,6 +25,12 @@ def tells_counts(session: Session) -> bool:
     return session.settings.declare_counts and not guarded(session)
 
 
+def public_examples(session: Session) -> int:
+    """The weight in averages of a guarded site: its declared number of patients, if it declares any, otherwise 1."""
+    own = session.settings.privacy
+    return own.patients if own is not None and session.settings.declare_counts else 1
+
+
 def resampling(session: Session) -> tuple[int, int]:
     """How many resamples of the test patients an interval is made of, and the seed that draws them.
 
