@@ -1,6 +1,7 @@
 """A site at work on one message: its settings, the study's configuration, and its own prepared data."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from client.privacy.roster import roster_split
 from client.site import SiteSettings, chosen_patients
 from common.config import Model, from_yaml, model_of, site_steps
 from common.devices import device_problem
-from common.errors import ConfigError, PrivacyError, RefusalError
+from common.errors import ConfigError, DataError, PrivacyError, RefusalError
 from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
 from common.files import read_json, write_bytes, write_json
 from common.imaging.cohort import PreparedCohort
@@ -211,6 +212,28 @@ class Session:
         return self._cohorts[contrasts]
 
     def _prepare(self, contrasts: tuple[str, ...]) -> PreparedCohort:
+        try:
+            return self._prepared(contrasts)
+        except DataError:
+            if not self._guarded or self.run == LOCAL:
+                raise
+            # The study chooses contrasts and steps: whether somebody has them would be an answer about that patient.
+            log = logging.getLogger(f"oncofed.client.{self.settings.name}")
+            log.exception("no patient can be used in this study; the coordinator is not told")
+            least = self.organ.min_tumour_pixels
+            return PreparedCohort(self.settings.organ, contrasts, (), (), min_tumour_pixels=least)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether tumours are outlined or stated; where answers are guarded, as the hospital says of its data set."""
+        return self.settings.masks is not False if self._guarded else self.cohort.has_masks
+
+    @property
+    def _guarded(self) -> bool:
+        # As client.privacy.guarded has it, which knows sessions.
+        return self.private or self.settings.privacy is not None
+
+    def _prepared(self, contrasts: tuple[str, ...]) -> PreparedCohort:
         settings = self.settings
         return prepare_cohort(
             self._reader(contrasts),
@@ -222,6 +245,7 @@ class Session:
             preprocessing=self.steps,
             min_tumour_pixels=self.organ.min_tumour_pixels,
             only=chosen_patients(settings),
+            masks=self.has_masks if self._guarded else settings.masks,
             identifying_data=settings.identifying_data,
             progress=self.report_preparation,
         )

@@ -83,6 +83,8 @@ class SiteSettings(BaseModel):
             for.
         patients: a text file with the names of the patients that take part, one a line; without it all do.
         steps: preprocessing that these data need beside the study's, e.g. ``{skull_strip: true}``.
+        masks: whether these data have tumour masks (or classes stated by image). Without it a study decides by whether
+            some patient has one; with a privacy budget, and in private studies, that counts as true.
         identifying_data: what happens where the headers of a study may identify the person: ``refuse`` to take part
             until that is mended, or ``quarantine`` these studies and go on without them.
         roles: ``train`` and ``evaluate``; an external centre only evaluates, and then every patient is a test patient.
@@ -122,6 +124,7 @@ class SiteSettings(BaseModel):
     contrasts: list[str] | None = None
     patients: Path | None = None
     steps: dict[str, Any] = {}
+    masks: bool | None = None
     identifying_data: Literal["refuse", "quarantine"] = "refuse"
     roles: list[Literal["train", "evaluate"]] = ["train", "evaluate"]
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")

@@ -134,8 +134,12 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
     Raises:
         RefusalError: if there are no test patients, or one of them trained as well.
     """
-    if not session.split.test:
-        raise RefusalError("it has no test patients")
+    if not session.test.patients:
+        if not guarded(session):
+            raise RefusalError("it has no test patients")
+        # That there are none is told as little as that there are few: by figures that are missing, or noised.
+        nobody = noised_scores(session, instruction.phase, session.test, np.zeros(0))
+        return SiteArms(arms={"model": nobody or nothing_told(None)})
     require_no_leak(session)
     experiment = session.experiment
     trainer = build_classifier_trainer(experiment, device=session.device, weights=session.weights, total_steps=1)
@@ -186,8 +190,7 @@ class Tested:
     def leaving(self, session: Session, steps: int | None) -> ArmScores:
         """The part that may leave: nothing below ``min_cell`` patients, counts only if declared."""
         if self.scores.patients < session.min_cell:
-            nothing = Interval(mean=None)
-            return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
+            return nothing_told(steps)
         told = self._with_gain(self.scores.arm_scores(steps=steps, counts=tells_counts(session)))
         return told.model_copy(update=self._too_few(session)) if guarded(session) else told
 
@@ -215,6 +218,12 @@ class Tested:
             return scores
         gains = {"accuracy_gain": self.gain.accuracy.interval(), "auc_gain": self.gain.auc.interval()}
         return scores.model_copy(update=gains)
+
+
+def nothing_told(steps: int | None) -> ArmScores:
+    """Scores of which none leaves."""
+    nothing = Interval(mean=None)
+    return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
 
 
 def score_classifier(

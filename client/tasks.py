@@ -13,7 +13,7 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
     if not session.cohort.patients_known:
         notes.append("its images name no patients: its split and its intervals are by image, not by patient")
     tasks = training_tasks(session, notes) if "train" in session.settings.roles else []
-    if not session.cohort.has_masks:
+    if not session.has_masks:
         what = "takes part in no classifier" if tasks else "takes part in nothing"
         notes.append(f"{what}: its studies have neither tumour masks nor classes")
         return tasks
@@ -44,7 +44,7 @@ def training_tasks(session: Session, notes: list[str]) -> list[str]:
     study chooses from which size on a lesion counts, and which slices are used, so that each answer would tell of the
     patients at that threshold. It must know tumours at all, which its data set does or does not.
     """
-    known, own = session.cohort.has_masks, session.settings.privacy
+    known, own = session.has_masks, session.settings.privacy
     blind = session.private or (own is not None and own.without == "refuse")
     classes, masks = (known, known) if blind else _classes_and_masks(session)
     lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
@@ -64,7 +64,7 @@ def training_tasks(session: Session, notes: list[str]) -> list[str]:
 
 def _classes_and_masks(session: Session) -> tuple[bool, bool]:
     """Whether training slices hold both classes, and tumours with a mask beside slices without one."""
-    if not session.cohort.has_masks:
+    if not session.has_masks:
         return False, False
     training = kept_here(session)
     tumour = training.tumour_class()

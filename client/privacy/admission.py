@@ -48,11 +48,12 @@ def silently(session: Session, *, quiet: bool | None = None) -> Iterator[None]:
 def remember_training(session: Session) -> None:
     """Writes down who trains in this trial, before anything is trained: whoever has is never scored."""
     names = set(session.split.train)
-    if names <= session.remembered:
-        return
     file = session.folder / "state" / session.run / RECORD
+    if names and names <= session.remembered:
+        return
     kept = set(read_json(file)) if file.exists() else set()
-    if not names <= kept:
+    # Also that nobody did: a run without a record would count as one that does not say.
+    if not names <= kept or not file.exists():
         write_json(file, sorted(names | kept))
     session.remembered.update(names | kept)
 

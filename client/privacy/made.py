@@ -29,7 +29,9 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
     slices; of a patient whose slices leave no place for a lesion, none."""
     slices = kept_here(session)
     count = max(2, round(synthetic_ratio(session) * SLICES_OF_A_PATIENT))
-    made: list[SyntheticSlices] = []
+    # First of all that there are none: whatever fails from here on must not show in what is answered later.
+    made = [_none_of(slices, session.experiment.image.size)]
+    keep_images(session, "synthetic", made[0], owner=torch.zeros(0, dtype=torch.int64))
     owner: list[int] = []
     first = 0
     log = logging.getLogger(f"oncofed.client.{session.settings.name}")
@@ -46,8 +48,6 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
             made.append(_moved(own, first))
             owner += [index] * len(own)
         first += len(alone)
-    # Also where none could be made: whether there are any must not show in what is answered later.
-    made.insert(0, _none_of(slices, session.experiment.image.size))
     keep_images(session, "synthetic", _joined(made), owner=torch.tensor(owner, dtype=torch.int64))
 
 

@@ -58,7 +58,8 @@ def settle_test_set(session: Session, *, told: bool) -> None:
     # At a site without a budget nothing but the roster says who trained here in earlier studies.
     tests = [name for name in session.split.test if roster.roles[name] is Role.TEST]
     if not tests:
-        raise RefusalError("it has no test patients that never trained")
+        session.score_only(())
+        return
     present = _members(session, tests)
     with _record(session) as (record, keep):
         earlier = [dict(one) for one in record["sets"]]
@@ -140,6 +141,14 @@ def require_question(session: Session, instruction: Instruction, weights: Mappin
     phase = instruction.phase
     if not _is_question(session.experiment, phase, private=session.private):
         raise RefusalError("the study has no such question about test patients")
+    meant = {
+        trial.phase(f"federated/{arm}"): (trial, arm)
+        for trial in trials_of(session.experiment)
+        for arm in arms_of(session.experiment, trial)
+    }
+    trial, arm = meant.get(phase, (session.trial, instruction.arm))
+    if session.trial != trial or instruction.arm not in ("", arm):
+        raise RefusalError("it was asked one question under the name of another")
     digest = _digest(weights or {})
     if weights is None:
         # The generator is sent by the coordinator: with other images there are other classifiers to tell of.

@@ -41,9 +41,9 @@ def trained_before(settings: SiteSettings, names: Collection[str]) -> TrainedBef
     listed = _listed(settings)
     unrecorded = []
     for folder in _runs(settings):
-        of_run = _of_run(folder)
+        of_run, recorded = _of_run(folder)
         found |= of_run
-        if not of_run and (folder / "results" / "training.jsonl").exists():
+        if not recorded and (folder / "results" / "training.jsonl").exists():
             unrecorded.append(folder.name)
     if listed is not None:
         # The hospital says who trained; runs whose own records do not are thereby told.
@@ -83,18 +83,21 @@ def _runs(settings: SiteSettings) -> list[Path]:
     return sorted(path for path in (settings.folder / "runs").glob("*") if path.is_dir())
 
 
-def _of_run(folder: Path) -> set[str]:
+def _of_run(folder: Path) -> tuple[set[str], bool]:
+    """Who trained in a run, and whether it says so at all: that nobody did is said as well."""
     names: set[str] = set()
+    recorded = False
     for file in (folder / "state").glob(f"*/{RECORD}"):
         try:
             names |= {str(name) for name in json.loads(file.read_text())}
+            recorded = True
         except (ValueError, TypeError):
             continue
-    if names:
-        return names
+    if recorded:
+        return names, True
     # Runs of earlier releases keep no such record.
     for file in (folder / "state").glob("**/images/*.npz"):
         arrays = read_arrays(file)
         if "learnt_from" in arrays:
             names |= {str(name) for name in arrays["learnt_from"]}
-    return names
+    return names, bool(names)

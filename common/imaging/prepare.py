@@ -56,6 +56,7 @@ def prepare_cohort(
     min_tumour_pixels: int = 1,
     only: Collection[str] | None = None,
     identifying_data: str = "refuse",
+    masks: bool | None = None,
     progress: Progress | None = None,
 ) -> PreparedCohort:
     """Every usable patient below ``root``, from the cache where its files have not changed since.
@@ -69,6 +70,8 @@ def prepare_cohort(
         cache_dir: the folder of all caches.
         min_tumour_pixels: from how many lesion pixels on a slice counts as one with a tumour.
         only: names of the patients that take part; None takes all.
+        masks: whether the data set has tumour masks or classes: with True, patients without any are left out, whoever
+            else has one; with False, none is; None decides by whether somebody has.
         identifying_data: ``quarantine`` leaves studies with identifying headers out and goes on; ``refuse`` does not
             go on while there is one.
 
@@ -96,7 +99,7 @@ def prepare_cohort(
         )
     usable = [patient for patient in found.patients if patient.slices]
     quarantine = [bad for patient in found.patients for bad in patient.quarantined]
-    if any(patient.has_masks for patient in usable):
+    if masks or (masks is None and any(patient.has_masks for patient in usable)):
         quarantine += [Quarantined(p.patient, p.studies[0].path, _NO_MASK) for p in usable if not p.has_masks]
         usable = [patient for patient in usable if patient.has_masks]
     if not usable:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tiny_images import write_image_site
 from torch import nn
 
 from client.privacy.gradients import PrivateStep
+from client.privacy.ledger import Ledger
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
 from client.session import Session
@@ -316,3 +318,65 @@ def test_a_patient_adds_no_more_than_the_bound_with_millions_of_weights() -> Non
     step.take([Drawn(Batch(direction[None]), 0)])
     (added,) = seen[0].values()
     assert float(added.double().norm()) <= 1.001
+
+
+@pytest.fixture
+def one_holds_t1(tmp_path: Path) -> tuple[HostileCoordinator, HostileCoordinator]:
+    """Neighbours: of the training patients only one holds T1, and the second hospital lacks that one."""
+    patients = tmp_path / "patients" / "data"
+    for number in range(10):
+        write_patient(patients, f"case-1-{number:02d}", tumour=True, seed=1000 + number, contrasts=("flair",))
+    (tmp_path / "present").mkdir()
+    (tmp_path / "absent").mkdir()
+    looked_at = at(tmp_path / "present", patients)
+    one = Session(looked_at.site.settings, from_yaml(changed(STUDY)), ".local").split.train[0]
+    shutil.rmtree(patients / one)
+    write_patient(patients, one, tumour=True, seed=1, contrasts=("flair", "t1"))
+    listed = tmp_path / "absent" / "data"
+    listed.write_text("\n".join(sorted(path.name for path in patients.iterdir() if path.name != one)))
+    return at(tmp_path / "present", patients), at(tmp_path / "absent", patients, patients=listed)
+
+
+@pytest.mark.parametrize("study", [STUDY, PLAIN], ids=["private", "plain"])
+def test_a_hello_does_not_tell_whether_one_patient_holds_a_contrast(
+    one_holds_t1: tuple[HostileCoordinator, HostileCoordinator], study: Any
+) -> None:
+    text = changed(study, organs__brain__contrasts=["t1"])
+    said = [told(site.ask(Action.HELLO, run="t1", experiment=text, phase="hello")) for site in one_holds_t1]
+    assert said[0] == said[1]
+
+
+def test_a_study_in_which_nobody_trains_decides_no_roles(
+    one_holds_t1: tuple[HostileCoordinator, HostileCoordinator],
+) -> None:
+    """Its run says that nobody trained; one that did not say whom would make everybody count as trained."""
+    text = changed(STUDY, organs__brain__contrasts=["t1"])
+    for site in one_holds_t1:
+        asked = {"run": "t1", "experiment": text, "phase": "classifier/real", "arm": "real", "server-round": 1}
+        site.site.ask(Action.HELLO, run="t1", experiment=text, phase="hello")
+        reply = site.ask(Action.TRAIN_CLASSIFIER, weights("classifier"), **asked)
+        assert not reply.has_error(), told(reply)
+        site.site.ask(Action.HELLO, run="honest", experiment=changed(STUDY), phase="hello")
+    roles = [json.loads((s.site.settings.privacy_folder() / "roster.json").read_text())["roles"] for s in one_holds_t1]
+    assert {name: role for name, role in roles[0].items() if name in roles[1]} == roles[1]
+    assert list(roles[1].values()).count("test") == 6
+
+
+def test_that_there_are_no_test_patients_is_no_free_answer(
+    one_holds_t1: tuple[HostileCoordinator, HostileCoordinator],
+) -> None:
+    text = changed(STUDY, organs__brain__contrasts=["t1"], privacy__scores="noised")
+    site = one_holds_t1[1]
+    asked = {"run": "t1", "experiment": text, "phase": "federated/real", "arm": "real"}
+    before = len(Ledger(site.site.settings.ledger_files(), "hospital1").entries())
+    reply = site.ask(Action.EVALUATE, weights("classifier"), **asked)
+    assert not reply.has_error(), told(reply)
+    assert len(Ledger(site.site.settings.ledger_files(), "hospital1").entries()) == before + 1
+
+
+def test_one_question_is_not_asked_under_the_name_of_another(data: Path, tmp_path: Path) -> None:
+    coordinator = at(tmp_path, data)
+    asked = {"run": "run", "experiment": changed(STUDY), "phase": "federated/synthetic"}
+    assert not coordinator.ask(Action.EVALUATE, weights("classifier"), arm="synthetic", **asked).has_error()
+    reply = coordinator.ask(Action.EVALUATE, weights("classifier"), arm="real", **asked)
+    assert "under the name of another" in str(told(reply))
