@@ -217,6 +217,8 @@ class Session:
         except DataError:
             if not self._guarded or self.run == LOCAL:
                 raise
+            # A folder that is not there, or holds nothing of this format, is an error whatever the study.
+            self._reader(contrasts).find(self.settings.path)
             # The study chooses contrasts and steps: whether somebody has them would be an answer about that patient.
             log = logging.getLogger(f"oncofed.client.{self.settings.name}")
             log.exception("no patient can be used in this study; the coordinator is not told")

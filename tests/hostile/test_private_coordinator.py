@@ -273,7 +273,9 @@ ATTEMPTS: dict[str, Attempt] = {
         )
     },
     "question of a fold": evaluate(NO_TRIAL, fold=1, phase="federated/real/fold-1"),
-    "plain fold's question": evaluate("keep their roles", changed(PLAIN, study__folds=2), fold=1),
+    "plain fold's question": evaluate(
+        "keep their roles", changed(PLAIN, study__folds=2), fold=1, phase="federated/real/fold-1"
+    ),
     "all tumours": evaluate(of=filled(weights("classifier"), 1.0)),
     "no tumour": evaluate(of=filled(weights("classifier"), 0.0)),
     "the least cell of one": evaluate("", changed(STUDY, study__min_cell=1)),
@@ -374,9 +376,10 @@ def scores(
     experiment: str = PRIVATE_TEXT,
     of: ArrayRecord | None = None,
     phase: str = "federated/real",
+    arm: str = "real",
 ) -> Any:
     arrays = of if of is not None else weights("classifier")
-    return coordinator.ask(Action.EVALUATE, arrays, run=run, experiment=experiment, phase=phase, arm="real")
+    return coordinator.ask(Action.EVALUATE, arrays, run=run, experiment=experiment, phase=phase, arm=arm)
 
 
 def test_a_whole_study_is_paid_for_and_learns_of_itself_alone(data: Path, tmp_path: Path) -> None:
@@ -499,7 +502,7 @@ def test_questions_end_when_the_hospital_says_so(data: Path, tmp_path: Path) -> 
     for run in ("four", "five", "one-"):
         assert spent in reason(scores(coordinator, run))
         assert spent in reason(scores(coordinator, run + "plain", PLAIN_TEXT))
-    assert spent in reason(scores(coordinator, "one", phase="federated/synthetic"))
+    assert spent in reason(scores(coordinator, "one", phase="federated/synthetic", arm="synthetic"))
     assert not reason(scores(coordinator, "one"))
 
 
