@@ -7,7 +7,7 @@ import numpy as np
 from client.policy import allowed_tasks
 from client.privacy.admission import silently, tasks_are_private_enough
 from client.privacy.coordinators_copy import heed
-from client.privacy.guarded import guarded, public_examples, tells_counts
+from client.privacy.guarded import public_examples, tells_counts
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.step_pictures import keep_step_pictures
@@ -22,7 +22,7 @@ def declared_examples(session: Session) -> int:
 
     With patients as the unit of privacy, and at a site with a privacy budget: its declared number of patients.
     """
-    if guarded(session):
+    if session.guarded:
         return public_examples(session)
     if session.settings.declare_counts and "train" in session.settings.roles:
         return max(1, len(kept_here(session)))
@@ -62,7 +62,7 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         quarantined=len(cohort.quarantine) if declared else None,
         notes=notes,
     )
-    with silently(session, quiet=guarded(session)):
+    with silently(session, quiet=session.guarded):
         _keep_summary(session, hello)
         keep_step_pictures(session)
     return hello

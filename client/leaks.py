@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterable
 
 from client.arms import learnt_from
-from client.privacy.guarded import guarded
 from client.privacy.slices import kept_here
 from client.session import Session
 from common.errors import RefusalError
@@ -39,7 +38,7 @@ def require_no_leak(session: Session) -> None:
     if names:
         log = logging.getLogger(f"oncofed.client.{session.settings.name}")
         log.error("patients that train and test", extra={"fields": {"patients": sorted(names)}})
-        if guarded(session) and not shared:
+        if session.guarded and not shared:
             # A refusal would speak of patients: the study chooses how slices look, and when two look alike. By name
             # nobody is on both sides, which the roster sees to; under two names one person is two patients.
             session.split_is_sound = True

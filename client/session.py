@@ -215,7 +215,7 @@ class Session:
         try:
             return self._prepared(contrasts)
         except DataError:
-            if not self._guarded or self.run == LOCAL:
+            if not self.guarded or self.run == LOCAL:
                 raise
             # A folder that is not there, or holds nothing of this format, is an error whatever the study.
             self._reader(contrasts).find(self.settings.path)
@@ -228,11 +228,12 @@ class Session:
     @property
     def has_masks(self) -> bool:
         """Whether tumours are outlined or stated; where answers are guarded, as the hospital says of its data set."""
-        return self.settings.masks is not False if self._guarded else self.cohort.has_masks
+        return self.settings.masks is not False if self.guarded else self.cohort.has_masks
 
     @property
-    def _guarded(self) -> bool:
-        # As client.privacy.guarded has it, which knows sessions.
+    def guarded(self) -> bool:
+        """Whether the site watches over what its answers say of patients: the study is private, or the hospital has set
+        a privacy budget, whatever mode the message claims, which is the coordinator's word."""
         return self.private or self.settings.privacy is not None
 
     def _prepared(self, contrasts: tuple[str, ...]) -> PreparedCohort:
@@ -247,7 +248,7 @@ class Session:
             preprocessing=self.steps,
             min_tumour_pixels=self.organ.min_tumour_pixels,
             only=chosen_patients(settings),
-            masks=self.has_masks if self._guarded else settings.masks,
+            masks=self.has_masks if self.guarded else settings.masks,
             identifying_data=settings.identifying_data,
             progress=self.report_preparation,
         )

@@ -24,7 +24,7 @@ from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
-from client.privacy.guarded import guarded, resampling, tells_counts
+from client.privacy.guarded import resampling, tells_counts
 from client.privacy.made import make_private_images
 from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
@@ -135,7 +135,7 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
         RefusalError: if there are no test patients, or one of them trained as well.
     """
     if not session.test.patients:
-        if not guarded(session):
+        if not session.guarded:
             raise RefusalError("it has no test patients")
         # That there are none is told as little as that there are few: by figures that are missing, or noised.
         nobody = noised_scores(session, instruction.phase, session.test, np.zeros(0))
@@ -192,7 +192,7 @@ class Tested:
         if self.scores.patients < session.min_cell:
             return nothing_told(steps)
         told = self._with_gain(self.scores.arm_scores(steps=steps, counts=tells_counts(session)))
-        return told.model_copy(update=self._too_few(session)) if guarded(session) else told
+        return told.model_copy(update=self._too_few(session)) if session.guarded else told
 
     def _too_few(self, session: Session) -> dict[str, Interval]:
         """Figures that fewer than ``min_cell`` patients stand behind: who chooses the classifier could have it call the
@@ -238,7 +238,7 @@ def score_classifier(
     # As they are written down, so that whoever reads them finds the same figures.
     predicted = trainer.predict(slices.all().images).double().numpy()
     # Weights that come from elsewhere may answer one patient with no number: failing would tell that it is there.
-    probability: Probabilities = np.round(np.nan_to_num(predicted, nan=0.5) if guarded(session) else predicted, 6)
+    probability: Probabilities = np.round(np.nan_to_num(predicted, nan=0.5) if session.guarded else predicted, 6)
     keep_predictions(session, part, arm, scope, slices, probability)
     beside = session.within(session.trial.with_real)
     with_real = kept_predictions(beside, part, real, scope) if arm != real else None

@@ -1,6 +1,6 @@
 """What a site can take part in, by the images that it has."""
 
-from client.privacy.guarded import guarded, tells_noised_scores
+from client.privacy.guarded import tells_noised_scores
 from client.privacy.slices import kept_here
 from client.session import Session
 from common.report.formatting import listed
@@ -19,7 +19,7 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
         return tasks
     if "evaluate" not in session.settings.roles:
         return tasks
-    if guarded(session):
+    if session.guarded:
         if tells_noised_scores(session) and session.settings.privacy is None:
             notes.append("evaluates nothing: noised figures are paid for, and it has no privacy budget")
             return tasks

@@ -8,7 +8,7 @@ from flwr.app import RecordDict
 
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
-from client.privacy.guarded import guarded, public_examples, tells_noised_scores
+from client.privacy.guarded import public_examples, tells_noised_scores
 from client.privacy.ledger import LedgerError
 from client.privacy.plan import study_plan
 from client.privacy.questions import require_question, settle_test_set
@@ -75,12 +75,12 @@ def admitted(session: Session, instruction: Instruction, action: str, content: R
         PrivacyError: if no guarantee can be given.
     """
     declared = ACTIONS.get(Action(action)) if action in list(Action) else None
-    if guarded(session) and session.experiment.image.min_foreground > MOST_FOREGROUND:
+    if session.guarded and session.experiment.image.min_foreground > MOST_FOREGROUND:
         raise RefusalError(f"image.min_foreground is above {MOST_FOREGROUND:g}, where few patients are left")
     _require_privacy(session, declared)
     if declared is not None and declared.trains:
         remember_training(session)
-    if declared is not None and declared.tests and guarded(session):
+    if declared is not None and declared.tests and session.guarded:
         _guard_tests(session, instruction, declared, content)
     if not session.private:
         yield

@@ -1,4 +1,4 @@
-"""Where a site watches over what its answers say of patients, in whatever mode a message claims to be, and how."""
+"""What a site tells where its answers are guarded (``Session.guarded``): noise, counts, weights, intervals."""
 
 from client.privacy.roster import place_of, roster_key
 from client.session import Session
@@ -6,11 +6,6 @@ from common.seeding import derive_seed
 
 RESAMPLES = 1000
 """Behind each interval of a guarded site."""
-
-
-def guarded(session: Session) -> bool:
-    """Whether the study is private, or the hospital has set a privacy budget: the mode is the coordinator's word."""
-    return session.private or session.settings.privacy is not None
 
 
 def tells_noised_scores(session: Session) -> bool:
@@ -22,7 +17,7 @@ def tells_noised_scores(session: Session) -> bool:
 def tells_counts(session: Session) -> bool:
     """Whether numbers of patients and slices may leave: where the hospital declares them, and no study could choose
     thresholds to count by."""
-    return session.settings.declare_counts and not guarded(session)
+    return session.settings.declare_counts and not session.guarded
 
 
 def public_examples(session: Session) -> int:
@@ -38,6 +33,6 @@ def resampling(session: Session) -> tuple[int, int]:
     how often. Where answers are guarded both are the site's own.
     """
     name = session.settings.name
-    if not guarded(session):
+    if not session.guarded:
         return session.experiment.study.bootstrap, derive_seed(session.experiment.seed, name, "bootstrap")
     return RESAMPLES, int(place_of(roster_key(session.settings), "bootstrap", name) * 2**56)

@@ -30,6 +30,7 @@ GRID = 256
 """Noised sums are multiples of one over this: fine beside any noise, coarse beside what rounding leaves of it."""
 
 DIGITS = 4
+"""Of each figure that leaves."""
 
 Counts = npt.NDArray[np.float64]
 """(..., 4): true positive, false positive, true negative, false negative; sums over patients of shares of slices."""
