@@ -28,10 +28,10 @@ from client.privacy.ledger_files import (
     only_begun,
     parse_ledger,
     read_head,
-    replace_file,
 )
 from common.file_lock import locked
 from common.hash_chain import Chain, Entry, append_line
+from common.private_files import write_private
 
 Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
 """Looks at all charges and the assumed epsilon, and raises to refuse."""
@@ -209,7 +209,7 @@ class Ledger:
         The step that it would have paid for was not taken: that waits until both files are written.
         """
         if torn:
-            replace_file(self.files.ledger, b"".join(lines.raw))
+            write_private(self.files.ledger, b"".join(lines.raw), replace=True)
         if lines.count > known["count"]:
             self._write_head(lines)
 
@@ -221,7 +221,7 @@ class Ledger:
         lines.add(entry)
         for file in (self.files.ledger, self.files.head):
             file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.files.ledger, lines.raw[-1])
+        write_private(self.files.ledger, lines.raw[-1], replace=True)
         self._write_head(lines)
 
     def _append(self, entry: Entry) -> None:
@@ -233,7 +233,7 @@ class Ledger:
     def _write_head(self, lines: Chain) -> None:
         first = lines.entries[0]
         head = {"site": self.site, "id": first["id"], "count": lines.count, "hash": lines.hashes[-1]}
-        replace_file(self.files.head, (json.dumps(head) + "\n").encode())
+        write_private(self.files.head, (json.dumps(head) + "\n").encode(), replace=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -270,7 +270,7 @@ def _reopen(ledger: Ledger, reason: str, assumed_epsilon: float, replaces: Itera
     for file in (files.ledger, files.head):
         if file.exists():
             # Copies first: with one file moved and not the other, the ledger would be refused all the same.
-            replace_file(aside / file.name, file.read_bytes())
+            write_private(aside / file.name, file.read_bytes(), replace=True)
     # The old files are written over, never removed first: after a crash in between, a ledger that is gone altogether
     # would count as a new one with nothing spent.
     ledger._begin(

@@ -1,10 +1,9 @@
-"""The two files of a privacy ledger: where they lie, how they are read, and how they are written for good.
+"""The two files of a privacy ledger: where they lie and how they are read.
 
 Only the standard library is used: the ledger must work where nothing else does.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,23 +102,3 @@ def first_line(file: Path) -> Entry | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
-
-
-def replace_file(file: Path, data: bytes) -> None:
-    """Writes a file so that at any moment either the old or the new one is there, and waits for the disk."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -19,7 +19,6 @@ def node_id(folder: Path) -> str:
 
     A node that joins another coordinator gets a new one: what a coordinator is told counts this number's charges only.
 
-
     Raises:
         LedgerError: if it cannot be read or written, or is none.
     """

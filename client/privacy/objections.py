@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.privacy.ledger_files import WAY_OUT, LedgerError, replace_file
+from client.privacy.ledger_files import WAY_OUT, LedgerError
 from common.file_lock import locked
+from common.private_files import write_private
 
 
 @dataclass(frozen=True)
@@ -61,4 +62,4 @@ def object_to(file: Path, *, witness: Mapping[str, Any] | None = None, claimants
         if witness is not None:
             noted = [one for one in noted if one.get("node") != witness.get("node")] + [witness]
         after = {"witnesses": noted, "claimants": sorted(known.claimants | set(claimants))}
-        replace_file(file, (json.dumps(after, indent=1) + "\n").encode())
+        write_private(file, (json.dumps(after, indent=1) + "\n").encode(), replace=True)
