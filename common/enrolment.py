@@ -116,12 +116,19 @@ class EnrolmentRequest(BaseModel):
 
 
 class EnrolmentReply(BaseModel):
-    """What an enrolled site is told: the federation's name and where its SuperLink is."""
+    """What an enrolled site is told.
+
+    Attributes:
+        federation: its name.
+        address: where its SuperLink is.
+        certificate: the one by which the proxy knows this site's node, as PEM.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     federation: str = Field(pattern=FEDERATION_NAME)
     address: Address
+    certificate: str = Field(max_length=LARGEST_MESSAGE)
 
 
 class Refusal(StrEnum):

@@ -61,6 +61,33 @@ def checked_public_line(text: str) -> str:
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
+def read_public_line(line: str) -> ec.EllipticCurvePublicKey:
+    """The key of a line as of :func:`public_line`.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    key = serialization.load_ssh_public_key(checked_public_line(line).encode())
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key
+
+
+def key_serial(line: str) -> int:
+    """The serial number of the certificate that belongs to a public key: 20 bytes, 152 bits of the key's SHA-256.
+
+    >>> f"{key_serial('ecdsa-sha2-nistp384 AAAA'):040X}"
+    '01709E80C88487A2411E1EE4DFB9F22A861492D2'
+    """
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return int.from_bytes(b"\x01" + digest[:19])
+
+
+def identity_file(key: ec.EllipticCurvePrivateKey, certificate: bytes) -> bytes:
+    """Certificate and key in one PEM file, as OpenSSL wants them."""
+    own = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate + own
+
+
 def fingerprint(line: str) -> str:
     """What ``ssh-keygen -l`` prints for a public key: ``SHA256:`` and 43 characters, for two people to compare.
 

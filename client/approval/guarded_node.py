@@ -8,12 +8,14 @@ Flower has no public hook there, so three names of one of its modules are replac
 version: with another one, or where a name is missing, the node does not start.
 """
 
+import argparse
 import hashlib
 import inspect
 import json
 import logging
 import os
 import shutil
+import ssl
 import sys
 import time
 import tomllib
@@ -120,6 +122,23 @@ def install_contact(guard: BundleGuard, client: Any) -> None:
     client.SendNodeHeartbeat = heartbeat
 
 
+def show_identity(client: Any, identity: Path) -> None:
+    """Lets each connection to the coordinator show the node's certificate; Flower has no option for it.
+
+    Args:
+        client: ``flwr.supernode.fleet_http_client.FleetHttpClient``.
+        identity: certificate and key as one PEM file.
+    """
+    original = client.__init__
+
+    def begin(self: Any, *arguments: Any, verify: Any, **options: Any) -> None:
+        context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        context.load_cert_chain(identity)
+        original(self, *arguments, verify=context, **options)
+
+    client.__init__ = begin
+
+
 def install_guard(guard: BundleGuard, module: Any) -> None:
     """Puts ``guard`` before the place at which a SuperNode takes a bundle.
 
@@ -198,6 +217,13 @@ def node_arguments(site: Path, arguments: Sequence[str]) -> list[str]:
     return [*arguments, "--node-config", f"site-config='{path}'"]
 
 
+def _own_options() -> argparse.ArgumentParser:
+    """What this node takes beside the options of ``flower-supernode``."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    options.add_argument("--identity", type=Path)
+    return options
+
+
 def prepare_home(settings: SiteSettings) -> Path:
     """A Flower home of this site's own, without bundles of earlier starts; this process and its children use it."""
     home = flower_home(settings)
@@ -243,7 +269,10 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
 
         if package_version != FLOWER:
             raise ConfigError(f"Flower {package_version} is installed; app bundles can be held back in {FLOWER} only")
-        command = node_arguments(site, arguments)
+        own, rest = _own_options().parse_known_args(list(arguments))
+        command = node_arguments(site, rest)
+        if own.identity is not None:
+            show_identity(FleetHttpClient, own.identity)
         guard = BundleGuard(settings)
         install_guard(guard, module)
         install_contact(guard, FleetHttpClient)

@@ -49,6 +49,7 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None, 
         if retired is not None:
             node.restore_key(retired)
         raise
+    node.write_identity(answer.reply.certificate)
     # The coordinator's clock says when it was enrolled: this machine's may be off.
     save_connection(
         Connection(

@@ -1,5 +1,6 @@
 """``connection.yaml``: what a node needs to find its coordinator. It is written when the site has joined."""
 
+import ssl
 from pathlib import Path
 
 import yaml
@@ -24,6 +25,7 @@ class Connection(BaseModel):
         address: of the SuperLink, ``host:port``.
         certificate: the only authority that is trusted to name the coordinator.
         key: the private key that this node proves itself with; ``<key>.pub`` is its public half.
+        identity: the same key, and the certificate by which the coordinator's proxy knows it, as one PEM file.
         enrolled: when.
     """
 
@@ -34,6 +36,7 @@ class Connection(BaseModel):
     address: Address
     certificate: Path = Path("ca.crt")
     key: Path = Path("keys/node")
+    identity: Path = Path("keys/node.pem")
     enrolled: AwareDatetime
 
 
@@ -65,4 +68,22 @@ def load_connection(folder: Path) -> Connection:
             f"{file}: cannot be read ({str(error).splitlines()[0]}); put it back from a backup"
         ) from error
     here = folder.resolve()
-    return read.model_copy(update={"certificate": here / read.certificate, "key": here / read.key})
+    paths = {name: here / getattr(read, name) for name in ("certificate", "key", "identity")}
+    return read.model_copy(update=paths)
+
+
+def trusting_context(authority: Path, identity: Path) -> ssl.SSLContext:
+    """TLS that trusts ``authority`` and no other, and shows the certificate in ``identity`` to it.
+
+    Raises:
+        ConfigError: if one of the files cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(authority))
+        context.load_cert_chain(identity)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{identity}: the node's certificate, or {authority.name} beside it, cannot be used ({error}); put both "
+            "back from your backup, or ask the coordinator for a new kit (init --new-key)"
+        ) from error
+    return context

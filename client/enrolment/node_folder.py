@@ -12,7 +12,7 @@ from client.enrolment.kit import Kit
 from client.privacy.node_id import NODE_ID
 from common.errors import ConfigError
 from common.files import write_bytes
-from common.node_keys import new_key, private_file, public_line, read_private_file
+from common.node_keys import identity_file, new_key, private_file, public_line, read_private_file
 from common.private_files import make_private_folder, readable_by_others, write_private
 from common.safe_yaml import read_yaml
 
@@ -132,6 +132,11 @@ class NodeFolder:
             ) from error
         write_bytes(self.key.with_suffix(".pub"), f"{line} {site}\n".encode())
         return line
+
+    def write_identity(self, certificate: str) -> None:
+        """Keeps the certificate that the coordinator made for this node's key, together with the key."""
+        key = read_private_file(self.key.read_bytes())
+        write_private(self.key.with_suffix(".pem"), identity_file(key, certificate.encode()), replace=True)
 
 
 def _site_name(file: Path) -> str:

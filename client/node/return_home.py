@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from client.enrolment.connection import Connection
+from client.enrolment.connection import Connection, trusting_context
 from client.site import SiteSettings
+from common.errors import ConfigError
 from common.files import write_bytes
 from common.node_keys import read_private_file
 
@@ -60,17 +61,15 @@ def say_goodbye(file: Path, connection: Connection) -> bool:
     try:
         node = int(file.read_text())
         key = read_private_file(connection.key.read_bytes())
-        authority = connection.certificate.read_bytes()
-    except (OSError, ValueError):
+        trust = trusting_context(connection.certificate, connection.identity)
+    except (OSError, ValueError, ConfigError):
         return False
     interceptors: list[Any] = [
         RuntimeVersionHttpInterceptor(component_name="SuperNode"),
         NodeAuthHttpInterceptor(key, key.public_key()),
     ]
     try:
-        with FleetHttpClient.from_server_address(
-            connection.address, False, authority, interceptors=interceptors
-        ) as client:
+        with FleetHttpClient(f"https://{connection.address}", interceptors=interceptors, verify=trust) as client:
             client.DeactivateNode(DeactivateNodeRequest(node_id=node))
     except httpx.TransportError:
         return False

@@ -107,6 +107,7 @@ def _command(site: Path, connection: Connection) -> list[str | Path]:
         *("--superlink", connection.address),
         *("--root-certificates", connection.certificate),
         *("--auth-supernode-private-key", connection.key),
+        *("--identity", connection.identity),
         *("--port", str(_free_port())),
     ]
 
@@ -123,7 +124,7 @@ def _check(settings: SiteSettings, connection: Connection) -> None:
         raise ConfigError(
             f"site.yaml calls this site {settings.name}, but it has joined as {connection.site}; put `name` right"
         )
-    for file in (connection.key, connection.certificate):
+    for file in (connection.key, connection.certificate, connection.identity):
         if not file.is_file():
             raise ConfigError(f"{file}: is missing; put it back from your backup, or ask the coordinator for a new kit")
     if readable_by_others(connection.key):

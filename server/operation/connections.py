@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from common.files import read_table
-from server.operation.flower_home import NODES, SUPERLINK, FlowerHome
-from server.provision.registrations import result_of
+from server.operation.flower_home import FlowerHome
 
 
 @dataclass(frozen=True)
@@ -22,22 +20,12 @@ class SiteConnection:
 
 
 def connections(home: FlowerHome) -> dict[str, SiteConnection]:
-    """By site, of those whose keys the running server knows; empty if it does not answer."""
-    file = home.path / NODES
-    numbers = {str(number): site for site, number in read_table(file).items()} if file.exists() else {}
-    listed = result_of(home.runner()(["supernode", "list", SUPERLINK, "--format", "json"])).get("nodes", [])
-    found = {}
-    for node in listed if isinstance(listed, list) else []:
-        site = numbers.get(str(node.get("node-id")))
-        if site is not None:
-            connected = node.get("status") == "online"
-            found[site] = SiteConnection(connected, _time(node.get("online-at" if connected else "offline-at")))
-    return found
+    """By site, of those whose keys the running server lets in; empty if it does not answer."""
+    answer = home.asks("GET", "/oncofed/nodes") or {"nodes": {}}
+    return {
+        site: SiteConnection(node["connected"], _time(node["since"])) for site, node in sorted(answer["nodes"].items())
+    }
 
 
-def _time(text: object) -> datetime | None:
-    """Flower's ``2030-01-31 12:00:00Z``; ``N/A`` is none."""
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).astimezone(UTC)
-    except ValueError:
-        return None
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None

@@ -1,16 +1,18 @@
 """The folder in which Flower finds this federation's SuperLink, and keeps nothing that must last."""
 
 import os
+import ssl
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from common.child_process import reaching_itself
 from common.files import write_bytes
 from common.private_files import make_private_folder
 from server.provision.provision import Places
-from server.provision.registrations import Runner, run_flwr
 
 SUPERLINK = "federation"
 """The SuperLink's name in Flower's configuration; there is one."""
@@ -63,6 +65,17 @@ class FlowerHome:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def runner(self) -> Runner:
-        """Runs ``flwr`` on this federation's SuperLink."""
-        return partial(run_flwr, environment=self.environment())
+    def asks(self, method: str, path: str) -> Any:
+        """What the running SuperLink answers on this machine; None if it does not answer, or not with JSON.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            path: e.g. ``/oncofed/nodes``.
+        """
+        trust = ssl.create_default_context(cafile=str(self.authority))
+        try:
+            with httpx.Client(verify=trust, trust_env=False, timeout=10) as client:
+                response = client.request(method, f"https://127.0.0.1:{self.port}{path}")
+                return response.json() if response.status_code == 200 else None
+        except (httpx.HTTPError, ValueError):
+            return None

@@ -9,28 +9,37 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.enrolment import PATH, split_address
 from common.errors import ConfigError
+from common.node_keys import key_serial
 
-FLEET = (
-    "activate-node",
-    "confirm-message-received",
-    "deactivate-node",
-    "get-fab",
-    "get-run",
-    "pull-messages",
-    "pull-object",
-    "push-messages",
-    "push-object",
-    "send-node-heartbeat",
-)
-"""What a registered node asks for, below ``/v1/fleet/``. Its registration of itself is left out."""
+LARGEST_PART = "6m"
+"""Flower sends arrays in parts of 5 MiB."""
 
-LARGEST_BODY = "16m"
-"""Flower sends arrays in parts of 5 MB."""
+FLEET = {
+    "activate-node": "16k",
+    "confirm-message-received": "16k",
+    "deactivate-node": "16k",
+    "get-fab": "16k",
+    "get-run": "16k",
+    "pull-messages": "16k",
+    "pull-object": "16k",
+    "push-messages": "2m",
+    "push-object": LARGEST_PART,
+    "send-node-heartbeat": "16k",
+}
+"""What a registered node asks for, below ``/v1/fleet/``, and the largest body of each. Its registration of itself is
+left out. A message comes without its arrays: only their names and hashes are in it."""
+
+SITE_HEADER = "x-oncofed-site"
+"""In which the proxy tells the SuperLink whose TLS certificate a request came with."""
+
+CONNECTIONS = 16384
+"""Of each of nginx's workers; two for each request that is passed on."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class ProxyPlan:
         superlink_authority: who signed the SuperLink's certificate.
         enrolment: port of 127.0.0.1.
         folder: for the proxy's own files.
+        keys: public key of each site that may connect, as :func:`common.node_keys.public_line`.
     """
 
     listen: tuple[str, ...]
@@ -53,24 +63,43 @@ class ProxyPlan:
     superlink_authority: Path
     enrolment: int
     folder: Path
+    keys: Mapping[str, str]
 
 
 def listeners(listen: str | None, address: str) -> tuple[str, ...]:
-    """Where nginx listens: what the coordinator says, or every interface at the port of the public address.
+    """Where nginx listens: what the coordinator says, or where the public address leads to on this machine.
+
+    Raises:
+        ConfigError: if it leads elsewhere, so that somebody must say where.
 
     >>> listeners("10.0.0.5:8443", "fed.example.org:443")
     ('10.0.0.5:8443',)
+    >>> listeners(None, "127.0.0.1:8443")
+    ('127.0.0.1:8443',)
     """
     if listen is not None:
         return (listen,)
-    port = split_address(address)[1]
-    return (str(port), f"[::]:{port}") if _has_ipv6() else (str(port),)
-
-
-def _has_ipv6() -> bool:
+    host, port = split_address(address)
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
+        known = {str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError:
+        known = set()
+    own = sorted(one for one in known if _is_own(one))
+    if not own:
+        leads = f"leads to {', '.join(sorted(known))}, which" if known else "is unknown to this machine's DNS, so it"
+        raise ConfigError(
+            f"address {address}: {leads} is none of this machine's own addresses; say with serve.listen in "
+            "federation.yaml where nginx is to listen, e.g. 10.0.0.5:443, or 0.0.0.0:443 for every interface"
+        )
+    return tuple(f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in own)
+
+
+def _is_own(address: str) -> bool:
+    """Whether this machine can listen there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
     except OSError:
         return False
     return True
@@ -79,7 +108,9 @@ def _has_ipv6() -> bool:
 def nginx_configuration(plan: ProxyPlan) -> str:
     """The whole configuration: nothing of the machine's own nginx is used.
 
-    Bodies are passed on as they come, so that no part of a model is written to this machine's disk on the way.
+    A node is known by its TLS certificate before a byte of what it sends is read; who has none reaches enrolment, and
+    nothing else, within narrow limits for each address. Bodies are passed on as they come, so that no part of a model
+    is written to this machine's disk on the way.
     """
     quoted = {name: _quoted(getattr(plan, name)) for name in ("certificate", "key", "superlink_authority", "folder")}
     # Only root may give up its rights; who is not root has none to give up.
@@ -88,59 +119,110 @@ def nginx_configuration(plan: ProxyPlan) -> str:
         f"  {kind}_temp_path {_quoted(plan.folder / 'tmp')};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    listening = "\n    ".join(f"listen {one} ssl;" for one in plan.listen)
+    listening = "\n    ".join(f"listen {one} ssl backlog=4096;" for one in plan.listen)
+    sites = "\n".join(f'    "{key_serial(key):040X}" {site};' for site, key in sorted(plan.keys.items()))
+    fleet = "\n".join(_fleet_location(name, body, plan.superlink) for name, body in FLEET.items())
     return f"""# Written by oncofed-server start, anew at each start. Change federation.yaml, not this file.
 {user}daemon off;
 worker_processes auto;
+worker_rlimit_nofile {2 * CONNECTIONS};
+worker_shutdown_timeout 10s;
 pid {_quoted(plan.folder / "nginx.pid")};
 error_log stderr info;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {CONNECTIONS}; }}
 http {{
 {temporary}
+  # Whose certificate a connection shows: its serial number is made of the key.
+  map "$ssl_client_verify $ssl_client_serial" $serial {{ "~^SUCCESS (?<shown>[0-9A-F]+)$" $shown; default ""; }}
+  map $serial $site {{
+    default "";
+{sites}
+  }}
+  map $site $named {{ "" "-"; default $site; }}
+  # Limits count nothing under an empty name: a site is counted as such, everybody else by address.
+  map $site $stranger {{ "" $binary_remote_addr; default ""; }}
+  limit_conn_zone $site zone=site_connections:1m;
+  limit_conn_zone $stranger zone=stranger_connections:4m;
+  limit_req_zone $site zone=site_requests:1m rate=100r/s;
+  limit_req_zone $stranger zone=stranger_requests:4m rate=5r/s;
+  limit_conn_log_level info;
+  limit_req_log_level info;
+  limit_conn site_connections 24;
+  limit_conn stranger_connections 12;
+  limit_req zone=site_requests burst=400 nodelay;
+  limit_req zone=stranger_requests burst=40 nodelay;
+  # A node tries again after 503.
+  limit_conn_status 503;
+  limit_req_status 503;
+
   # Requests that were refused; nodes that ask for work every few seconds would fill the disk.
-  map "$status $uri" $noted {{
+  map "$status $uri" $refused {{
     "~^[45]" 1;
     "~^2.. /v1/fleet/(de)?activate-node$" 1;
     default 0;
   }}
+  # Of what a stranger is refused for asking too often, a hundredth is noted.
+  split_clients $request_id $sample {{ 1% 1; * 0; }}
+  map "$refused $status$site" $noted {{ "1 503" $sample; "~^1" 1; default 0; }}
   # A hospital's doctor knocks where it should find no entrance.
   map $http_user_agent $asker {{ "~^oncofed-client doctor" doctor; "~^oncofed-server health" health; default node; }}
-  log_format noted '$status $remote_addr $asker $request_method $uri';
+  map $request_uri $asked {{ "~^(?<path>/[^?]{{0,199}})" $path; default "/"; }}
+  log_format noted '$status $remote_addr $asker $named $request_method $asked';
   access_log /dev/stdout noted if=$noted;
   server_tokens off;
+
+  client_header_timeout 5s;
+  client_body_timeout 10s;
+  send_timeout 30s;
+  keepalive_timeout 65s;
+  reset_timedout_connection on;
+  lingering_time 2s;
+  lingering_timeout 1s;
+  large_client_header_buffers 4 8k;
   server {{
     {listening}
     ssl_certificate {quoted["certificate"]};
     ssl_certificate_key {quoted["key"]};
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_session_tickets off;
+    ssl_session_cache off;
+    ssl_client_certificate {quoted["superlink_authority"]};
+    ssl_verify_client optional;
     client_body_buffer_size 64k;
     client_max_body_size 8k;
+    proxy_ssl_verify on;
+    proxy_ssl_trusted_certificate {quoted["superlink_authority"]};
+    proxy_ssl_name localhost;
+    proxy_ssl_server_name on;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header {SITE_HEADER} $site;
+    proxy_request_buffering off;
+    proxy_buffering off;
+    proxy_read_timeout 300s;
 
-    location ~ ^/v1/fleet/({"|".join(FLEET)})$ {{
-      client_max_body_size {LARGEST_BODY};
-      proxy_pass https://127.0.0.1:{plan.superlink};
-      proxy_ssl_verify on;
-      proxy_ssl_trusted_certificate {quoted["superlink_authority"]};
-      proxy_ssl_name localhost;
-      proxy_ssl_server_name on;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_request_buffering off;
-      proxy_buffering off;
-      proxy_read_timeout 300s;
-    }}
+{fleet}
     location = {PATH} {{
       limit_except POST {{ deny all; }}
       proxy_pass http://127.0.0.1:{plan.enrolment};
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_buffering off;
     }}
-    location / {{ return 404; }}
+    # Denied and not returned, so that the limits above count: `return` comes before them. 401 is what ends a node.
+    location = /unknown {{ internal; deny all; error_page 403 =401 @unknown; }}
+    location @unknown {{ return 401; }}
+    location / {{ deny all; error_page 403 =404 @nothing; }}
+    location @nothing {{ return 404; }}
   }}
 }}
 """
+
+
+def _fleet_location(name: str, body: str, superlink: int) -> str:
+    return f"""    location = /v1/fleet/{name} {{
+      if ($site = "") {{ rewrite ^ /unknown last; }}
+      client_max_body_size {body};
+      proxy_pass https://127.0.0.1:{superlink};
+    }}"""
 
 
 def find_nginx() -> Path:

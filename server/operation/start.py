@@ -9,7 +9,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
@@ -18,20 +18,21 @@ from pathlib import Path
 import uvicorn
 
 from common.child_process import ChildProcess
-from common.enrolment import EnrolmentReply, split_address
-from common.errors import ConfigError, OncofedError
+from common.enrolment import split_address
+from common.errors import ConfigError, DamagedFileError, OncofedError
 from common.file_lock import locked
-from common.files import write_json
-from server.operation.flower_home import NODES, SUPERLINK, FlowerHome
+from common.files import read_table
+from server.operation.fleet_guard import Quota
+from server.operation.flower_home import NODES, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
 from server.operation.proxy_lines import Teller
 from server.operation.superlink import superlink_process, wait_until_it_answers
-from server.provision.authority import make_server_certificate, open_authority, read_server_certificate
+from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
-from server.provision.registrations import SuperLinkNodes
+from server.provision.registrations import registrations
 from server.provision.registry import utc_now
-from server.provision.service import configured, enrolment_app
+from server.provision.service import configured, enrolment_app, welcoming
 
 LOCK = "running.lock"
 """In the federation's folder; held while its server runs."""
@@ -86,9 +87,9 @@ class Server:
 
     def __post_init__(self) -> None:
         self.home = FlowerHome(self.places, self.settings.serve.superlink)
-        self._nodes = SuperLinkNodes(SUPERLINK, run=self.home.runner())
-        self._applied: int | None = None
-        self._apply_at = 0.0
+        self._let_in: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        self._look_at = 0.0
         self._superlink: ChildProcess | None = None
         self._proxy: ChildProcess | None = None
         self._enrolment: uvicorn.Server | None = None
@@ -102,7 +103,8 @@ class Server:
             ConfigError, StudyError: naming what does not start.
         """
         self.home.prepare()
-        proxy_file = write_configuration(self._proxy_plan())
+        self._keys = self._known_keys()
+        proxy_file = write_configuration(self._proxy_plan(self._keys))
         authority = open_authority(
             self.places.authority, self.settings.name, self.settings.validity.authority, utc_now()
         )
@@ -110,17 +112,17 @@ class Server:
         make_server_certificate(self.places.folder / "loopback", authority, "127.0.0.1", LOOPBACK_DAYS, utc_now())
         output = _rotating(self.home.path / "superlink.log")
         self._superlink = superlink_process(
-            self.home, self.places.folder / "loopback", lambda line: _keep(output, line)
+            self.home, self.places.folder / "loopback", self._quota(), lambda line: _keep(output, line)
         )
         self._start_superlink()
-        self._start_enrolment()
+        self._start_enrolment(authority)
         command: list[str | Path] = [find_nginx(), "-c", proxy_file.resolve(), "-p", proxy_file.parent.resolve()]
         self._proxy = ChildProcess(command, self.home.environment(), Teller(_say))
         self._certificate = self._certificate_time()
         self._proxy.start()
         code = self._proxy.wait(1.0)
         if code is not None:
-            where = " and ".join(self._proxy_plan().listen)
+            where = " and ".join(listeners(self.settings.serve.listen, self.settings.address))
             raise ConfigError(
                 f"nginx ended at once (exit code {code}): may this user listen at {where}? See docs/coordinator.md, or "
                 "choose another port with serve.listen in federation.yaml"
@@ -144,8 +146,9 @@ class Server:
             self._certificate = self._certificate_time()
             _say("the server's certificate was renewed: the proxy uses the new one")
             self._proxy.signal(signal.SIGHUP)
-        if self._registry_time() != self._applied and time.monotonic() >= self._apply_at:
-            self._try(self._apply)
+        self._tell_keys()
+        if time.monotonic() >= self._look_at:
+            self._try(self._let_the_proxy_know)
 
     def stop(self) -> None:
         """Stops everything, from the outside in."""
@@ -161,31 +164,43 @@ class Server:
         self._again_at = time.monotonic() + AGAIN
         self._superlink.start()
         wait_until_it_answers(self.home, self._superlink)
-        # A new SuperLink knows no key.
-        self._nodes = SuperLinkNodes(SUPERLINK, run=self.home.runner())
-        self._apply()
+        self._let_in = {}
+        self._tell_keys()
 
-    def _apply(self) -> None:
-        self._apply_at = time.monotonic() + AGAIN
-        changed = self._registry_time()
-        before = {one.site for one in self._nodes.nodes}
-        self._nodes.apply(self.places.registry)
-        self._applied = changed
-        after = {one.site for one in self._nodes.nodes}
-        numbers = {one.site: number for one, number in self._nodes.nodes.items()}
-        write_json(self.home.path / NODES, numbers)
-        for site in sorted(after - before):
-            _say(f"{site}: its key may connect")
-        for site in sorted(before - after):
-            _say(f"{site}: its key may no longer connect")
+    def _tell_keys(self) -> None:
+        """Says whose keys the SuperLink lets in that it did not before, and the other way round."""
+        try:
+            now = read_table(self.home.path / NODES)
+        except (OSError, DamagedFileError):
+            return
+        for site in sorted(self._let_in):
+            if site not in now:
+                _say(f"{site}: its key may no longer connect")
+        for site in sorted(now):
+            if self._let_in.get(site) != now[site]:
+                _say(f"{site}: its {'new ' if site in self._let_in else ''}key may connect")
+        self._let_in = now
 
-    def _start_enrolment(self) -> None:
-        reply = EnrolmentReply(federation=self.settings.name, address=self.settings.address)
+    def _known_keys(self) -> dict[str, str]:
+        return {one.site: one.public_key for one in registrations(self.places.registry.read())}
+
+    def _let_the_proxy_know(self) -> None:
+        """Tells nginx of keys that were enrolled, renewed or revoked."""
+        assert self._proxy is not None
+        self._look_at = time.monotonic() + AGAIN
+        known = self._known_keys()
+        if known != self._keys:
+            write_configuration(self._proxy_plan(known))
+            self._proxy.signal(signal.SIGHUP)
+            self._keys = known
+        self._look_at = 0.0
+
+    def _start_enrolment(self, authority: Authority) -> None:
         log = logging.getLogger("oncofed.enrolment")
         log.setLevel(logging.INFO)
         log.addHandler(_SayHandler())
         log.propagate = False
-        app = enrolment_app(self.places.registry, reply, on_enrolled=lambda _: self._wake())
+        app = enrolment_app(self.places.registry, welcoming(self.settings.name, self.settings.address, authority))
         self._enrolment = uvicorn.Server(configured(app, self.settings.serve.enrolment))
         thread = threading.Thread(target=self._enrolment.run, daemon=True)
         thread.start()
@@ -198,10 +213,11 @@ class Server:
                 )
             time.sleep(0.1)
 
-    def _wake(self) -> None:
-        self._apply_at = 0.0
+    def _quota(self) -> Quota:
+        serve = self.settings.serve
+        return Quota(site=serve.site_mib << 20, total=serve.memory_mib << 20)
 
-    def _proxy_plan(self) -> ProxyPlan:
+    def _proxy_plan(self, keys: Mapping[str, str]) -> ProxyPlan:
         serve = self.settings.serve
         return ProxyPlan(
             listen=listeners(serve.listen, self.settings.address),
@@ -211,10 +227,8 @@ class Server:
             superlink_authority=self.places.authority / "ca.crt",
             enrolment=serve.enrolment,
             folder=self.places.folder / "proxy",
+            keys=keys,
         )
-
-    def _registry_time(self) -> int:
-        return self.places.registry.path.stat().st_mtime_ns
 
     def _certificate_time(self) -> int:
         file = self.places.server / "server.crt"
@@ -262,4 +276,4 @@ def _keep(output: logging.Handler, line: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"{utc_now():%Y-%m-%d %H:%M:%S} {text}", flush=True)
+    print(f"{utc_now():%Y-%m-%d %H:%M:%S} UTC {text}", flush=True)

@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 
 from common.config import from_yaml
-from common.enrolment import PATH, split_address
+from common.enrolment import PATH
 from common.errors import ConfigError, DataError
 from common.results import Results
 from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
 from server.operation.progress_state import ProgressState, progress_state
+from server.operation.proxy import listeners
 from server.operation.studies import StartedStudy, started_studies
 from server.operation.superlink import answers
 from server.progress_log import ProgressReader
@@ -203,9 +204,12 @@ def _enrolment_answers(settings: FederationSettings) -> bool:
 
 def _proxy_answers(settings: FederationSettings, home: FlowerHome) -> bool:
     """Whether the proxy answers on this machine, with a certificate of this federation's authority."""
-    listen = settings.serve.listen
-    port = int(listen.rpartition(":")[2]) if listen else split_address(settings.address)[1]
-    host = listen.rpartition(":")[0] if listen and ":" in listen else "127.0.0.1"
+    try:
+        where = listeners(settings.serve.listen, settings.address)[0]
+    except ConfigError:
+        return False
+    host, _, port = where.rpartition(":")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     trust = ssl.create_default_context(cafile=str(home.authority))
     # The certificate names the public address; what listens here is asked by its number.
     trust.check_hostname = False

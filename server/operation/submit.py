@@ -2,16 +2,18 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from common.bundle import stage_bundle
 from common.errors import ConfigError, StudyError
 from common.files import write_bytes
+from common.outside import printable
 from server.operation.flower_home import SUPERLINK, FlowerHome
 from server.operation.superlink import answers
 from server.provision.provision import Places
-from server.provision.registrations import Finished, result_of
 
 
 def require_server(home: FlowerHome, file: Path) -> None:
@@ -39,10 +41,15 @@ def submit(home: FlowerHome, folder: Path, expected: Sequence[str]) -> str:
     values = {"output": str(folder), "expected": ",".join(expected)}
     run_config = folder / "run.toml"
     write_bytes(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()).encode())
-    done = home.runner()(["run", str(bundle), SUPERLINK, "--run-config", str(run_config), "--format", "json"])
-    run = result_of(done).get("run-id")
-    if done.code != 0 or run is None:
-        raise StudyError(f"{folder}: Flower does not take the study; {_last(done)}")
+    command: list[str | Path] = [Path(sys.executable).with_name("flwr"), "run", bundle, SUPERLINK]
+    command += ["--run-config", run_config, "--format", "json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=home.environment())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StudyError(f"{folder}: Flower does not take the study; {error}") from error
+    run = _result_of(done.stdout).get("run-id")
+    if done.returncode != 0 or run is None:
+        raise StudyError(f"{folder}: Flower does not take the study; {_last(done.stdout + done.stderr)}")
     return str(run)
 
 
@@ -52,9 +59,9 @@ def stop(home: FlowerHome, flower_run: str) -> None:
     Raises:
         StudyError: if Flower does not.
     """
-    done = home.runner()(["stop", flower_run, SUPERLINK, "--format", "json"])
-    if done.code != 0 or result_of(done).get("success") is not True:
-        raise StudyError(f"Flower does not stop the run; {_last(done)}")
+    answer = home.asks("POST", f"/oncofed/stop/{flower_run}")
+    if answer is None or answer.get("stopped") is not True:
+        raise StudyError("Flower does not stop the run: it does not know it, or it has ended; oncofed-server status")
 
 
 def enrolled_sites(places: Places, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -74,6 +81,16 @@ def enrolled_sites(places: Places, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(wanted))) or tuple(joined)
 
 
-def _last(done: Finished) -> str:
-    lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-    return f"flwr said: {lines[-1][:300] if lines else 'nothing'}"
+def _result_of(output: str) -> dict[str, object]:
+    """The JSON object in what ``flwr`` printed. It reports some errors there with exit code 0."""
+    start, end = output.find("{"), output.rfind("}")
+    try:
+        value = json.loads(output[start : end + 1])
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _last(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return f"flwr said: {printable(lines[-1], 300) if lines else 'nothing'}"

@@ -1,27 +1,32 @@
 """Flower's SuperLink as the coordinator runs it: in memory, on this machine only, nodes by their keys."""
 
-import ssl
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
-
 from common.child_process import ChildProcess
 from common.errors import StudyError
-from server.operation.flower_home import FlowerHome
+from server.operation.fleet_guard import Quota
+from server.operation.flower_home import NODES, FlowerHome
 
 
-def superlink_process(home: FlowerHome, certificates: Path, on_line: Callable[[str], None]) -> ChildProcess:
+def superlink_process(
+    home: FlowerHome, certificates: Path, quota: Quota, on_line: Callable[[str], None]
+) -> ChildProcess:
     """The SuperLink, not started yet.
 
     Args:
         certificates: folder of its own ``server.crt`` and ``server.key``, for connections on this machine.
+        quota: of what sites may have stored in it.
         on_line: is given its output, and that of the ServerApps that it starts.
     """
     command: list[str | Path] = [
-        Path(sys.executable).with_name("flower-superlink"),
+        # -P: the folder in which the command was given holds no programs of ours.
+        *(sys.executable, "-P", "-m", "server.operation.guarded_superlink"),
+        *("--registry", home.places.registry.path.resolve()),
+        *("--nodes", (home.path / NODES).resolve()),
+        *("--site-quota", str(quota.site), "--quota", str(quota.total)),
         *("--host", "127.0.0.1", "--port", str(home.port)),
         *("--ssl-ca-certfile", home.authority.resolve()),
         *("--ssl-certfile", (certificates / "server.crt").resolve()),
@@ -33,13 +38,8 @@ def superlink_process(home: FlowerHome, certificates: Path, on_line: Callable[[s
 
 
 def answers(home: FlowerHome) -> bool:
-    """Whether the SuperLink answers on this machine."""
-    trust = ssl.create_default_context(cafile=str(home.authority))
-    try:
-        url = f"https://127.0.0.1:{home.port}/health"
-        return httpx.get(url, verify=trust, trust_env=False, timeout=5).status_code < 500
-    except httpx.HTTPError:
-        return False
+    """Whether the SuperLink answers on this machine, with its list of keys."""
+    return home.asks("GET", "/oncofed/nodes") is not None
 
 
 def wait_until_it_answers(home: FlowerHome, process: ChildProcess, seconds: float = 120.0) -> None:

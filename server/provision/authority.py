@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.errors import ConfigError
 from common.files import write_bytes
+from common.node_keys import key_serial, read_public_line
 from common.private_files import make_private_folder, readable_by_others, write_private
 
 EARLIER = timedelta(minutes=5)
@@ -119,6 +120,36 @@ def make_server_certificate(
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
     return certificate
+
+
+def node_certificate(authority: Authority, site: str, public_key: str, now: datetime) -> bytes:
+    """The certificate by which nginx knows a site's node before it reads a byte of what the node sends, as PEM.
+
+    It is valid as long as the authority: who may connect is what the list of sites says, by the certificate's serial
+    number, and that is made of the key. So nothing needs to be kept of it, and it can be made again.
+
+    Args:
+        authority: signs it.
+        site: its name.
+        public_key: one line as of :func:`common.node_keys.public_line`.
+        now: the time.
+    """
+    key = read_public_line(public_key)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key)
+        .serial_number(key_serial(public_key))
+        .not_valid_before(max(now - EARLIER, authority.certificate.not_valid_before_utc))
+        .not_valid_after(authority.certificate.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .sign(authority.key, hashes.SHA384())
+        .public_bytes(serialization.Encoding.PEM)
+    )
 
 
 def read_server_certificate(folder: Path, authority: Authority, host: str) -> x509.Certificate | None:

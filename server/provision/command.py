@@ -4,14 +4,13 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
-from common.enrolment import EnrolmentReply
 from common.errors import ConfigError
 from common.node_keys import fingerprint
-from server.provision.authority import certificate_fingerprint
+from server.provision.authority import certificate_fingerprint, open_authority
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Changes, Places, Provisioned, provision
 from server.provision.registry import Registry, SiteRecord, utc_now
-from server.provision.service import PORT, enrolment_app, serve
+from server.provision.service import PORT, enrolment_app, serve, welcoming
 
 SOON = timedelta(days=30)
 
@@ -56,7 +55,8 @@ def enrolments_command(file: Path, out: Path | None) -> None:
 
 def serve_command(file: Path, out: Path | None, port: int = PORT) -> None:
     """Runs the enrolment service until it is interrupted."""
-    settings, registry = load_federation(file), places_of(file, out).registry
+    settings, places = load_federation(file), places_of(file, out)
+    registry = places.registry
     known = registry.read().federation
     if known != settings.name:
         raise ConfigError(f"{registry.path}: belongs to the federation {known}, not to {settings.name}; check --out")
@@ -64,7 +64,8 @@ def serve_command(file: Path, out: Path | None, port: int = PORT) -> None:
     print(
         f"enrolment for {settings.name} on http://127.0.0.1:{port}; sites reach it through the proxy only", flush=True
     )
-    serve(enrolment_app(registry, EnrolmentReply(federation=settings.name, address=settings.address)), port)
+    authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
+    serve(enrolment_app(registry, welcoming(settings.name, settings.address, authority)), port)
 
 
 def _print_certificates(places: Places, done: Provisioned) -> None:

@@ -66,9 +66,11 @@ class Serving(BaseModel):
     """Where the coordinator's programs listen, on the machine on which ``oncofed-server start`` runs.
 
     Attributes:
-        listen: for hospitals, ``port`` or ``address:port``; without it, every interface and the port of ``address``.
+        listen: for hospitals, ``port`` or ``address:port``; without it, where ``address`` leads to on this machine.
         superlink: port of Flower's SuperLink; 127.0.0.1 only.
         enrolment: port of the enrolment service; 127.0.0.1 only.
+        site_mib: MiB of answers that one site may have here and no study has fetched yet.
+        memory_mib: the same of all sites together.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +78,8 @@ class Serving(BaseModel):
     listen: str | None = Field(default=None, pattern=r"^(([0-9.]+|\[[0-9a-fA-F:]+\]):)?[0-9]{1,5}$")
     superlink: int = Field(default=18440, ge=1, le=65535)
     enrolment: int = Field(default=18441, ge=1, le=65535)
+    site_mib: int = Field(default=1024, ge=16)
+    memory_mib: int = Field(default=8192, ge=16)
 
 
 class FederationSettings(BaseModel):

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
 from common.errors import OncofedError
 from common.node_keys import fingerprint
+from server.provision.authority import Authority, node_certificate
 from server.provision.enrolling import Enrolled, EnrolmentRefusedError, enrol
 from server.provision.rate_limit import RateLimit
 from server.provision.registry import RegistryFile, utc_now
@@ -42,13 +43,16 @@ ANSWERS: dict[Refusal, tuple[int, str]] = {
 }
 """Status and sentence for each refusal."""
 
+Welcome = Callable[[Enrolled], EnrolmentReply]
+"""What a site is told that enrols."""
+
 OnEnrolled = Callable[[Enrolled], None]
 """Told of every site that enrols, after it is written down; what it raises is logged and does not reach the site."""
 
 
 def enrolment_app(
     registry: RegistryFile,
-    reply: EnrolmentReply,
+    welcome: Welcome,
     *,
     limit: RateLimit | None = None,
     on_enrolled: OnEnrolled | None = None,
@@ -58,7 +62,7 @@ def enrolment_app(
 
     Args:
         registry: the list of sites, changed by it.
-        reply: what an enrolled site is told.
+        welcome: what an enrolled site is told.
         limit: how often an address may ask.
         on_enrolled: e.g. registers the key with a running SuperLink.
         patience: seconds that a request may take to arrive.
@@ -76,9 +80,19 @@ def enrolment_app(
             asked = EnrolmentRequest.model_validate_json(body)
         except (ValidationError, TimeoutError, ClientDisconnect):
             return _refused(Refusal.MALFORMED)
-        return await run_in_threadpool(_enrol, registry, asked, reply, on_enrolled)
+        return await run_in_threadpool(_enrol, registry, asked, welcome, on_enrolled)
 
     return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+
+
+def welcoming(federation: str, address: str, authority: Authority) -> Welcome:
+    """Tells a site where the SuperLink is, and gives it the certificate of its key."""
+
+    def welcome(enrolled: Enrolled) -> EnrolmentReply:
+        certificate = node_certificate(authority, enrolled.site, enrolled.public_key, utc_now()).decode()
+        return EnrolmentReply(federation=federation, address=address, certificate=certificate)
+
+    return welcome
 
 
 def serve(app: Starlette, port: int = PORT) -> None:
@@ -130,7 +144,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _enrol(
-    registry: RegistryFile, asked: EnrolmentRequest, reply: EnrolmentReply, on_enrolled: OnEnrolled | None
+    registry: RegistryFile, asked: EnrolmentRequest, welcome: Welcome, on_enrolled: OnEnrolled | None
 ) -> JSONResponse:
     try:
         enrolled = enrol(registry, asked, utc_now())
@@ -146,7 +160,7 @@ def _enrol(
             on_enrolled(enrolled)
         except Exception:
             log.exception("%s: is enrolled, but what follows failed", asked.site)
-    return JSONResponse(reply.model_dump(mode="json"))
+    return JSONResponse(welcome(enrolled).model_dump(mode="json"))
 
 
 def _refused(reason: Refusal) -> JSONResponse:

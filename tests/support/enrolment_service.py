@@ -11,11 +11,12 @@ from pathlib import Path
 
 import uvicorn
 
-from common.enrolment import EnrolmentReply
+from server.provision.authority import open_authority
 from server.provision.federation import FederationSettings
 from server.provision.provision import Places
 from server.provision.rate_limit import RateLimit
-from server.provision.service import OnEnrolled, configured, enrolment_app
+from server.provision.registry import utc_now
+from server.provision.service import OnEnrolled, configured, enrolment_app, welcoming
 
 SITES = ({"name": "hospital1", "organ": "brain"}, {"name": "hospital2", "organ": "liver", "reader": "dicom"})
 
@@ -46,8 +47,9 @@ def served(
     """The enrolment service at the federation's port, with the server certificate in ``certificate``."""
     port = int(settings.address.rpartition(":")[2])
     folder = certificate or places.server
-    reply = EnrolmentReply(federation=settings.name, address=settings.address)
-    app = enrolment_app(places.registry, reply, limit=limit, on_enrolled=on_enrolled, patience=patience)
+    authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
+    welcome = welcoming(settings.name, settings.address, authority)
+    app = enrolment_app(places.registry, welcome, limit=limit, on_enrolled=on_enrolled, patience=patience)
     config = configured(app, port)
     if tls:
         config.ssl_keyfile, config.ssl_certfile = folder / "server.key", folder / "server.crt"

@@ -35,7 +35,7 @@ def look_at_network(folder: Path, settings: SiteSettings) -> Network | None:
     checks += [authority, *route]
     # Without an authority nobody could be trusted, and without a way nobody answers.
     if all(check.state != "problem" for check in (authority, *route)):
-        checks += look_at_server(connection.address, connection.certificate)
+        checks += look_at_server(connection.address, connection.certificate, connection.identity)
     return Network(federation=connection.federation, address=connection.address, checks=checks)
 
 

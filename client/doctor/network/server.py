@@ -12,7 +12,9 @@ from cryptography import x509
 from client.doctor.examination import NetworkCheck, good, problem, warning
 from client.doctor.network.route import TIMEOUT
 from client.enrolment.clock import WORTH_SETTING, clock_offset, describe_clock, refused_for
+from client.enrolment.connection import trusting_context
 from client.enrolment.diagnosis import distrust, not_reached, of_another_authority
+from common.errors import ConfigError
 
 FLEET = "/v1/fleet/pull-messages"
 """What a node asks for; without a signature it is refused."""
@@ -43,16 +45,20 @@ class _Seen:
     clock: timedelta | None
 
 
-def look_at_server(address: str, certificate: Path) -> list[NetworkCheck]:
+def look_at_server(address: str, certificate: Path, identity: Path) -> list[NetworkCheck]:
     """TLS, clock, and which parts of the server can be reached; through the proxy if there is one.
 
-    Nothing is sent but empty questions.
+    Nothing is sent but empty questions, under this node's own certificate.
 
     Args:
         address: of the coordinator, ``host:port``.
         certificate: the one authority that is trusted, as PEM.
+        identity: the node's certificate and key, as one PEM file.
     """
-    trust = ssl.create_default_context(cafile=str(certificate))
+    try:
+        trust = trusting_context(certificate, identity)
+    except ConfigError as error:
+        return [problem("certificate", str(error))]
     try:
         with httpx.Client(verify=trust, timeout=TIMEOUT) as client:
             fleet, seen = _ask(client, address, FLEET)
@@ -113,10 +119,16 @@ def _clock(offset: timedelta | None) -> NetworkCheck:
 
 
 def _node_api(address: str, answer: _Answer) -> NetworkCheck:
+    if answer.status == 401 and not answer.of_flower:
+        return problem(
+            "node API",
+            f"{address} does not know this node's certificate: the site was revoked, or a newer kit was used "
+            "elsewhere; ask the coordinator",
+        )
     if answer.status == 401:
         return good(
             "node API",
-            "it answers, and asks for a node's signature; whether it takes this site's key shows when the node starts",
+            "it knows this node's certificate, and asks for a signature of each message",
         )
     if answer.status in (502, 503, 504):
         return problem(
