@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def install(nodes: Nodes, quota: Quota) -> None:
     def configure(app: Any) -> None:
         found["state"] = app.state.linkstate_factory.state()
         app.router.routes += [
-            Route("/oncofed/nodes", lambda request: _nodes(request, nodes), methods=["GET"]),
+            Route("/oncofed/nodes", partial(_nodes, nodes), methods=["GET"]),
             Route("/oncofed/stop/{run:int}", _stop, methods=["POST"]),
         ]
 
@@ -175,7 +176,7 @@ async def _watch(nodes: Nodes, guard: FleetGuard, state: Any) -> None:
             said = str(error)
 
 
-async def _nodes(request: Request, nodes: Nodes) -> JSONResponse:
+async def _nodes(nodes: Nodes, request: Request) -> JSONResponse:
     state = request.app.state.linkstate_factory.state()
     return JSONResponse({"now": datetime.now(UTC).isoformat(), "nodes": nodes.seen(state)})
 
