@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import httpx
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from pydantic import ValidationError
 
 from client.enrolment.clock import clock_offset, describe_clock, refused_for
@@ -12,6 +14,7 @@ from client.enrolment.diagnosis import distrust, not_reached, of_another_authori
 from client.enrolment.kit import Kit
 from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
 from common.errors import ConfigError
+from common.node_keys import read_public_line
 
 TIMEOUT = 30.0
 """Seconds for a connection, and for each part of an answer."""
@@ -89,7 +92,22 @@ def request_enrolment(kit: Kit, public_key: str) -> Answer:
                     break
     except httpx.HTTPError as error:
         raise EnrolmentError(_not_reached(address, error)) from error
-    return _understood(kit, response, content)
+    answer = _understood(kit, response, content)
+    if not _certifies(answer.reply.certificate, public_key, kit):
+        raise EnrolmentError(
+            f"{address} enrolled this site, but the certificate that it sent is not of this site's key, or not by the "
+            "kit's authority; ask the coordinator. Try again afterwards with the same kit"
+        )
+    return answer
+
+
+def _certifies(certificate: str, public_key: str, kit: Kit) -> bool:
+    try:
+        sent = x509.load_pem_x509_certificate(certificate.encode())
+        sent.verify_directly_issued_by(x509.load_pem_x509_certificate(kit.certificate))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return sent.public_key() == read_public_line(public_key)
 
 
 def _understood(kit: Kit, response: httpx.Response, content: bytes) -> Answer:

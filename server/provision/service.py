@@ -46,16 +46,12 @@ ANSWERS: dict[Refusal, tuple[int, str]] = {
 Welcome = Callable[[Enrolled], EnrolmentReply]
 """What a site is told that enrols."""
 
-OnEnrolled = Callable[[Enrolled], None]
-"""Told of every site that enrols, after it is written down; what it raises is logged and does not reach the site."""
-
 
 def enrolment_app(
     registry: RegistryFile,
     welcome: Welcome,
     *,
     limit: RateLimit | None = None,
-    on_enrolled: OnEnrolled | None = None,
     patience: float = PATIENCE,
 ) -> Starlette:
     """The service.
@@ -64,7 +60,6 @@ def enrolment_app(
         registry: the list of sites, changed by it.
         welcome: what an enrolled site is told.
         limit: how often an address may ask.
-        on_enrolled: e.g. registers the key with a running SuperLink.
         patience: seconds that a request may take to arrive.
     """
     limiter = limit or RateLimit()
@@ -80,7 +75,7 @@ def enrolment_app(
             asked = EnrolmentRequest.model_validate_json(body)
         except (ValidationError, TimeoutError, ClientDisconnect):
             return _refused(Refusal.MALFORMED)
-        return await run_in_threadpool(_enrol, registry, asked, welcome, on_enrolled)
+        return await run_in_threadpool(_enrol, registry, asked, welcome)
 
     return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
 
@@ -143,9 +138,7 @@ async def _body(request: Request) -> bytes | None:
     return content
 
 
-def _enrol(
-    registry: RegistryFile, asked: EnrolmentRequest, welcome: Welcome, on_enrolled: OnEnrolled | None
-) -> JSONResponse:
+def _enrol(registry: RegistryFile, asked: EnrolmentRequest, welcome: Welcome) -> JSONResponse:
     try:
         enrolled = enrol(registry, asked, utc_now())
     except EnrolmentRefusedError as error:
@@ -155,11 +148,6 @@ def _enrol(
         log.exception("%s: not enrolled", asked.site)
         return _refused(Refusal.UNAVAILABLE)
     log.info("%s: enrolled%s, key %s", asked.site, " again" if enrolled.again else "", fingerprint(enrolled.public_key))
-    if on_enrolled is not None:
-        try:
-            on_enrolled(enrolled)
-        except Exception:
-            log.exception("%s: is enrolled, but what follows failed", asked.site)
     return JSONResponse(welcome(enrolled).model_dump(mode="json"))
 
 

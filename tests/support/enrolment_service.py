@@ -16,7 +16,7 @@ from server.provision.federation import FederationSettings
 from server.provision.provision import Places
 from server.provision.rate_limit import RateLimit
 from server.provision.registry import utc_now
-from server.provision.service import OnEnrolled, configured, enrolment_app, welcoming
+from server.provision.service import configured, enrolment_app, welcoming
 
 SITES = ({"name": "hospital1", "organ": "brain"}, {"name": "hospital2", "organ": "liver", "reader": "dicom"})
 
@@ -41,7 +41,6 @@ def served(
     certificate: Path | None = None,
     tls: bool = True,
     limit: RateLimit | None = None,
-    on_enrolled: OnEnrolled | None = None,
     patience: float = 20.0,
 ) -> Iterator[None]:
     """The enrolment service at the federation's port, with the server certificate in ``certificate``."""
@@ -49,7 +48,7 @@ def served(
     folder = certificate or places.server
     authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
     welcome = welcoming(settings.name, settings.address, authority)
-    app = enrolment_app(places.registry, welcome, limit=limit, on_enrolled=on_enrolled, patience=patience)
+    app = enrolment_app(places.registry, welcome, limit=limit, patience=patience)
     config = configured(app, port)
     if tls:
         config.ssl_keyfile, config.ssl_certfile = folder / "server.key", folder / "server.crt"

@@ -44,12 +44,15 @@ def test_ssh_keygen_knows_the_key_and_its_public_half(client, places, settings, 
     assert listed.split()[1] in said.out
 
 
+NAMES = (".", "keys", "keys/node", "keys/node.pem")
+
+
 def test_the_key_is_its_owners_alone(client, places, settings, tmp_path):
     with served(settings, places):
         client(places.kit("hospital1"))
-    modes = {name: stat.S_IMODE((tmp_path / "node" / name).stat().st_mode) for name in (".", "keys", "keys/node")}
-    assert modes == {".": 0o700, "keys": 0o700, "keys/node": 0o600}
-    assert sorted(file.name for file in (tmp_path / "node" / "keys").iterdir()) == ["node", "node.pub"]
+    modes = {name: stat.S_IMODE((tmp_path / "node" / name).stat().st_mode) for name in NAMES}
+    assert modes == {".": 0o700, "keys": 0o700, "keys/node": 0o600, "keys/node.pem": 0o600}
+    assert sorted(file.name for file in (tmp_path / "node" / "keys").iterdir()) == ["node", "node.pem", "node.pub"]
 
 
 def test_the_coordinator_never_sees_the_private_key(client, places, settings, tmp_path):

@@ -1,5 +1,6 @@
 """TLS and the way there: whom a hospital trusts, and what it says when it cannot."""
 
+import json
 import threading
 from datetime import UTC, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,7 +10,9 @@ from enrolment_service import federation, free_port, served
 from joining import failed, repacked, state, tls_server
 
 from client.enrolment.connection import load_connection
-from server.provision.authority import make_server_certificate, open_authority
+from client.enrolment.node_folder import NodeFolder
+from common.node_keys import new_key, public_line
+from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.provision import Changes, Places, provision
 from server.provision.registry import utc_now
 
@@ -129,8 +132,18 @@ def test_a_strange_answer_is_not_believed(client, places, settings, tmp_path, an
     assert not (tmp_path / "node" / "connection.yaml").exists()
 
 
+def test_a_certificate_of_another_key_is_not_kept(client, places, settings, tmp_path):
+    authority = open_authority(places.authority, "tumours", 10, utc_now())
+    certificate = node_certificate(authority, "hospital1", public_line(new_key()), utc_now()).decode()
+    body = json.dumps({"federation": "tumours", "address": settings.address, "certificate": certificate}).encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with tls_server(places.server, int(settings.address.split(":")[1]), answer):
+        failed(client(places.kit("hospital1")), "not of this site's key")
+    assert not (tmp_path / "node" / "connection.yaml").exists()
+
+
 def test_an_answer_of_another_federation_is_not_taken(client, places, settings, tmp_path):
-    body = b'{"federation": "others", "address": "localhost:1"}'
+    body = b'{"federation": "others", "address": "localhost:1", "certificate": ""}'
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with tls_server(places.server, int(settings.address.split(":")[1]), answer):
         failed(client(places.kit("hospital1")), "belongs to the federation others, the kit to tumours")
@@ -140,7 +153,11 @@ def test_an_answer_of_another_federation_is_not_taken(client, places, settings, 
 def test_a_clock_that_is_off_is_told_though_the_site_has_joined(client, places, settings, tmp_path):
     """Flower refuses a node whose clock is more than five minutes off."""
     said = (utc_now() - timedelta(minutes=12)).astimezone(UTC)
-    body = f'{{"federation": "tumours", "address": "{settings.address}"}}'.encode()
+    line = NodeFolder(tmp_path / "node").open_key("hospital1")
+    authority = open_authority(places.authority, "tumours", 10, utc_now())
+    certificate = node_certificate(authority, "hospital1", line, utc_now()).decode()
+    told = {"federation": "tumours", "address": settings.address, "certificate": certificate}
+    body = json.dumps(told).encode()
     head = f"HTTP/1.1 200 OK\r\nDate: {said:%a, %d %b %Y %H:%M:%S} GMT\r\nContent-Length: {len(body)}\r\n\r\n"
     with tls_server(places.server, int(settings.address.split(":")[1]), head.encode() + body):
         result = client(places.kit("hospital1"))

@@ -1,37 +1,24 @@
-"""The SuperLink is told which keys may connect, by the command line that Flower has for it."""
+"""Which keys may connect: from the list of sites to Flower's own state."""
 
-import json
-from pathlib import Path
+import os
 
 import pytest
 from enrolment_service import federation
+from flwr.server.superlink.linkstate import LinkStateFactory
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.superlink.federation import NoOpFederationManager
 
 from common.enrolment import EnrolmentRequest
-from common.errors import StudyError
+from common.files import read_table
 from common.node_keys import new_key, public_line
+from server.operation.guarded_superlink import Nodes
 from server.provision.enrolling import enrol
 from server.provision.provision import Changes, Places, provision
-from server.provision.registrations import Finished, Registration, SuperLinkNodes, registrations
+from server.provision.registrations import Registration, registrations
 from server.provision.registry import utc_now
 
 SETTINGS = federation(8443)
-
-
-class Flower:
-    """Stands in for the ``flwr`` command: keeps the calls, and what stood in each key file."""
-
-    def __init__(self, *answers: Finished) -> None:
-        self.calls: list[list[str]] = []
-        self.keys: list[str] = []
-        self.answers = list(answers)
-
-    def __call__(self, arguments):
-        self.calls.append(list(arguments))
-        if arguments[1] == "register":
-            self.keys.append(Path(arguments[2]).read_text().strip())
-        if self.answers:
-            return self.answers.pop(0)
-        return Finished(0, json.dumps({"success": True, "node-id": 100 + len(self.calls)}, indent=4) + "\n")
 
 
 @pytest.fixture
@@ -39,6 +26,11 @@ def places(tmp_path):
     places = Places(tmp_path / "provision")
     provision(SETTINGS, places)
     return places
+
+
+@pytest.fixture
+def state():
+    return LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory()).state()
 
 
 def join(places, site):
@@ -50,6 +42,14 @@ def join(places, site):
     return key
 
 
+def applied(nodes, places, state):
+    # The clock of a file system may be too coarse for two changes in one test.
+    times = places.registry.path.stat()
+    os.utime(places.registry.path, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000))
+    assert nodes.apply(state)
+    return {node.name: node.status for node in state.get_node_info()}
+
+
 def test_only_enrolled_sites_are_registered(places):
     assert registrations(places.registry.read()) == []
     key = join(places, "hospital2")
@@ -58,67 +58,41 @@ def test_only_enrolled_sites_are_registered(places):
     assert registrations(places.registry.read()) == []
 
 
-def test_every_key_is_registered_once_and_again_with_a_new_superlink(places):
-    keys = [join(places, site) for site in ("hospital1", "hospital2")]
-    flower = Flower()
-    nodes = SuperLinkNodes("hospitals", flower)
-    nodes.apply(places.registry)
-    nodes.apply(places.registry)
-    assert flower.keys == keys
-    first = flower.calls[0]
-    assert [*first[:2], *first[3:]] == ["supernode", "register", "hospitals", "--name", "hospital1", "--format", "json"]
-    again = Flower()
-    SuperLinkNodes("hospitals", again).apply(places.registry)
-    assert again.keys == keys
-
-
-def test_a_revoked_key_is_taken_away_and_no_other(places):
+def test_who_joins_is_let_in_and_who_is_revoked_is_out_connected_or_not(places, state, tmp_path):
+    nodes = Nodes(places.registry, tmp_path / "nodes.json")
+    assert applied(nodes, places, state) == {}
+    assert not nodes.apply(state)
     join(places, "hospital1")
     join(places, "hospital2")
-    flower = Flower()
-    nodes = SuperLinkNodes("hospitals", flower)
-    nodes.apply(places.registry)
-    provision(SETTINGS, places, Changes(revoke=["hospital2"]))
-    nodes.apply(places.registry)
-    assert flower.calls[2:] == [["supernode", "unregister", "102", "hospitals", "--format", "json"]]
+    assert applied(nodes, places, state) == {"hospital1": "registered", "hospital2": "registered"}
+    numbers = {one.site: number for one, number in nodes.numbers.items()}
+    assert read_table(tmp_path / "nodes.json") == {site: str(number) for site, number in numbers.items()}
+    assert state.activate_node(numbers["hospital1"], 30)
+    assert nodes.seen(state)["hospital1"]["connected"] is True
+    assert nodes.seen(state)["hospital2"] == {"connected": False, "since": None}
+    provision(SETTINGS, places, Changes(revoke=["hospital1", "hospital2"]))
+    assert applied(nodes, places, state) == {"hospital1": "unregistered", "hospital2": "unregistered"}
+    assert nodes.seen(state) == {}
+    with pytest.raises(KeyError):
+        nodes.site_of(numbers["hospital1"])
 
 
-def test_a_replaced_key_goes_before_the_new_one_comes(places):
+def test_a_new_key_takes_the_old_ones_place(places, state, tmp_path):
+    nodes = Nodes(places.registry, tmp_path / "nodes.json")
     join(places, "hospital1")
-    flower = Flower()
-    nodes = SuperLinkNodes("hospitals", flower)
-    nodes.apply(places.registry)
-    new = join(places, "hospital1")
-    nodes.apply(places.registry)
-    assert [call[1] for call in flower.calls] == ["register", "unregister", "register"]
-    assert flower.keys[-1] == new
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Finished(1, "connection refused"),
-        Finished(0, '{"success": false, "error-message": "no such federation"}'),
-        Finished(0, "registered, probably"),
-    ],
-)
-def test_a_refusal_of_flower_is_told_and_tried_again(places, answer):
-    key = join(places, "hospital1")
-    flower = Flower(answer)
-    nodes = SuperLinkNodes("hospitals", flower)
-    with pytest.raises(StudyError, match="hospital1: could not be registered"):
-        nodes.apply(places.registry)
-    nodes.apply(places.registry)
-    assert flower.keys == [key, key]
-
-
-def test_a_key_that_the_superlink_had_before_counts_as_registered(places):
+    applied(nodes, places, state)
+    (old,) = nodes.numbers.values()
     join(places, "hospital1")
-    flower = Flower(Finished(1, '{"success": false, "error-message": "Public key already in use"}'))
-    nodes = SuperLinkNodes("hospitals", flower)
-    nodes.apply(places.registry)
-    nodes.apply(places.registry)
-    assert len(flower.calls) == 1
-    provision(SETTINGS, places, Changes(revoke=["hospital1"]))
-    with pytest.raises(StudyError, match="restart the SuperLink"):
-        nodes.apply(places.registry)
+    applied(nodes, places, state)
+    (new,) = nodes.numbers.values()
+    assert new != old
+    assert nodes.site_of(new) == "hospital1"
+
+
+def test_a_new_superlink_is_told_again(places, state, tmp_path):
+    join(places, "hospital1")
+    for _ in range(2):
+        fresh = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory()).state()
+        nodes = Nodes(places.registry, tmp_path / "nodes.json")
+        assert nodes.apply(fresh)
+        assert len(fresh.get_node_info()) == 1

@@ -16,12 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from enrolment_service import SITES, federation, free_port, served
 
 from common.enrolment import LARGEST_MESSAGE, Refusal
-from common.node_keys import fingerprint, new_key, public_line
+from common.node_keys import fingerprint, key_serial, new_key, public_line, read_public_line
 from server.provision.provision import Changes, Places, provision
 from server.provision.rate_limit import RateLimit
 from server.provision.registry import utc_now
@@ -73,7 +74,11 @@ def test_a_site_is_enrolled_with_its_key(own):
     with served(own.settings, own.places, tls=False):
         response = own.enrol(key=f"{key} root@hospital1")
     assert response.status_code == 200
-    assert response.json() == {"federation": "tumours", "address": own.settings.address}
+    answer = response.json()
+    assert (answer["federation"], answer["address"]) == ("tumours", own.settings.address)
+    certificate = x509.load_pem_x509_certificate(answer["certificate"].encode())
+    assert certificate.serial_number == key_serial(key)
+    assert certificate.public_key() == read_public_line(key)
     record = own.record()
     assert (record.state, record.key.public) == ("enrolled", key)
     assert own.record("hospital2").state == "invited"
@@ -272,19 +277,6 @@ def test_a_damaged_registry_enrols_nobody_and_says_nothing_of_it(own):
         response = own.enrol()
     refused(response, Refusal.UNAVAILABLE)
     assert str(own.places.folder) not in response.text
-
-
-def test_what_follows_an_enrolment_is_told_and_cannot_undo_it(own):
-    told = []
-
-    def follow(enrolled):
-        told.append((enrolled.site, enrolled.public_key))
-        raise RuntimeError("the SuperLink is away")
-
-    key = public_line(new_key())
-    with served(own.settings, own.places, tls=False, on_enrolled=follow):
-        assert own.enrol(key=key).status_code == 200
-    assert told == [("hospital1", key)]
 
 
 def test_the_command_serves_on_loopback_alone(tmp_path):
