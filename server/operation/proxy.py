@@ -6,6 +6,7 @@ else is answered with 404, whatever it is.
 """
 
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -39,7 +40,7 @@ SITE_HEADER = "x-oncofed-site"
 """In which the proxy tells the SuperLink whose TLS certificate a request came with."""
 
 CONNECTIONS = 16384
-"""Of each of nginx's workers; two for each request that is passed on."""
+"""Of each of nginx's workers, if the system lets it; two for each request that is passed on."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +120,18 @@ def nginx_configuration(plan: ProxyPlan) -> str:
         f"  {kind}_temp_path {_quoted(plan.folder / 'tmp')};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    files = min(2 * CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     listening = "\n    ".join(f"listen {one} ssl backlog=4096;" for one in plan.listen)
     sites = "\n".join(f'    "{key_serial(key):040X}" {site};' for site, key in sorted(plan.keys.items()))
     fleet = "\n".join(_fleet_location(name, body, plan.superlink) for name, body in FLEET.items())
     return f"""# Written by oncofed-server start, anew at each start. Change federation.yaml, not this file.
 {user}daemon off;
 worker_processes auto;
-worker_rlimit_nofile {2 * CONNECTIONS};
+worker_rlimit_nofile {files};
 worker_shutdown_timeout 10s;
 pid {_quoted(plan.folder / "nginx.pid")};
 error_log stderr info;
-events {{ worker_connections {CONNECTIONS}; }}
+events {{ worker_connections {files // 2}; }}
 http {{
 {temporary}
   # Whose certificate a connection shows: its serial number is made of the key.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from running_federation import RunningFederation, no_nginx
+from running_federation import RunningFederation, need_nginx
 
 SITES = ("hospital1", "hospital2", "hospital3")
 
@@ -11,8 +11,7 @@ SITES = ("hospital1", "hospital2", "hospital3")
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederation]:
     """Three hospitals that have joined, their nodes connected."""
-    if no_nginx:
-        pytest.skip("nginx is not installed")
+    need_nginx()
     federation = RunningFederation(tmp_path_factory.mktemp("federation"), SITES)
     try:
         federation.command("server", "provision", federation.file)
@@ -28,8 +27,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederatio
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederation]:
     """A server and two invited hospitals, of which none has joined yet."""
-    if no_nginx:
-        pytest.skip("nginx is not installed")
+    need_nginx()
     federation = RunningFederation(tmp_path_factory.mktemp("federation"), SITES[:2])
     try:
         federation.command("server", "provision", federation.file)

@@ -32,7 +32,7 @@ from flwr.superlink.main import create_app
 from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
-from running_federation import free_port
+from running_federation import free_port, need_nginx
 
 from client.enrolment.connection import trusting_context
 from common.node_keys import identity_file, new_key, public_line
@@ -129,6 +129,7 @@ class Fleet:
 @contextmanager
 def guarded_fleet(root: Path, sites: Sequence[str], quota: Quota) -> Iterator[Fleet]:
     """Runs one; Flower's own names are put back at the end."""
+    need_nginx()
     fleet = Fleet(root, sites)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_run_id", "_node_id", "_task_id"):

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
-from running_federation import free_port
+from running_federation import free_port, need_nginx
 
 from common.errors import ConfigError
 from common.node_keys import identity_file, new_key, public_line
@@ -74,6 +74,7 @@ class Proxied:
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    need_nginx()
     root = tmp_path_factory.mktemp("proxy")
     authority = open_authority(root / "authority", "tumours", 10, utc_now())
     for name in ("public", "loopback"):
@@ -200,6 +201,7 @@ def test_a_path_that_nginx_cannot_be_given_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_nginx_does_not_accept_is_told_before_anything_runs(tmp_path: Path) -> None:
+    need_nginx()
     plan = ProxyPlan(
         ("443",), tmp_path / "no.crt", tmp_path / "no.key", 1, tmp_path / "ca.crt", 2, tmp_path / "proxy", {}
     )
