@@ -1,6 +1,7 @@
 """Federations that run while a module's tests do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from running_federation import RunningFederation, need_nginx
@@ -32,6 +33,23 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFederation]
     try:
         federation.command("server", "provision", federation.file)
         federation.start_server()
+        yield federation
+    finally:
+        federation.end()
+
+
+@pytest.fixture
+def besieged(tmp_path: Path) -> Iterator[RunningFederation]:
+    """Three hospitals whose nodes are connected, and a fourth site that has joined and starts no node."""
+    need_nginx()
+    federation = RunningFederation(tmp_path, (*SITES, "mallory"))
+    try:
+        federation.command("server", "provision", federation.file)
+        federation.start_server()
+        for site in federation.sites:
+            federation.join(site)
+        for site in SITES:
+            federation.start_node(site)
         yield federation
     finally:
         federation.end()
