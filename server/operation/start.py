@@ -6,6 +6,7 @@ is out.
 """
 
 import logging
+import re
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from common.enrolment import EnrolmentReply, split_address
 from common.errors import ConfigError, OncofedError
 from common.file_lock import locked
 from common.files import write_json
+from common.outside import say
 from server.operation.flower_home import NODES, SUPERLINK, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
 from server.operation.proxy_lines import Teller
@@ -40,6 +42,9 @@ AGAIN = 5.0
 """Seconds before something that ended is started again."""
 
 LOOPBACK_DAYS = 3650
+
+_ANSWERED = re.compile(r'" 200( OK)?$')
+"""A request's line in the SuperLink's output."""
 
 
 def start_command(file: Path, places: Places) -> None:
@@ -257,9 +262,10 @@ def _rotating(file: Path) -> logging.Handler:
 
 def _keep(output: logging.Handler, line: str) -> None:
     # A node asks for work every few seconds: these lines say nothing and would push out the others.
-    if '" 200' not in line:
-        output.emit(logging.makeLogRecord({"msg": line.replace("%", "%%"), "levelname": "INFO"}))
+    # Looked for at the end alone: who asks chooses what stands before it.
+    if not _ANSWERED.search(line):
+        output.emit(logging.makeLogRecord({"msg": line, "levelname": "INFO"}))
 
 
 def _say(text: str) -> None:
-    print(f"{utc_now():%Y-%m-%d %H:%M:%S} {text}", flush=True)
+    say(f"{utc_now():%Y-%m-%d %H:%M:%S} {text}")
