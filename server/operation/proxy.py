@@ -105,7 +105,7 @@ http {{
   }}
   # A hospital's doctor knocks where it should find no entrance.
   map $http_user_agent $asker {{ "~^oncofed-client doctor" doctor; "~^oncofed-server health" health; default node; }}
-  log_format noted '$status $remote_addr $asker $request_method $uri';
+  log_format noted '$status $remote_addr $asker - $request_method $uri';
   access_log /dev/stdout noted if=$noted;
   server_tokens off;
   server {{
