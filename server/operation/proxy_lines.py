@@ -186,7 +186,7 @@ class Teller:
         self._say(f"{found.text}{_count(known, now)}", found.ours, now)
 
     def _forget(self, now: float) -> None:
-        """What was told longest ago, once that is long enough; one for each line, or it would cost more than another."""
+        """What was told longest ago, once that is long enough; one a line, or it would cost more than another."""
         oldest = next(iter(self._told.values()), None)
         if oldest is None or now - oldest.at < QUIET:
             return

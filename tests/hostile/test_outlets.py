@@ -159,7 +159,7 @@ def studied(folder: Path, way_in: tuple[Answer, Answer]) -> str:
         note_silences(folder, "hello", roster.refused)
         _announce(settings, roster)
         trained = trained_once(grid, folder, roster, progress, quorum=1)
-        note_silences(folder, "arms", {site: reason for site, reason in refusals(trained.records).items()})
+        note_silences(folder, "arms", refusals(trained.records))
         results.silent = silences(folder)
         (folder / "results.json").write_bytes(results.model_dump_json(by_alias=True, indent=1).encode())
         try:

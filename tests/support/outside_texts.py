@@ -1,4 +1,4 @@
-"""Texts that another machine may choose: each is meant for a terminal, a log, a spreadsheet, a page or a reader's eye."""
+"""Texts that another machine may choose: each is meant for a terminal, a log, a spreadsheet, a page or an eye."""
 
 import re
 import unicodedata
