@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.command import Commands
 from common.errors import ConfigError
+from common.outside import say
 
 STUDY_HELP = """overrides are those of oncofed-simulation: they describe the study that this site may join. Examples:
   oncofed-client {command} site.yaml                        the demo's study
@@ -233,4 +234,4 @@ def _health(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from client.report.build import build_site_report
 
-    print(f"report: {build_site_report(options.folder)}")
+    say(f"report: {build_site_report(options.folder)}")

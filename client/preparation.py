@@ -13,6 +13,7 @@ from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment
 from common.imaging.patient import Quarantined
 from common.logs import quiet_libraries
+from common.outside import say
 from common.report.formatting import plural
 from common.terminal import counted
 
@@ -64,14 +65,14 @@ def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
     except RefusalError as error:
         raise ConfigError(f"{error}; choose a study that is, e.g. organ=[{session.settings.organ}]") from error
     except KeyboardInterrupt:
-        print("interrupted: what was prepared is kept, and the same command goes on from there")
+        say("interrupted: what was prepared is kept, and the same command goes on from there")
         raise
     slices = sum(patient.slices for patient in cohort.patients)
-    print(f"{plural(len(cohort.patients), 'patient')} with {plural(slices, 'slice')} are ready for training")
-    print(f"{plural(len(cohort.quarantine), 'study', 'studies')} in quarantine{':' if cohort.quarantine else ''}")
+    say(f"{plural(len(cohort.patients), 'patient')} with {plural(slices, 'slice')} are ready for training")
+    say(f"{plural(len(cohort.quarantine), 'study', 'studies')} in quarantine{':' if cohort.quarantine else ''}")
     for reason, studies in by_reason(cohort.quarantine).items():
-        print(f"  {len(studies):>4}  {reason}")
-    print(f"cache: {session.settings.cache_dir}")
+        say(f"  {len(studies):>4}  {reason}")
+    say(f"cache: {session.settings.cache_dir}")
 
 
 def by_reason(quarantine: Sequence[Quarantined]) -> dict[str, list[Quarantined]]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from common.waiting_lines import WaitingLines, read_lines
+
 PATIENCE = 20.0
 """Seconds that a process has to end by itself."""
 
@@ -24,14 +26,16 @@ class ChildProcess:
     Args:
         command: program and arguments.
         environment: of the program.
-        on_line: is given each line of its output, from a thread of its own.
+        on_line: is given each line of its output, as :func:`common.outside.line` makes it and without colours, from a
+            thread of its own. However long that takes, the program is never held up: lines are then left out, and
+            it is told how many.
     """
 
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], on_line: Callable[[str], None]):
         self.command = [str(part) for part in command]
         self._environment = dict(environment)
         self._on_line = on_line
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it.
@@ -46,12 +50,14 @@ class ChildProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+            bufsize=0,
             # A Ctrl-C at the terminal is for the parent, which stops its children in order.
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        assert self._process.stdout is not None
+        waiting = WaitingLines()
+        threading.Thread(target=read_lines, args=(self._process.stdout, waiting), daemon=True).start()
+        threading.Thread(target=self._tell, args=(waiting,), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -86,13 +92,10 @@ class ChildProcess:
         self.wait(patience)
         end_processes([psutil.Process(self._process.pid)] if self._process.poll() is None else [], family)
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        # A pipe that nobody empties would stop the program.
-        with contextlib.suppress(ValueError):
-            for line in process.stdout:
-                with contextlib.suppress(Exception):
-                    self._on_line(line.rstrip("\n"))
+    def _tell(self, waiting: WaitingLines) -> None:
+        for told in waiting:
+            with contextlib.suppress(Exception):
+                self._on_line(told)
 
 
 def reaching_itself(environment: Mapping[str, str]) -> dict[str, str]:

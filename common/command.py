@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.bundle import PACKAGES
 from common.errors import ConfigError, OncofedError
+from common.outside import say
 
 EXIT_CODES = """exit codes:
   0    done
@@ -18,6 +19,9 @@ EXIT_CODES = """exit codes:
   3    a site's data cannot be used
   4    the study cannot go on; it can be resumed
   130  interrupted"""
+
+_MOST_LINES = 200
+"""Of a traceback."""
 
 
 class Commands:
@@ -89,23 +93,28 @@ def run_command(command: Callable[[], None]) -> int:
         check_installation()
         command()
     except OncofedError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", stream=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", stream=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
     except ModuleNotFoundError as error:
-        traceback.print_exc()
-        print(
+        _say_traceback()
+        say(
             f"error: the Python package {error.name!r} is not installed here: install oncofed again with its "
             "dependencies, as docs/packaging.md says",
-            file=sys.stderr,
+            stream=sys.stderr,
         )
         return 1
     except Exception:
-        traceback.print_exc()
-        print("error: unexpected; please report the lines above", file=sys.stderr)
+        _say_traceback()
+        say("error: unexpected; please report the lines above", stream=sys.stderr)
         return 1
     return 0
+
+
+def _say_traceback() -> None:
+    """The newest part of it, set in: a line of an error's text is not taken for one of the program's own."""
+    say(*(f"  {one}" for one in traceback.format_exc().splitlines()[-_MOST_LINES:]), stream=sys.stderr)

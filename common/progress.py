@@ -22,8 +22,14 @@ class StudyProgress(Protocol):
         """A phase of ``total`` rounds begins, or is taken up again after an interruption."""
         ...
 
-    def site(self, name: str, doing: str) -> None:
-        """A site started or finished something within the round, e.g. ``"training"``, ``"has replied"``."""
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
+        """A site started or finished something within the round.
+
+        Args:
+            name: of the site.
+            doing: ``ASKED``, ``ANSWERED``, or a sentence for people, in which its own words stand in quotation marks.
+            at_work: whether it is waited for still, after that sentence.
+        """
         ...
 
     def advance(
@@ -62,7 +68,7 @@ class NoProgress:
 
     def phase(self, name: str, total: int) -> None: ...
 
-    def site(self, name: str, doing: str) -> None: ...
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None: ...
 
     def advance(
         self,

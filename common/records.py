@@ -8,6 +8,7 @@ travel as JSON that is checked against a pydantic model on arrival; nothing is e
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -18,6 +19,8 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
+
+from common.outside import quoted
 
 PROTOCOL = 6
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
@@ -92,6 +95,8 @@ def _printable(text: str) -> str:
         raise ValueError("holds characters that cannot be printed")
     return text
 
+
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 Word = Annotated[str, Field(max_length=60), AfterValidator(_printable)]
 Sentence = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
@@ -296,4 +301,4 @@ def _all_finite(value: Any) -> bool:
 def _where(error: ValidationError) -> str:
     """The keys that do not fit, without their values."""
     keys = dict.fromkeys(".".join(str(part) for part in item["loc"]) or "text" for item in error.errors())
-    return ", ".join(key[:60] if key.isprintable() else "text" for key in list(keys)[:3])
+    return ", ".join(key if _KEY.fullmatch(key) else quoted(key, 60) for key in list(keys)[:3])

@@ -7,6 +7,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from common.outside import say
+
 Advance = Callable[[int, int, str], None]
 """Told after each piece: pieces done, pieces in all, and what the last one was (which is never shown)."""
 
@@ -45,6 +47,6 @@ def counted(doing: str, noun: str, stream: TextIO) -> Iterator[Advance]:
 def _lines(doing: str, noun: str, stream: TextIO) -> Advance:
     def advance(done: int, total: int, _: str) -> None:
         if done in (1, total) or done * _LINES // total > (done - 1) * _LINES // total:
-            print(f"{doing}: {done} of {total} {noun}", file=stream, flush=True)
+            say(f"{doing}: {done} of {total} {noun}", stream=stream)
 
     return advance

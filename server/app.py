@@ -18,6 +18,7 @@ from common.config import Model, model_of, to_yaml
 from common.experiment import Experiment
 from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
+from common.outside import printable, quoted
 from common.phases import classifier_phase, gan_phase
 from common.results import Results, RunInfo, SiteEntry
 from common.results_classifier import FEDERATED
@@ -231,9 +232,10 @@ def _entries(roster: Roster) -> dict[str, SiteEntry]:
 
 def _announce(settings: StudySettings, roster: Roster) -> None:
     for member in roster.members:
-        settings.progress.message(f"{member.site}: {', '.join(member.hello.tasks) or 'takes part in nothing'}")
+        tasks = ", ".join(map(printable, member.hello.tasks))
+        settings.progress.message(f"{member.site}: {tasks or 'takes part in nothing'}")
         for note in member.hello.notes:
-            settings.progress.message(f"{member.site}: {note}")
+            settings.progress.message(f"{member.site}: {quoted(note, 400)}")
     for name, reason in roster.refused.items():
         settings.progress.message(f"{name} does not take part: {reason}")
         log.warning("refused", extra={"site": name, "reason": reason})

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.outside import say
 
 EXPORT_HELP = """examples:
   oncofed-server export runs/latest
@@ -140,7 +141,7 @@ def _add_provisioning(commands: Commands) -> None:
 def _report(options: argparse.Namespace) -> None:
     from server.report.build import build_study_report
 
-    print(f"report: {build_study_report(options.folder)}")
+    say(f"report: {build_study_report(options.folder)}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from common.outside import printable, quoted
 from common.progress import ANSWERED, ASKED, StudyProgress
 from common.records import UnacceptableError
 from server.returning import ReturningGrid
@@ -74,14 +75,14 @@ def ask(
                 continue  # a second reply to the same question, or to one that nobody asked
             member = by_message.pop(asked)
             if message.has_error():
-                missing[member.site] = _reason(message).removeprefix(f"{member.site}: ")
+                missing[member.site] = _reason(message, member.site)
             else:
                 try:
                     check(member, message.content)
                     replies[member.site] = message.content
                     messages[member.site] = message
                 except UnacceptableError as refusal:
-                    missing[member.site] = f"refused: {refusal}"
+                    missing[member.site] = f"refused: {printable(refusal, 400)}"
             progress.site(member.site, ANSWERED if member.site in replies else missing[member.site])
         _tell_delays(grid, by_message, told, progress)
         if by_message and not arrived:
@@ -117,10 +118,10 @@ def _tell_delays(grid: Grid, by_message: Mapping[str, Member], told: dict[str, s
         why = grid.why(identifier)
         if why != told.get(identifier, ""):
             told[identifier] = why
-            progress.site(member.site, f"{why}; it is waited for" if why else "is given its work again")
+            progress.site(member.site, f"{why}; it is waited for" if why else "is given its work again", at_work=True)
 
 
-def _reason(message: Message) -> str:
-    """Why a site did not answer, shortened and printable: it may come from anyone."""
-    reason = (message.error.reason or "")[:300] or f"error {message.error.code}"
-    return "".join(character if character.isprintable() else " " for character in reason).strip()
+def _reason(message: Message, site: str) -> str:
+    """Why a site did not answer, in its own words where it gave any."""
+    said = (message.error.reason or "").removeprefix(f"{site}: ")
+    return quoted(said, 300) if said else f"error {message.error.code}"

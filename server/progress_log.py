@@ -44,8 +44,8 @@ class ProgressLog:
     def phase(self, name: str, total: int) -> None:
         self.write("phase", name=name, total=total)
 
-    def site(self, name: str, doing: str) -> None:
-        self.write("site", name=name, doing=doing)
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
+        self.write("site", name=name, doing=doing, at_work=at_work)
 
     def advance(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from common.outside import quoted
 from common.records import NOT_NOW
 
 NODE_LOST = 5
@@ -152,7 +153,7 @@ class ReturningGrid(Grid):
             self._unanswered.add(one.node)
             return None
         if code == NOT_NOW:
-            one.again_at, one.why = self._clock() + self._again_after, reply.error.reason or "not now"
+            one.again_at, one.why = self._clock() + self._again_after, quoted(reply.error.reason or "not now")
             return None
         if code == APP_CRASHED and one.crashes == 1:
             one.again_at, one.why = self._clock(), "the process that worked on it died"

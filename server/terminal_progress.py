@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from common.outside import line, say
 from common.progress import ANSWERED, ASKED, StudyProgress
 
 
@@ -93,7 +94,7 @@ class PlainProgress:
         self._schedule.begin(name, total)
         self._line(f"{_position(self._schedule)}{name}: {_rounds(total)}")
 
-    def site(self, name: str, doing: str) -> None:
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
         if doing in (ASKED, ANSWERED):
             return
         self._line(f"{self._schedule.name}, {name}: {doing}" if self._schedule.name else f"{name}: {doing}")
@@ -122,7 +123,7 @@ class PlainProgress:
         self._stream.flush()
 
     def _line(self, text: str) -> None:
-        print("".join(c if c.isprintable() else " " for c in text), file=self._stream, flush=True)
+        say(text, stream=self._stream)
 
 
 class LiveProgress:
@@ -148,7 +149,7 @@ class LiveProgress:
         self._sites, self._losses, self._scores = {}, {}, {}
         self._phase_began = self._round_ended = self._clock()
 
-    def site(self, name: str, doing: str) -> None:
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
         self._sites = {**self._sites, name: doing}
 
     def advance(
@@ -169,7 +170,7 @@ class LiveProgress:
         self._round_ended = self._clock()
 
     def message(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(line(text)), soft_wrap=True)
 
     def close(self) -> None:
         """Stops the display and leaves one line for the last phase."""
@@ -185,7 +186,7 @@ class LiveProgress:
             return
         done = f"{schedule.rounds_done} of {_rounds(schedule.rounds)} in {duration(self._clock() - self._phase_began)}"
         figures = _figures({**self._losses, **self._scores})
-        self._console.print(Text(f"{_position(schedule)}{schedule.name}: {'; '.join(filter(None, (done, figures)))}"))
+        self.message(f"{_position(schedule)}{schedule.name}: {'; '.join(filter(None, (done, figures)))}")
 
     def _display(self) -> RenderableType:
         schedule = self._schedule
@@ -200,10 +201,10 @@ class LiveProgress:
         )
         sites = Table.grid(padding=(0, 2))
         for name, doing in self._sites.items():
-            sites.add_row(Text(f"  {name}"), Text(doing, style="dim"))
+            sites.add_row(Text(line(f"  {name}")), Text(line(doing), style="dim"))
         lines: list[RenderableType] = [bar, sites] if self._sites else [bar]
         if self._losses or self._scores:
-            lines.append(Text(f"  {_figures({**self._losses, **self._scores})}", style="green"))
+            lines.append(Text(line(f"  {_figures({**self._losses, **self._scores})}"), style="green"))
         return Group(*lines)
 
     def _time_left(self) -> str:

@@ -14,6 +14,7 @@ from common.config import compose, from_yaml
 from common.errors import ConfigError, PrivacyError
 from common.experiment import Experiment
 from common.files import write_bytes
+from common.outside import say
 from common.report.privacy import added_text, canary_text, noise_text
 from common.results import Results
 from common.results_privacy import AuditBound, CanaryResult
@@ -59,21 +60,21 @@ def audit_command(
     audited = _of_run(results) if results is not None else planned_noise(experiment, patients)
     bounds = []
     networks = len(audited_kinds(experiment))
-    print(
+    say(
         f"{canaries} planted patients, {steps} steps, sigma {audited.sigma:.3f}, q {audited.q:.4f}"
         + (f"; planted fault: {plant}" if plant != Fault.NONE else "")
     )
-    print(
+    say(
         f"{networks} training steps, {networks * TESTS} tests: together they call a sound installation faulty in "
         f"at most {FALSE_ALARM:.0%} of audits (level of each test {level_of_each(networks):.1e})"
     )
     for bound in audit_bounds(experiment, audited, steps=steps, canaries=canaries, fault=Fault(plant)):
-        print(f"  {bound.mechanism}: {told(bound)}", flush=True)
+        say(f"  {bound.mechanism}: {told(bound)}")
         bounds.append(bound)
     # A fault is planted in the step; the way there is as it is.
     tried = canary(experiment) if plant == Fault.NONE else None
     if tried is not None:
-        print(f"  from message to answer: {canary_text(tried)}", flush=True)
+        say(f"  from message to answer: {canary_text(tried)}")
     if out is not None:
         write_bytes(out, json.dumps([bound.model_dump() for bound in bounds], indent=1).encode())
     if runs and tried is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from common.errors import ConfigError
+from common.outside import line, say, say_json
 from common.report.arms import FURTHER, MEASURES, arm_title, in_order, scope_title
 from common.report.formatting import DECIBEL, MISSING, RATIO, SIMILARITY, Scale, duration, moment, significant
 from common.results import Results
@@ -59,7 +60,10 @@ def compare_command(folders: Sequence[Path], *, as_json: bool) -> None:
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise ConfigError("give two different runs or more, e.g. oncofed-simulation compare runs/demo runs/demo-2")
     runs = [read_run(folder) for folder in folders]
-    print(json.dumps(as_tree(runs), indent=1, default=str) if as_json else as_text(runs))
+    if as_json:
+        say_json(as_tree(runs), indent=1)
+    else:
+        say(*as_text(runs).split("\n"))
 
 
 def read_run(folder: Path) -> ComparedRun:
@@ -238,4 +242,4 @@ def _cell(row: Row, label: str) -> str:
 
 def _plain(value: Any) -> str:
     """A value of the configuration as YAML writes it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return line(value if isinstance(value, str) else json.dumps(value, default=str))

@@ -8,6 +8,7 @@ from client.report.build import build_site_report
 from common.config import compose
 from common.experiment_paths import with_absolute_paths
 from common.logs import quiet_libraries
+from common.outside import say
 from common.results import Results
 from server.app import make_app as make_server_app
 from server.app import run_study
@@ -58,7 +59,7 @@ def run(overrides: list[str]) -> Path:
     for site in results.sites:
         build_site_report(folder.path / "sites" / site)
     report = build_study_report(folder.path)
-    print(_closing(results, report))
+    say(_closing(results, report))
     return folder.path
 
 
@@ -80,10 +81,10 @@ def make_cohort(overrides: list[str], sheet: Path) -> None:
     finally:
         progress.close()
     for site, path in folders.sites.items():
-        print(f"{site}: {path}")
+        say(f"{site}: {path}")
     for organ, path in folders.reference.items():
-        print(f"reference set, {organ}: {path}")
-    print(f"contact sheet: {contact_sheet(folders, sheet)}")
+        say(f"reference set, {organ}: {path}")
+    say(f"contact sheet: {contact_sheet(folders, sheet)}")
 
 
 def _closing(results: Results, report: Path) -> str:

@@ -1,7 +1,5 @@
 """``oncofed-simulation sweep``: the same study over several values, as a table and one plot."""
 
-import csv
-import io
 import itertools
 import json
 import statistics
@@ -13,6 +11,8 @@ from typing import Any
 from common.config import compose
 from common.errors import ConfigError
 from common.files import read_json, write_bytes, write_json
+from common.outside import say
+from common.report.tables import write_csv
 from common.results import Results
 from simulation.run import run
 from simulation.sweep_plot import draw_sweep
@@ -64,12 +64,12 @@ def sweep(overrides: Sequence[str], name: str) -> Path:
     points = []
     for number, values in enumerate(combinations, start=1):
         title = ", ".join(f"{key}={value}" for key, value in values.items())
-        print(f"run {number} of {len(combinations)}: {title}", flush=True)
+        say(f"run {number} of {len(combinations)}: {title}")
         results = _finished(folder, fixed, values)
         points.append(Point(values, figures_of(results)))
         # After each run: a sweep that is stopped has shown what it found so far.
         _write(folder, axes, points)
-    print(f"table: {folder / 'summary.csv'}\nplot: {folder / 'sweep.png'}")
+    say(f"table: {folder / 'summary.csv'}", f"plot: {folder / 'sweep.png'}")
     return folder
 
 
@@ -216,16 +216,8 @@ def summarised(axes: Sequence[Axis], points: Sequence[Point]) -> list[dict[str, 
 def _write(folder: Path, axes: Sequence[Axis], points: Sequence[Point]) -> None:
     names = list(dict.fromkeys(name for point in points for name in point.figures))
     lines = [{**point.values, **{name: point.figures.get(name) for name in names}} for point in points]
-    write_bytes(folder / "sweep.csv", _csv(lines))
+    write_csv(folder / "sweep.csv", list(lines[0]), lines)
     rows = summarised(axes, points)
-    write_bytes(folder / "summary.csv", _csv(rows))
+    write_csv(folder / "summary.csv", list(rows[0]), rows)
     write_bytes(folder / "summary.json", json.dumps(rows, indent=1).encode())
     draw_sweep([axis.key for axis in axes if axis.key != SEED], rows, folder / "sweep.png")
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

@@ -12,6 +12,7 @@ from client.approval.comparison import Differences, differences, hashes, is_priv
 from client.audit.log import AuditLog
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, RefusalError
+from common.outside import in_codes, say
 
 
 def approve(
@@ -45,13 +46,13 @@ def approve(
     release = release_files()
     made = hashes(files)
     found = differences(made, hashes(release))
-    print(f"bundle {sha256}")
+    say(f"bundle {sha256}")
     if not found.all:
-        print("It equals the installed release, file by file: it runs here without an approval.")
+        say("It equals the installed release, file by file: it runs here without an approval.")
         return
     known = approvals(settings)
     if any(one.sha256 == sha256 for one in known):
-        print("It is approved already.")
+        say("It is approved already.")
         return
     _show("the installed release", found)
     if diff:
@@ -71,7 +72,7 @@ def approve(
     # Written down first: what cannot be written down does not come about.
     AuditLog(settings.audit_files()).write("bundle approved", sha256=sha256, privacy_files=len(found.privacy))
     approve_bundle(settings, sha256, made, reviewed=bool(found.privacy))
-    print("Approved: it may run at this site.")
+    say("Approved: it may run at this site.")
 
 
 def revoke(site: Path, sha256: str) -> None:
@@ -83,7 +84,7 @@ def revoke(site: Path, sha256: str) -> None:
     settings: SiteSettings = load_site(site)
     revoke_bundle(settings, sha256)
     AuditLog(settings.audit_files()).write("bundle revoked", sha256=sha256)
-    print("Revoked. A study that runs already goes on until its node is stopped.")
+    say("Revoked. A study that runs already goes on until its node is stopped.")
 
 
 def _agree(bundle: Path, yes: bool) -> None:
@@ -97,22 +98,21 @@ def _agree(bundle: Path, yes: bool) -> None:
 
 
 def _show(what: str, found: Differences) -> None:
-    print(f"\nBeside {what}:")
+    say("", f"Beside {what}:")
     if not found.all:
-        print("  no difference")
+        say("  no difference")
     if found.privacy:
-        print("  !!! FILES ON WHICH PATIENTS' PRIVACY HANGS:")
+        say("  !!! FILES ON WHICH PATIENTS' PRIVACY HANGS:")
         for name in found.privacy:
-            print(f"  !!! {found.all[name]:8} {name}")
+            say(f"  !!! {found.all[name]:8} {name}")
     for name, kind in found.all.items():
         if not is_privacy_file(name):
-            print(f"      {kind:8} {name}")
+            say(f"      {kind:8} {name}")
 
 
 def _show_lines(files: Mapping[str, bytes], release: Mapping[str, bytes], found: Differences) -> None:
     for name in [*found.privacy, *(name for name in found.all if not is_privacy_file(name))]:
         old, new = (side.get(name, b"").decode(errors="replace").splitlines() for side in (release, files))
-        print()
+        say()
         for line in difflib.unified_diff(old, new, f"installed/{name}", f"bundle/{name}", lineterm=""):
-            # The text is another's: what a terminal would obey, or show in another order, is shown as a code.
-            print("".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line))
+            say(*in_codes(line))

@@ -35,6 +35,7 @@ from client.site import SiteSettings, load_site
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
 from common.file_lock import locked
+from common.outside import say
 
 FLOWER = "1.41.0"
 _NEEDED = ("receive", "get_run", "get_fab", "trusted_entities")
@@ -82,7 +83,7 @@ class BundleGuard:
         except AuditError as error:
             reason = str(error)
         if reason is not None:
-            print(f"bundle refused: {reason}", file=sys.stderr, flush=True)
+            say(f"bundle refused: {reason}", stream=sys.stderr)
         return reason is None
 
     def _objection(self, fab: Any, run: Any) -> str | None:

@@ -1,7 +1,5 @@
 """``oncofed-client audit``: what was asked of this hospital, what ran, what was refused and why, and what left."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +9,7 @@ from client.audit.log import AuditError, read_audit
 from client.site import load_site
 from common.errors import ConfigError
 from common.hash_chain import Entry
+from common.outside import say, say_json
 
 _OUTCOMES = ("answered", "refused", "failed")
 
@@ -33,19 +32,18 @@ def audit(site: Path, *, as_json: bool = False, since: str | None = None) -> Non
     entries, problem = read_audit(files)
     shown = [entry for entry in entries if begin is None or _time(str(entry.get("time"))) >= begin]
     if as_json:
-        json.dump({"log": str(files.log), "sound": problem is None, "problem": problem, "entries": shown}, sys.stdout)
-        print()
+        say_json({"log": str(files.log), "sound": problem is None, "problem": problem, "entries": shown})
     else:
         for line in lines_of(shown, entries):
-            print(line)
-        print(f"{len(shown)} of {len(entries)} entries; log: {files.log}, its second hash: {files.head}")
+            say(line)
+        say(f"{len(shown)} of {len(entries)} entries; log: {files.log}, its second hash: {files.head}")
     if problem is not None:
         raise AuditError(
             f"{files.log}: {problem}. The entries before that place are as they were written; those after it cannot be "
             "relied on. Keep both files elsewhere and find out who can write to this folder"
         )
     if not as_json:
-        print("The chain is whole: no line was changed, removed or added.")
+        say("The chain is whole: no line was changed, removed or added.")
 
 
 def lines_of(shown: Sequence[Entry], entries: Sequence[Entry]) -> list[str]:
@@ -62,7 +60,7 @@ def lines_of(shown: Sequence[Entry], entries: Sequence[Entry]) -> list[str]:
         else:
             rest = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in ("event", "time"))
             lines.append(f"{time}  {event}: {rest}")
-    return [_plain(line) for line in lines]
+    return lines
 
 
 def _asked(entry: Mapping[str, Any]) -> str:
@@ -77,11 +75,6 @@ def _outcome(entry: Mapping[str, Any] | None) -> str:
         sent = entry.get("sent") or {}
         return "answered, sent " + (", ".join(f"{name} ({size:,} bytes)" for name, size in sent.items()) or "nothing")
     return f"{entry['event']}: {entry.get('reason')}"
-
-
-def _plain(text: str) -> str:
-    """Without control characters: others choose some of the texts, and a terminal obeys such characters."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _time(text: str) -> datetime:

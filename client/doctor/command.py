@@ -7,9 +7,10 @@ from pathlib import Path
 
 from client.doctor.examine import examine
 from client.doctor.page import as_json, write_page
-from client.doctor.summary import terminal_text, verdict
+from client.doctor.summary import terminal_lines, verdict
 from client.preparation import local_session
 from common.errors import DataError
+from common.outside import say
 from common.terminal import counted
 
 
@@ -36,8 +37,8 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
         sys.stdout.buffer.write(as_json(found))
         sys.stdout.flush()
     else:
-        print(terminal_text(found))
-        print(f"page: {page}")
+        say(*terminal_lines(found))
+        say(f"page: {page}")
     if not found.fit:
         reasons = "; ".join(found.problems) if as_json_only else f"The reasons are above and in {page}"
         raise DataError(f"{verdict(found)} {reasons}")

@@ -72,7 +72,7 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
 
 def as_json(found: Examination) -> bytes:
     """``doctor.json``; a figure that is not finite is null, since other readers of JSON do not know it."""
-    return to_json(found, indent=1, inf_nan_mode="null") + b"\n"
+    return to_json(found, indent=1, inf_nan_mode="null", ensure_ascii=True) + b"\n"
 
 
 def _studies_table(found: Examination) -> Table:

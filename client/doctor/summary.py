@@ -51,7 +51,7 @@ def size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def terminal_text(found: Examination) -> str:
+def terminal_lines(found: Examination) -> list[str]:
     """The summary for a terminal, about a screen long."""
     lines = [verdict(found)]
     lines += [f"  problem: {problem}" for problem in found.problems]
@@ -85,8 +85,7 @@ def terminal_text(found: Examination) -> str:
         )
         lines += [f"  weights.{name}: {state}" for name, state in machine.weights.items()]
     lines += network_lines(found)
-    lines += [f"one training step of {step_sentence(step, found)}" for step in found.training]
-    return "\n".join(lines)
+    return lines + [f"one training step of {step_sentence(step, found)}" for step in found.training]
 
 
 def network_title(network: Network) -> str:

@@ -11,6 +11,7 @@ from client.enrolment.request import EnrolmentRefusedError, request_enrolment
 from common.errors import ConfigError
 from common.file_lock import is_held
 from common.node_keys import fingerprint
+from common.outside import say
 
 
 def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None, *, new_key: bool = False) -> None:
@@ -60,17 +61,17 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None, 
         ),
         node.path,
     )
-    print(f"{site} has joined {answer.reply.federation} at {answer.reply.address}")
-    print(
+    say(f"{site} has joined {answer.reply.federation} at {answer.reply.address}")
+    say(
         f"key       {fingerprint(line)}\n          compare it with the coordinator's list, on the telephone for "
         "instance"
     )
-    print(f"folder    {node.path}")
-    print(f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}")
-    print(f"next      oncofed-client doctor {node.site}")
-    print(f"The kit is used up; delete {kit_file}.")
+    say(f"folder    {node.path}")
+    say(f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}")
+    say(f"next      oncofed-client doctor {node.site}")
+    say(f"The kit is used up; delete {kit_file}.")
     if answer.clock is not None and refused_for(answer.clock):
-        print(
+        say(
             f"This machine's clock is {describe_clock(answer.clock)} the coordinator's; set it (NTP) before the node "
             "starts, or it will be refused."
         )

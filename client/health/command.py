@@ -1,11 +1,11 @@
 """``oncofed-client health``: asks this site's running node whether it is well."""
 
-import json
 from pathlib import Path
 
 from client.health.service import ask_health
 from client.site import load_site
 from common.errors import DataError
+from common.outside import say, say_json
 
 _SERVICES = {"data": "images and cache", "budget": "privacy budget", "superlink": "coordinator"}
 
@@ -24,9 +24,9 @@ def health(site: Path, *, as_json: bool = False) -> None:
     settings = load_site(site)
     wrong = {name: ask_health(settings.health_port, name) for name in _SERVICES}
     if as_json:
-        print(json.dumps({name: {"well": reason is None, "reason": reason} for name, reason in wrong.items()}))
+        say_json({name: {"well": reason is None, "reason": reason} for name, reason in wrong.items()})
     else:
         for name, what in _SERVICES.items():
-            print(f"{name:10} {what}: {wrong[name] or 'well'}")
+            say(f"{name:10} {what}: {wrong[name] or 'well'}")
     if any(wrong.values()):
         raise DataError(f"{settings.name}: {', '.join(name for name in wrong if wrong[name])} not well")

@@ -25,6 +25,7 @@ from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
 from common.file_lock import locked
 from common.files import write_json
+from common.outside import say
 from common.private_files import readable_by_others
 
 SOONEST, LATEST = 5.0, 60.0
@@ -158,4 +159,4 @@ def _now() -> str:
 
 
 def _say(text: str) -> None:
-    print(f"{_now()} {text}", flush=True)
+    say(f"{_now()} {text}")

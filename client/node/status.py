@@ -1,6 +1,5 @@
 """``oncofed-client status``: whether this site's node runs and is well, and what studies had it do."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from common.errors import ConfigError, DamagedFileError
 from common.file_lock import is_held
 from common.files import read_table
 from common.hash_chain import Entry
+from common.outside import say, say_json
 
 _OUTCOMES = ("answered", "refused", "failed")
 
@@ -58,21 +58,21 @@ def status(site: Path, *, as_json: bool = False) -> None:
     for study in seen:
         study.working = study.working and running
     if as_json:
-        print(json.dumps(_as_json(settings, running, well, seen, problem), indent=1))
+        say_json(_as_json(settings, running, well, seen, problem), indent=1)
         return
-    print(f"{settings.name}{_joined(site)}")
-    print(f"  node        {'runs' if running else _not_running(site, settings)}")
+    say(f"{settings.name}{_joined(site)}")
+    say(f"  node        {'runs' if running else _not_running(site, settings)}")
     for name, what in (("superlink", "coordinator"), ("data", "data"), ("budget", "budget")):
         if name in well:
-            print(f"  {what:11} {well[name] or 'well'}")
-    print(f"  bundles     the installed release, and {len(approvals(settings))} approved by hand")
-    print(f"  disk        {_free(settings.folder)}")
-    print(f"  record      {problem or f'{len(entries)} entries, whole'}")
+            say(f"  {what:11} {well[name] or 'well'}")
+    say(f"  bundles     the installed release, and {len(approvals(settings))} approved by hand")
+    say(f"  disk        {_free(settings.folder)}")
+    say(f"  record      {problem or f'{len(entries)} entries, whole'}")
     for study in seen[-5:]:
         counts = [f"{count} {what}" for what in _OUTCOMES if (count := getattr(study, what))]
         doing = "works on" if study.working else "last"
-        print(f"  study       {study.run}: {doing} {study.doing}, {study.last[:19].replace('T', ' ')} UTC")
-        print(f"              messages: {', '.join(counts) or 'none answered yet'}; report: {_report(settings, study)}")
+        say(f"  study       {study.run}: {doing} {study.doing}, {study.last[:19].replace('T', ' ')} UTC")
+        say(f"              messages: {', '.join(counts) or 'none answered yet'}; report: {_report(settings, study)}")
 
 
 def studies_seen(entries: Sequence[Entry]) -> list[StudySeen]:

@@ -1,6 +1,5 @@
 """``oncofed-client budget``: what this hospital's privacy was spent on, what is left, and what a study would cost."""
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from client.privacy.plan import StudyPlan, plan_study
 from client.privacy.witness import require_witnessed, witnesses
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, DataError
+from common.outside import say, say_json
 from common.privacy import MEANING, NOT_COVERED
 
 
@@ -64,8 +64,7 @@ def budget(
     cost = _cost(site, overrides, study, own) if overrides or study else None
     account = account_of(own, cost)
     if as_json:
-        json.dump(account, sys.stdout, indent=1)
-        print()
+        say_json(account, indent=1)
     else:
         _print(settings, account)
 
@@ -147,11 +146,11 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
             "the whole cap as spent"
         )
     aside = reopen_ledger(files, settings.name, reason, settings.privacy.epsilon, others)
-    print(f"The old files are kept in {aside}.", file=sys.stderr)
-    print(
+    say(f"The old files are kept in {aside}.", stream=sys.stderr)
+    say(
         f"A new ledger counts the whole cap of {settings.privacy.epsilon:g} as spent: nothing can be trained until the "
         "hospital raises `privacy.epsilon` in site.yaml above it.",
-        file=sys.stderr,
+        stream=sys.stderr,
     )
 
 
@@ -185,7 +184,8 @@ def _is_sound(settings: SiteSettings) -> bool:
 
 
 def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
-    console = Console()
+    # Words in brackets are words, and no colours.
+    console = Console(markup=False, emoji=False)
     console.print(
         f"{settings.name}: epsilon {account['spent']:.2f} of {account['cap']:g} is spent, {account['left']:.2f} is "
         f"left (delta {account['delta']:.0e}, {account['patients']} patients declared).",

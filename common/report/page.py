@@ -10,6 +10,10 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from common.errors import OncofedError
+from common.outside import on_page
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What a page may do, as its Content-Security-Policy: show what it holds, fetch, run and send nothing."""
 
 
 class ReportError(OncofedError):
@@ -53,7 +57,10 @@ def render_page(package: str, template: str, sections: Sequence[Section], **cont
     )
     style = Markup(files("common.report").joinpath("style.css").read_text(encoding="utf-8"))
     titles = {section.anchor: section.title for section in sections}
-    return environment.get_template(template).render(style=style, sections=sections, titles=titles, **context)
+    page = environment.get_template(template).render(
+        style=style, policy=Markup(POLICY), sections=sections, titles=titles, **context
+    )
+    return on_page(page)
 
 
 def as_yaml(tree: Mapping[str, Any]) -> str:

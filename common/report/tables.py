@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_bytes
+from common.outside import csv_cell
 from common.report.formatting import MISSING, Scale
 from common.results_classifier import Interval
 
@@ -141,11 +142,14 @@ def gain_map(
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Rows as CSV at full precision, None as an empty field; replaced as a whole or not at all."""
+    """Rows as CSV at full precision, None as an empty field; replaced as a whole or not at all.
+
+    A text that a spreadsheet would take for a formula is marked as text, with an apostrophe before it.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer.writerow({name: csv_cell(name) for name in columns})
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     write_bytes(path, text.getvalue().encode())
     return path
 

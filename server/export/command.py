@@ -1,6 +1,5 @@
 """The command: what of a finished run is written, where, and what is said meanwhile."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from common.export.model import WEIGHTS, export_generator, network_weights
 from common.export.synthetic import FORMATS, SyntheticSet, write_synthetic_set
 from common.imaging.slices import Slices
 from common.logs import quiet_libraries
+from common.outside import say, say_json
 from common.report.formatting import plural
 from common.training.build import build_gan_trainer
 from common.training.kinds import SamplingTrainer
@@ -71,11 +71,11 @@ def export(folder: Path, choices: Choices, *, as_json: bool) -> None:
 
     def tell(text: str) -> None:
         if not as_json:
-            print(text, flush=True)
+            say(text)
 
     written = export_run(folder, choices, tell)
     if as_json:
-        print(json.dumps([asdict(one) for one in written], indent=1))
+        say_json([asdict(one) for one in written], indent=1)
 
 
 def export_run(folder: Path, choices: Choices, tell: Tell) -> list[Written]:

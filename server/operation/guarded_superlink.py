@@ -31,6 +31,7 @@ from starlette.routing import Route
 
 from common.errors import ConfigError, OncofedError
 from common.files import write_json
+from common.outside import say
 from server.operation.fleet_guard import Check, FleetGuard, Quota
 from server.operation.request_limits import RequestLimits
 from server.provision.registrations import Registration, registrations
@@ -172,7 +173,7 @@ async def _watch(nodes: Nodes, guard: FleetGuard, state: Any) -> None:
         except (OncofedError, OSError, ValueError) as error:
             # Those who are let in stay so: the list is read again, and a fault of it is told once.
             if str(error) != said:
-                print(f"the list of sites could not be applied: {error}", file=sys.stderr, flush=True)
+                say(f"the list of sites could not be applied: {error}", stream=sys.stderr)
             said = str(error)
 
 

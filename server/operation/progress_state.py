@@ -59,10 +59,10 @@ def _take(state: ProgressState, event: Event) -> None:
             state.schedule.finish_round(values["round"], values["seconds"])
             state.contributors = tuple(values["contributors"])
         case "site":
-            _site(state, values["name"], values["doing"], event.time)
+            _site(state, values["name"], values["doing"], values.get("at_work") is True, event.time)
 
 
-def _site(state: ProgressState, name: str, doing: str, time: datetime) -> None:
+def _site(state: ProgressState, name: str, doing: str, at_work: bool, time: datetime) -> None:
     if doing == ASKED:
         state.asked[name] = time
         state.notes.pop(name, None)
@@ -71,6 +71,5 @@ def _site(state: ProgressState, name: str, doing: str, time: datetime) -> None:
         state.notes.pop(name, None)
     else:
         state.notes[name] = doing
-        # A site that is waited for is at work still; any other sentence is an answer.
-        if not doing.endswith(("waited for", "again")):
+        if not at_work:
             state.asked.pop(name, None)

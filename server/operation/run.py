@@ -9,6 +9,7 @@ from common.config import compose
 from common.errors import ConfigError, StudyError
 from common.experiment import Experiment
 from common.experiment_paths import with_absolute_paths
+from common.outside import say
 from common.progress import StudyProgress
 from common.weights import needed_weights, resolve_weights
 from server.operation.flower_home import FlowerHome
@@ -74,10 +75,10 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
         reader.skip()
         number = submit(home, folder.path, expected)
         keep_study(places, folder.path, expected, number, utc_now())
-    print(f"{folder.path.name}: {', '.join(expected)}; {folder.path}")
-    print(f"if it stops: oncofed-server run {file} --resume {folder.path}")
+    say(f"{folder.path.name}: {', '.join(expected)}; {folder.path}")
+    say(f"if it stops: oncofed-server run {file} --resume {folder.path}")
     if options.detach:
-        print(f"see it: oncofed-server follow {file} --run {folder.path}")
+        say(f"see it: oncofed-server follow {file} --run {folder.path}")
         return
     _follow(folder.path, reader, file)
 
@@ -101,7 +102,7 @@ def stop_command(file: Path, places: Places, folder: Path | None) -> None:
         time.sleep(0.2)
     # The process was ended before it could say so itself.
     ProgressLog(study.folder).write("failed", reason="stopped with oncofed-server stop")
-    print(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
+    say(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
 
 
 def checked(experiment: Experiment, sites: Mapping[str, str]) -> Experiment:
@@ -172,7 +173,7 @@ def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:
         end = _until_the_end(folder, reader, progress)
     except KeyboardInterrupt:
         progress.close()
-        print(f"the study goes on; see it with oncofed-server follow {file} --run {folder}")
+        say(f"the study goes on; see it with oncofed-server follow {file} --run {folder}")
         raise
     finally:
         progress.close()
@@ -183,7 +184,7 @@ def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:
         )
     if end.name == "failed":
         raise StudyError(f"{folder.name}: {end.values.get('reason')}")
-    print(f"report: {build_study_report(folder)}")
+    say(f"report: {build_study_report(folder)}")
 
 
 def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress) -> Event | None:

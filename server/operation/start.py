@@ -6,6 +6,7 @@ is out.
 """
 
 import logging
+import re
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from common.enrolment import split_address
 from common.errors import ConfigError, DamagedFileError, OncofedError
 from common.file_lock import locked
 from common.files import read_table
+from common.outside import say
 from server.operation.fleet_guard import Quota
 from server.operation.flower_home import NODES, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
@@ -41,6 +43,9 @@ AGAIN = 5.0
 """Seconds before something that ended is started again."""
 
 LOOPBACK_DAYS = 3650
+
+_ANSWERED = re.compile(r'" 200( OK)?$')
+"""A request's line in the SuperLink's output."""
 
 
 def start_command(file: Path, places: Places) -> None:
@@ -271,9 +276,10 @@ def _rotating(file: Path) -> logging.Handler:
 
 def _keep(output: logging.Handler, line: str) -> None:
     # A node asks for work every few seconds: these lines say nothing and would push out the others.
-    if '" 200' not in line:
-        output.emit(logging.makeLogRecord({"msg": line.replace("%", "%%"), "levelname": "INFO"}))
+    # Looked for at the end alone: who asks chooses what stands before it.
+    if not _ANSWERED.search(line):
+        output.emit(logging.makeLogRecord({"msg": line, "levelname": "INFO"}))
 
 
 def _say(text: str) -> None:
-    print(f"{utc_now():%Y-%m-%d %H:%M:%S} UTC {text}", flush=True)
+    say(f"{utc_now():%Y-%m-%d %H:%M:%S} UTC {text}")

@@ -1,6 +1,5 @@
 """``oncofed-server status``: sites, studies, whom they wait for; and ``health`` for supervisors."""
 
-import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import httpx
 from common.config import from_yaml
 from common.enrolment import PATH
 from common.errors import ConfigError, DataError
+from common.outside import say, say_json
 from common.results import Results
 from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
@@ -61,15 +61,15 @@ def status_command(file: Path, places: Places, *, studies: int = 3, as_json: boo
     sites = {site: (record.state, connected.get(site)) for site, record in sorted(registry.sites.items())}
     shown = [_study(one) for one in started_studies(places)[-studies:]]
     if as_json:
-        print(json.dumps(_as_json(serving, sites, shown), indent=1))
+        say_json(_as_json(serving, sites, shown), indent=1)
         return
-    print(f"{settings.name} at {settings.address}: {'served' if serving else 'NOT served; oncofed-server start'}")
+    say(f"{settings.name} at {settings.address}: {'served' if serving else 'NOT served; oncofed-server start'}")
     width = max((len(site) for site in sites), default=0)
     for site, (state, connection) in sites.items():
-        print(f"  {site:{width}}  {state:8}  {_connection(state, connection, serving)}".rstrip())
+        say(f"  {site:{width}}  {state:8}  {_connection(state, connection, serving)}".rstrip())
     for one in shown:
-        print()
-        print("\n".join(_lines(one, connected)))
+        say()
+        say(*_lines(one, connected))
 
 
 def health_command(file: Path, places: Places) -> None:
@@ -88,7 +88,7 @@ def health_command(file: Path, places: Places) -> None:
         *([] if _proxy_answers(settings, home) else ["proxy"]),
     ]
     for part in ("superlink", "enrolment", "proxy"):
-        print(f"{part:10} {'does not answer' if part in wrong else 'well'}")
+        say(f"{part:10} {'does not answer' if part in wrong else 'well'}")
     if wrong:
         raise DataError(f"{settings.name}: {', '.join(wrong)} not well")
 

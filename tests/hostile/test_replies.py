@@ -239,7 +239,7 @@ class Watching(NoProgress):
 
     told: dict[str, list[str]] = field(default_factory=dict)
 
-    def site(self, name: str, doing: str) -> None:
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
         self.told.setdefault(name, []).append(doing)
 
 

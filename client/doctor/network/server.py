@@ -15,6 +15,7 @@ from client.enrolment.clock import WORTH_SETTING, clock_offset, describe_clock, 
 from client.enrolment.connection import trusting_context
 from client.enrolment.diagnosis import distrust, not_reached, of_another_authority
 from common.errors import ConfigError
+from common.outside import quoted
 
 FLEET = "/v1/fleet/pull-messages"
 """What a node asks for; without a signature it is refused."""
@@ -178,6 +179,6 @@ def _issuer(address: str, error: httpx.HTTPError) -> str:
     ):
         tls = response.extensions["network_stream"].get_extra_info("ssl_object")
         shown = x509.load_der_x509_certificate(tls.getpeercert(True))
-        name = "".join(letter for letter in shown.issuer.rfc4514_string() if letter.isprintable())
-        return f". The certificate there was issued by {name[:200] or 'nobody named'}"
+        name = shown.issuer.rfc4514_string()
+        return f". The certificate there was issued by {quoted(name) if name else 'nobody named'}"
     return ""

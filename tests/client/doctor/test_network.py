@@ -102,7 +102,7 @@ def test_another_authority_is_named_and_an_inspecting_proxy_is_the_likely_cause(
         (told,) = bad(joined.look()).values()
     assert "not signed by the authority in the kit" in told
     assert "inspects TLS" in told
-    assert "issued by CN=inspection certificate authority" in told
+    assert 'issued by "CN=inspection certificate authority' in told
     assert server.asked == ["HEAD /"]
 
 

@@ -18,7 +18,7 @@ class Kept(NoProgress):
     def plan(self, phases) -> None:
         self.told.append(("plan", phases))
 
-    def site(self, name: str, doing: str) -> None:
+    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
         self.told.append((name, doing))
 
     def advance(self, **values) -> None:
@@ -61,7 +61,7 @@ def test_where_a_study_stands_and_whom_it_waits_for() -> None:
         at(1, "site", name="hospital1", doing=ASKED),
         at(1, "site", name="hospital2", doing=ASKED),
         at(2, "site", name="hospital1", doing=ANSWERED),
-        at(3, "site", name="hospital2", doing="its node was lost; it is waited for"),
+        at(3, "site", name="hospital2", doing="its node was lost; it is waited for", at_work=True),
     ]
     state = progress_state(events)
     assert state.asked == {"hospital2": events[4].time}

@@ -18,7 +18,6 @@ from running_federation import free_port, need_nginx
 from common.errors import ConfigError
 from common.node_keys import identity_file, new_key, public_line
 from server.operation.proxy import FLEET, ProxyPlan, find_nginx, listeners, nginx_configuration, write_configuration
-from server.operation.proxy_lines import Teller, sentence
 from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.registry import utc_now
 
@@ -214,23 +213,3 @@ def test_where_it_listens() -> None:
     assert "127.0.0.1:8443" in listeners(None, "localhost:8443")
     with pytest.raises(ConfigError, match=r"192\.0\.2\.7, which is none of this machine's own .* serve\.listen"):
         listeners(None, "192.0.2.7:443")
-
-
-def test_lines_become_sentences_and_are_told_once_in_a_while() -> None:
-    handshake = "2030/01/31 12:00:00 [info] 7#7: *1 SSL_do_handshake() failed (SSL: error:0A000418:SSL routines::"
-    unknown = f"{handshake}tlsv1 alert unknown ca) while SSL handshaking, client: 192.0.2.7, server: 0.0.0.0:443"
-    assert "192.0.2.7 broke off: it does not trust this server's certificate" in str(sentence(unknown))
-    assert "renew it" in str(sentence(unknown.replace("unknown ca", "certificate expired")))
-    assert sentence("2030/01/31 12:00:00 [info] 7#7: *1 client 192.0.2.7 closed keepalive connection") is None
-    assert sentence("403 192.0.2.7 node POST /enrol") is None
-    assert sentence('nginx: [alert] could not open error log file: open() "/var/log/nginx/error.log" failed') is None
-    assert "bind()" in str(sentence("nginx: [emerg] bind() to 0.0.0.0:443 failed (13: Permission denied)"))
-    assert "not open to the outside" in str(sentence("404 192.0.2.7 node GET /\x1b[2Jdocs"))
-    assert "\x1b" not in str(sentence("404 192.0.2.7 node GET /\x1b[2Jdocs"))
-    assert sentence("404 192.0.2.7 doctor POST /v1/control/x") == "192.0.2.7: a hospital's doctor looked at this server"
-    told: list[str] = []
-    times = iter([0.0, 1.0, 599.0, 601.0])
-    teller = Teller(told.append, clock=lambda: next(times))
-    for _ in range(4):
-        teller("401 192.0.2.7 node POST /v1/fleet/activate-node")
-    assert len(told) == 2

@@ -46,7 +46,7 @@ def begun(places: Places, run: Path) -> None:
     log.site("hospital1", ASKED)
     log.site("hospital2", ASKED)
     log.site("hospital1", "answered")
-    log.site("hospital2", "its node was lost; it is waited for")
+    log.site("hospital2", "its node was lost; it is waited for", at_work=True)
     keep_study(places, run, ("hospital1", "hospital2"), "7", datetime.now(UTC))
 
 
