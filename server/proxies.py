@@ -13,10 +13,10 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from common.array_files import read_tensors, write_tensors
 from common.config import Model
 from common.errors import StudyError
 from common.experiment import Experiment
-from common.files import read_tensors, write_tensors
 from common.records import (
     ARRAYS,
     CONFIG,

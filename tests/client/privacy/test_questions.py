@@ -22,9 +22,9 @@ from client.privacy.questions import choose_set, questions_of, require_question,
 from client.privacy.roster import Role, role_of
 from client.session import Session
 from client.site import Shares, SiteSettings
+from common.array_files import write_arrays
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.files import write_arrays
 from common.records import (
     ARRAYS,
     CONFIG,
