@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.array_files import read_tensors, write_tensors
 from common.experiment import Experiment, WeightsConfig
-from common.files import read_tensors, write_tensors
 from common.imaging.slices import Slices
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import augment_slices

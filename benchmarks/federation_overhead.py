@@ -16,11 +16,11 @@ from torch import Tensor
 from client.app import make_app, site_from_node_config
 from client.session import Session
 from client.site import load_site
+from common.actions import Action
 from common.config import compose, to_yaml
 from common.experiment import Experiment, StrategyConfig
 from common.logs import quiet_libraries
 from common.progress import NoProgress
-from common.records import Action
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer
 from server.averaging import Averaging

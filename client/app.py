@@ -26,8 +26,9 @@ from client.privacy.statement import ledger_fields, privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import SiteSettings
+from common.actions import Action
+from common.array_files import read_tensors
 from common.errors import ConfigError, DataError, NotNowError, OncofedError, PrivacyError, RefusalError
-from common.files import read_tensors
 from common.logs import open_json_log
 from common.records import (
     ARRAYS,
@@ -36,7 +37,6 @@ from common.records import (
     METRICS,
     NO_SITE,
     NOT_NOW,
-    Action,
     Instruction,
     UnacceptableError,
     read_instruction,

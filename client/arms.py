@@ -9,9 +9,9 @@ from torch import Tensor
 
 from client.privacy.slices import kept_here
 from client.session import Session
+from common.array_files import read_arrays, write_arrays
 from common.errors import RefusalError
 from common.experiment import ARMS
-from common.files import read_arrays, write_arrays
 from common.synthesis.baselines import blob, copy_and_paste
 from common.training.build import tumour_share
 from common.training.classifier import TrainingSet

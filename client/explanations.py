@@ -14,13 +14,14 @@ from client.arms import made_images
 from client.nearest import keep_nearest
 from client.privacy.slices import kept_here
 from client.session import Session
+from common.array_files import read_arrays, write_arrays
 from common.errors import DataError, RefusalError
 from common.explanation.choice import best_median_worst, most_confident, rules_in_order
 from common.explanation.explained import Explained
 from common.explanation.grad_cam import attention
 from common.explanation.of_slices import attention_on_lesions, real_kinds, seen, synthetic_kinds
 from common.explanation.shortcut import Fills, Shortcut, refilled, shortcut
-from common.files import read_arrays, write_arrays, write_json
+from common.files import write_json
 from common.imaging.slices import SliceBatch, Slices
 from common.seeding import derive_seed
 from common.training.classifier import Trainer as ClassifierTrainer

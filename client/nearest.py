@@ -10,9 +10,9 @@ from torch import Tensor
 from client.arms import made_images
 from client.privacy.slices import kept_here
 from client.session import Session
+from common.array_files import write_arrays
 from common.errors import RefusalError
 from common.explanation.choice import crops_around, nearest_to
-from common.files import write_arrays
 from common.imaging.slices import Slices, lesion_mask
 from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import WINDOW

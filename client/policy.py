@@ -6,8 +6,8 @@ from datetime import datetime
 from client.hours import Hours
 from client.session import Session
 from client.site import SiteSettings
+from common.actions import Action
 from common.errors import NotNowError, RefusalError
-from common.records import Action
 
 _NEEDED = {
     "gan": (Action.TRAIN_GAN,),

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from client.policy import require_model
 from client.session import Session
+from common.array_files import read_tensors, write_tensors
 from common.conditions import condition_code
 from common.errors import RefusalError
-from common.files import read_tensors, write_tensors
 from common.records import ARRAYS, IMAGES, to_images
 from common.reply_checks import ImagesCheck
 from common.seeding import derive_seed

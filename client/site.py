@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from client.audit.log import AuditFiles
 from client.hours import Hours
 from client.privacy.ledger import LedgerFiles
+from common.actions import Action
 from common.errors import ConfigError
-from common.imaging.patient import ORGANS
+from common.imaging.names import ORGANS
 from common.safe_yaml import read_yaml, yaml_problem
 
 QUESTIONS = 500
@@ -187,9 +188,6 @@ class SiteSettings(BaseModel):
     def _known_actions(cls, value: list[str] | None) -> list[str] | None:
         if value is None:
             return None
-        # Imported here: torch takes seconds, and most commands need the settings alone.
-        from common.records import Action
-
         known = [action.value for action in Action]
         if unknown := sorted(set(value) - set(known)):
             raise ValueError(f"there is no action {', '.join(unknown)}; known are {', '.join(known)}")

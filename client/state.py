@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.files import read_tensors, write_tensors
+from common.array_files import read_tensors, write_tensors
 
 
 class RoundState:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from client.session import Session
+from common.array_files import write_arrays
 from common.errors import BadStudyError
-from common.files import write_arrays
 from common.imaging.preprocessing import trace
 from common.seeding import numpy_generator
 

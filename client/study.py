@@ -30,9 +30,9 @@ from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.tuning import tuned
+from common.array_files import write_arrays, write_tensors
 from common.errors import RefusalError
 from common.explanation.records import with_explanation
-from common.files import write_arrays, write_tensors
 from common.imaging.slices import Slices
 from common.metrics.classification import ClassificationScores, classification_scores
 from common.metrics.gain import Gain, paired_gain

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError
-from common.imaging.patient import CONTRASTS, LESION_LABELS, ORGANS
+from common.imaging.names import CONTRASTS, ORGANS
+from common.imaging.patient import LESION_LABELS
 
 CONDITION_SIZE = len(ORGANS) + len(CONTRASTS)
 

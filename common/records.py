@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -33,21 +32,6 @@ MAX_EXAMPLES = 10_000_000
 
 NO_SITE, FAILED, NOT_NOW = 100, 101, 102
 """Codes of a site's error: it has no usable ``site.yaml``; it refuses or failed; it would do it later, ask again."""
-
-
-class Action(StrEnum):
-    """Named actions of the ClientApp; the value is Flower's message type."""
-
-    HELLO = "query.hello"
-    TRAIN_GAN = "train.gan"
-    SYNTHESISE = "query.synthesise"
-    ARMS = "evaluate.arms"
-    SITE_MODEL = "query.site_model"
-    TRAIN_CLASSIFIER = "train.classifier"
-    EVALUATE = "evaluate.classifier"
-    RELEASE = "query.release"
-    TAKE_PROXIES = "query.proxies"
-    PRIVACY = "query.privacy"
 
 
 class UnacceptableError(ValueError):

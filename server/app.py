@@ -36,7 +36,7 @@ from server.pretraining import pretraining_phase
 from server.privacy import kept_witnesses, privacy_results
 from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
-from server.run_folder import alone_in
+from server.run_lock import alone_in
 from server.settings import StudySettings, keep_places
 from server.silences import note_silences, silences
 from server.trials import TrialRunner, further_phases

@@ -9,10 +9,11 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from common.actions import Action
 from common.config import contrasts_by_organ
 from common.experiment import Experiment
 from common.phases import classifier_phase
-from common.records import Action, read_result
+from common.records import read_result
 from common.results_classifier import ArmScores, SiteArms
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from common.array_files import read_tensors, write_tensors
 from common.errors import DamagedFileError
-from common.files import read_json, read_table, read_tensors, write_json, write_tensors
+from common.files import read_json, read_table, write_json
 
 _PARTS: dict[str, type | tuple[type, ...]] = {
     "contributors": list,

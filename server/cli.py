@@ -198,7 +198,7 @@ def _follow(options: argparse.Namespace) -> None:
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from server.operation.run import stop_command
+    from server.operation.stop import stop_command
     from server.provision.command import places_of
 
     stop_command(options.federation, places_of(options.federation, options.out), options.run_folder)
@@ -220,6 +220,6 @@ def _health(options: argparse.Namespace) -> None:
 
 
 def _serve_enrolment(options: argparse.Namespace) -> None:
-    from server.provision.command import serve_command
+    from server.provision.serve_command import serve_command
 
     serve_command(options.federation, options.out, options.port)

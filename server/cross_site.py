@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.records import Action, UnacceptableError, received_arrays
+from common.actions import Action
+from common.records import UnacceptableError, received_arrays
 from common.results_classifier import ArmScores, CrossSite, Interval, SiteArms
 from server.arms import FederatedArms
 from server.checkpoint import PhaseCheckpoints

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from common.array_files import write_arrays
 from common.errors import DataError
 from common.explanation.explained import Explained
 from common.explanation.of_slices import (
@@ -21,7 +22,7 @@ from common.explanation.of_slices import (
     synthetic_kinds,
 )
 from common.explanation.shortcut import Fills, Shortcut, refilled, shortcut
-from common.files import write_arrays, write_json
+from common.files import write_json
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, build_gan_trainer

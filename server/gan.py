@@ -8,11 +8,11 @@ import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from common.actions import Action
 from common.config import Model, model_of
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.phases import gan_phase
-from common.records import Action
 from common.results import AnyFinal, AnyScores, GanResult, GanRound, GanRun
 from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.kinds import GradientTrainer, ProxySource

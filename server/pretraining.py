@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from common.files import read_json, read_tensors, write_json, write_tensors
+from common.array_files import read_tensors, write_tensors
+from common.files import read_json, write_json
 from common.imaging.slices import Slices
 from common.report.formatting import plural
 from common.seeding import derive_seed

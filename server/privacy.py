@@ -10,9 +10,10 @@ from pathlib import Path
 from flwr.serverapp import Grid
 from pydantic import ValidationError
 
+from common.actions import Action
 from common.errors import StudyError
 from common.files import write_bytes
-from common.records import Action, read_result
+from common.records import read_result
 from common.results_privacy import LedgerWitness, PrivacyRefusal, PrivacyResults, PrivacyStatement
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Roster

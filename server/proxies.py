@@ -13,20 +13,12 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from common.actions import Action
+from common.array_files import read_tensors, write_tensors
 from common.config import Model
 from common.errors import StudyError
 from common.experiment import Experiment
-from common.files import read_tensors, write_tensors
-from common.records import (
-    ARRAYS,
-    CONFIG,
-    Action,
-    Instruction,
-    check_reply,
-    instruction_record,
-    to_arrays,
-    to_images,
-)
+from common.records import ARRAYS, CONFIG, Instruction, check_reply, instruction_record, to_arrays, to_images
 from common.reply_checks import ImagesCheck
 from common.training.build import proxy_source
 from common.training.kinds import ProxySource, ProxyTrainer

@@ -8,13 +8,13 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import StudyProgress
 from common.records import (
     CONFIG,
     PROTOCOL,
-    Action,
     Instruction,
     SiteHello,
     UnacceptableError,

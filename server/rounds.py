@@ -11,16 +11,11 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import StudyProgress
-from common.records import (
-    METRICS,
-    Action,
-    Instruction,
-    UnacceptableError,
-    check_reply,
-)
+from common.records import METRICS, Instruction, UnacceptableError, check_reply
 from common.reply_checks import UpdateCheck
 from common.trials import Trial
 from server.checkpoint import PhaseCheckpoints

@@ -1,21 +1,17 @@
 """The folder of a run: made once, found again to resume, withdrawn if the study could not even start."""
 
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import read_experiment, to_yaml
-from common.errors import ConfigError, StudyError
+from common.errors import ConfigError
 from common.experiment import Experiment
-from common.file_lock import is_held, locked
 from common.files import write_bytes
 
 LATEST = "latest"
-LOCK = "run.lock"
-"""Held by the process in which a study runs."""
 
 
 @dataclass(frozen=True)
@@ -82,37 +78,6 @@ class RunFolder:
                 if self._previous_latest is not None:
                     _point(latest, self._previous_latest)
             raise
-
-
-@contextmanager
-def alone_in(run_dir: Path, patience: float = 20.0) -> Iterator[None]:
-    """Keeps every other process out of a run: two would write one set of checkpoints, and sites would pay twice.
-
-    Args:
-        patience: seconds in which a process that was told to end may do so.
-
-    Raises:
-        StudyError: if another works on it.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + patience
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(locked(run_dir / LOCK, wait=False))
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= end:
-                    raise StudyError(
-                        f"{run_dir}: another process works on this run; stop it, or wait until it has ended"
-                    ) from error
-                time.sleep(0.2)
-        yield
-
-
-def is_running(run_dir: Path) -> bool:
-    """Whether a process of this machine works on a run."""
-    return is_held(run_dir / LOCK)
 
 
 def _point(link: Path, target: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from common.array_files import read_arrays, write_arrays
 from common.config import Model
-from common.files import read_arrays, write_arrays
 from common.results import AnyFinal
 from common.seeding import derive_seed
 from common.training.trainer import Trainer, View

@@ -7,16 +7,9 @@ from flwr.serverapp import Grid
 from pydantic import BaseModel, field_validator
 from torch import Tensor
 
+from common.actions import Action
 from common.errors import StudyError
-from common.records import (
-    ARRAYS,
-    CONFIG,
-    Action,
-    check_reply,
-    instruction_record,
-    read_result,
-    to_arrays,
-)
+from common.records import ARRAYS, CONFIG, check_reply, instruction_record, read_result, to_arrays
 from common.results_classifier import ArmScores, SiteArms
 from common.trials import Trial
 from server.exchange import Answers, ask

@@ -25,6 +25,7 @@ from client.privacy.roster import Role, begin_roster, place_of, role_of
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
+from common.actions import Action
 from common.config import from_yaml, model_of, to_yaml
 from common.experiment import Experiment, FederationConfig, PreprocessingConfig
 from common.phases import classifier_phase, gan_phase
@@ -32,7 +33,6 @@ from common.records import (
     ARRAYS,
     CONFIG,
     METRICS,
-    Action,
     Instruction,
     instruction_record,
     received_arrays,

@@ -7,6 +7,15 @@ from pathlib import Path
 from client.privacy.faults import Fault
 from common.command import Commands
 
+COHORT_HELP = """overrides say which patients are made; what would change nothing about them is refused. Examples:
+  oncofed-simulation cohort                                       the demo's: 340 patients
+  oncofed-simulation cohort organ=[brain] cohort.train=6 cohort.test=4
+  oncofed-simulation cohort site=lung cohort.external=0 cohort.reference=4
+  oncofed-simulation cohort site=none organ=[brain]               a reference set alone
+cohort.train, cohort.validation and cohort.test are of each site that trains, cohort.external is of each that only
+evaluates, cohort.reference is of each of the three parts of an organ's reference set; 0 makes none.
+"""
+
 RUN_HELP = """overrides are Hydra's: key=value, group=choice. Examples:
   oncofed-simulation run                                      the demo
   oncofed-simulation run preset=demo seed=2 name=second
@@ -60,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         "make the demo cohort and draw a contact sheet",
         "Make the demo cohort (or find it in the cache) and draw a contact sheet of its patients.",
         _cohort,
+        COHORT_HELP,
     )
     cohort.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. cohort.train=8 cohort.seed=3")
     cohort.add_argument(
@@ -144,7 +154,7 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _cohort(options: argparse.Namespace) -> None:
-    from simulation.run import make_cohort
+    from simulation.cohort.command import make_cohort
 
     make_cohort(options.overrides, options.sheet)
 

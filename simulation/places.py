@@ -9,12 +9,15 @@ from common.config import check
 from common.errors import ConfigError
 from common.experiment import CohortConfig, Experiment, SiteConfig
 from common.progress import StudyProgress
-from simulation.cohort.build import CohortFolders, build_cohort
+from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, patients_of
 from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError
 
 DEMO_MRI = "brain"
 """The organ whose demo patients need no download."""
+
+DEMO = "demo cohort"
+"""What its making is called on the terminal."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,10 @@ def locate(experiment: Experiment, progress: StudyProgress) -> Places:
         return Places(sites, reference, demo=False)
     progress.message("making the demo cohort, or finding it in the cache")
     cache = Path(experiment.simulation.cache_dir)
-    tell = told(progress, "demo cohort")
-    for name, partition in experiment.partition.items():
-        sharing = {site: config for site, config in wanted.items() if config.partition == name}
-        if sharing:
-            demo = SiteConfig(reader=partition.reader, organ=partition.organ, scanner=partition.scanner)
-            made = build_cohort(_larger(experiment.cohort, len(sharing)), {name: demo}, cache, tell)
-            sites |= dict.fromkeys(sharing, made.sites[name])
-            wanted = {site: config for site, config in wanted.items() if site not in sharing}
-    made = build_cohort(experiment.cohort, wanted, cache, tell, organs=lacking)
+    shared = _shared_folders(experiment, progress)
+    sites |= {name: shared.sites[site.partition] for name, site in wanted.items() if site.partition in shared.sites}
+    alone = {name: site for name, site in wanted.items() if name not in sites}
+    made = build_cohort(experiment.cohort, alone, cache, told(progress, DEMO), organs=lacking)
     for organ in lacking:
         if organ not in made.reference:
             raise ConfigError(f"reference.{organ}.path: there is no demo reference set of the {organ}; name a folder")
@@ -93,11 +91,54 @@ def locate(experiment: Experiment, progress: StudyProgress) -> Places:
 
 
 def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolders:
-    """The demo cohort of the experiment's sites alone."""
-    sites = {name: site for name, site in experiment.site.items() if site.path is None and site.partition is None}
+    """The demo cohort of an experiment alone, as :func:`demo_sizes` counts it; what has no patient is left out."""
+    sizes = demo_sizes(experiment)
+    sites = {name: site for name, site in _demo_sites(experiment).items() if sizes[name]}
+    organs = [organ for organ in _demo_references(experiment) if experiment.cohort.reference]
+    shared = _shared_folders(experiment, progress)
     cache = Path(experiment.simulation.cache_dir)
-    organs = sorted({site.organ for site in sites.values()})
-    return build_cohort(experiment.cohort, sites, cache, told(progress, "demo cohort"), organs=organs)
+    made = build_cohort(experiment.cohort, sites, cache, told(progress, DEMO), organs=organs)
+    shares = {name: folder for name, folder in shared.sites.items() if sizes[name]}
+    return CohortFolders(made.sites | shares, made.reference, made.organs | shared.organs)
+
+
+def demo_sizes(experiment: Experiment) -> dict[str, int]:
+    """Patients of the demo cohort: of each site, of sites that share a data set together, of each reference set."""
+    cohort = experiment.cohort
+    sizes = {name: patients_of(cohort, site) for name, site in _demo_sites(experiment).items()}
+    for name, (times, site) in _demo_partitions(experiment).items():
+        sizes[name] = patients_of(_larger(cohort, times), site)
+    references = dict.fromkeys(_demo_references(experiment), len(REFERENCE_PARTS) * cohort.reference)
+    return sizes | {f"reference set of the {organ}": count for organ, count in references.items()}
+
+
+def _demo_sites(experiment: Experiment) -> dict[str, SiteConfig]:
+    """Sites that get demo patients of their own."""
+    return {name: site for name, site in experiment.site.items() if site.path is None and site.partition is None}
+
+
+def _demo_partitions(experiment: Experiment) -> dict[str, tuple[int, SiteConfig]]:
+    """For each data set that several sites share, and that no path names: how many sites, and whose patients."""
+    found = {}
+    for name, one in experiment.partition.items():
+        sharing = [site for site in experiment.site.values() if site.partition == name and site.path is None]
+        if sharing:
+            found[name] = len(sharing), SiteConfig(reader=one.reader, organ=one.organ, scanner=one.scanner)
+    return found
+
+
+def _demo_references(experiment: Experiment) -> list[str]:
+    """Organs whose reference set no path names."""
+    return [organ for organ, one in experiment.reference.items() if one.path is None]
+
+
+def _shared_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolders:
+    """Demo patients of partitions, under their names."""
+    cache, folders = Path(experiment.simulation.cache_dir), CohortFolders({}, {})
+    for name, (times, site) in _demo_partitions(experiment).items():
+        made = build_cohort(_larger(experiment.cohort, times), {name: site}, cache, told(progress, DEMO), organs=())
+        folders = CohortFolders(folders.sites | made.sites, {}, folders.organs | made.organs)
+    return folders
 
 
 def _larger(cohort: CohortConfig, times: int) -> CohortConfig:

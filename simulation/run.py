@@ -19,9 +19,8 @@ from server.settings import StudySettings
 from server.terminal_progress import terminal_progress
 from simulation.audit import audit_run
 from simulation.centralised import centralised_arms
-from simulation.cohort.contact_sheet import contact_sheet
 from simulation.grid import InProcessGrid
-from simulation.places import demo_folders, without_unavailable_demo
+from simulation.places import without_unavailable_demo
 from simulation.ray import run_on_ray
 from simulation.sites import check_sites, prepare_everything
 
@@ -70,21 +69,6 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
         run_on_ray(make_server_app(settings), site_files, simulation)
     else:
         run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
-
-
-def make_cohort(overrides: list[str], sheet: Path) -> None:
-    """Makes the demo cohort, says where it is, and draws a contact sheet."""
-    experiment = with_absolute_paths(compose(overrides))
-    progress = terminal_progress()
-    try:
-        folders = demo_folders(without_unavailable_demo(experiment, progress), progress)
-    finally:
-        progress.close()
-    for site, path in folders.sites.items():
-        say(f"{site}: {path}")
-    for organ, path in folders.reference.items():
-        say(f"reference set, {organ}: {path}")
-    say(f"contact sheet: {contact_sheet(folders, sheet)}")
 
 
 def _closing(results: Results, report: Path) -> str:

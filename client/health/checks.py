@@ -29,13 +29,13 @@ def check_data(site: Path) -> str | None:
 
 def check_budget(site: Path) -> str | None:
     """Whether the privacy ledger can be relied on and something of the budget is left; without a budget all is well."""
-    # Imported here: the accountants take seconds, and a site without a budget does not need them.
-    from client.privacy.budget import Budget
-
     try:
         settings = load_site(site)
         if settings.privacy is None:
             return None
+        # Imported here: the accountants take seconds, and a site without a budget does not need them.
+        from client.privacy.budget import Budget
+
         own = Budget(settings)
         spent = own.epsilon()
     except OncofedError as error:

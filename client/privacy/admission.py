@@ -15,9 +15,10 @@ from client.privacy.questions import require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
 from client.session import ONLY_PRIVATE, Session
+from common.actions import Action
 from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Action, Instruction, received_arrays
+from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Instruction, received_arrays
 from common.results_classifier import SiteArms
 
 MOST_FOREGROUND = 0.5

@@ -26,10 +26,11 @@ from torch import Tensor
 from client.privacy.roster import Role, roster_of_tests
 from client.session import Session
 from client.site import QUESTIONS
+from common.array_files import read_arrays
 from common.errors import PrivacyError, RefusalError
 from common.experiment import Experiment
 from common.file_lock import locked
-from common.files import read_arrays, read_json
+from common.files import read_json
 from common.private_files import make_private_folder, write_private
 from common.records import Instruction
 from common.trials import arms_in_federation, arms_of, trials_of

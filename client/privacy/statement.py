@@ -5,9 +5,9 @@ from client.privacy.budget import Budget
 from client.privacy.coordinators_copy import coordinators_copy
 from client.privacy.witness import standing
 from client.session import Session
+from common.actions import Action
 from common.errors import RefusalError
 from common.files import write_json
-from common.records import Action
 from common.results_privacy import MechanismSpent, PrivacyStatement
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from client.privacy.known_patients import known_among
 from client.site import SiteSettings
+from common.array_files import read_arrays
 from common.errors import ConfigError
-from common.files import read_arrays
 
 RECORD = "trained.json"
 """In the state of a run: the names of its training patients, of all its trials."""

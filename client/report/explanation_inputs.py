@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.array_files import arrays_in
 from common.experiment import ARMS
 from common.explanation.records import ExplanationRecord
-from common.files import arrays_in
 
 FOLDER = "explanations"
 

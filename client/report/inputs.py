@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from client.report.explanation_inputs import Explanations, nearest_figures, read_explanations
-from common.files import arrays_in
+from common.array_files import arrays_in
 from common.report.formatting import role_titles
 from common.results_classifier import ArmScores, Interval
 from common.results_privacy import PrivacyStatement

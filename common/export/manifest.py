@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from common.errors import DataError
 from common.export.provenance import Name, Provenance, Record
-from common.imaging.patient import CONTRASTS, ORGANS
+from common.imaging.names import CONTRASTS, ORGANS
 
 MANIFEST = "manifest.json"
 _LARGEST = 256 * 2**20

@@ -18,7 +18,7 @@ from common.export.png import png_bytes
 from common.export.provenance import Provenance, privacy_statement
 from common.export.segmentation import SEGMENTS, segmentation
 from common.files import write_bytes
-from common.imaging.patient import CONTRASTS, ORGANS
+from common.imaging.names import CONTRASTS, ORGANS
 from common.versions import installed_versions
 
 FORMATS = ("png", "dicom")

@@ -6,10 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-ORGANS = ("brain", "lung", "liver")
-CONTRASTS = ("t1", "t1ce", "t2", "flair", "ct")
-"""What one channel of an image shows. The first four are MRI, the last is CT in Hounsfield units."""
-
 LESION_LABELS = (1, 2, 4)
 """Label values that count as tumour, with their BraTS meaning: 1 necrotic core (any other organ: the lesion),
 2 oedema, 4 enhancing tumour. Value 3 never occurs: the 2023 naming is mapped to 4 by the reader."""
@@ -45,8 +41,8 @@ class Patient:
 
     Attributes:
         patient: the site's own name for the patient; never leaves the site.
-        organ: one of ``ORGANS``.
-        contrasts: the channels of ``images`` in order, each one of ``CONTRASTS``.
+        organ: one of ``names.ORGANS``.
+        contrasts: the channels of ``images`` in order, each one of ``names.CONTRASTS``.
         images: (C, Z, Y, X) float32, as stored (MRI: arbitrary units; CT: HU). Axes are LPS: z ascends to superior,
             y ascends to posterior, x ascends to the patient's left, so that a plain plot of a slice is radiological.
         labels: (Z, Y, X) uint8 with 0 and ``LESION_LABELS``; None where the study has no mask.

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from common.conditions import one_hot_labels
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig, WeightsConfig
-from common.imaging.patient import CONTRASTS, LESION_LABELS
+from common.imaging.names import CONTRASTS
+from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
 from common.losses.adversarial import adversarial_loss
 from common.losses.perceptual import PerceptualLoss, perceptual_loss

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from common.progress import ANSWERED, ASKED
 from server.progress_log import Event
-from server.terminal_progress import Schedule
+from server.schedule import Schedule
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""``oncofed-server run``, ``follow`` and ``stop``: a study between institutions, from its start to its report."""
+"""``oncofed-server run`` and ``follow``: a study between institutions, from its start to its report."""
 
 import time
 from collections.abc import Mapping
@@ -13,19 +13,17 @@ from common.outside import say
 from common.progress import StudyProgress
 from common.weights import needed_weights, resolve_weights
 from server.operation.flower_home import FlowerHome
-from server.operation.studies import StartedStudy, find_study, keep_study, started_studies
-from server.operation.submit import enrolled_sites, require_server, stop, submit
-from server.progress_log import Event, ProgressLog, ProgressReader, show
+from server.operation.studies import find_study, keep_study, started_studies, study_meant
+from server.operation.submit import enrolled_sites, require_server, submit
+from server.progress_log import Event, ProgressReader, show
 from server.provision.federation import load_federation
 from server.provision.provision import Places
 from server.provision.registry import utc_now
 from server.reference import PARTS
 from server.report.build import build_study_report
-from server.run_folder import RunFolder, is_running
+from server.run_folder import RunFolder
+from server.run_lock import is_running
 from server.terminal_progress import terminal_progress
-
-ENDS_WITHIN = 60.0
-"""Seconds that a study's process has to end once Flower was told."""
 
 BEGINS_WITHIN = 180.0
 """Seconds from the hand-over to the study's first sign of life."""
@@ -85,24 +83,8 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
 
 def follow_command(file: Path, places: Places, folder: Path | None) -> None:
     """Shows a study from its beginning until it ends."""
-    study = _study(places, folder)
+    study = study_meant(places, folder)
     _follow(study.folder, ProgressReader(study.folder), file)
-
-
-def stop_command(file: Path, places: Places, folder: Path | None) -> None:
-    """Stops a study. What it finished stays, and it can be resumed."""
-    study = _study(places, folder)
-    if not is_running(study.folder):
-        raise ConfigError(f"{study.folder}: this study does not run")
-    home = FlowerHome(places, load_federation(file).serve.superlink)
-    require_server(home, file)
-    stop(home, study.flower_run)
-    end = time.monotonic() + ENDS_WITHIN
-    while is_running(study.folder) and time.monotonic() < end:
-        time.sleep(0.2)
-    # The process was ended before it could say so itself.
-    ProgressLog(study.folder).write("failed", reason="stopped with oncofed-server stop")
-    say(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
 
 
 def checked(experiment: Experiment, sites: Mapping[str, str]) -> Experiment:
@@ -155,16 +137,6 @@ def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple
     expected = enrolled_sites(places, options.sites) if options.sites else study.expected
     # A site that was revoked since cannot come; the study goes on without it, and says so.
     return folder, tuple(site for site in expected if site in joined)
-
-
-def _study(places: Places, folder: Path | None) -> StartedStudy:
-    found = find_study(places, folder) if folder is not None else None
-    if folder is None:
-        known = started_studies(places)
-        found = known[-1] if known else None
-    if found is None:
-        raise ConfigError(f"{folder or places.folder}: no study was started there; oncofed-server status lists them")
-    return found
 
 
 def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:

@@ -9,22 +9,21 @@ from typing import Any
 
 import httpx
 
-from common.config import from_yaml
 from common.enrolment import PATH
 from common.errors import ConfigError, DataError
 from common.outside import say, say_json
-from common.results import Results
 from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
 from server.operation.progress_state import ProgressState, progress_state
 from server.operation.proxy import listeners
 from server.operation.studies import StartedStudy, started_studies
+from server.operation.study_files import deadline_of, quarantined_in
 from server.operation.superlink import answers
 from server.progress_log import ProgressReader
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
-from server.run_folder import is_running
-from server.terminal_progress import duration
+from server.run_lock import is_running
+from server.schedule import duration
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,7 @@ def health_command(file: Path, places: Places) -> None:
 
 def _study(one: StartedStudy) -> StudyStatus:
     state = progress_state(ProgressReader(one.folder).new())
-    quarantined: dict[str, int] = {}
-    results = one.folder / "results.json"
-    if results.exists():
-        sites = Results.model_validate_json(results.read_bytes()).sites
-        quarantined = {name: site.quarantined for name, site in sites.items() if site.quarantined}
-    config = one.folder / "config.yaml"
-    deadline = from_yaml(config.read_text()).strategy.deadline if config.exists() else 0.0
-    return StudyStatus(one, is_running(one.folder), state, quarantined, deadline)
+    return StudyStatus(one, is_running(one.folder), state, quarantined_in(one.folder), deadline_of(one.folder))
 
 
 def _lines(one: StudyStatus, connected: dict[str, SiteConnection]) -> list[str]:

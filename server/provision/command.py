@@ -1,17 +1,14 @@
-"""The commands ``provision``, ``enrolments`` and ``serve-enrolment``: what they print and write."""
+"""The commands ``provision`` and ``enrolments``: what they print and write."""
 
-import logging
 from datetime import timedelta
 from pathlib import Path
 
-from common.errors import ConfigError
 from common.node_keys import fingerprint
 from common.outside import say
-from server.provision.authority import certificate_fingerprint, open_authority
+from server.provision.authority import certificate_fingerprint
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Changes, Places, Provisioned, provision
 from server.provision.registry import Registry, SiteRecord, utc_now
-from server.provision.service import PORT, enrolment_app, serve, welcoming
 
 SOON = timedelta(days=30)
 
@@ -52,19 +49,6 @@ def enrolments_command(file: Path, out: Path | None) -> None:
     width = max((len(site) for site in registry.sites), default=0)
     for site, record in sorted(registry.sites.items()):
         say(f"{site:{width}}  {record.state:8}  {_detail(record)}")
-
-
-def serve_command(file: Path, out: Path | None, port: int = PORT) -> None:
-    """Runs the enrolment service until it is interrupted."""
-    settings, places = load_federation(file), places_of(file, out)
-    registry = places.registry
-    known = registry.read().federation
-    if known != settings.name:
-        raise ConfigError(f"{registry.path}: belongs to the federation {known}, not to {settings.name}; check --out")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    say(f"enrolment for {settings.name} on http://127.0.0.1:{port}; sites reach it through the proxy only")
-    authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
-    serve(enrolment_app(registry, welcoming(settings.name, settings.address, authority)), port)
 
 
 def _print_certificates(places: Places, done: Provisioned) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
 from common.errors import ConfigError
-from common.imaging.patient import ORGANS
+from common.imaging.names import ORGANS
 from common.imaging.readers.registry import READERS
 from common.safe_yaml import read_yaml, yaml_problem
 

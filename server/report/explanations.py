@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from common.array_files import read_arrays
 from common.errors import DamagedFileError
 from common.explanation.records import ExplanationRecord
-from common.files import read_arrays
 from common.report.charts import Chart
 from common.report.explanations import apart_table, attention_table, embedding_charts, shortcut_table
 from common.report.page import ReportError

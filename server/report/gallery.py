@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.files import read_arrays
+from common.array_files import read_arrays
 from common.report.formatting import SIMILARITY
 from common.report.images import Picture, picture
 from common.report.page import ReportError

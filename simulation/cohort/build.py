@@ -94,7 +94,7 @@ def build_cohort(
     described: dict[Path, tuple[str, dict[str, Any]]] = {}
     demo = {name: site for name, site in sites.items() if site.path is None}
     for name, site in demo.items():
-        count = cohort.external if site.roles == ["evaluate"] else cohort.train + cohort.validation + cohort.test
+        count = patients_of(cohort, site)
         parameters = _parameters(cohort, site.organ, name, site.scanner, count)
         home = root / f"{name}-{_hash(parameters)}"
         described[home] = site.organ, parameters
@@ -128,6 +128,11 @@ def build_cohort(
             "free some space or set simulation.cache_dir to another folder; finished patients are kept"
         ) from error
     return CohortFolders(folders, references, {name: site.organ for name, site in demo.items()})
+
+
+def patients_of(cohort: CohortConfig, site: SiteConfig) -> int:
+    """How many demo patients a site gets."""
+    return cohort.external if site.roles == ["evaluate"] else cohort.train + cohort.validation + cohort.test
 
 
 def tumour_flags(count: int, share: float) -> list[bool]:

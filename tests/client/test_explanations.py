@@ -15,11 +15,11 @@ from client.nearest import nearest_lesions
 from client.report.explanation_inputs import read_explanations
 from client.session import Session
 from client.site import SiteSettings
+from common.array_files import read_arrays
 from common.config import compose
 from common.explanation.grad_cam import attention, lesion_share
 from common.explanation.of_slices import owners
 from common.explanation.records import ExplanationRecord
-from common.files import read_arrays
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.classifier import Trainer
 from common.training.kinds import GeneratorTrainer, SyntheticSlices

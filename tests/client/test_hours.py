@@ -9,8 +9,9 @@ from hospital import Hospital
 from client.hours import Hours
 from client.policy import require_hours
 from client.site import load_site
+from common.actions import Action
 from common.errors import ConfigError, NotNowError
-from common.records import NOT_NOW, Action, SiteHello, read_result
+from common.records import NOT_NOW, SiteHello, read_result
 
 
 class Noon(datetime):

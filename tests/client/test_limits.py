@@ -18,7 +18,7 @@ import json, sys
 from hospital import Hospital
 import client.app
 from pathlib import Path
-from common.records import Action
+from common.actions import Action
 import numpy, torch
 
 folder, gib = sys.argv[1:3]

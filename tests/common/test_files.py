@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from common.array_files import read_arrays, read_tensors, write_arrays, write_tensors
 from common.errors import ConfigError
-from common.files import read_arrays, read_json, read_tensors, write_arrays, write_bytes, write_json, write_tensors
+from common.files import read_json, write_bytes, write_json
 from common.seeding import derive_seed, numpy_generator, torch_generator
 
 

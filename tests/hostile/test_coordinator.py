@@ -14,8 +14,9 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from hospital import STUDY, Hospital
 
+from common.actions import Action
 from common.imaging.slices import Slices
-from common.records import ARRAYS, CONFIG, FAILED, PROTOCOL, Action
+from common.records import ARRAYS, CONFIG, FAILED, PROTOCOL
 
 NOBODY = Slices("brain", ("flair",), [])
 

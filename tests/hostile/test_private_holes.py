@@ -22,10 +22,11 @@ from client.privacy.ledger import Ledger
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
 from client.session import Session
+from common.actions import Action
 from common.config import from_yaml
 from common.errors import ConfigError
 from common.metrics.bootstrap import patient_weights
-from common.records import CONFIG, Action, to_arrays
+from common.records import CONFIG, to_arrays
 from common.seeding import derive_seed
 from common.training.patients import PatientUpdate
 

@@ -10,13 +10,13 @@ from flwr.clientapp import ClientApp
 from tiny import TINY
 from torch import Tensor
 
+from common.actions import Action
 from common.config import compose, model_of
 from common.errors import StudyError
 from common.progress import NoProgress
 from common.records import (
     ARRAYS,
     CONFIG,
-    Action,
     Instruction,
     SiteHello,
     read_instruction,

@@ -10,16 +10,11 @@ from flwr.serverapp import Grid
 from scripted_grid import SITES, ScriptedGrid, reply
 from torch import Tensor
 
+from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import NoProgress
-from common.records import (
-    ARRAYS,
-    METRICS,
-    Action,
-    Instruction,
-    SiteHello,
-)
+from common.records import ARRAYS, METRICS, Instruction, SiteHello
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member

@@ -5,7 +5,8 @@ import pty
 import pytest
 from rich.console import Console
 
-from server.terminal_progress import LiveProgress, PlainProgress, Schedule, duration, terminal_progress
+from server.schedule import Schedule, duration
+from server.terminal_progress import LiveProgress, PlainProgress, terminal_progress
 
 PHASES = [("GAN cgan", 2), ("classifier real", 4)]
 

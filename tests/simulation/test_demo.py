@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.files import read_arrays
+from common.array_files import read_arrays
 from common.results import PairedScores, Results
 from simulation.run import run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import TinyStudy
 
-from common.files import read_tensors
+from common.array_files import read_tensors
 from common.results import FinalNearest, NearestScores, Results
 
 ROOT = Path(__file__).parents[2]

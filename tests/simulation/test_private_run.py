@@ -12,12 +12,12 @@ from client.app import make_app, site_from_node_config
 from client.privacy.budget import Budget, BudgetSpentError
 from client.report.build import build_site_report
 from client.site import load_site
+from common.actions import Action
+from common.array_files import read_tensors
 from common.config import compose
 from common.errors import ConfigError
 from common.experiment_paths import with_absolute_paths
-from common.files import read_tensors
 from common.progress import NoProgress
-from common.records import Action
 from common.results import Results
 from server.app import run_study
 from server.report.build import build_study_report

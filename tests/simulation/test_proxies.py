@@ -13,9 +13,10 @@ from tiny import TINY, TinyStudy, write_site
 from client import proxies
 from client.session import Session
 from client.site import load_site, save_site
+from common.array_files import read_tensors
 from common.config import from_yaml
 from common.errors import ConfigError, OncofedError, RefusalError, StudyError
-from common.files import read_json, read_tensors, write_json
+from common.files import read_json, write_json
 from common.records import ARRAYS, IMAGES, Instruction, UnacceptableError, to_images
 from common.results import Results
 from simulation.run import run

@@ -10,7 +10,8 @@ import pytest
 from tiny import TinyStudy
 from torch import Tensor
 
-from common.files import read_json, read_tensors
+from common.array_files import read_tensors
+from common.files import read_json
 from common.results import Results
 from simulation.run import run
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny import TINY, TinyStudy, write_site
 
+from common.array_files import read_arrays, read_tensors
 from common.errors import StudyError
-from common.files import read_arrays, read_tensors
 from common.results import FinalTranslation, Results, TranslationScores
 from simulation.run import run
 

@@ -152,7 +152,7 @@ ARCHIVES: dict[str, Bytes] = {
 def _archive(name: str, make: Bytes) -> None:
     @hostile(f"arrays, {name}", says="a.npz")
     def plain(folder: Path, payload: Payload) -> Callable[[], object]:
-        from common.files import read_arrays
+        from common.array_files import read_arrays
 
         (folder / "a.npz").write_bytes(make(payload))
         return lambda: read_arrays(folder / "a.npz")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from common.errors import ConfigError, DataError
 from common.imaging.dicom.references import referred_series
-from common.imaging.patient import CONTRASTS, ORGANS, Patient, StudyLocation
+from common.imaging.names import CONTRASTS, ORGANS
+from common.imaging.patient import Patient, StudyLocation
 from common.imaging.readers.dicom_study import distinct_files, find_series, read_study, study_location
 
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from common.errors import BadStudyError, ConfigError, DataError
-from common.imaging.patient import CONTRASTS, ORGANS, Patient, StudyLocation
+from common.imaging.names import CONTRASTS, ORGANS
+from common.imaging.patient import Patient, StudyLocation
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

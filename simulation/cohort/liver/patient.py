@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from common.files import read_arrays
+from common.array_files import read_arrays
 from common.seeding import numpy_generator
 from simulation.cohort.ct.abdomen import DEPTH_UNIT, LIVER, SPACING, STRUCTURES
 from simulation.cohort.ct.body import Body, Template, Variation

@@ -13,9 +13,10 @@ from hospital import STUDY, Hospital
 from client.audit.log import AuditLog
 from client.cli import main
 from client.site import load_site
+from common.actions import Action
 from common.errors import ConfigError
 from common.hash_chain import parse_chain
-from common.records import CONFIG, Action
+from common.records import CONFIG
 
 
 def test_what_was_asked_and_what_left_is_written_down(tmp_path: Path) -> None:

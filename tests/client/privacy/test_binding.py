@@ -13,10 +13,10 @@ from client.app import _safe_reason
 from client.privacy.binding import binding_file, digest_of, require_bound
 from client.session import Session
 from client.site import SiteSettings
+from common.actions import Action
 from common.config import compose, from_yaml, to_yaml
 from common.errors import PrivacyError, RefusalError
 from common.experiment import Experiment
-from common.records import Action
 
 DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
 STUDY = compose([*TINY, *DP])

@@ -21,9 +21,10 @@ from client.privacy.declarations import ACTIONS, EXCHANGES, Declared, Leaves
 from client.privacy.slices import for_noised_steps, kept_here
 from client.session import Session
 from client.training import Update
+from common.actions import Action
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.records import ARRAYS, CONFIG, METRICS, Action, Instruction, instruction_record, to_arrays
+from common.records import ARRAYS, CONFIG, METRICS, Instruction, instruction_record, to_arrays
 from common.results_classifier import ArmScores, Interval, SiteArms
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.trainer import Exchange

@@ -22,18 +22,11 @@ from client.privacy.questions import choose_set, questions_of, require_question,
 from client.privacy.roster import Role, role_of
 from client.session import Session
 from client.site import Shares, SiteSettings
+from common.actions import Action
+from common.array_files import write_arrays
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.files import write_arrays
-from common.records import (
-    ARRAYS,
-    CONFIG,
-    Action,
-    Instruction,
-    instruction_record,
-    read_result,
-    to_arrays,
-)
+from common.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
 from common.results_classifier import SiteArms
 from common.training.build import build_classifier_trainer
 from common.trials import Trial

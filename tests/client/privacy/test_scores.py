@@ -25,10 +25,11 @@ from client.privacy.questions import settle_test_set
 from client.privacy.scores import counts_of, noised_scores
 from client.session import Session
 from client.site import SiteSettings
+from common.actions import Action
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
 from common.files import write_json
-from common.records import ARRAYS, CONFIG, Action, Instruction, instruction_record, read_result, to_arrays
+from common.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
 from common.results_classifier import ArmScores, SiteArms
 from common.training.build import build_classifier_trainer
 

@@ -11,11 +11,11 @@ from tiny import TINY
 
 from client.privacy.budget import Budget
 from client.privacy.ledger import LedgerError
+from common.actions import Action
 from common.config import compose, to_yaml
 from common.records import (
     ARRAYS,
     CONFIG,
-    Action,
     Instruction,
     SiteHello,
     from_arrays,

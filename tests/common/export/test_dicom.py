@@ -17,7 +17,8 @@ from common.export.manifest import Content, Manifest
 from common.export.segmentation import SEGMENTS
 from common.export.synthetic import SyntheticSet, write_synthetic_set
 from common.imaging.deidentification import fields_to_review, identifying_fields
-from common.imaging.patient import LESION_LABELS, ORGANS
+from common.imaging.names import ORGANS
+from common.imaging.patient import LESION_LABELS
 
 Make = Callable[..., SyntheticSet]
 Written = tuple[Path, SyntheticSet, Manifest]

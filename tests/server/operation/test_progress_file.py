@@ -8,7 +8,7 @@ import pytest
 from common.progress import ANSWERED, ASKED, NoProgress
 from server.operation.progress_state import progress_state
 from server.progress_log import Event, ProgressLog, ProgressReader, show
-from server.run_folder import alone_in, is_running
+from server.run_lock import alone_in, is_running
 
 
 class Kept(NoProgress):

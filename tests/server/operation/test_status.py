@@ -16,7 +16,7 @@ from server.operation.status import health_command, status_command
 from server.operation.studies import keep_study
 from server.progress_log import ProgressLog
 from server.provision.provision import Places, provision
-from server.run_folder import alone_in
+from server.run_lock import alone_in
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from common.array_files import read_arrays
 from common.experiment import ClassifierConfig, ImageConfig
 from common.explanation.records import ExplanationRecord
-from common.files import read_arrays
 from common.imaging.slices import PatientSlices, Slices
 from common.report.page import ReportError
 from common.results import Results

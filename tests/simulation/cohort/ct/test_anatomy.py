@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import simulation.cohort.ct.anatomy as anatomy
-from common.files import read_arrays
+from common.array_files import read_arrays
 from simulation.cohort.ct.anatomy import AnatomyUnavailableError, fetch_ct_anatomies
 
 
