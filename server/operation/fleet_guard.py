@@ -15,6 +15,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from server.operation.quota import Quota
+
 SUPERLINK = 1
 """Flower's number of the SuperLink itself, to which every answer goes."""
 
@@ -32,19 +34,6 @@ Check = Callable[[Any, Any], AbstractContextManager[Then]]
 
 asking: ContextVar[str] = ContextVar("asking")
 """The site whose TLS certificate the present request came with."""
-
-
-@dataclass(frozen=True)
-class Quota:
-    """How much nodes may have stored here that no study has fetched yet, in bytes.
-
-    Attributes:
-        site: of one site.
-        total: of all together.
-    """
-
-    site: int
-    total: int
 
 
 @dataclass

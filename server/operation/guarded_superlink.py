@@ -32,7 +32,8 @@ from starlette.routing import Route
 from common.errors import ConfigError, OncofedError
 from common.files import write_json
 from common.outside import say
-from server.operation.fleet_guard import Check, FleetGuard, Quota
+from server.operation.fleet_guard import Check, FleetGuard
+from server.operation.quota import Quota
 from server.operation.request_limits import RequestLimits
 from server.provision.registrations import Registration, registrations
 from server.provision.registry import RegistryFile

@@ -24,10 +24,10 @@ from common.errors import ConfigError, DamagedFileError, OncofedError
 from common.file_lock import locked
 from common.files import read_table
 from common.outside import say
-from server.operation.fleet_guard import Quota
 from server.operation.flower_home import NODES, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
 from server.operation.proxy_lines import Teller
+from server.operation.quota import Quota
 from server.operation.superlink import superlink_process, wait_until_it_answers
 from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, load_federation

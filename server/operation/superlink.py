@@ -7,8 +7,8 @@ from pathlib import Path
 
 from common.child_process import ChildProcess
 from common.errors import StudyError
-from server.operation.fleet_guard import Quota
 from server.operation.flower_home import NODES, FlowerHome
+from server.operation.quota import Quota
 
 
 def superlink_process(

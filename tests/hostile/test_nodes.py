@@ -19,7 +19,7 @@ from flwr.proto.run_pb2 import GetRunRequest
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from guarded_fleet import SUPERLINK, Fleet, HostileNode, answer_to, arrays, guarded_fleet
 
-from server.operation.fleet_guard import Quota
+from server.operation.quota import Quota
 
 SITES = ("hospital1", "hospital2", "hospital3")
 QUOTA = Quota(site=32 << 20, total=48 << 20)

@@ -36,9 +36,9 @@ from running_federation import free_port, need_nginx
 
 from client.enrolment.connection import trusting_context
 from common.node_keys import identity_file, new_key, public_line
-from server.operation.fleet_guard import Quota
 from server.operation.guarded_superlink import Nodes, install
 from server.operation.proxy import ProxyPlan, find_nginx, write_configuration
+from server.operation.quota import Quota
 from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.registry import KeyRecord, RegistryFile, utc_now
 
