@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from common.errors import DamagedFileError
+from common.safe_json import RepeatedKeyError, read_json_text
 
 _MOST_UNPACKED = 2 * 2**30
 """Bytes of all arrays in one archive; the largest that is written here has some hundred million."""
@@ -45,11 +46,13 @@ def read_json(path: Path) -> Any:
     """The JSON in ``path``.
 
     Raises:
-        DamagedFileError: if it holds none, or is nested beyond all sense.
+        DamagedFileError: if it holds none, is nested beyond all sense, or a key stands twice in one table.
         FileNotFoundError: if it is not there.
     """
     try:
-        return json.loads(path.read_bytes())
+        return read_json_text(path.read_bytes())
+    except RepeatedKeyError as error:
+        raise DamagedFileError(path, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, "is no JSON") from error
 

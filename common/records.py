@@ -19,6 +19,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from common.safe_json import model_from_json
+
 PROTOCOL = 6
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
@@ -194,7 +196,7 @@ def read_result(content: RecordDict, model: type[Model]) -> Model:
     if len(text) > 2_000_000:
         raise UnacceptableError("the result is larger than 2 MB")
     try:
-        result = model.model_validate_json(text)
+        result = model_from_json(model, text)
     except ValidationError as error:
         raise UnacceptableError(f"the result does not fit ({_where(error)})") from error
     if not _all_finite(result.model_dump()):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.site import SiteSettings
 from common.errors import ConfigError
+from common.safe_json import model_from_json
 
 PREFIX = 8
 """Digits of its hash by which Flower names the folder that a bundle is unpacked to."""
@@ -52,7 +53,7 @@ def approvals(settings: SiteSettings) -> list[Approval]:
     """
     file = allow_list_file(settings)
     try:
-        return _Approvals.model_validate_json(file.read_bytes()).approved
+        return model_from_json(_Approvals, file.read_bytes()).approved
     except FileNotFoundError:
         return []
     except (OSError, ValidationError) as error:
