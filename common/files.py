@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ _MOST_UNPACKED = 2 * 2**30
 def write_bytes(path: Path, content: bytes) -> None:
     """Replaces ``path`` by ``content`` in one step; a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with temporary.open("wb") as file:
+    # A name that nobody can lay a link under beforehand.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from common.safe_json import model_from_json
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"

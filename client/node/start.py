@@ -55,6 +55,8 @@ def start(site: Path) -> None:
         signal.signal(number, lambda *_: stopped.set())
     with ExitStack() as held:
         _take_lock(held, settings)
+        if (settings.folder / "node.log").is_symlink():
+            raise ConfigError(f"{settings.folder / 'node.log'}: is a link, and is not written through; remove it")
         log = RotatingFileHandler(settings.folder / "node.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
         held.callback(log.close)
         (settings.folder / "node.log").chmod(0o600)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hospital import Hospital
 
 from client.audit.log import AuditError, AuditFiles, AuditLog
 from common.files import write_bytes
+from common.records import NO_SITE, Action
 
 
 @pytest.fixture
@@ -38,3 +40,13 @@ def test_a_link_under_the_name_of_a_file_to_be_is_not_followed(tmp_path: Path, m
     (tmp_path / ".ledger-head.json.7.partial").symlink_to(precious)
     write_bytes(tmp_path / "ledger-head.json", b"new")
     assert (precious.read_text(), (tmp_path / "ledger-head.json").read_bytes()) == ("key", b"new")
+
+
+def test_a_link_in_place_of_the_sites_log_stops_the_work_and_names_no_path(tmp_path: Path) -> None:
+    site = Hospital(tmp_path)
+    precious = tmp_path / "precious"
+    precious.write_text("")
+    (site.settings.folder / "log.jsonl").symlink_to(precious)
+    reply = site.ask(Action.HELLO)
+    assert (reply.error.code, reply.error.reason) == (NO_SITE, "the site's own settings cannot be used")
+    assert precious.read_text() == ""
