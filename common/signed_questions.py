@@ -125,6 +125,7 @@ def _told(value: object, of_array: ArrayDigest) -> object:
         return ["bytes", value.hex()]
     if isinstance(value, float):
         return ["float", float(value).hex()]
+    if isinstance(value, int):
+        return ["bool" if isinstance(value, bool) else "int", int(value)]
     # By kind and not by class: a word of an enumeration arrives as the plain text that it is.
-    kind = next(kind for kind in (bool, int, str) if isinstance(value, kind))
-    return [kind.__name__, kind(value)]
+    return ["text", str(value)]
