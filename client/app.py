@@ -6,6 +6,7 @@ send an exception's text to the coordinator.
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flwr.clientapp import ClientApp
 from pydantic import BaseModel
 
 from client import proxies, study, training
+from client.approval.questions import require_signed
 from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
@@ -53,6 +55,13 @@ SITE_CONFIG = "site-config"
 
 Handler = Callable[[Session, Instruction, RecordDict], RecordDict]
 
+Gate = Callable[[Path, SiteSettings, Message, Context], None]
+"""Refuses a message before anything is done with it; told the site's file and settings, the message and the node."""
+
+
+def open_gate(site: Path, settings: SiteSettings, message: Message, context: Context) -> None:
+    """Lets every message in: where sites are simulated, none comes from elsewhere."""
+
 
 def site_from_node_config(context: Context) -> Path:
     """Where this node's ``site.yaml`` is, as the hospital told its SuperNode; no message can change it."""
@@ -64,18 +73,21 @@ def site_from_node_config(context: Context) -> Path:
     return Path(path)
 
 
-def make_app(locate_site: Callable[[Context], Path], sessions: OpenSessions | None = None) -> ClientApp:
+def make_app(
+    locate_site: Callable[[Context], Path], sessions: OpenSessions | None = None, gate: Gate = open_gate
+) -> ClientApp:
     """The ClientApp.
 
     Args:
         locate_site: finds the ``site.yaml`` of the node that a message is for.
         sessions: opens the session of a message; the hospital's own unless made-up patients are to be read.
+        gate: what a message has to pass first.
     """
     app = ClientApp()
     sessions = sessions or OpenSessions()
 
     def action(handler: Handler) -> Callable[[Message, Context], Message]:
-        return lambda message, context: _answer(handler, sessions, locate_site, message, context)
+        return lambda message, context: _answer(handler, sessions, locate_site, gate, message, context)
 
     app.query("hello")(action(_hello))
     app.train("gan")(action(_train_gan))
@@ -94,21 +106,22 @@ def _answer(
     handler: Handler,
     sessions: OpenSessions,
     locate_site: Callable[[Context], Path],
+    gate: Gate,
     message: Message,
     context: Context,
 ) -> Message:
     """Runs ``handler`` at the site the message is for; a failure becomes a safe reason."""
-    try:
-        settings = sessions.settings(locate_site(context))
-    except OncofedError:
-        logging.getLogger("oncofed.client").exception("no usable site.yaml")
-        return Message(Error(code=NO_SITE, reason="the site's own settings cannot be used"), reply_to=message)
-    name = f"oncofed.client.{settings.name}"
-    log = logging.getLogger(name)
-    with open_json_log(settings.folder / "log.jsonl", name):
+    with ExitStack() as opened:
+        try:
+            site = locate_site(context)
+            settings = sessions.settings(site)
+            log = opened.enter_context(open_json_log(settings.folder / "log.jsonl", f"oncofed.client.{settings.name}"))
+        except (OncofedError, OSError):
+            logging.getLogger("oncofed.client").exception("no usable site.yaml, or no log that can be written")
+            return Message(Error(code=NO_SITE, reason="the site's own settings cannot be used"), reply_to=message)
         audit = sessions.audit(settings)
         try:
-            return _audited(handler, sessions, settings, message, audit)
+            return _audited(handler, sessions, settings, message, audit, lambda: gate(site, settings, message, context))
         except AuditError:
             # Also where the work is done: a reply that cannot be written down does not leave.
             log.exception("not answered")
@@ -117,9 +130,14 @@ def _answer(
 
 
 def _audited(
-    handler: Handler, sessions: OpenSessions, settings: SiteSettings, message: Message, audit: AuditLog
+    handler: Handler,
+    sessions: OpenSessions,
+    settings: SiteSettings,
+    message: Message,
+    audit: AuditLog,
+    let_in: Callable[[], None],
 ) -> Message:
-    """Runs ``handler`` between two entries in the audit log.
+    """Runs ``handler`` between two entries in the audit log, if ``let_in`` does not refuse the message.
 
     Raises:
         AuditError: if one of them cannot be written.
@@ -127,8 +145,9 @@ def _audited(
     log = logging.getLogger(f"oncofed.client.{settings.name}")
     fields = asked_fields(message)
     try:
+        let_in()
         instruction = read_instruction(message.content)
-    except UnacceptableError as error:
+    except Exception as error:
         log.exception("failed")
         audit.write("asked", flush=False, **fields)
         return _failed(error, settings, message, audit)
@@ -257,4 +276,4 @@ def _take_proxies(session: Session, instruction: Instruction, content: RecordDic
     return _content(session, instruction)
 
 
-app = make_app(site_from_node_config)
+app = make_app(site_from_node_config, gate=require_signed)

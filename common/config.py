@@ -32,7 +32,7 @@ from common.experiment import (
     PreprocessingConfig,
     SiteConfig,
 )
-from common.safe_yaml import read_yaml
+from common.safe_yaml import read_yaml, yaml_problem
 
 # The schema stands first in the defaults list, so that every key exists (and is typed) before a YAML or an override
 # touches it.
@@ -90,7 +90,7 @@ def from_yaml(text: str) -> Experiment:
             raise ConfigError("holds a reference (${…}); a study's configuration must be resolved")
         return _typed(OmegaConf.create(tree))
     except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"not valid YAML: {yaml_problem(error)}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(_plain(error)) from error
     except ValueError as error:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from common.question_keys import QuestionKey
+
 PATH = "/enrol"
 """Where the enrolment service answers, below ``https://<address>``."""
 
@@ -56,19 +58,43 @@ Address = Annotated[str, AfterValidator(_checked_address)]
 """``host:port`` as in :func:`split_address`."""
 
 
+def _known_organ(organ: str) -> str:
+    # Imported here, as below: only the two ends of a kit need them, and they come with every reader of images.
+    from common.imaging.names import ORGANS
+
+    if organ not in ORGANS:
+        raise ValueError(f"known organs are {', '.join(ORGANS)}")
+    return organ
+
+
+def _known_reader(reader: str) -> str:
+    from common.imaging.readers.registry import READERS
+
+    if reader not in READERS:
+        raise ValueError(f"known readers are {', '.join(READERS)}")
+    return reader
+
+
+Organ = Annotated[str, AfterValidator(_known_organ)]
+Reader = Annotated[str, AfterValidator(_known_reader)]
+
+
 class KitFile(StrEnum):
-    """The files of a start-up kit. A private key is never one of them: it is made at the hospital."""
+    """The files of a start-up kit.
+
+    A private key is never one of them: it is made at the hospital. Nor are settings: what the hospital allows is its
+    own to say, so the template of ``site.yaml`` is the installed release's.
+    """
 
     DESCRIPTION = "kit.json"
     TOKEN = "token"
     CERTIFICATE = "ca.crt"
-    SITE = "site.yaml"
     README = "README.txt"
     CHECKSUMS = "SHA256SUMS"
 
 
 class KitDescription(BaseModel):
-    """``kit.json``: whom the kit is for.
+    """``kit.json``: whom the kit is for, and all that a coordinator may say to a site that joins.
 
     Attributes:
         version: of the kit's format.
@@ -77,16 +103,22 @@ class KitDescription(BaseModel):
         address: where the coordinator is reached, ``host:port``.
         made: when the kit was made, by the coordinator's clock.
         token_expires: until when its token can be used.
+        questions: the key by which the site knows the coordinator's questions.
+        organ: of the site, as the coordinator proposes it.
+        reader: of its images, likewise; None leaves the usual one of the organ.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     federation: str = Field(pattern=FEDERATION_NAME)
     site: str = Field(pattern=SITE_NAME)
     address: Address
     made: AwareDatetime
     token_expires: AwareDatetime
+    questions: QuestionKey
+    organ: Organ
+    reader: Reader | None = None
 
 
 def checksums(files: Mapping[str, bytes]) -> bytes:

@@ -17,9 +17,9 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if another holds it and ``wait`` is off.
-        OSError: if the file cannot be opened.
+        OSError: if the file cannot be opened, or is a link.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -5,17 +5,20 @@ Tensors and arrays have functions of their own (:mod:`common.array_files`): most
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
 from common.errors import DamagedFileError
+from common.safe_json import RepeatedKeyError, read_json_text
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replaces ``path`` by ``content`` in one step; a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with temporary.open("wb") as file:
+    # A name that nobody can lay a link under beforehand.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -36,11 +39,13 @@ def read_json(path: Path) -> Any:
     """The JSON in ``path``.
 
     Raises:
-        DamagedFileError: if it holds none, or is nested beyond all sense.
+        DamagedFileError: if it holds none, is nested beyond all sense, or a key stands twice in one table.
         FileNotFoundError: if it is not there.
     """
     try:
-        return json.loads(path.read_bytes())
+        return read_json_text(path.read_bytes())
+    except RepeatedKeyError as error:
+        raise DamagedFileError(path, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, "is no JSON") from error
 

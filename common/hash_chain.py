@@ -129,9 +129,9 @@ def append_line(file: Path, line: bytes, *, flush: bool = True) -> None:
         flush: wait until the disk has it.
 
     Raises:
-        OSError: if it cannot be written; the file is then as it was.
+        OSError: if it cannot be written, or is a link; the file is then as it was.
     """
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
     try:
         before = os.fstat(descriptor).st_size
         try:

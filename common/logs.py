@@ -109,9 +109,9 @@ class JsonLogHandler(logging.Handler):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path.resolve()
+        self.path = _own_place(path)
         self.openings = 0
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         self.setFormatter(JsonLineFormatter())
         self._end_torn_line()
 
@@ -148,12 +148,12 @@ def open_json_log(path: Path, name: str = "oncofed", level: int = logging.INFO) 
         level: the lowest level that is written.
 
     Raises:
-        OSError: if the file cannot be opened for writing.
+        OSError: if the file cannot be opened for writing, or is a link.
     """
     logger = logging.getLogger(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = next(
-        (h for h in logger.handlers if isinstance(h, JsonLogHandler) and h.path == path.resolve()), None
+        (h for h in logger.handlers if isinstance(h, JsonLogHandler) and h.path == _own_place(path)), None
     ) or JsonLogHandler(path)
     before = (logger.level, logger.propagate)
     if handler.openings == 0:
@@ -171,6 +171,11 @@ def open_json_log(path: Path, name: str = "oncofed", level: int = logging.INFO) 
         if handler.openings == 0:
             logger.removeHandler(handler)
             handler.close()
+
+
+def _own_place(path: Path) -> Path:
+    """One name for a file, however its folder is named; the file itself is not looked for behind a link."""
+    return path.parent.resolve() / path.name
 
 
 class _AtLeast(logging.Filter):

@@ -20,8 +20,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from common.outside import quoted
+from common.safe_json import model_from_json
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -183,7 +184,7 @@ def read_result(content: RecordDict, model: type[Model]) -> Model:
     if len(text) > 2_000_000:
         raise UnacceptableError("the result is larger than 2 MB")
     try:
-        result = model.model_validate_json(text)
+        result = model_from_json(model, text)
     except ValidationError as error:
         raise UnacceptableError(f"the result does not fit ({_where(error)})") from error
     if not _all_finite(result.model_dump()):

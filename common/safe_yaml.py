@@ -1,13 +1,17 @@
 """YAML that may come from anyone: plain values only, and neither size, nesting nor aliases that a reader chokes on.
 
 PyYAML's safe loader builds no objects, but it follows nesting until the stack is full (its C build ends the process),
-and aliases of aliases grow to whatever memory there is as soon as their values are copied.
+and aliases of aliases grow to whatever memory there is as soon as their values are copied. Of a key that stands twice
+it takes the last, where a person who reads the file may have seen the first.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
+
+from common.outside import printable
 
 MOST_CHARACTERS = 2_000_000
 MOST_VALUES = 200_000
@@ -20,15 +24,22 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The C build of the safe loader, ten times as fast."""
 
 
+_MERGE, _VALUE = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"
+
+
 class UnsafeYamlError(yaml.YAMLError):
     """A text that is refused before it is turned into values; its message repeats none of them."""
+
+
+class RepeatedKeyError(UnsafeYamlError, yaml.MarkedYAMLError):
+    """A key that stands twice in one mapping; the message names it and its lines."""
 
 
 def read_yaml(text: str) -> Any:
     """The values in ``text``: mappings, lists, strings, numbers, dates, booleans and None.
 
     Raises:
-        yaml.YAMLError: if it is not YAML, names a Python object, or is refused as above.
+        yaml.YAMLError: if it is not YAML, names a Python object, has a key twice, or is refused as above.
 
     >>> read_yaml("{a: &x [1, y], b: *x}")
     {'a': [1, 'y'], 'b': [1, 'y']}
@@ -36,11 +47,18 @@ def read_yaml(text: str) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise UnsafeYamlError(f"it is longer than {MOST_CHARACTERS:,} characters")
     _check(text)
+    loader = _Loader(text)
     try:
-        return yaml.load(text, Loader=_Loader)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_single_keys(loader, node)
+        return loader.construct_document(node)
     except (ValueError, OverflowError) as error:
         # A date or a number that is none: the loader's own errors are others.
         raise UnsafeYamlError("it holds a date or a number that cannot be one") from error
+    finally:
+        loader.dispose()
 
 
 @dataclass
@@ -90,3 +108,27 @@ def _check(text: str) -> None:
             if len(event.value) > LONGEST:
                 raise UnsafeYamlError(f"it holds a value longer than {LONGEST:,} characters")
             add(_Open(event.anchor))
+
+
+def _require_single_keys(loader: Any, root: yaml.Node) -> None:
+    """Refuses a key that stands twice in one mapping, however it is spelt; a key that a merge (``<<``) brings may."""
+    waiting, seen = [root], {id(root)}
+    while waiting:
+        node = waiting.pop()
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        lines: dict[object, int] = {}
+        for key, _ in pairs:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            name = key.value if key.tag in (_MERGE, _VALUE) else loader.construct_object(key)
+            if not isinstance(name, Hashable):
+                continue
+            if name in lines:
+                problem = f"the key {printable(key.value, 60)} stands twice (first on line {lines[name]})"
+                raise RepeatedKeyError(problem=problem, problem_mark=key.start_mark)
+            lines[name] = key.start_mark.line + 1
+        below = [part for pair in pairs for part in pair]
+        for part in below or (node.value if isinstance(node, yaml.SequenceNode) else []):
+            if id(part) not in seen:
+                seen.add(id(part))
+                waiting.append(part)

@@ -4,14 +4,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
 from flwr.serverapp import Grid
 
-from common.errors import OncofedError
+from common.errors import ConfigError, OncofedError
 from server.progress_log import ProgressLog
+from server.provision.question_key import read_question_key
 from server.returning import ReturningGrid
 from server.settings import StudySettings, settings_from_run_config
+from server.signing import SigningGrid
 
 
 @contextmanager
@@ -26,7 +30,8 @@ def deployed(grid: Grid, context: Context) -> Iterator[tuple[Grid, StudySettings
     progress.write("began", flower_run=str(context.run_id))
     try:
         patience = settings.experiment.strategy.returning
-        yield ReturningGrid(grid, patience=patience), replace(settings, progress=progress)
+        signing = SigningGrid(grid, _question_key(context))
+        yield ReturningGrid(signing, patience=patience), replace(settings, progress=progress)
     except OncofedError as error:
         progress.write("failed", reason=str(error))
         raise
@@ -35,3 +40,13 @@ def deployed(grid: Grid, context: Context) -> Iterator[tuple[Grid, StudySettings
         progress.write("failed", reason=f"something unexpected ({type(error).__name__}); the server's output has it")
         raise
     progress.write("finished")
+
+
+def _question_key(context: Context) -> Ed25519PrivateKey:
+    file = str(context.run_config.get("question-key", ""))
+    if not file:
+        raise ConfigError(
+            "run config: question-key must name the key with which questions are signed, questions.key in the folder "
+            "that oncofed-server provision made; hospitals answer no others"
+        )
+    return read_question_key(Path(file))

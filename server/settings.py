@@ -84,7 +84,7 @@ def settings_from_run_config(context: Context) -> StudySettings:
 
     Its run config names the ``output`` folder. The study is the ``config.yaml`` in it, as ``oncofed-server run`` wrote
     it, or what ``overrides`` (a JSON list) say. ``expected`` holds names of sites with commas, ``sites`` a number where
-    they have none.
+    they have none. What ``question-key`` names is read in ``server/deployed.py``.
 
     Raises:
         ConfigError: if something is missing or malformed.

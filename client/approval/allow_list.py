@@ -1,7 +1,6 @@
 """The hospital's list of app bundles that it has approved; nothing from outside can add to it."""
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.site import SiteSettings
 from common.errors import ConfigError
+from common.private_files import write_private
+from common.safe_json import model_from_json
 
 PREFIX = 8
 """Digits of its hash by which Flower names the folder that a bundle is unpacked to."""
@@ -52,7 +53,7 @@ def approvals(settings: SiteSettings) -> list[Approval]:
     """
     file = allow_list_file(settings)
     try:
-        return _Approvals.model_validate_json(file.read_bytes()).approved
+        return model_from_json(_Approvals, file.read_bytes()).approved
     except FileNotFoundError:
         return []
     except (OSError, ValidationError) as error:
@@ -98,15 +99,9 @@ def revoke_bundle(settings: SiteSettings, sha256: str) -> None:
 
 def _write(settings: SiteSettings, all_: list[Approval]) -> None:
     file = allow_list_file(settings)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(json.dumps(_Approvals(approved=all_).model_dump(), indent=1) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
+        content = json.dumps(_Approvals(approved=all_).model_dump(), indent=1) + "\n"
+        write_private(file, content.encode(), replace=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConfigError(f"{file}: cannot be written ({error.strerror}); the list is as it was") from error

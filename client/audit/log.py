@@ -7,6 +7,7 @@ reasons, never what was in a message. What cannot be written down is not done: s
 Only the standard library is used: a record must be kept where nothing else works.
 """
 
+import errno
 import json
 import os
 import time
@@ -91,7 +92,7 @@ class AuditLog:
 
     def _end(self) -> tuple[Link, str | None]:
         """Where the chain stands, and what is odd about it; half a line, as a crash leaves it, is taken away."""
-        with self.files.log.open("r+b") as file:
+        with os.fdopen(os.open(self.files.log, os.O_RDWR | os.O_NOFOLLOW), "r+b") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _LONGEST_LINE))
             tail = file.read()
@@ -127,6 +128,11 @@ class AuditLog:
             with locked(self.files.log):
                 yield
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise AuditError(
+                    f"{error.filename or self.files.log}: is a link, and the record is not written through one. Find "
+                    "out who laid it there, and remove it."
+                ) from error
             raise AuditError(
                 f"{error.filename or self.files.log}: the audit log cannot be written ({error.strerror or error}). "
                 "Nothing is answered that cannot be written down: make room on the disk, or let this user write there."
@@ -172,7 +178,7 @@ def _write_head(file: Path, link: Link) -> None:
     # In place and always of the same length: a rename would wait for the disk with every message. Half a head, if a
     # power cut leaves one, is noticed and told, and does no harm: the log itself is what counts.
     text = json.dumps({"count": link.count, "hash": link.hash}).ljust(_HEAD_BYTES - 1) + "\n"
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         if os.write(descriptor, text.encode()) != _HEAD_BYTES:
             raise OSError(28, "only part of the head could be written", str(file))

@@ -1,15 +1,17 @@
 """``oncofed-client init``: from a start-up kit to a node's folder."""
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
+from client.enrolment.attempt import Attempt
 from client.enrolment.clock import describe_clock, refused_for
-from client.enrolment.connection import Connection, save_connection
-from client.enrolment.kit import open_kit
+from client.enrolment.connection import Connection, load_connection
+from client.enrolment.kit import Kit, open_kit
 from client.enrolment.node_folder import NodeFolder
-from client.enrolment.request import EnrolmentRefusedError, request_enrolment
+from client.enrolment.request import request_enrolment
+from client.enrolment.site_template import usual_reader
+from client.site import load_site
 from common.errors import ConfigError
-from common.file_lock import is_held
 from common.node_keys import fingerprint
 from common.outside import say
 
@@ -24,54 +26,70 @@ def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None, 
         new_key: the site has joined before, and its earlier key is put aside.
 
     Raises:
-        ConfigError: naming the cause and the way out. The folder can be used again with the same kit or a newer one.
+        ConfigError: naming the cause and the way out. What was in use in the folder is as it was, and the folder can be
+            used again with the same kit or a newer one.
     """
     kit = open_kit(kit_file, sha256)
-    site = kit.description.site
-    node = NodeFolder(folder or Path(site))
-    retired = None
-    if new_key:
-        if is_held(node.path / "start.lock"):
-            raise ConfigError(f"{node.path}: its node runs; stop it first")
-        retired = node.retire_key(datetime.now(UTC))
-    node.check_free(kit)
+    node = NodeFolder(folder or Path(kit.description.site))
     try:
-        fresh = node.write_settings(kit)
-        line = node.open_key(site)
+        clock, fresh = _joined(kit, node, new_key)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or node.path}: cannot be written ({error.strerror}); choose another --folder, or let "
-            "this user write there"
+            "this user write there, and give the same command again"
         ) from error
-    try:
-        answer = request_enrolment(kit, line)
-    except EnrolmentRefusedError:
-        # Only where the coordinator has said so: an answer that was lost on the way may have been a yes.
-        if retired is not None:
-            node.restore_key(retired)
-        raise
-    node.write_identity(answer.reply.certificate)
-    # The coordinator's clock says when it was enrolled: this machine's may be off.
-    save_connection(
-        Connection(
-            federation=answer.reply.federation,
-            site=site,
-            address=answer.reply.address,
-            enrolled=answer.at,
-        ),
-        node.path,
-    )
-    say(f"{site} has joined {answer.reply.federation} at {answer.reply.address}")
-    say(
-        f"key       {fingerprint(line)}\n          compare it with the coordinator's list, on the telephone for "
-        "instance"
-    )
-    say(f"folder    {node.path}")
-    say(f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}")
-    say(f"next      oncofed-client doctor {node.site}")
+    _tell(kit, node, load_connection(node.path), fresh)
     say(f"The kit is used up; delete {kit_file}.")
-    if answer.clock is not None and refused_for(answer.clock):
+    if clock is not None and refused_for(clock):
         say(
-            f"This machine's clock is {describe_clock(answer.clock)} the coordinator's; set it (NTP) before the node "
+            f"This machine's clock is {describe_clock(clock)} the coordinator's; set it (NTP) before the node "
             "starts, or it will be refused."
         )
+
+
+def _joined(kit: Kit, node: NodeFolder, new_key: bool) -> tuple[timedelta | None, bool]:
+    """How far this machine's clock is ahead, and whether ``site.yaml`` is new."""
+    # Another site's folder is not even locked.
+    node.require_own_settings(kit)
+    with node.held():
+        attempt, fresh = Attempt(node.path), not node.site.exists()
+        interrupted = attempt.decided()
+        if interrupted is not None:
+            connection, by = interrupted
+            attempt.take_over(connection)
+            if by == kit.sha256:
+                return None, fresh
+        node.require_free(kit, new_key=new_key)
+        attempt.begin(kit.description)
+        if fresh:
+            load_site(attempt.site)
+        line = attempt.open_key(kit.description.site)
+        answer = request_enrolment(kit, line)
+        connection = Connection(
+            federation=answer.reply.federation,
+            site=kit.description.site,
+            address=answer.reply.address,
+            questions=kit.description.questions,
+            # The coordinator's clock says when it was enrolled: this machine's may be off.
+            enrolled=answer.at,
+        )
+        attempt.decide(connection, kit, answer.reply.certificate)
+        attempt.take_over(connection)
+    return answer.clock, fresh
+
+
+def _tell(kit: Kit, node: NodeFolder, connection: Connection, fresh: bool) -> None:
+    line = connection.key.with_suffix(".pub").read_text()
+    say(
+        f"{connection.site} has joined {connection.federation} at {connection.address}",
+        f"key       {fingerprint(line)}",
+        "          compare it with the coordinator's list, on the telephone for instance",
+        f"folder    {node.path}",
+        f"settings  {node.site}{' (new: say where the images are)' if fresh else ' (left as it was)'}",
+    )
+    if fresh:
+        organ, reader = kit.description.organ, kit.description.reader
+        chosen = f"organ {organ} and reader {reader}" if reader else f"organ {organ}"
+        usual = "" if reader else f" (its usual reader is {usual_reader(organ, None)})"
+        say(f"          the coordinator proposes {chosen}{usual}: check both")
+    say(f"next      oncofed-client doctor {node.site}")

@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from pydantic import ValidationError
 
 from common.enrolment import TOKEN, KitDescription, KitFile, checksums
 from common.errors import ConfigError
+from common.outside import printable
+from common.safe_json import model_from_json
 
 LARGEST_KIT = 1_000_000
 LARGEST_FILE = 100_000
@@ -34,13 +36,13 @@ class Kit:
         description: whom it is for.
         token: its one-time token.
         certificate: the authority's certificate, as PEM.
-        site: the template of ``site.yaml``.
+        sha256: of the whole kit.
     """
 
     description: KitDescription
     token: str
     certificate: bytes
-    site: bytes
+    sha256: str = field(compare=False)
 
 
 def open_kit(path: Path, sha256: str | None = None) -> Kit:
@@ -62,15 +64,16 @@ def open_kit(path: Path, sha256: str | None = None) -> Kit:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: the kit cannot be read ({error.strerror}); check the path") from error
+    found = hashlib.sha256(content).hexdigest()
     if sha256 is not None:
-        found, wanted = hashlib.sha256(content).hexdigest(), re.sub(r"[\s:]", "", sha256).lower()
+        wanted = re.sub(r"[\s:]", "", sha256).lower()
         if not hmac.compare_digest(found, wanted):
             raise ConfigError(
                 f"{path}: its SHA-256 is {found}, not the one given: it is not the kit that the coordinator made. Do "
                 f"not use it; {ANEW}"
             )
     files = _files(path, content)
-    kit = _parsed(path, files)
+    kit = _parsed(path, files, found)
     if kit.description.made > datetime.now(UTC) + CLOCK_TOLERANCE:
         raise ConfigError(
             f"this machine's clock says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, but {path} was made at "
@@ -109,17 +112,23 @@ def _files(path: Path, content: bytes) -> dict[str, bytes]:
     return files
 
 
-def _parsed(path: Path, files: dict[str, bytes]) -> Kit:
+def _parsed(path: Path, files: dict[str, bytes], sha256: str) -> Kit:
     try:
-        description = KitDescription.model_validate_json(files[KitFile.DESCRIPTION])
+        description = model_from_json(KitDescription, files[KitFile.DESCRIPTION])
         x509.load_pem_x509_certificate(files[KitFile.CERTIFICATE])
         token = files[KitFile.TOKEN].decode("ascii").strip()
         if not re.fullmatch(TOKEN, token):
             raise ValueError("the token has the wrong form")
     except (ValidationError, ValueError) as error:
-        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        what = _what(error) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(
             f"{path}: cannot be understood ({what}); it may be of another version of oncofed than this machine's: "
             "agree on one with the coordinator"
         ) from error
-    return Kit(description, token, files[KitFile.CERTIFICATE], files[KitFile.SITE])
+    return Kit(description, token, files[KitFile.CERTIFICATE], sha256)
+
+
+def _what(error: ValidationError) -> str:
+    """The first fault of a description, with its key."""
+    fault = error.errors()[0]
+    return ": ".join([*(printable(part, 60) for part in fault["loc"]), str(fault["msg"])])

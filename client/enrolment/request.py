@@ -15,6 +15,7 @@ from client.enrolment.kit import Kit
 from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
 from common.errors import ConfigError
 from common.node_keys import read_public_line
+from common.safe_json import model_from_json
 
 TIMEOUT = 30.0
 """Seconds for a connection, and for each part of an answer."""
@@ -26,10 +27,10 @@ REASONS: dict[Refusal, str] = {
     "that one. If nobody here did, tell the coordinator at once: somebody else joined in your name",
     Refusal.EXPIRED_TOKEN: "says that the kit's token has expired. Ask the coordinator for a new kit (--renew {site})",
     Refusal.REVOKED: "has revoked this site. Ask the coordinator why; a new kit (--renew {site}) would invite it again",
-    Refusal.KEY_TYPE: "does not accept this key's type, which must be ECDSA on P-384. Move keys/ out of the node's "
+    Refusal.KEY_TYPE: "does not accept this key's type, which must be ECDSA on P-384. Move joining/ out of the node's "
     "folder and try again, and a new key is made",
-    Refusal.KEY_IN_USE: "does not take this key, because it was in use before. Move keys/ out of the node's folder and "
-    "try again, and a new key is made",
+    Refusal.KEY_IN_USE: "does not take this key, because it was in use before. Move joining/ out of the node's folder "
+    "and try again, and a new key is made",
     Refusal.TOO_MANY: "has had too many requests from this address. Wait a minute and try again",
     Refusal.UNAVAILABLE: "cannot enrol anyone just now. Tell the coordinator; the kit was not used up",
     Refusal.MALFORMED: "does not understand this version of oncofed. Agree on a version with the coordinator",
@@ -114,9 +115,9 @@ def _understood(kit: Kit, response: httpx.Response, content: bytes) -> Answer:
     address, clock = kit.description.address, clock_offset(response)
     try:
         if response.status_code == 200:
-            reply = EnrolmentReply.model_validate_json(content)
+            reply = model_from_json(EnrolmentReply, content)
         else:
-            refusal = RefusalReply.model_validate_json(content).error
+            refusal = model_from_json(RefusalReply, content).error
             raise EnrolmentRefusedError(
                 f"{address} {REASONS[refusal].format(site=kit.description.site)}{_clock_note(clock)}."
             )

@@ -16,7 +16,7 @@ from datetime import datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from client.enrolment.connection import Connection, load_connection
+from client.enrolment.connection import Connection, load_connection, require_question_key
 from client.node.leftovers import end_leftovers
 from client.node.lines import NodeLines
 from client.node.return_home import flower_home, node_number, say_goodbye
@@ -50,11 +50,14 @@ def start(site: Path) -> None:
     settings = load_site(site)
     connection = load_connection(site.resolve().parent)
     _check(settings, connection)
+    require_question_key(connection, site.resolve().parent)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     with ExitStack() as held:
         _take_lock(held, settings)
+        if (settings.folder / "node.log").is_symlink():
+            raise ConfigError(f"{settings.folder / 'node.log'}: is a link, and is not written through; remove it")
         log = RotatingFileHandler(settings.folder / "node.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
         held.callback(log.close)
         (settings.folder / "node.log").chmod(0o600)

@@ -26,6 +26,7 @@ from client.site import SiteSettings
 from common.file_lock import locked
 from common.private_files import make_private_folder, write_private
 from common.results_privacy import LedgerWitness
+from common.safe_json import model_from_json
 
 _KEY_BYTES = 32
 
@@ -64,7 +65,7 @@ def heed(settings: SiteSettings, text: str) -> None:
     if settings.privacy is None or not text:
         return
     try:
-        copy = LedgerWitness.model_validate_json(text)
+        copy = model_from_json(LedgerWitness, text)
     except ValidationError:
         log.warning("the coordinator's copy of the ledger's state is malformed and counts for nothing")
         return

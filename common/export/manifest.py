@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from common.errors import DataError
 from common.export.provenance import Name, Provenance, Record
 from common.imaging.names import CONTRASTS, ORGANS
+from common.safe_json import model_from_json
 
 MANIFEST = "manifest.json"
 _LARGEST = 256 * 2**20
@@ -119,7 +120,7 @@ def read_manifest(folder: Path, *, check_files: bool = True) -> Manifest:
     try:
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path}: far too large for a manifest")
-        manifest = Manifest.model_validate_json(path.read_bytes(), strict=True)
+        manifest = model_from_json(Manifest, path.read_bytes(), strict=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); is this the folder of a synthetic set?") from error
     except ValidationError as error:

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigError
 from common.file_lock import locked
 from common.files import write_json
+from common.safe_json import model_from_json
 from server.provision.provision import Places
 
 
@@ -45,7 +46,7 @@ def started_studies(places: Places) -> list[StartedStudy]:
     if not file.exists():
         return []
     try:
-        return _StudiesFile.model_validate_json(file.read_bytes()).studies
+        return model_from_json(_StudiesFile, file.read_bytes()).studies
     except (OSError, ValidationError) as error:
         raise ConfigError(
             f"{file}: cannot be read; put it back from your backup, or move it away: it only lists where studies lie"

@@ -14,6 +14,7 @@ from common.outside import printable
 from server.operation.flower_home import SUPERLINK, FlowerHome
 from server.operation.superlink import answers
 from server.provision.provision import Places
+from server.provision.question_key import read_question_key
 
 
 def require_server(home: FlowerHome, file: Path) -> None:
@@ -33,12 +34,21 @@ def submit(home: FlowerHome, folder: Path, expected: Sequence[str]) -> str:
     """Starts the study whose ``config.yaml`` lies in ``folder``; returns Flower's number of the run.
 
     Raises:
+        ConfigError: if there is no key to sign questions with.
         StudyError: if Flower does not take it.
     """
+    if home.places.registry.read().questions is None:
+        raise ConfigError(
+            f"{home.places.questions}: there is no key yet to sign questions to hospitals with; oncofed-server "
+            "provision makes it, and says which sites need a new kit"
+        )
+    read_question_key(home.places.questions)
     bundle = folder / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
     stage_bundle(bundle)
-    values = {"output": str(folder), "expected": ",".join(expected)}
+    # The key's place, and not the key: a run config is kept and handed on.
+    key = str(home.places.questions.resolve())
+    values = {"output": str(folder), "expected": ",".join(expected), "question-key": key}
     run_config = folder / "run.toml"
     write_bytes(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()).encode())
     command: list[str | Path] = [Path(sys.executable).with_name("flwr"), "run", bundle, SUPERLINK]

@@ -77,6 +77,11 @@ def _print_oddities(settings: FederationSettings, places: Places, registry: Regi
             say(f"{site}: has not joined, and its token has expired; --renew {site} makes a new kit")
         elif record.state == "invited" and not places.kit(site).exists():
             say(f"{site}: has not joined, and its kit is gone; --renew {site} makes a new one")
+        elif record.state != "revoked" and registry.before_questions(site):
+            say(
+                f"{site}: its kit is from before questions were signed, so it would answer none; --renew {site} makes "
+                "a new one, to join with (--new-key)"
+            )
         elif record.state == "revoked" and site in named:
             say(f"{site}: is revoked; --renew {site} would invite it again, with a new key")
 

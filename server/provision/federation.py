@@ -6,14 +6,9 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
+from common.enrolment import FEDERATION_NAME, SITE_NAME, Address, Organ, Reader
 from common.errors import ConfigError
-from common.imaging.names import ORGANS
-from common.imaging.readers.registry import READERS
 from common.safe_yaml import read_yaml, yaml_problem
-
-USUAL_READER = {"brain": "brats", "lung": "lidc", "liver": "hcc_tace"}
-"""What a site's template names if ``federation.yaml`` does not say; the hospital may change it."""
 
 
 class InvitedSite(BaseModel):
@@ -21,29 +16,15 @@ class InvitedSite(BaseModel):
 
     Attributes:
         name: its logical name, the same in every study.
-        organ: ``brain``, ``lung`` or ``liver``.
-        reader: the format of its data, if it is known.
+        organ: ``brain``, ``lung`` or ``liver``; proposed to the site, which may change it.
+        reader: the format of its data, if it is known; likewise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=SITE_NAME)
-    organ: str
-    reader: str | None = None
-
-    @field_validator("organ")
-    @classmethod
-    def _known_organ(cls, value: str) -> str:
-        if value not in ORGANS:
-            raise ValueError(f"known organs are {', '.join(ORGANS)}")
-        return value
-
-    @field_validator("reader")
-    @classmethod
-    def _known_reader(cls, value: str | None) -> str | None:
-        if value is not None and value not in READERS:
-            raise ValueError(f"known readers are {', '.join(READERS)}")
-        return value
+    organ: Organ
+    reader: Reader | None = None
 
 
 class Validity(BaseModel):

@@ -6,37 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.enrolment import KitDescription, KitFile, checksums
-from common.imaging.readers.registry import READERS
 from common.private_files import make_private_folder, write_private
-from server.provision.federation import USUAL_READER, InvitedSite
-
-SITE_TEMPLATE = """\
-# Settings of {site}. This file stays in the hospital, and nothing in it leaves. docs/hospital.md explains each line.
-name: {site}                  # the name by which others know this site; agreed with the coordinator
-reader: {reader}                   # format of the images: {readers}
-organ: {organ}
-path: data                      # CHANGE THIS: the folder of the images; relative paths count from this file's folder
-options: {{}}                     # options of the reader
-steps: {{}}                       # preprocessing that these images need beside the study's, e.g. {{skull_strip: true}}
-# contrasts: [flair, t1]        # the contrasts that these patients have; without it, those that a study asks for
-# patients: included.txt        # only these patients take part, one name a line; without it all do
-roles: [train, evaluate]        # an external centre has [evaluate]
-device: cpu                     # cpu, cuda, cuda:0, ...
-
-# What the hospital allows. The cautious choice is the default; nothing from outside changes it.
-# privacy: {{epsilon: 8.0, patients: 200}}   # cap and declared number of patients; see docs/privacy.md
-share_site_model: false         # may this site's own classifier be tried at other sites?
-may_release_synthetic: false    # may synthetic slices made here by a federated generator be sent to other sites?
-declare_counts: false           # may the numbers of patients, slices and excluded studies be told?
-identifying_data: refuse        # headers that may name the patient: refuse to take part, or quarantine the study
-min_cell: 5                     # fewest patients behind a figure that leaves
-# allowed_models: [cgan, wgan_gp]          # families of GANs that may be used here; without it all
-# allowed_actions: [query.hello, ...]      # messages that are answered; without it all
-# hours: "20:00-06:00"          # when this machine works for a study; without it always
-# memory_gib: 16                # the most memory that a study may take here
-# gpu_memory_gib: 8             # the same on the GPU
-# health_port: 18470            # where the running node says whether it is well; each node of a machine needs its own
-"""
 
 README = """\
 Start-up kit of {site} for the federation {federation}
@@ -60,37 +30,38 @@ Your firewall must let this machine open connections to {address} (TLS).
 Nothing connects to your machine from outside. TLS must not be inspected on the way.
 
 What is in this kit:
-  kit.json     which federation, site and address, and until when
+  kit.json     which federation, site and address, and until when; the key
+               that signs the coordinator's questions; the organ and format
+               of images that the coordinator expects, for you to check
   token        the one-time token
   ca.crt       the certificate by which your machine knows the coordinator
-  site.yaml    a template of your settings
   SHA256SUMS   checksums of these files (sha256sum -c SHA256SUMS)
+Your settings are not in it: their template is part of the release that you
+installed, and what the hospital allows is decided by nobody else.
 """
 
 
-def write_kit(path: Path, site: InvitedSite, description: KitDescription, token: str, certificate: bytes) -> None:
+def write_kit(path: Path, description: KitDescription, token: str, certificate: bytes) -> None:
     """Writes a site's kit, mode 0600; an earlier one makes way.
 
     Args:
         path: the zip file.
-        site: whom it is for.
-        description: goes into ``kit.json``.
+        description: whom it is for; goes into ``kit.json``.
         token: its one-time token.
         certificate: the authority's, as PEM.
     """
     make_private_folder(path.parent)
-    write_private(path, kit_bytes(site, description, token, certificate), replace=True)
+    write_private(path, kit_bytes(description, token, certificate), replace=True)
 
 
-def kit_bytes(site: InvitedSite, description: KitDescription, token: str, certificate: bytes) -> bytes:
+def kit_bytes(description: KitDescription, token: str, certificate: bytes) -> bytes:
     """The zip file of a kit; see :func:`write_kit`."""
-    words = {"site": site.name, "federation": description.federation, "address": description.address}
+    words = {"site": description.site, "federation": description.federation, "address": description.address}
     readme = README.format(**words, expires=f"{description.token_expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
     files = {
         KitFile.DESCRIPTION.value: (description.model_dump_json(indent=1) + "\n").encode(),
         KitFile.TOKEN.value: f"{token}\n".encode(),
         KitFile.CERTIFICATE.value: certificate,
-        KitFile.SITE.value: site_template(site).encode(),
         KitFile.README.value: readme.encode(),
     }
     files[KitFile.CHECKSUMS.value] = checksums(files)
@@ -101,9 +72,3 @@ def kit_bytes(site: InvitedSite, description: KitDescription, token: str, certif
             entry.external_attr = 0o600 << 16
             archive.writestr(entry, content)
     return buffer.getvalue()
-
-
-def site_template(site: InvitedSite) -> str:
-    """A ``site.yaml`` that loads as it is; only the hospital knows where its images are."""
-    reader = site.reader or USUAL_READER[site.organ]
-    return SITE_TEMPLATE.format(site=site.name, organ=site.organ, reader=reader, readers=", ".join(READERS))

@@ -11,10 +11,12 @@ from cryptography import x509
 from common.enrolment import KitDescription, split_address
 from common.errors import ConfigError
 from common.private_files import make_private_folder
+from common.question_keys import public_text
 from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, InvitedSite
 from server.provision.kit import write_kit
-from server.provision.registry import Registry, RegistryFile, utc_now
+from server.provision.question_key import make_question_key, read_question_key
+from server.provision.registry import QuestionKeyRecord, Registry, RegistryFile, utc_now
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Places:
     def server(self) -> Path:
         """``server.key``, ``server.crt``."""
         return self.folder / "server"
+
+    @property
+    def questions(self) -> Path:
+        """The private key that signs questions to hospitals."""
+        return self.folder / "questions.key"
 
     @property
     def registry(self) -> RegistryFile:
@@ -114,6 +121,7 @@ def provision(
     with places.registry.edit() as registry:
         _check(settings, registry, changes, places)
         authority = open_authority(places.authority, settings.name, settings.validity.authority, now)
+        _open_question_key(places, registry, now)
         certificate = None if changes.renew_server else read_server_certificate(places.server, authority, host)
         done = Provisioned(
             authority=authority,
@@ -131,6 +139,24 @@ def provision(
                 done.kits[site.name] = _invite(site, settings, registry, places, authority, now)
         done.registry = registry
     return done
+
+
+def _open_question_key(places: Places, registry: Registry, now: datetime) -> None:
+    """Makes the key that signs questions where there was never one; otherwise it must be the one that kits name.
+
+    Raises:
+        ConfigError: if it is missing, unusable or another.
+    """
+    file = places.questions
+    # A key that lies alone was written by a run that did not come to its end.
+    new = registry.questions is None and not file.exists()
+    public = public_text(make_question_key(file) if new else read_question_key(file))
+    if registry.questions is None:
+        registry.questions = QuestionKeyRecord(public=public, made=now)
+    elif registry.questions.public != public:
+        raise ConfigError(
+            f"{file}: is not the key of {places.registry.path}; put both back from one and the same backup"
+        )
 
 
 def _check(settings: FederationSettings, registry: Registry, changes: Changes, places: Places) -> None:
@@ -163,12 +189,16 @@ def _invite(
 ) -> str:
     """Writes a site's kit; the registry, which knows its token, is written after it."""
     token = registry.invite(site.name, site.organ, settings.validity.token, now)
+    assert registry.questions is not None
     description = KitDescription(
         federation=settings.name,
         site=site.name,
         address=settings.address,
         made=now,
         token_expires=registry.sites[site.name].token.expires,
+        questions=registry.questions.public,
+        organ=site.organ,
+        reader=site.reader,
     )
-    write_kit(places.kit(site.name), site, description, token, authority.pem)
+    write_kit(places.kit(site.name), description, token, authority.pem)
     return hashlib.sha256(places.kit(site.name).read_bytes()).hexdigest()

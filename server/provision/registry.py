@@ -19,6 +19,8 @@ from common.errors import ConfigError
 from common.file_lock import locked
 from common.files import write_json
 from common.private_files import make_private_folder
+from common.question_keys import QuestionKey
+from common.safe_json import model_from_json
 
 
 class TokenRecord(BaseModel):
@@ -75,12 +77,27 @@ class SiteRecord(BaseModel):
     revoked: AwareDatetime | None = None
 
 
+class QuestionKeyRecord(BaseModel):
+    """The key that signs questions to hospitals.
+
+    Attributes:
+        public: as it stands in kits.
+        made: when; a kit of before does not hold it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    public: QuestionKey
+    made: AwareDatetime
+
+
 class Registry(BaseModel):
     """All sites of a federation.
 
     Attributes:
         version: of the file's format.
         federation: its name.
+        questions: the key that signs questions to hospitals; None before it was made.
         sites: by name.
     """
 
@@ -88,7 +105,12 @@ class Registry(BaseModel):
 
     version: Literal[1] = 1
     federation: str
+    questions: QuestionKeyRecord | None = None
     sites: dict[str, SiteRecord] = {}
+
+    def before_questions(self, site: str) -> bool:
+        """Whether the newest kit of ``site`` was made before there was a key that signs questions."""
+        return self.questions is not None and self.sites[site].token.made < self.questions.made
 
     def revoke(self, site: str, now: datetime) -> None:
         """Shuts ``site`` out: its key is retired and its token is void. Others are not touched."""
@@ -158,7 +180,7 @@ class RegistryFile:
             ConfigError: if it is missing or damaged.
         """
         try:
-            return Registry.model_validate_json(self.path.read_bytes())
+            return model_from_json(Registry, self.path.read_bytes())
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: the list of sites cannot be read ({error.strerror}); provision the federation first, or "

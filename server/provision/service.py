@@ -16,6 +16,7 @@ from starlette.routing import Route
 from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
 from common.errors import OncofedError
 from common.node_keys import fingerprint
+from common.safe_json import model_from_json
 from server.provision.authority import Authority, node_certificate
 from server.provision.enrolling import Enrolled, EnrolmentRefusedError, enrol
 from server.provision.rate_limit import RateLimit
@@ -72,7 +73,7 @@ def enrolment_app(
                 body = await _body(request)
             if body is None:
                 return _refused(Refusal.TOO_LARGE)
-            asked = EnrolmentRequest.model_validate_json(body)
+            asked = model_from_json(EnrolmentRequest, body)
         except (ValidationError, TimeoutError, ClientDisconnect):
             return _refused(Refusal.MALFORMED)
         return await run_in_threadpool(_enrol, registry, asked, welcome)

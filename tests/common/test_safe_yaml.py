@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from common.safe_yaml import DEEPEST, MOST_VALUES, UnsafeYamlError, read_yaml
+from common.safe_yaml import DEEPEST, MOST_VALUES, RepeatedKeyError, UnsafeYamlError, read_yaml, yaml_problem
 
 
 def test_plain_yaml_is_what_the_safe_loader_makes_of_it() -> None:
@@ -71,3 +71,33 @@ def test_what_a_reader_would_choke_on_is_refused(text: str, reason: str) -> None
 def test_what_is_no_plain_yaml_is_refused(text: str) -> None:
     with pytest.raises(yaml.YAMLError):
         read_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("min_cell: 5\nname: a\nmin_cell: 1\n", "line 3: the key min_cell stands twice (first on line 1)"),
+        ("a: 1\n'a': 2\n", "line 2: the key a stands twice (first on line 1)"),
+        ("1: a\n0x1: b\n", "line 2: the key 0x1 stands twice (first on line 1)"),
+        ("a:\n  - {b: {c: 1,\n   c: 2}}\n", "line 3: the key c stands twice (first on line 2)"),
+        ("- &one {x: 1}\n- {y: *one, 'y': 2}\n", "line 2: the key y stands twice (first on line 2)"),
+        ("? [x: 1, x: 2]\n: a\n- b", "line"),
+        ("<<: {a: 1}\n<<: {a: 2}\n", "line 2: the key << stands twice (first on line 1)"),
+        ('"a\\e[2J": 1\n"a\\e[2J": 2\n', "line 2: the key a [2J stands twice (first on line 1)"),
+    ],
+)
+def test_of_a_key_that_stands_twice_none_is_taken(text: str, told: str) -> None:
+    with pytest.raises(yaml.YAMLError) as raised:
+        read_yaml(text)
+    assert yaml_problem(raised.value).startswith(told)
+
+
+def test_a_refused_key_is_unsafe_like_the_rest() -> None:
+    with pytest.raises(UnsafeYamlError):
+        read_yaml("{a: 1, a: 1}")
+    assert issubclass(RepeatedKeyError, UnsafeYamlError)
+
+
+def test_what_a_merge_brings_may_be_said_otherwise() -> None:
+    text = "base: &b {x: 1, y: 2}\nmore: &m\n  <<: *b\n  x: 3\nlast: {<<: *m, y: 4}\n"
+    assert read_yaml(text) == yaml.safe_load(text)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from joining import joined
 from tiny import TINY, write_site
 
 from client.site import SiteSettings, save_site
@@ -99,6 +100,7 @@ def test_a_study_runs_through_a_superlink_and_a_supernode(tmp_path: Path) -> Non
         name="hospital1", reader="brats", organ="brain", path=data, folder=home, cache_dir=home / "cache", threads=1
     )
     save_site(settings, home / "site.yaml")
+    key = joined(home, "hospital1")
     overrides = [
         *(item for item in TINY if not item.startswith("site.")),
         f"reference.brain.path={tmp_path / 'reference'}",
@@ -112,6 +114,7 @@ def test_a_study_runs_through_a_superlink_and_a_supernode(tmp_path: Path) -> Non
     # A TOML string in JSON's notation: the overrides themselves are a JSON list inside it.
     (tmp_path / "run.toml").write_text(
         f"overrides = {json.dumps(json.dumps(overrides))}\noutput = {json.dumps(str(run_dir))}\nsites = 1\n"
+        f"question-key = {json.dumps(str(key))}\n"
     )
     port, node_port = free_port(), free_port()
     for name in ("link", "node"):

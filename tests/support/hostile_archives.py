@@ -40,7 +40,6 @@ def kit_files(payload: Payload) -> dict[str, bytes]:
         "kit.json": json.dumps({"version": 1}).encode(),
         "token": b"t" * 43 + b"\n",
         "ca.crt": payload.pickled(),
-        "site.yaml": f"name: {payload.yaml()}\n".encode(),
         "README.txt": b"read me " * 400,
     }
 
@@ -66,9 +65,10 @@ def first(payload: Payload) -> bytes:
 KITS: dict[str, Callable[[Payload], bytes]] = {
     "reaches out": lambda payload: kit(payload, ("../../escaped", b"x")),
     "reaches to the root": lambda payload: kit(payload, ("/tmp/escaped", b"x")),
-    "is a link": lambda payload: kit(payload, link("site.yaml", "/etc/passwd"), without="site.yaml"),
+    "is a link": lambda payload: kit(payload, link("token", "/etc/passwd"), without="token"),
     "has a link": lambda payload: kit(payload, link("keys", "/root")),
     "has code": lambda payload: kit(payload, ("sitecustomize.py", b"import os")),
+    "has settings": lambda payload: kit(payload, ("site.yaml", f"name: {payload.yaml()}\n".encode())),
     "has a file twice": lambda payload: kit(payload, ("token", b"t")),
     "is a bomb": lambda payload: kit(payload, README_txt=bytes(2**26)),
     "is a bomb that says it is none": lambda payload: kit(payload, README_txt=bytes(2**26), sizes={"README.txt": 1000}),

@@ -27,6 +27,7 @@ YAMLS: dict[str, Text] = {
     "is nested": lambda payload: b"name: " + b"[" * 300_000,
     "is nested by dashes": lambda payload: b"- " * 200_000 + b"x",
     "is long": lambda payload: b"name: x\n" * 400_000,
+    "has a key twice": lambda payload: b"name: a\nname: b\n",
     "is a list": lambda payload: b"[1, 2]",
     "is a word": lambda payload: b"word",
     "is empty": lambda payload: b"",
@@ -107,6 +108,7 @@ JSONS: dict[str, Text] = {
     "is a number": lambda payload: b"1e999",
     "is null": lambda payload: b"null",
     "is text": lambda payload: b'"text"',
+    "has a key twice": lambda payload: b'{"run": 1, "run": 2}',
     "has wrong types": lambda payload: json.dumps(
         {key: {"a": [1]} for key in ("run", "sites", "gans", "approved", "federation", "entry", "round", "count")}
     ).encode(),

@@ -7,8 +7,12 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from client.enrolment.connection import Connection, save_connection
 from common.enrolment import checksums
+from common.question_keys import public_text
+from server.provision.question_key import make_question_key
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,17 @@ class Said:
 
 def state(places, site="hospital1"):
     return places.registry.read().sites[site].state
+
+
+def joined(folder, site):
+    """Makes ``folder`` that of a site which knows its coordinator's questions; returns the file with their key."""
+    file = folder.with_name(f"{folder.name}-questions.key")
+    questions = public_text(make_question_key(file))
+    connection = Connection(
+        federation="tumours", site=site, address="127.0.0.1:9", enrolled=datetime.now(UTC), questions=questions
+    )
+    save_connection(connection, folder)
+    return file
 
 
 def repacked(kit, target, change, *, honest=False):

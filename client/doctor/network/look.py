@@ -6,7 +6,7 @@ from client.doctor.examination import Network, NetworkCheck, problem
 from client.doctor.network.own_files import look_at_authority, look_at_health_port, look_at_key
 from client.doctor.network.route import look_at_route
 from client.doctor.network.server import look_at_server
-from client.enrolment.connection import FILE, Connection, load_connection
+from client.enrolment.connection import FILE, Connection, load_connection, require_question_key
 from client.site import SiteSettings
 from common.errors import ConfigError
 
@@ -28,6 +28,7 @@ def look_at_network(folder: Path, settings: SiteSettings) -> Network | None:
         return Network(federation="", address="", checks=[problem("connection", str(error))])
     checks = [
         *_same_site(connection, settings),
+        *_question_key(connection, folder),
         look_at_key(connection.key),
         look_at_health_port(settings.health_port, settings.folder / "node.lock"),
     ]
@@ -49,3 +50,11 @@ def _same_site(connection: Connection, settings: SiteSettings) -> list[NetworkCh
             "site.yaml right",
         )
     ]
+
+
+def _question_key(connection: Connection, folder: Path) -> list[NetworkCheck]:
+    try:
+        require_question_key(connection, folder)
+    except ConfigError as error:
+        return [problem("questions", str(error))]
+    return []

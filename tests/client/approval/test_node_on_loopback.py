@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from joining import joined
 from tiny import TINY, write_site
 
 from client.audit.log import read_audit
@@ -72,6 +73,7 @@ def test_a_node_refuses_an_unapproved_bundle_and_runs_the_release(tmp_path: Path
     )
     site = home / "site.yaml"
     save_site(settings, site)
+    key = joined(home, "north")
     for number, part in enumerate(("pretraining", "selection", "final"), start=10):
         write_site(tmp_path / "reference" / part, 4, seed=number)
     overrides = [
@@ -82,6 +84,7 @@ def test_a_node_refuses_an_unapproved_bundle_and_runs_the_release(tmp_path: Path
     ]
     (tmp_path / "run.toml").write_text(
         f"overrides = {json.dumps(json.dumps(overrides))}\noutput = {json.dumps(str(tmp_path / 'run'))}\nsites = 1\n"
+        f"question-key = {json.dumps(str(key))}\n"
     )
     port, node_port = free_port(), free_port()
     link_home = tmp_path / "link"

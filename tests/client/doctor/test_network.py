@@ -1,6 +1,7 @@
 """The doctor on the way to the coordinator: a real TLS server on this machine, good and in each way of being bad."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -51,7 +52,9 @@ class Joined:
         (node / "keys").mkdir(parents=True)
         (node / "ca.crt").write_bytes((self.places.authority / "ca.crt").read_bytes())
         write_private(node / "keys" / "node", private_file(new_key()))
-        save_connection(Connection(federation="tumours", site="hospital1", address=address, enrolled=utc_now()), node)
+        questions = self.places.registry.read().questions.public
+        values = {"federation": "tumours", "site": "hospital1", "address": address, "enrolled": utc_now()}
+        save_connection(Connection(**values, questions=questions), node)
 
     def look(self, name="hospital1"):
         site = SiteSettings(
@@ -233,8 +236,12 @@ def test_a_taken_health_port_is_told_apart_from_a_node_that_answers(joined):
 
 def test_a_damaged_connection_and_another_site_s_are_problems(joined):
     assert "the site that joined is hospital1" in joined.look("hospital9")["site"].told
+    questions = re.search("questions: .*\n", (joined.node / "connection.yaml").read_text())[0]
+    text = (joined.node / "connection.yaml").read_text()
+    (joined.node / "connection.yaml").write_text(text.replace(questions, ""))
+    assert "--renew hospital1" in joined.look()["questions"].told
     (joined.node / "connection.yaml").write_text("federation: [")
-    assert "put it back from a backup" in joined.look()["connection"].told
+    assert "back from a backup" in joined.look()["connection"].told
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def test_a_folder_that_has_joined_is_not_touched(client, places, settings, tmp_p
 
 def test_a_key_that_others_can_read_is_not_enrolled(client, places, settings, tmp_path):
     client(places.kit("hospital1"))  # nobody answers yet: the key is made and stays
-    key = tmp_path / "node" / "keys" / "node"
+    key = tmp_path / "node" / "joining" / "keys" / "node"
     key.chmod(0o644)
     with served(settings, places):
         failed(client(places.kit("hospital1")), "others on this machine can read the key")

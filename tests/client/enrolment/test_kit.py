@@ -10,7 +10,7 @@ from client.enrolment.kit import open_kit
 from common.errors import ConfigError
 
 
-@pytest.mark.parametrize("name", ["kit.json", "token", "ca.crt", "site.yaml", "README.txt"])
+@pytest.mark.parametrize("name", ["kit.json", "token", "ca.crt", "README.txt"])
 def test_a_changed_file_is_named_and_nothing_is_written(client, places, settings, tmp_path, name):
     kit = repacked(
         places.kit("hospital1"), tmp_path / "kit.zip", lambda files: files.update({name: files[name] + b" "})
@@ -28,10 +28,15 @@ def test_a_changed_file_is_named_and_nothing_is_written(client, places, settings
         lambda files: files.update({"README.txt": b"0" * 200_000}),
         lambda files: files.update({"ca.crt": b"not a certificate"}),
         lambda files: files.update({"token": b"short\n"}),
-        lambda files: files.update({"kit.json": files["kit.json"].replace(b'"version": 1', b'"version": 2')}),
+        lambda files: files.update({"kit.json": files["kit.json"].replace(b'"version": 2', b'"version": 1')}),
         lambda files: files.update({"kit.json": files["kit.json"].replace(b"hospital1", b"../escape")}),
+        lambda files: files.update({"kit.json": files["kit.json"].replace(b'"brain"', b'"x\\u001b[2J"')}),
+        lambda files: files.update({"kit.json": files["kit.json"].replace(b'"reader": null', b'"reader": "../dicom"')}),
+        lambda files: files.update({"kit.json": files["kit.json"].replace(b'"questions": "', b'"questions": "A')}),
     ],
-    ids=["missing", "path", "key", "bomb", "certificate", "token", "version", "name"],
+    ids=[
+        *("missing", "path", "key", "bomb", "certificate", "token", "version", "name", "organ", "reader", "questions"),
+    ],
 )
 def test_a_kit_that_is_none_is_refused_though_its_checksums_fit(client, places, settings, tmp_path, change):
     kit = repacked(places.kit("hospital1"), tmp_path / "kit.zip", change, honest=True)
@@ -68,10 +73,13 @@ def test_no_flipped_byte_changes_what_is_read(places, settings, tmp_path):
 def test_the_hash_told_on_the_telephone_is_checked(client, places, settings, tmp_path):
     kit = places.kit("hospital1")
     digest = hashlib.sha256(kit.read_bytes()).hexdigest()
+
     # Whoever makes a kit of his own can make its checksums fit; this he cannot.
-    change = {"site.yaml": b"name: hospital1\nshare_site_model: true\n"}
-    forged = repacked(kit, tmp_path / "forged.zip", lambda files: files.update(change), honest=True)
-    assert open_kit(forged).site == change["site.yaml"]
+    def change(files):
+        files["kit.json"] = files["kit.json"].replace(b'"reader": null', b'"reader": "dicom"')
+
+    forged = repacked(kit, tmp_path / "forged.zip", change, honest=True)
+    assert open_kit(forged).description.reader == "dicom"
     with served(settings, places):
         failed(client(forged, "node", "--sha256", digest), "not the kit that the coordinator made")
         assert client(kit, "node", "--sha256", digest.upper()).code == 0

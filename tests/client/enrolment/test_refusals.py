@@ -26,7 +26,7 @@ def test_an_expired_token_asks_for_a_new_kit_and_goes_on_with_it(client, places,
     provision(settings, places, Changes(renew=["hospital1"]), now=utc_now() - timedelta(days=15))
     with served(settings, places):
         failed(client(places.kit("hospital1")), "token has expired", r"--renew hospital1")
-        key = (tmp_path / "node" / "keys" / "node").read_bytes()
+        key = (tmp_path / "node" / "joining" / "keys" / "node").read_bytes()
         provision(settings, places, Changes(renew=["hospital1"]))
         assert client(places.kit("hospital1")).code == 0
     assert (tmp_path / "node" / "keys" / "node").read_bytes() == key

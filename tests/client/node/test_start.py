@@ -4,14 +4,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.enrolment.connection import Connection, save_connection
+from client.enrolment.connection import Connection, load_connection, save_connection
 from client.node.return_home import node_number, say_goodbye
 from client.node.start import start
 from client.site import SiteSettings, load_site, save_site
 from common.errors import ConfigError
 from common.file_lock import locked
 from common.node_keys import new_key, private_file
+from common.question_keys import public_text
 
 
 @pytest.fixture
@@ -25,7 +27,14 @@ def site(tmp_path: Path) -> Path:
     save_site(settings, folder / "site.yaml")
     # Nobody listens there: the discard port.
     save_connection(
-        Connection(federation="tumours", site="north", address="127.0.0.1:9", enrolled=datetime.now(UTC)), folder
+        Connection(
+            federation="tumours",
+            site="north",
+            address="127.0.0.1:9",
+            enrolled=datetime.now(UTC),
+            questions=public_text(Ed25519PrivateKey.generate()),
+        ),
+        folder,
     )
     (folder / "ca.crt").write_text("")
     (folder / "keys" / "node").write_bytes(private_file(new_key()))
@@ -37,6 +46,27 @@ def test_a_site_that_has_not_joined(site: Path) -> None:
     (site.parent / "connection.yaml").unlink()
     with pytest.raises(ConfigError, match="join first, with oncofed-client init"):
         start(site)
+
+
+def test_a_site_that_joined_before_questions_were_signed(site: Path) -> None:
+    connection = load_connection(site.parent)
+    save_connection(connection.model_copy(update={"questions": None}), site.parent)
+    with pytest.raises(ConfigError, match=r"questions: is missing.*--renew north.*--new-key"):
+        start(site)
+
+
+def test_a_join_that_was_interrupted(site: Path) -> None:
+    (site.parent / "joining").mkdir()
+    save_connection(load_connection(site.parent), site.parent / "joining")
+    with pytest.raises(ConfigError, match=r"an init was interrupted.*give the same command again"):
+        start(site)
+
+
+def test_a_link_in_place_of_the_nodes_log(site: Path, tmp_path: Path) -> None:
+    (site.parent / "node.log").symlink_to(tmp_path / "precious")
+    with pytest.raises(ConfigError, match=r"node\.log: is a link"):
+        start(site)
+    assert not (tmp_path / "precious").exists()
 
 
 def test_a_name_that_is_not_the_one_it_joined_under(site: Path) -> None:

@@ -1,5 +1,6 @@
 """``oncofed-server provision``: what is made, what is left alone, what is shut out."""
 
+import json
 import stat
 import subprocess
 import zipfile
@@ -11,12 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from enrolment_service import SITES, federation
 
-from client.site import load_site
 from common.enrolment import KitFile
 from common.errors import ConfigError
+from common.question_keys import public_text
 from server.cli import main
 from server.provision.authority import make_server_certificate, open_authority
 from server.provision.provision import Changes, Places, provision
+from server.provision.question_key import make_question_key, read_question_key
 from server.provision.registry import token_hash, utc_now
 
 SETTINGS = federation(8443, host="fed.example.org")
@@ -102,20 +104,53 @@ def test_sha256sum_finds_the_kit_whole(places, tmp_path):
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "kit", check=True)
 
 
-def test_the_template_is_a_cautious_site_file_that_loads(places, tmp_path):
+def test_a_kit_proposes_organ_and_reader_and_says_nothing_of_what_the_hospital_allows(places):
     provision(SETTINGS, places)
-    readers = {}
+    told = {site: json.loads(kit_files(places.kit(site))["kit.json"]) for site in ("hospital1", "hospital2")}
+    assert [(one["organ"], one["reader"]) for one in told.values()] == [("brain", None), ("liver", "dicom")]
+    allowed = {"version", "federation", "site", "address", "made", "token_expires", "questions", "organ", "reader"}
+    assert all(set(one) == allowed for one in told.values())
+
+
+def test_the_key_that_signs_questions_is_made_once_and_its_public_half_is_in_every_kit(places):
+    provision(SETTINGS, places)
+    key = places.questions.read_bytes()
+    assert stat.S_IMODE(places.questions.stat().st_mode) == 0o600
+    public = public_text(read_question_key(places.questions))
+    provision(SETTINGS, places, Changes(renew=["hospital1"]))
+    assert places.questions.read_bytes() == key
     for site in ("hospital1", "hospital2"):
-        file = tmp_path / site / "site.yaml"
-        file.parent.mkdir()
-        file.write_bytes(kit_files(places.kit(site))["site.yaml"])
-        settings = load_site(file)
-        readers[settings.name] = (settings.organ, settings.reader)
-        assert not settings.share_site_model
-        assert not settings.may_release_synthetic
-        assert not settings.declare_counts
-        assert settings.identifying_data == "refuse"
-    assert readers == {"hospital1": ("brain", "brats"), "hospital2": ("liver", "dicom")}
+        assert json.loads(kit_files(places.kit(site))["kit.json"])["questions"] == public
+
+
+def test_a_key_that_signs_questions_is_not_made_anew_behind_the_kits_back(places):
+    provision(SETTINGS, places)
+    before = places.registry.path.read_bytes()
+    places.questions.unlink()
+    with pytest.raises(ConfigError, match=r"questions\.key: .*put it back from your backup"):
+        provision(SETTINGS, places)
+    make_question_key(places.questions)
+    with pytest.raises(ConfigError, match=r"questions\.key: is not the key of"):
+        provision(SETTINGS, places)
+    places.questions.chmod(0o640)
+    with pytest.raises(ConfigError, match=r"questions\.key: others can read the key"):
+        provision(SETTINGS, places)
+    assert places.registry.path.read_bytes() == before
+
+
+def test_sites_that_were_invited_before_questions_were_signed_are_named(places, tmp_path, capsys):
+    provision(SETTINGS, places, now=utc_now() - timedelta(days=2))
+    # As an earlier release left it.
+    with places.registry.edit() as registry:
+        registry.questions = None
+    places.questions.unlink()
+    file = tmp_path / "federation.yaml"
+    file.write_text(yaml.safe_dump(SETTINGS.model_dump(mode="json")))
+    for arguments, named in (([], ["hospital1", "hospital2"]), (["--renew", "hospital1"], ["hospital2"])):
+        with pytest.raises(SystemExit):
+            main(["provision", str(file), *arguments])
+        told = capsys.readouterr().out
+        assert [site for site in ("hospital1", "hospital2") if f"{site}: its kit is from before" in told] == named
 
 
 def test_running_it_again_changes_nothing(places):
