@@ -9,8 +9,8 @@ import pytest
 from enrolment_service import federation, free_port, served
 from joining import failed, repacked, state, tls_server
 
+from client.enrolment.attempt import Attempt
 from client.enrolment.connection import load_connection
-from client.enrolment.node_folder import NodeFolder
 from common.node_keys import new_key, public_line
 from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.provision import Changes, Places, provision
@@ -153,7 +153,7 @@ def test_an_answer_of_another_federation_is_not_taken(client, places, settings, 
 def test_a_clock_that_is_off_is_told_though_the_site_has_joined(client, places, settings, tmp_path):
     """Flower refuses a node whose clock is more than five minutes off."""
     said = (utc_now() - timedelta(minutes=12)).astimezone(UTC)
-    line = NodeFolder(tmp_path / "node").open_key("hospital1")
+    line = Attempt(tmp_path / "node").open_key("hospital1")
     authority = open_authority(places.authority, "tumours", 10, utc_now())
     certificate = node_certificate(authority, "hospital1", line, utc_now()).decode()
     told = {"federation": "tumours", "address": settings.address, "certificate": certificate}
