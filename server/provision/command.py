@@ -77,8 +77,9 @@ def _print_certificates(places: Places, done: Provisioned) -> None:
         f"server      {places.server / 'server.crt'}  until {done.server.not_valid_after_utc:%Y-%m-%d}"
         f"{' (new)' if done.new_server else ''}"
     )
-    if done.new_authority:
-        print(f"Back up {places.folder} now, and keep the backup as safe as the folder: it holds the authority's key.")
+    print(f"questions   {places.questions}{' (new)' if done.new_questions else ''}")
+    if done.new_authority or done.new_questions:
+        print(f"Back up {places.folder} now, and keep the backup as safe as the folder: it holds its keys.")
     if done.server.not_valid_after_utc - utc_now() < SOON:
         print("The server certificate expires soon: make a new one with --renew-server, and reload the proxy.")
 
