@@ -62,8 +62,9 @@ def _print_certificates(places: Places, done: Provisioned) -> None:
         f"server      {places.server / 'server.crt'}  until {done.server.not_valid_after_utc:%Y-%m-%d}"
         f"{' (new)' if done.new_server else ''}"
     )
-    if done.new_authority:
-        say(f"Back up {places.folder} now, and keep the backup as safe as the folder: it holds the authority's key.")
+    say(f"questions   {places.questions}{' (new)' if done.new_questions else ''}")
+    if done.new_authority or done.new_questions:
+        say(f"Back up {places.folder} now, and keep the backup as safe as the folder: it holds its keys.")
     if done.server.not_valid_after_utc - utc_now() < SOON:
         say("The server certificate expires soon: make a new one with --renew-server, and reload the proxy.")
 

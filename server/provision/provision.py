@@ -78,6 +78,7 @@ class Provisioned:
         server: the server's certificate.
         new_authority: whether it was made now.
         new_server: likewise.
+        new_questions: likewise, the key that signs questions.
         kits: the SHA-256 of each kit that was written, by site.
         revoked: sites that were shut out now.
         registry: as it is now.
@@ -87,6 +88,7 @@ class Provisioned:
     server: x509.Certificate
     new_authority: bool
     new_server: bool
+    new_questions: bool
     kits: dict[str, str] = field(default_factory=dict)
     revoked: list[str] = field(default_factory=list)
     registry: Registry = field(default_factory=lambda: Registry(federation=""))
@@ -121,6 +123,7 @@ def provision(
     with places.registry.edit() as registry:
         _check(settings, registry, changes, places)
         authority = open_authority(places.authority, settings.name, settings.validity.authority, now)
+        new_questions = registry.questions is None
         _open_question_key(places, registry, now)
         certificate = None if changes.renew_server else read_server_certificate(places.server, authority, host)
         done = Provisioned(
@@ -129,6 +132,7 @@ def provision(
             or make_server_certificate(places.server, authority, host, settings.validity.server, now),
             new_authority=new_authority,
             new_server=certificate is None,
+            new_questions=new_questions,
         )
         for name in changes.revoke:
             registry.revoke(name, now)
