@@ -12,6 +12,7 @@ from common.errors import ConfigError, StudyError
 from common.experiment import Experiment
 from common.file_lock import is_held, locked
 from common.files import write_bytes
+from common.private_files import make_private_folder
 
 LATEST = "latest"
 LOCK = "run.lock"
@@ -37,11 +38,11 @@ class RunFolder:
     def new(cls, experiment: Experiment) -> "RunFolder":
         """A fresh folder under ``simulation.runs_dir``; a name that is taken gets a number. ``latest`` points to it."""
         runs = Path(experiment.simulation.runs_dir).resolve()
-        runs.mkdir(parents=True, exist_ok=True)
+        make_private_folder(runs)
         path, number = runs / experiment.name, 1
         while True:
             try:
-                path.mkdir()
+                path.mkdir(mode=0o700)
                 break
             except FileExistsError:
                 number += 1
@@ -94,7 +95,7 @@ def alone_in(run_dir: Path, patience: float = 20.0) -> Iterator[None]:
     Raises:
         StudyError: if another works on it.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_private_folder(run_dir)
     end = time.monotonic() + patience
     with ExitStack() as held:
         while True:

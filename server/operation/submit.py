@@ -8,6 +8,7 @@ from pathlib import Path
 from common.bundle import stage_bundle
 from common.errors import ConfigError, StudyError
 from common.files import write_bytes
+from common.outside import quoted, uncoloured
 from server.operation.flower_home import SUPERLINK, FlowerHome
 from server.operation.superlink import answers
 from server.provision.provision import Places
@@ -76,4 +77,4 @@ def enrolled_sites(places: Places, wanted: Sequence[str]) -> tuple[str, ...]:
 
 def _last(done: Finished) -> str:
     lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-    return f"flwr said: {lines[-1][:300] if lines else 'nothing'}"
+    return f"flwr said: {quoted(uncoloured(lines[-1]), 300) if lines else 'nothing'}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import StudyError
+from common.outside import quoted, uncoloured
 from server.provision.registry import Registry, RegistryFile
 
 ALREADY = "already in use"
@@ -140,4 +141,4 @@ def _node_id(done: Finished) -> str | None:
 
 def _said(done: Finished) -> str:
     lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-    return f"flwr said: {lines[-1] if lines else 'nothing'} (is the SuperLink running?)"
+    return f"flwr said: {quoted(uncoloured(lines[-1]), 300) if lines else 'nothing'} (is the SuperLink running?)"
