@@ -20,8 +20,8 @@ def not_reached(address: str, error: httpx.HTTPError) -> str:
         return not_trusted(address, untrusted)
     if isinstance(error, httpx.ProxyError):
         return (
-            f"{address}: the proxy that HTTPS_PROXY names did not open a way ({quoted(error)}); ask your network's people to "
-            f"allow CONNECT to {address}"
+            f"{address}: the proxy that HTTPS_PROXY names did not open a way ({quoted(error)}); ask your network's "
+            f"people to allow CONNECT to {address}"
         )
     if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
         return (

@@ -43,7 +43,12 @@ def loaded() -> set[str]:
 def test_all_that_a_node_loads_is_a_privacy_file() -> None:
     found = loaded()
     assert len(found) > 150
-    assert {"client/session.py", "common/records.py", "common/training/build.py", "client/privacy/gradients.py"} <= found
+    assert found >= {
+        "client/session.py",
+        "common/records.py",
+        "common/training/build.py",
+        "client/privacy/gradients.py",
+    }
     assert [name for name in sorted(found) if not is_privacy_file(name)] == []
 
 
