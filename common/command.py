@@ -11,6 +11,7 @@ from pathlib import Path
 from common.bundle import PACKAGES
 from common.errors import ConfigError, OncofedError
 from common.outside import say
+from common.private_files import private_by_default
 
 EXIT_CODES = """exit codes:
   0    done
@@ -84,14 +85,18 @@ def check_installation() -> None:
 
 
 def run_command(command: Callable[[], None]) -> int:
-    """Runs a command and returns its exit code; a known error is one readable paragraph on stderr."""
+    """Runs a command and returns its exit code; a known error is one readable paragraph on stderr.
+
+    Files and folders that it makes are its user's alone.
+    """
     # Set before Flower and Ray are asked for anything; nothing that runs in a hospital reports home.
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         check_installation()
-        command()
+        with private_by_default():
+            command()
     except OncofedError as error:
         say(f"error: {error}", stream=sys.stderr)
         return error.exit_code

@@ -1,14 +1,30 @@
-"""Files that only their owner may read: keys, and start-up kits, which hold a token."""
+"""Files and folders that only their owner may read: keys, start-up kits, which hold a token, and runs."""
 
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def make_private_folder(path: Path) -> None:
-    """Makes a folder that only its owner may enter; one that is there already keeps its mode."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Makes a folder that only its owner may enter, and those above it alike; what is there already keeps its mode."""
+    for missing in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextlib.contextmanager
+def private_by_default() -> Iterator[None]:
+    """What this process and its children make within the block is their user's alone, unless they say otherwise.
+
+    It holds for the whole process: for the length of a command, not for a part of one.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def write_private(path: Path, content: bytes, *, replace: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from statistics import NormalDist
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,7 +24,7 @@ class MechanismSpent(Record):
         epsilon: of this mechanism alone (PRV).
     """
 
-    mechanism: str = Field(max_length=120)
+    mechanism: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_/.-]{0,119}$")
     sigma: float = Field(gt=0)
     q: float = Field(gt=0, le=1)
     steps: int = Field(ge=0)
@@ -67,7 +68,9 @@ class PrivacyStatement(Record):
     patients: int = Field(ge=1)
     clip: float = Field(gt=0)
     mechanisms: list[MechanismSpent] = Field(max_length=200)
-    models: dict[str, float] = {}
+    models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}$")], float] = Field(
+        default={}, max_length=200
+    )
     epsilon: float = Field(ge=0)
     epsilon_rdp: float = Field(ge=0)
     witness: LedgerWitness | None = None

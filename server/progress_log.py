@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common.private_files import make_private_folder
 from common.progress import StudyProgress
 
 FILE = "progress.jsonl"
@@ -35,7 +36,7 @@ class ProgressLog:
     """Writes what a study tells; a line is on its way to the disk before the study goes on."""
 
     def __init__(self, run_dir: Path) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
+        make_private_folder(run_dir)
         self._file = (run_dir / FILE).open("a", encoding="utf-8")
 
     def plan(self, phases: Sequence[tuple[str, int]]) -> None:

@@ -10,6 +10,7 @@ from common.config import read_experiment, to_yaml
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.files import write_bytes
+from common.private_files import make_private_folder
 
 LATEST = "latest"
 
@@ -33,11 +34,11 @@ class RunFolder:
     def new(cls, experiment: Experiment) -> "RunFolder":
         """A fresh folder under ``simulation.runs_dir``; a name that is taken gets a number. ``latest`` points to it."""
         runs = Path(experiment.simulation.runs_dir).resolve()
-        runs.mkdir(parents=True, exist_ok=True)
+        make_private_folder(runs)
         path, number = runs / experiment.name, 1
         while True:
             try:
-                path.mkdir()
+                path.mkdir(mode=0o700)
                 break
             except FileExistsError:
                 number += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.errors import StudyError
 from common.file_lock import is_held, locked
+from common.private_files import make_private_folder
 
 LOCK = "run.lock"
 
@@ -21,7 +22,7 @@ def alone_in(run_dir: Path, patience: float = 20.0) -> Iterator[None]:
     Raises:
         StudyError: if another works on it.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    make_private_folder(run_dir)
     end = time.monotonic() + patience
     with ExitStack() as held:
         while True:

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from client.audit.log import AuditLog
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, RefusalError
 from common.outside import in_codes, say
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def approve(
@@ -112,7 +115,8 @@ def _show(what: str, found: Differences) -> None:
 
 def _show_lines(files: Mapping[str, bytes], release: Mapping[str, bytes], found: Differences) -> None:
     for name in [*found.privacy, *(name for name in found.all if not is_privacy_file(name))]:
-        old, new = (side.get(name, b"").decode(errors="replace").splitlines() for side in (release, files))
+        # Ended where Python ends them: it reads on past other signs that look like the end of a line.
+        old, new = (_LINE_END.split(side.get(name, b"").decode(errors="replace")) for side in (release, files))
         say()
         for line in difflib.unified_diff(old, new, f"installed/{name}", f"bundle/{name}", lineterm=""):
             say(*in_codes(line))

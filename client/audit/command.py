@@ -1,5 +1,6 @@
 """``oncofed-client audit``: what was asked of this hospital, what ran, what was refused and why, and what left."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,10 @@ from client.audit.log import AuditError, read_audit
 from client.site import load_site
 from common.errors import ConfigError
 from common.hash_chain import Entry
-from common.outside import say, say_json
+from common.outside import quoted, say, say_json
+
+_ACTION = re.compile(r"[a-z]{1,20}\.[a-z_]{1,40}")
+"""As ours are named; anything else is a word of whoever asked."""
 
 _OUTCOMES = ("answered", "refused", "failed")
 
@@ -65,7 +69,8 @@ def lines_of(shown: Sequence[Entry], entries: Sequence[Entry]) -> list[str]:
 
 def _asked(entry: Mapping[str, Any]) -> str:
     where = f" (phase {entry['phase']}, round {entry['round']}, run {entry['run']})" if "run" in entry else ""
-    return f"{entry.get('action')}{where} from run {entry.get('flower_run')}"
+    action = str(entry.get("action"))
+    return f"{action if _ACTION.fullmatch(action) else quoted(action)}{where} from run {entry.get('flower_run')}"
 
 
 def _outcome(entry: Mapping[str, Any] | None) -> str:

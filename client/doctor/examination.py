@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from common.imaging.listing import as_text
+
 
 class Finding(BaseModel):
     """Base of the parts."""
@@ -192,7 +194,7 @@ class Examination(Finding):
 
 def named(patient: str, path: Path) -> Named:
     """A study by its patient's name and its path."""
-    return Named(patient=patient, path=str(path))
+    return Named(patient=patient, path=as_text(str(path)))
 
 
 def good(what: str, told: str) -> NetworkCheck:

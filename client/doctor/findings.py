@@ -13,6 +13,7 @@ from client.doctor.examination import Duplicate, LesionRow, Named, Outlier, Stud
 from common.imaging.cache import PreparedPatient
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import PERCENTILES
+from common.imaging.listing import as_text
 
 _FEWEST = 4
 """Fewer studies have no usual value to differ from."""
@@ -29,7 +30,7 @@ def study_rows(patients: Iterable[PreparedPatient]) -> list[StudyRow]:
     return [
         StudyRow(
             patient=patient.patient,
-            path=str(study.path),
+            path=as_text(str(study.path)),
             modality=study.modality,
             shape=study.shape,
             spacing=study.spacing,

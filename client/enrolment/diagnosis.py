@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import httpx
 
+from common.outside import quoted
+
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _OTHER_HOST, _OTHER_ADDRESS = 62, 64
 _OF_NAME_OR_TIME = {_NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS}
@@ -18,8 +20,8 @@ def not_reached(address: str, error: httpx.HTTPError) -> str:
         return not_trusted(address, untrusted)
     if isinstance(error, httpx.ProxyError):
         return (
-            f"{address}: the proxy that HTTPS_PROXY names did not open a way ({error}); ask your network's people to "
-            f"allow CONNECT to {address}"
+            f"{address}: the proxy that HTTPS_PROXY names did not open a way ({quoted(error)}); ask your network's "
+            f"people to allow CONNECT to {address}"
         )
     if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
         return (

@@ -1,5 +1,6 @@
 """The site report: one page from what the client app left in the hospital. It may show patients and stays there."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def build_site_report(site_dir: Path) -> Path:
     """Writes ``site_dir/report/`` from ``site_dir/results/``.
 
     The folder then holds ``index.html``, ``results.json`` (the same figures), ``arms.csv`` and a copy of
-    ``predictions.csv``. A part that is missing or unreadable is named on the page with the reason. In simulation
+    ``predictions.csv``, in which names of patients that begin like a formula are marked as text. A part that is
+    missing or unreadable is named on the page with the reason. In simulation
     (``site_dir`` is ``<run>/sites/<site>``) the page links to the study report of that run.
 
     Returns:
@@ -104,8 +106,10 @@ def build_site_report(site_dir: Path) -> Path:
     report = site_dir / "report"
     write_bytes(report / "results.json", to_json(inputs.figures(), indent=2, inf_nan_mode="null"))
     write_csv(report / "arms.csv", ARM_COLUMNS, arm_rows({"local": inputs.arms, "federated": inputs.federated_arms}))
-    if (folder / FILES["predictions"]).exists():
-        write_bytes(report / FILES["predictions"], (folder / FILES["predictions"]).read_bytes())
+    if inputs.predictions:
+        with (folder / FILES["predictions"]).open(newline="", encoding="utf-8") as file:
+            predictions = csv.DictReader(file)
+            write_csv(report / FILES["predictions"], predictions.fieldnames or [], predictions)
     write_bytes(report / "index.html", page.encode())
     return report / "index.html"
 

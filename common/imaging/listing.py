@@ -25,8 +25,17 @@ def signature(locations: Iterable[StudyLocation], files: Mapping[Path, Stamp]) -
     digest = hashlib.sha256()
     for location in locations:
         for path in sorted(location.files or _below(location.path, files)):
-            digest.update(f"{path}\x1f{files.get(path, 'gone')}\x1e".encode())
+            digest.update(f"{path}\x1f{files.get(path, 'gone')}\x1e".encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
+
+
+def as_text(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes of it that are no UTF-8 stand there as codes.
+
+    >>> as_text(b"m\xfcller".decode(errors="surrogateescape"))
+    'm\\udcfcller'
+    """
+    return name.encode(errors="backslashreplace").decode()
 
 
 def listing_digest(root: Path, files: Mapping[Path, Stamp]) -> str:

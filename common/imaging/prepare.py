@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import StudyFacts
-from common.imaging.listing import Stamp, list_files, listing_digest, signature
+from common.imaging.listing import Stamp, as_text, list_files, listing_digest, signature
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
@@ -178,7 +178,8 @@ def _find(reader: Reader, root: Path, files: Mapping[Path, Stamp], cache: Patien
     listing = listing_digest(root, files)
     locations = cache.studies(listing) if files else None
     if locations is None:
-        locations = sorted(reader.find(root), key=lambda location: location.patient)
+        found = (replace(one, patient=as_text(one.patient)) for one in reader.find(root))
+        locations = sorted(found, key=lambda location: location.patient)
         cache.keep_studies(listing, locations)
     return locations
 

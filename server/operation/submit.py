@@ -10,7 +10,7 @@ from pathlib import Path
 from common.bundle import stage_bundle
 from common.errors import ConfigError, StudyError
 from common.files import write_bytes
-from common.outside import printable
+from common.outside import quoted, uncoloured
 from server.operation.flower_home import SUPERLINK, FlowerHome
 from server.operation.superlink import answers
 from server.provision.provision import Places
@@ -103,4 +103,4 @@ def _result_of(output: str) -> dict[str, object]:
 
 def _last(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return f"flwr said: {printable(lines[-1], 300) if lines else 'nothing'}"
+    return f"flwr said: {quoted(uncoloured(lines[-1]), 300) if lines else 'nothing'}"

@@ -130,7 +130,7 @@ def test_a_busy_site_is_asked_again_after_a_while(nodes: Nodes, grid: ReturningG
     nodes.answers[3] = [None]
     clock.now = 59
     assert not grid.pull_messages([known])
-    assert grid.why(known) == "a reason"
+    assert grid.why(known) == '"a reason"'
     clock.now = 60
     [reply] = grid.pull_messages([known])
     assert not reply.has_error()

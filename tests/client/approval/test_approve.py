@@ -136,13 +136,13 @@ def test_a_changed_privacy_file_is_named_first_and_needs_its_own_word(
 ) -> None:
     def both(app: Path) -> None:
         change(app)
-        add("client/arms.py")(app)
+        add("server/arms.py")(app)
 
     file = bundle(tmp_path, both)
     code, out, err = approve(file, "--yes")
     assert code == 1
     assert "--privacy-change-reviewed" in err
-    assert out.index("PATIENTS' PRIVACY") < out.index(named) < out.index("client/arms.py")
+    assert out.index("PATIENTS' PRIVACY") < out.index(named) < out.index("server/arms.py")
     with pytest.raises(RefusalError):
         require_approved(file, site)
     code, _, _ = approve(file, "--yes", "--privacy-change-reviewed")

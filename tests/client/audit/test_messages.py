@@ -114,7 +114,7 @@ def test_the_command_shows_each_message_and_names_a_changed_line(
     assert "query.hello (phase hello, round 0, run demo) from run 1: answered, sent config (" in first
     assert "query.site_model" in second
     assert second.endswith(": refused: it does not share its own model")
-    assert "train.gan?[2J" in third
+    assert '"train.gan [2J" from run' in third
     assert third.endswith("not answered, or not yet")
     assert "The chain is whole" in out
     log = site.settings.audit_files().log

@@ -254,7 +254,7 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
         if "predictions.csv" not in without:
             rows = fabricated_predictions()
             with (folder / "predictions.csv").open("w", newline="") as out:
-                writer = csv.DictWriter(out, list(rows[0]))
+                writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
         if "gallery.npz" not in without:

@@ -153,3 +153,15 @@ def test_the_privacy_section_shows_what_was_spent_and_what_is_left(write_site: W
     assert "Figures on test patients are exact, unless privacy.scores is noised" in section
     (site / "results" / "privacy.json").unlink()
     assert "trained without differential privacy" in build_site_report(site).read_text()
+
+
+def test_a_patient_whose_name_begins_like_a_formula_is_text_in_the_table(write_site: Write) -> None:
+    site = write_site()
+    kept = site / "results" / "predictions.csv"
+    lines = kept.read_text().splitlines()
+    patient = lines[1].split(",")[2]
+    kept.write_text("\n".join([lines[0], lines[1].replace(patient, "=1+2"), *lines[2:]]) + "\n")
+    report = build_site_report(site).parent
+    first, second = (report / "predictions.csv").read_text().splitlines()[1:3]
+    assert first.split(",")[2] == "'=1+2"
+    assert second == lines[2]
