@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -119,6 +119,8 @@ class SiteHello(BaseModel):
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     notes: list[Sentence] = Field(default=[], max_length=40)
+    declined: dict[Word, Sentence] = Field(default={}, max_length=40)
+    """Why it takes no part in a task of the study, by task."""
 
 
 Model = TypeVar("Model", bound=BaseModel)
