@@ -29,6 +29,7 @@ from server.app import _conclude
 from server.arms import federated_arms
 from server.cross_site import cross_site
 from server.report.answer import answer
+from server.report.contributors import apart_lines, contributors_table
 from server.report.further import further
 from server.roster import Member, Roster
 from server.settings import StudySettings
@@ -188,3 +189,22 @@ def test_a_trial_without_real_slices_of_its_own_is_held_to_those_that_it_is_comp
     (twice,) = [trial for trial in results.trials if trial.ratio]
     assert all(one.accuracy_gain is None for one in twice.arms[FEDERATED].values())
     assert run_folds(results)["real_synthetic", "real"] == 3
+
+
+def test_the_report_says_who_trained_what_and_what_is_not_compared(tmp_path: Path) -> None:
+    def fault(name: str, instruction: Instruction) -> bool:
+        return (name, instruction.arm, instruction.server_round) == ("hospital3", "real_synthetic", 2)
+
+    results = study(tmp_path, fault)
+    # As it is read from results.json.
+    results = Results.model_validate_json(results.model_dump_json(by_alias=True))
+    table = contributors_table(results)
+    assert table is not None
+    rows = [[cell.text for cell in row] for row in table.rows]
+    everybody = "hospital1, hospital2 and hospital3"
+    assert ["classifier, real only", everybody, "4"] in rows
+    part = "hospital1, hospital2 and hospital3 (in 1 of 2 rounds)"
+    assert ["classifier, real + synthetic", part, "5"] in rows
+    lines = apart_lines(results)
+    assert any("real + synthetic with real only" in line and part in line and "fold-1" in line for line in lines)
+    assert len(apart_lines(results, first=True)) == 2
