@@ -79,11 +79,11 @@ def learnt_from(session: Session) -> set[str]:
     return {str(name) for file in files if file.exists() for name in read_arrays(file)["learnt_from"]}
 
 
-def training_sets(session: Session, arm: str, behind: Behind) -> list[TrainingSet]:
+def training_sets(session: Session, arm: str, behind: Behind | None = None) -> list[TrainingSet]:
     """Where ``arm`` draws its training slices from; a made one is drawn ``ratio`` times as often as a real one.
 
     Args:
-        behind: counts what is drawn.
+        behind: counts what is drawn; None where nothing of it leaves.
 
     Raises:
         RefusalError: for an unknown arm, or if the images it needs were not made here yet.
@@ -91,15 +91,15 @@ def training_sets(session: Session, arm: str, behind: Behind) -> list[TrainingSe
     if arm not in SOURCES:
         raise RefusalError("it does not know this arm of the study")
     real, made = SOURCES[arm]
-    slices, sources = kept_here(session), []
+    slices, sources, counted = kept_here(session), [], behind or Behind()
     if real:
-        sources.append(replace(TrainingSet.from_slices(slices), drawn=partial(behind.count, slices)))
+        sources.append(replace(TrainingSet.from_slices(slices), drawn=partial(counted.count, slices)))
     if made is not None:
         images = made_images(session, made)
         sources.append(
             replace(
                 TrainingSet.from_synthetic(images, weight=synthetic_ratio(session)),
-                drawn=lambda drawn: behind.count(slices, images.origin[drawn]),
+                drawn=lambda drawn: counted.count(slices, images.origin[drawn]),
             )
         )
     return sources

@@ -84,8 +84,15 @@ def model_needs(experiment: Experiment, name: str) -> Needs:
 
 
 def model_exchange(model: Model) -> Exchange:
-    """How sites train ``model`` together: what its configuration chooses, or its family does."""
-    return Exchange(getattr(model.config, "exchange", trainer_module(model.family).Trainer.exchange))
+    """How sites train ``model`` together: what its configuration chooses, or its family does.
+
+    Raises:
+        ConfigError: if there is no such exchange.
+    """
+    chosen = getattr(model.config, "exchange", trainer_module(model.family).Trainer.exchange)
+    if chosen not in list(Exchange):
+        raise ConfigError(f"models.{model.name}.exchange={chosen}: must be one of {', '.join(Exchange)}")
+    return Exchange(chosen)
 
 
 def labelling_models(experiment: Experiment) -> list[str]:

@@ -32,7 +32,7 @@ def plan_table(results: Results) -> Table | None:
 def contributors_table(results: Results) -> Table | None:
     """One row a training and its sites, equal ones together; None where nobody's update was counted."""
     counted: dict[tuple[str, str], int] = {}
-    for key in _trainings(results):
+    for key in trained_by(results):
         counted[key] = counted.get(key, 0) + 1
     if not counted:
         return None
@@ -60,7 +60,8 @@ def apart_lines(results: Results, *, first: bool = False) -> list[str]:
     ]
 
 
-def _trainings(results: Results) -> Iterator[tuple[str, str]]:
+def trained_by(results: Results) -> Iterator[tuple[str, str]]:
+    """Each training and its sites in words; trainings that the study repeats have one name."""
     for name, gan in results.gans.items():
         for run in gan.runs:
             if run.contributors:
