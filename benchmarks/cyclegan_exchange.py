@@ -34,6 +34,7 @@ LOCAL_STEPS = 50  # a round, for what averages weights
 CONTRASTS = ("t1", "t2")
 
 CONFIG = Config(
+    exchange="gradients",
     domains=[DomainConfig("brain", [contrast]) for contrast in CONTRASTS],
     width=8,
     blocks=2,

@@ -164,6 +164,7 @@ def translation(options: argparse.Namespace, device: torch.device) -> tuple[Step
     """CycleGAN on whole slices: 9 residual blocks from 256 pixels on, 6 below, as in the paper."""
     parts = plain_parts()
     config = cyclegan.Config(
+        exchange="gradients",
         width=options.width,
         blocks=9 if options.size >= 256 else 6,
         discriminator_width=options.width,

@@ -122,6 +122,7 @@ def insertion(size: int, width: int, batch_size: int, precision: str) -> tuple[S
 def translation(size: int, width: int, batch_size: int, precision: str) -> tuple[Step, Step]:
     """CycleGAN on whole slices: 9 residual blocks from 256 pixels on, 6 below, as in the paper."""
     config = cyclegan.Config(
+        exchange="gradients",
         width=width,
         blocks=9 if size >= 256 else 6,
         downsamplings=2,

@@ -21,7 +21,7 @@ from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
 from client.hello import declared_examples, introduce
 from client.limits import out_of_memory, set_limits
-from client.policy import require_action, require_hours, require_model
+from client.policy import require_action, require_exchange, require_hours, require_model
 from client.privacy.admission import admitted, require_declared_answer, silently
 from client.privacy.binding import require_bound
 from client.privacy.statement import ledger_fields, privacy_statement
@@ -165,6 +165,7 @@ def _audited(
         set_limits(settings)
         require_bound(session)
         require_model(session, instruction.model)
+        require_exchange(session, message.metadata.message_type, instruction.model)
         asked = session.asked_for(instruction)
         with admitted(asked, instruction, message.metadata.message_type, message.content):
             content = handler(asked, instruction, message.content)
@@ -252,6 +253,7 @@ def _site_model(session: Session, instruction: Instruction, content: RecordDict)
     file = study.site_model_file(session, arm)
     if not file.exists():
         raise RefusalError("it has trained no model of this arm")
+    session.behind = study.behind_site_model(session, arm)
     reply[ARRAYS] = to_arrays(read_tensors(file))
     return reply
 

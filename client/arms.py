@@ -1,5 +1,7 @@
 """What each arm of the classifier study is trained on at this site."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from client.behind import Behind
 from client.privacy.slices import kept_here
 from client.session import Session
 from common.array_files import read_arrays, write_arrays
@@ -76,8 +79,11 @@ def learnt_from(session: Session) -> set[str]:
     return {str(name) for file in files if file.exists() for name in read_arrays(file)["learnt_from"]}
 
 
-def training_sets(session: Session, arm: str) -> list[TrainingSet]:
+def training_sets(session: Session, arm: str, behind: Behind | None = None) -> list[TrainingSet]:
     """Where ``arm`` draws its training slices from; a made one is drawn ``ratio`` times as often as a real one.
+
+    Args:
+        behind: counts what is drawn; None where nothing of it leaves.
 
     Raises:
         RefusalError: for an unknown arm, or if the images it needs were not made here yet.
@@ -85,9 +91,17 @@ def training_sets(session: Session, arm: str) -> list[TrainingSet]:
     if arm not in SOURCES:
         raise RefusalError("it does not know this arm of the study")
     real, made = SOURCES[arm]
-    sources = [TrainingSet.from_slices(kept_here(session))] if real else []
+    slices, sources, counted = kept_here(session), [], behind or Behind()
+    if real:
+        sources.append(replace(TrainingSet.from_slices(slices), drawn=partial(counted.count, slices)))
     if made is not None:
-        sources.append(TrainingSet.from_synthetic(made_images(session, made), weight=synthetic_ratio(session)))
+        images = made_images(session, made)
+        sources.append(
+            replace(
+                TrainingSet.from_synthetic(images, weight=synthetic_ratio(session)),
+                drawn=lambda drawn: counted.count(slices, images.origin[drawn]),
+            )
+        )
     return sources
 
 

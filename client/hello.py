@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from client.notes import Notes
 from client.policy import allowed_tasks
 from client.privacy.admission import silently, tasks_are_private_enough
 from client.privacy.coordinators_copy import heed
@@ -39,7 +40,7 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
     settings, cohort = session.settings, session.cohort
     heed(settings, witness)
     # Not which hours: they say when nobody watches the machine.
-    notes = ["it works within its hospital's hours only"] if settings.hours is not None else []
+    notes = Notes(["it works within its hospital's hours only"] if settings.hours is not None else [])
     tasks = allowed_tasks(session, possible_tasks(session, notes), notes)
     if not tasks_are_private_enough(session, notes):
         # Without a budget there is no roster: who tests would be the study's choice.
@@ -60,7 +61,8 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         patients=len(cohort.patients) if declared else None,
         slices=sum(patient.slices for patient in cohort.patients) if declared else None,
         quarantined=len(cohort.quarantine) if declared else None,
-        notes=notes,
+        notes=list(notes),
+        declined=notes.declined,
     )
     with silently(session, quiet=session.guarded):
         _keep_summary(session, hello)

@@ -1,13 +1,17 @@
 """What a hospital allows, and when: its actions, models and hours in ``site.yaml``, asked before anything is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from client.hours import Hours
+from client.notes import Notes
 from client.session import Session
 from client.site import SiteSettings
+from client.updates import require_update
 from common.actions import Action
 from common.errors import NotNowError, RefusalError
+from common.training.build import model_exchange
+from common.training.trainer import Exchange
 
 _NEEDED = {
     "gan": (Action.TRAIN_GAN,),
@@ -15,6 +19,13 @@ _NEEDED = {
     "evaluate": (Action.EVALUATE, Action.ARMS),
 }
 """The actions of which each kind of task needs at least one."""
+
+NO_EXCHANGE: Mapping[Exchange, str] = {
+    Exchange.AVERAGE: "its hospital does not allow weights to be averaged",
+    Exchange.PROXIES: "its hospital does not allow training beside synthetic slices of others",
+    Exchange.GRADIENTS: "its hospital does not allow gradients to be exchanged",
+}
+"""What is said of an exchange that ``allowed_exchanges`` does not hold."""
 
 _AT_ANY_HOUR = (Action.HELLO, Action.PRIVACY)
 """Actions that neither train nor use a model."""
@@ -62,7 +73,25 @@ def require_model(session: Session, model: str) -> None:
         raise RefusalError("its hospital does not allow this model")
 
 
-def allowed_tasks(session: Session, tasks: Sequence[str], notes: list[str]) -> list[str]:
+def require_exchange(session: Session, action: str, model: str) -> None:
+    """Refuses whatever belongs to a training in which sites exchange what this hospital does not let leave.
+
+    Args:
+        action: Flower's message type, e.g. ``train.gan``.
+        model: a GAN of the study; empty where the message is about none.
+
+    Raises:
+        RefusalError: with a text that may leave.
+    """
+    exchanges = [Exchange.AVERAGE] if action == Action.TRAIN_CLASSIFIER else []
+    if model:
+        exchanges.append(model_exchange(session.model(model)))
+    for exchange in exchanges:
+        if exchange not in session.settings.allowed_exchanges:
+            raise RefusalError(NO_EXCHANGE[exchange])
+
+
+def allowed_tasks(session: Session, tasks: Sequence[str], notes: Notes) -> list[str]:
     """Those of ``tasks`` that the hospital allows; what it does not is noted in words that may leave.
 
     A site that is asked for less than it could do keeps the study going; one that refuses in its middle does not.
@@ -70,14 +99,27 @@ def allowed_tasks(session: Session, tasks: Sequence[str], notes: list[str]) -> l
     left = []
     for task in tasks:
         kind, _, model = task.partition("/")
-        actions = session.settings.allowed_actions
-        if actions is not None and not any(action.value in actions for action in _NEEDED[kind]):
-            notes.append(f"{model or kind}: takes no part, its hospital does not allow this action")
-        elif model and not _allowed(session, model):
-            notes.append(f"{model}: takes no part, its hospital does not allow this model")
+        try:
+            _require_task(session, kind, model)
+        except RefusalError as refusal:
+            notes.append(f"{model or kind}: takes no part, {refusal}")
+            notes.decline(task, str(refusal))
         else:
             left.append(task)
     return left
+
+
+def _require_task(session: Session, kind: str, model: str) -> None:
+    actions = session.settings.allowed_actions
+    if actions is not None and not any(action.value in actions for action in _NEEDED[kind]):
+        raise RefusalError("its hospital does not allow this action")
+    require_model(session, model)
+    if kind == "evaluate":
+        return
+    require_exchange(session, _NEEDED[kind][0], model)
+    # What is private is noised in place of that, and says nothing of how many patients train.
+    if not session.blind:
+        require_update(session, model)
 
 
 def _allowed(session: Session, model: str) -> bool:

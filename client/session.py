@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from client.behind import Behind
 from client.privacy.gradients import Watch, Way
 from client.privacy.randomness import PrivateRandom
 from client.privacy.roster import roster_split
@@ -66,6 +67,8 @@ class Session:
     """Names of training patients that are written down (:mod:`client.privacy.trained`)."""
     scored: tuple[str, ...] | None = field(default=None, init=False, repr=False)
     """The test patients that are scored; None: all of them (:mod:`client.privacy.questions`)."""
+    behind: Behind = field(default_factory=Behind, init=False, repr=False)
+    """What the training that is asked for drew from (:mod:`client.updates`)."""
     trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
     """Trainers that stay built between the exchanges of a round, by model and repeat."""
 
@@ -235,6 +238,13 @@ class Session:
         """Whether the site watches over what its answers say of patients: the study is private, or the hospital has set
         a privacy budget, whatever mode the message claims, which is the coordinator's word."""
         return self.private or self.settings.privacy is not None
+
+    @property
+    def blind(self) -> bool:
+        """Whether what the site takes part in must not depend on what its training patients show: the study is private,
+        or the hospital lets nothing be trained on them without privacy."""
+        own = self.settings.privacy
+        return self.private or (own is not None and own.without == "refuse")
 
     def _prepared(self, contrasts: tuple[str, ...]) -> PreparedCohort:
         settings = self.settings

@@ -99,6 +99,12 @@ class SiteSettings(BaseModel):
         declare_counts: whether the numbers of patients, slices and quarantined studies may be told to the coordinator.
         min_cell: fewest patients behind a figure that leaves; a study may ask for more, never for fewer.
         allowed_models: the families of GANs that may be trained or used here, e.g. ``[cgan, wgan_gp]``; without it all.
+        allowed_exchanges: how this site may train together with others: ``average`` and ``proxies``; ``gradients`` too
+            where nothing is at stake, as gradients of single batches can be inverted into images.
+        min_update_patients: fewest training patients behind an update that leaves without noise: whose slices were
+            drawn for it.
+        min_update_slices: fewest slices of theirs behind it. Both hold for weights of GANs and of classifiers, for the
+            site's own model too; what is trained with patients as the unit of privacy is noised in their place.
         allowed_actions: the messages that this site answers, e.g. ``[query.hello, train.gan, evaluate.classifier]``;
             without it all. ``query.hello`` must be among them: without it no study can begin here.
         hours: when this site trains or uses a model for a study, in local time, e.g. ``20:00-06:00``; several with a
@@ -137,6 +143,9 @@ class SiteSettings(BaseModel):
     declare_counts: bool = False
     min_cell: int = Field(default=5, ge=1)
     allowed_models: list[str] | None = None
+    allowed_exchanges: list[Literal["average", "proxies", "gradients"]] = ["average", "proxies"]
+    min_update_patients: int = Field(default=5, ge=1)
+    min_update_slices: int = Field(default=20, ge=1)
     allowed_actions: list[str] | None = None
     hours: str | None = None
     memory_gib: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -20,6 +20,7 @@ from client.arms import (
     told_share,
     training_sets,
 )
+from client.behind import Behind
 from client.explanations import explain, prepare_explanations
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
@@ -33,6 +34,7 @@ from client.tuning import tuned
 from common.array_files import write_arrays, write_tensors
 from common.errors import RefusalError
 from common.explanation.records import with_explanation
+from common.files import read_json, write_json
 from common.imaging.slices import Slices
 from common.metrics.classification import ClassificationScores, classification_scores
 from common.metrics.gain import Gain, paired_gain
@@ -106,7 +108,9 @@ def run_arms(session: Session) -> SiteArms:
             run=session.trial.run,
             tumour_share=told_share(session),
         )
-        losses = trainer.train(trainer.batches(training_sets(session, arm), steps, _seed(session, "arms", arm)))
+        behind = Behind()
+        sources = training_sets(session, arm, behind)
+        losses = trainer.train(trainer.batches(sources, steps, _seed(session, "arms", arm)))
         phase = session.trial.phase(f"arms/{arm}")
         session.record_training(phase, 0, losses, steps, time.monotonic() - started)
         tested = score_classifier(session, trainer, arm, "local")
@@ -123,6 +127,7 @@ def run_arms(session: Session) -> SiteArms:
             told.left_out[arm] = left_out.leaving(session, steps)
         if arm in TRAVELLING and not session.trial.name:
             write_tensors(site_model_file(session, arm), trainer.shared_arrays())
+            write_json(_behind_file(session, arm), behind.record())
     # Trained without noise, and so for this hospital alone: how well they do speaks of its training patients.
     return SiteArms(arms={}) if session.private else told
 
@@ -172,6 +177,16 @@ def evaluate_model(session: Session, instruction: Instruction, arrays: dict[str,
 def site_model_file(session: Session, arm: str) -> Path:
     """This site's own classifier of an arm of the first trial."""
     return session.first.state_folder / "site_models" / f"{arm}.safetensors"
+
+
+def behind_site_model(session: Session, arm: str) -> Behind:
+    """What it was trained on; nothing looked at, where a release that did not count trained it."""
+    file = _behind_file(session, arm)
+    return Behind.of(read_json(file)) if file.exists() else Behind()
+
+
+def _behind_file(session: Session, arm: str) -> Path:
+    return site_model_file(session, arm).with_suffix(".json")
 
 
 @dataclass(frozen=True)

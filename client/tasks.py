@@ -1,5 +1,6 @@
 """What a site can take part in, by the images that it has."""
 
+from client.notes import Notes
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.slices import kept_here
 from client.session import Session
@@ -8,7 +9,7 @@ from common.training.build import model_needs
 from common.training.trainer import Needs
 
 
-def possible_tasks(session: Session, notes: list[str]) -> list[str]:
+def possible_tasks(session: Session, notes: Notes) -> list[str]:
     """What this site can take part in; what it cannot, and why, is noted in words that may leave."""
     if not session.cohort.patients_known:
         notes.append("its images name no patients: its split and its intervals are by image, not by patient")
@@ -37,29 +38,43 @@ def possible_tasks(session: Session, notes: list[str]) -> list[str]:
     return tasks
 
 
-def training_tasks(session: Session, notes: list[str]) -> list[str]:
+def training_tasks(session: Session, notes: Notes) -> list[str]:
     """``classifier`` needs both classes, a GAN what it says; what is missing is noted.
 
     In a private study, and at a site that trains in no other, it takes part whatever its training patients show: the
     study chooses from which size on a lesion counts, and which slices are used, so that each answer would tell of the
     patients at that threshold. It must know tumours at all, which its data set does or does not.
     """
-    known, own = session.has_masks, session.settings.privacy
-    blind = session.private or (own is not None and own.without == "refuse")
+    known, blind = session.has_masks, session.blind
     classes, masks = (known, known) if blind else _classes_and_masks(session)
     lacking = {Needs.SLICES: False, Needs.CLASSES: not classes, Needs.MASKS: not masks}
     tasks = []
     for model in session.experiment.models:
+        task, needs = f"gan/{model}", model_needs(session.experiment, model)
         if session.view(model) is None:
             notes.append(f"{model}: takes no part, it holds none of the images that {model} looks at")
-        elif not lacking[model_needs(session.experiment, model)] and (blind or len(kept_here(session, model))):
-            tasks.append(f"gan/{model}")
+            notes.decline(task, "it holds none of the images that it looks at")
+        elif lacking[needs]:
+            notes.decline(task, _LACKING[needs])
+        elif not blind and not len(kept_here(session, model)):
+            notes.decline(task, "it has no training patients for it")
+        else:
+            tasks.append(task)
     if known and not classes:
         left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""
         notes.append(f"trains nothing{left}: its training patients do not hold both classes")
     elif known and not masks:
         notes.append("trains the classifier on real images only: its tumours have no masks")
+    if not classes:
+        notes.decline("classifier", _LACKING[Needs.CLASSES])
     return [*tasks, "classifier"] if classes else tasks
+
+
+_LACKING = {
+    Needs.CLASSES: "its training patients do not hold both classes",
+    Needs.MASKS: "its tumours have no masks",
+}
+"""Why a site does not train what needs them."""
 
 
 def _classes_and_masks(session: Session) -> tuple[bool, bool]:

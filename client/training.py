@@ -68,7 +68,7 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
         sources = [for_noised_steps(session, name)]
         phase = gan_phase(name, instruction.repeat)
         return _private_round(session, instruction, phase, trainer, arrays, sources, federation)
-    slices = session.training_for(name)
+    slices = session.behind.watch(session.training_for(name))
     if trainer.exchange is Exchange.GRADIENTS:
         return _one_exchange(session, instruction, trainer, arrays, slices)
     steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
@@ -93,7 +93,9 @@ def train_classifier(session: Session, instruction: Instruction, arrays: dict[st
         return _private_round(session, instruction, phase, trainer, arrays, sources, federation)
     steps = steps_per_round(federation, len(session.training), experiment.classifier.batch_size)
     trainer = _classifier(session, steps * federation.rounds)
-    batches = trainer.batches(training_sets(session, instruction.arm), steps, _seed(session, instruction))
+    batches = trainer.batches(
+        training_sets(session, instruction.arm, session.behind), steps, _seed(session, instruction)
+    )
     return _one_round(session, instruction, trainer, arrays, batches, steps)
 
 

@@ -109,6 +109,8 @@ class SiteHello(BaseModel):
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     notes: list[Sentence] = Field(default=[], max_length=40)
+    declined: dict[Word, Sentence] = Field(default={}, max_length=40)
+    """Why it takes no part in a task of the study, by task."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.results_classifier import ArmScores, CrossSite, Interval, PooledGain, Repeated, TrialResult
+from common.results_classifier import Apart, ArmScores, CrossSite, Interval, PooledGain, Repeated, TrialResult
 from common.results_privacy import PrivacyResults
 from common.statistics.records import ComparisonTable
 
@@ -251,6 +251,8 @@ class GanRun(Record):
     final: dict[str, AnyFinal] = {}
     pretrained: dict[str, AnyScores] | None = None
     """What the weights reached on the selection part before the first round; None without public pre-training."""
+    contributors: dict[str, int] = {}
+    """By site, in how many rounds up to the chosen one its update counted."""
 
 
 class GanResult(Record):
@@ -285,6 +287,20 @@ class SiteEntry(Record):
     """Sentences for the reader, e.g. why a site could not take part in something."""
 
 
+class PlannedTraining(Record):
+    """Who trains something of the study, as the sites said at hello.
+
+    Attributes:
+        training: a GAN's name, or which classifiers.
+        sites: those that take part.
+        absent: why the others do not, by site.
+    """
+
+    training: str
+    sites: list[str]
+    absent: dict[str, str] = {}
+
+
 class RunInfo(Record):
     name: str
     seed: int
@@ -304,6 +320,8 @@ class Results(Record):
     schema_: str = Field(default=SCHEMA, alias="schema")
     run: RunInfo
     sites: dict[str, SiteEntry] = {}
+    plan: list[PlannedTraining] = []
+    """Who takes part in which training, and why not; empty in results that were written before there was one."""
     gans: dict[str, GanResult] = {}
     arms: dict[str, dict[str, ArmScores]] = {}
     """By site, and for all sites together under ``federated``; then by arm."""
@@ -324,6 +342,8 @@ class Results(Record):
     """By scope: the tests over run-folds, one table a score; empty without a cross-validation."""
     not_compared: dict[str, str] = {}
     """Scopes without such a table, and why."""
+    apart: list[Apart] = []
+    """Federated arms that are not compared: other sites trained or tested one than the other."""
     privacy: PrivacyResults | None = None
     """None where the study trained without differential privacy."""
     silent: dict[str, dict[str, str]] = {}

@@ -181,6 +181,27 @@ class TrialResult(Record):
     """On the patients of the fold, in the same order; a fold with too few of them has no figures."""
     test_to_train: dict[str, float] = {}
     """By site: patients left out over patients that trained, where counts are declared."""
+    contributors: dict[str, dict[str, int]] = {}
+    """By arm and site: in how many rounds of the federated classifier the site's update counted."""
+    tested: dict[str, list[str]] = {}
+    """By arm: the sites whose scores ``federated`` is the mean of."""
+    generator: dict[str, int] = {}
+    """By site: in how many rounds of the GAN's training for this trial alone its update counted."""
+
+
+class Apart(Record):
+    """Two federated arms of a trial that are not compared, because other sites stand behind one than behind the other.
+
+    Attributes:
+        trial: its name; empty for the first one.
+        arm, against: which.
+        reason: in words.
+    """
+
+    trial: str
+    arm: str
+    against: str
+    reason: str
 
 
 class Spread(Record):

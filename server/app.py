@@ -6,7 +6,7 @@ killed goes on from its last finished round.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from common.files import read_json, write_bytes, write_json
 from common.logs import open_json_log
 from common.outside import printable, quoted
 from common.phases import classifier_phase, gan_phase
-from common.results import Results, RunInfo, SiteEntry
+from common.results import PlannedTraining, Results, RunInfo, SiteEntry
 from common.results_classifier import FEDERATED
 from common.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
@@ -32,11 +32,13 @@ from server.deployed import deployed
 from server.evidence import comparisons, pooled_gains, repeated
 from server.explanations import explain_reference_sets
 from server.gan import plan_gans, runs_of, train_gan
+from server.plan import planned_trainings, told
 from server.pretraining import pretraining_phase
 from server.privacy import kept_witnesses, privacy_results
 from server.proxies import proxy_phase
 from server.roster import Roster, call_roll
 from server.run_lock import alone_in
+from server.same_sites import arms_apart
 from server.settings import StudySettings, keep_places
 from server.silences import note_silences, silences
 from server.trials import TrialRunner, further_phases
@@ -73,8 +75,9 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
                     progress=progress,
                 )
                 results.sites = _entries(roster)
+                results.plan = planned_trainings(experiment, roster, labelling_model(experiment))
                 note_silences(settings.run_dir, "hello", roster.refused)
-            _announce(settings, roster)
+            _announce(settings, roster, results.plan)
 
             chosen = labelling_model(experiment)
             plans = plan_gans(settings, roster)
@@ -148,6 +151,7 @@ def _conclude(experiment: Experiment, results: Results) -> None:
     """What all trials together say."""
     results.repeated = repeated(results.trials)
     results.gains = pooled_gains(results.trials)
+    results.apart = arms_apart(results.trials)
     results.comparisons, results.not_compared = comparisons(experiment, results.trials, experiment.study.min_cell)
 
 
@@ -230,7 +234,7 @@ def _entries(roster: Roster) -> dict[str, SiteEntry]:
     }
 
 
-def _announce(settings: StudySettings, roster: Roster) -> None:
+def _announce(settings: StudySettings, roster: Roster, plans: Sequence[PlannedTraining]) -> None:
     for member in roster.members:
         tasks = ", ".join(map(printable, member.hello.tasks))
         settings.progress.message(f"{member.site}: {tasks or 'takes part in nothing'}")
@@ -239,6 +243,8 @@ def _announce(settings: StudySettings, roster: Roster) -> None:
     for name, reason in roster.refused.items():
         settings.progress.message(f"{name} does not take part: {reason}")
         log.warning("refused", extra={"site": name, "reason": reason})
+    for plan in plans:
+        settings.progress.message(told(plan))
 
 
 @contextmanager

@@ -23,9 +23,12 @@ from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled
 from server.pretraining import pretrained
 from server.roster import Member, Roster
-from server.rounds import FederatedTraining
+from server.rounds import FederatedTraining, contributors
 from server.settings import StudySettings
 from server.site_scores import MODEL, ModelScores, instruct, model_scores, require_quorum
+
+REAL = "real"
+"""The arm over which the others' gains are told."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,26 @@ class FederatedArms:
         sites: what each site told of each arm's, by arm and site.
         trained: site -> its organ, of the sites that trained any of them.
         weights: by arm.
+        contributors: by arm and site, in how many rounds its update counted.
     """
 
     sites: dict[str, dict[str, ModelScores]]
     trained: dict[str, dict[str, str]]
     weights: dict[str, dict[str, Tensor]] = field(repr=False)
+    contributors: dict[str, dict[str, int]]
 
     @property
     def scores(self) -> dict[str, ArmScores]:
         """By arm, over the sites that trained it, on their test patients."""
         return {arm: pooled(self._told(arm, _in_the_trial)) for arm in self.sites}
+
+    @property
+    def tested(self) -> dict[str, list[str]]:
+        """By arm, the sites that :attr:`scores` is the mean of."""
+        return {
+            arm: [site for site, told in by_site.items() if site in self.trained[arm] and _is_told(told)]
+            for arm, by_site in self.sites.items()
+        }
 
     @property
     def left_out(self) -> dict[str, ArmScores]:
@@ -84,6 +97,10 @@ class FederatedArms:
 
     def _told(self, arm: str, part: Callable[[ModelScores], Iterable[ArmScores]]) -> list[ArmScores]:
         return [one for site, told in self.sites[arm].items() if site in self.trained[arm] for one in part(told)]
+
+
+def _is_told(told: ModelScores) -> bool:
+    return any(one.accuracy.mean is not None for one in (*told.arms.values(), *told.left_out.values()))
 
 
 def _in_the_trial(told: ModelScores) -> list[ArmScores]:
@@ -160,11 +177,11 @@ def federated_arms(
     views = [View(organ, contrasts) for organ, contrasts in contrasts_by_organ(experiment).items()]
     begun = "classifier" if trial.run == 1 else f"classifier/run-{trial.run}"
     initial = pretrained(settings, begun, trainer, views, steps)
-    outcome = FederatedArms({}, {}, {})
+    outcome = FederatedArms({}, {}, {}, {})
     for arm in trained_arms(experiment, model, trial):
         phase = trial.phase(classifier_phase(arm))
         members = roster.require("classifier", experiment.strategy.quorum)
-        if arm != "real":
+        if arm != REAL:
             # Made images come from the sites that train the GAN, with their own masks.
             members = [member for member in members if f"gan/{model}" in member.hello.tasks]
         checkpoints = PhaseCheckpoints(settings.run_dir, phase)
@@ -190,10 +207,22 @@ def federated_arms(
             told = model_scores(grid, settings, evaluators, asked, training.weights, arm=arm, trial=trial)
             kept = {site: scores.model_dump() for site, scores in told.items()}
             checkpoints.finish(kept)
-        outcome.sites[arm] = {site: ModelScores.model_validate(scores) for site, scores in kept.items()}
+        told_of = {site: ModelScores.model_validate(scores) for site, scores in kept.items()}
+        outcome.contributors[arm] = training.contributors
+        if arm != REAL and training.contributors != _of_real_slices(settings, trial):
+            # Sites told what this arm gains over the one of real slices, and cannot know that others trained it.
+            told_of = {site: told.without_gains() for site, told in told_of.items()}
+        outcome.sites[arm] = told_of
         outcome.trained[arm] = {member.site: member.hello.organ for member in members}
         outcome.weights[arm] = training.weights
     return outcome
+
+
+def _of_real_slices(settings: StudySettings, trial: Trial) -> dict[str, int]:
+    """Who trained the arm of real slices alone that this trial's others are compared with."""
+    phase = trial.with_real.phase(classifier_phase(REAL))
+    records = PhaseCheckpoints(settings.run_dir, phase).records()
+    return contributors(records) if records else {}
 
 
 def trained_arms(experiment: Experiment, model: str | None, trial: Trial | None = None) -> list[str]:

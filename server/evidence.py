@@ -23,6 +23,7 @@ from common.results_classifier import (
 )
 from common.statistics.comparison import FoldSize, RunFold, compare_arms
 from common.statistics.records import ComparisonTable
+from server.same_sites import arms_apart
 
 COMPARED = ("accuracy", "auc")
 """Scores that are tested; each is a family of its own for Holm's correction."""
@@ -94,9 +95,22 @@ def comparisons(
             continue
         known = {key: size for key, size in sizes.items() if size is not None}
         tables[scope] = [
-            compare_arms(_by_arm(told, scope, score), known, score=score, min_cell=min_cell) for score in COMPARED
+            compare_arms(
+                _by_arm(told, scope, score),
+                known,
+                score=score,
+                min_cell=min_cell,
+                apart=_apart(told) if scope == FEDERATED else (),
+            )
+            for score in COMPARED
         ]
     return tables, missing
+
+
+def _apart(trials: Sequence[TrialResult]) -> list[tuple[str, str, RunFold]]:
+    """Which arms are not compared in which run and fold, because other sites stand behind them."""
+    of_trial = {trial.name: (trial.run, trial.fold) for trial in trials}
+    return [(one.arm, one.against, of_trial[one.trial]) for one in arms_apart(trials)]
 
 
 def _by_arm(trials: Iterable[TrialResult], scope: str, score: str) -> dict[str, dict[RunFold, float | None]]:

@@ -24,7 +24,7 @@ from server.gradients import Gradients
 from server.pretraining import keep_scores, kept_scores, pretrained
 from server.proxies import check_proxies, exchange_proxies
 from server.roster import Member, Roster
-from server.rounds import FederatedTraining, RoundExchange, Scored, nothing_scored
+from server.rounds import FederatedTraining, RoundExchange, Scored, Training, nothing_scored
 from server.scoring import RoundScoring, final_scores
 from server.settings import StudySettings
 
@@ -131,6 +131,7 @@ def train_gan(
                 rounds=len(one.rounds),
                 final=one.final,
                 pretrained=one.pretrained,
+                contributors=one.contributors,
             )
             for number, one in enumerate(runs, start=1)
         ],
@@ -139,8 +140,8 @@ def train_gan(
     return TrainedGenerator([one.weights for one in runs], result)
 
 
-def train_for_trial(grid: Grid, settings: StudySettings, plan: GanPlan, trial: Trial) -> dict[str, Tensor]:
-    """Trains a GAN on the training patients of one trial, and gives the weights of its last round.
+def train_for_trial(grid: Grid, settings: StudySettings, plan: GanPlan, trial: Trial) -> Training:
+    """Trains a GAN on the training patients of one trial; the weights are those of its last round.
 
     No round is scored or chosen: the rates have fallen by then, and a choice by the reference set would be one more
     thing in which trials differ.
@@ -152,7 +153,7 @@ def train_for_trial(grid: Grid, settings: StudySettings, plan: GanPlan, trial: T
     device = torch.device(experiment.evaluation.device)
     trainer = build_gan_trainer(experiment, name, device=device, weights=experiment.weights, run=trial.run)
     initial = pretrained(settings, gan_phase(name, trial.run), trainer, _views(plan), experiment.pretraining.gan_steps)
-    return _training(grid, settings, plan, trainer, trial).train(initial).weights
+    return _training(grid, settings, plan, trainer, trial).train(initial)
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class _Run:
     rounds: list[GanRound]
     final: dict[str, AnyFinal]
     pretrained: dict[str, AnyScores] | None
+    contributors: dict[str, int]
 
 
 def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _Run:
@@ -194,7 +196,9 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
         for record in training.records
     ]
     read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final, "pretrained": before})
-    return _Run(trainer, training.weights, training.chosen_round, rounds, read.final, read.pretrained)
+    return _Run(
+        trainer, training.weights, training.chosen_round, rounds, read.final, read.pretrained, training.contributors
+    )
 
 
 def _views(plan: GanPlan) -> list[View]:

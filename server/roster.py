@@ -53,8 +53,10 @@ class Roster:
         able = self.able(task)
         if len(able) < quorum:
             known = ", ".join(f"{m.site} ({', '.join(m.hello.tasks) or 'nothing'})" for m in self.members) or "none"
+            unwilling = [(m.site, m.hello.declined[task]) for m in self.members if task in m.hello.declined]
             raise StudyError(
                 f"{task}: {len(able)} of the {quorum} sites needed can take part. Sites: {known}."
+                + "".join(f" {site}: {reason}." for site, reason in unwilling)
                 + "".join(f" {name}: {reason}." for name, reason in self.refused.items())
                 + " Lower strategy.quorum or repair those sites."
             )

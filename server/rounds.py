@@ -49,6 +49,11 @@ class Training:
     weights: dict[str, Tensor] = field(repr=False)
     records: list[dict[str, Any]] = field(repr=False)
 
+    @property
+    def contributors(self) -> dict[str, int]:
+        """By site, in how many of the rounds behind the chosen weights its update counted."""
+        return contributors(self.records)
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -222,6 +227,18 @@ def _unlike_the_others(replies: Mapping[str, RecordDict]) -> list[str]:
     counts = Counter(names.values())
     usual = min(counts, key=lambda one: (-counts[one], len(one), one), default=())
     return [site for site, own in names.items() if own != usual]
+
+
+def contributors(records: list[dict[str, Any]]) -> dict[str, int]:
+    """By site, in how many rounds its update counted, of those up to the one that ``records`` choose.
+
+    >>> contributors([{"round": 1, "choice": None, "contributors": ["a", "b"]},
+    ...               {"round": 2, "choice": None, "contributors": ["a"]}])
+    {'a': 2, 'b': 1}
+    """
+    chosen = _choose(records)
+    counted = Counter(site for record in records if record["round"] <= chosen for site in record["contributors"])
+    return dict(sorted(counted.items()))
 
 
 def _choose(records: list[dict[str, Any]]) -> int:

@@ -25,6 +25,15 @@ MODEL = "model"
 class ModelScores(SiteArms):
     """A site's reply where it was asked to score one model: that one, and no other."""
 
+    def without_gains(self) -> "ModelScores":
+        """The same without what is told over another model."""
+
+        def stripped(scores: dict[str, ArmScores]) -> dict[str, ArmScores]:
+            nothing = {"accuracy_gain": None, "auc_gain": None}
+            return {name: one.model_copy(update=nothing) for name, one in scores.items()}
+
+        return self.model_copy(update={"arms": stripped(self.arms), "left_out": stripped(self.left_out)})
+
     @field_validator("arms")
     @classmethod
     def _of_the_model(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:

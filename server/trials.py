@@ -37,6 +37,7 @@ class TrialRunner:
         self.grid, self.settings, self.roster = grid, settings, roster
         self.plans = {plan.model.name: plan for plan in plans}
         self.weights = weights
+        self.generators: dict[Trial, dict[str, int]] = {}
         self.chosen = labelling_model(settings.experiment)
 
     def synthesise(self, trial: Trial) -> None:
@@ -45,7 +46,8 @@ class TrialRunner:
         if model is None:
             return
         if trial.trains_generator:
-            weights = train_for_trial(self.grid, self.settings, self.plans[model], trial)
+            training = train_for_trial(self.grid, self.settings, self.plans[model], trial)
+            weights, self.generators[trial] = training.weights, training.contributors
         else:
             weights = self.weights[model][trial.run - 1]
         synthesise_everywhere(self.grid, self.settings, self.roster, model, weights, trial)
@@ -70,6 +72,9 @@ class TrialRunner:
             arms=scopes_of({site: told.arms for site, told in local.items()}, federated.scores, federated.external),
             left_out=scopes_of({site: told.left_out for site, told in local.items()}, federated.left_out, {}),
             test_to_train={site: told.test_to_train for site, told in local.items() if told.test_to_train is not None},
+            contributors=federated.contributors,
+            tested=federated.tested,
+            generator=self.generators.get(trial, {}),
         )
 
     def further(self) -> Iterator[TrialResult]:

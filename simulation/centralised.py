@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from client.arms import possible_arms, training_sets
+from client.notes import Notes
 from client.session import Session
 from client.site import load_site
 from client.study import score_classifier
@@ -33,7 +34,7 @@ def centralised_arms(
     that is resumed finds it done.
     """
     sessions = [Session(load_site(file), experiment, run_dir.name) for file in site_files]
-    giving = [one for one in sessions if {"classifier", "evaluate"} <= set(possible_tasks(one, []))]
+    giving = [one for one in sessions if {"classifier", "evaluate"} <= set(possible_tasks(one, Notes()))]
     scores: dict[str, ArmScores] = {}
     for arm in experiment.study.arms:
         sites = [one for one in giving if arm in possible_arms(one)]

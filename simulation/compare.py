@@ -16,6 +16,7 @@ from common.results import Results
 from common.results_classifier import Interval
 from common.safe_yaml import read_yaml
 from server.report.build import read_results
+from server.report.contributors import trained_by
 from server.report.overview import over_runs
 
 SHOWN = ("accuracy", "auc")
@@ -121,6 +122,18 @@ def arms(runs: Sequence[ComparedRun]) -> list[Row]:
     return _side_by_side(runs, _arm_figures)
 
 
+def contributors(runs: Sequence[ComparedRun]) -> list[Row]:
+    """Whose updates counted in a training, where that is not the same in all runs: their figures are of other sites."""
+    found: dict[str, dict[str, str]] = {}
+    for run in runs:
+        several: dict[str, list[str]] = {}
+        for what, who in trained_by(run.results):
+            several.setdefault(what, []).append(who)
+        for what, all_of in several.items():
+            found.setdefault(what, {})[run.label] = "; ".join(dict.fromkeys(all_of))
+    return [Row(what, by_run, str) for what, by_run in found.items() if len(set(by_run.values())) > 1]
+
+
 def durations(runs: Sequence[ComparedRun]) -> list[Row]:
     """Seconds by phase, and in all."""
     rows = _side_by_side(runs, _seconds)
@@ -170,6 +183,7 @@ _PARTS: dict[str, Callable[[Sequence[ComparedRun]], list[Row]]] = {
     "configuration": differences,
     "generators": generators,
     "arms": arms,
+    "contributors": contributors,
     "durations": durations,
 }
 _TITLES = {
@@ -177,12 +191,14 @@ _TITLES = {
     "configuration": "configuration, where it differs",
     "generators": "generators on the final part of the reference set",
     "arms": "classifier on test patients, with 95% intervals over patients",
+    "contributors": "sites that trained it, where they differ: such figures are not to be compared",
     "durations": "duration",
 }
 _NOTHING = {
     "configuration": "the same in all runs",
     "generators": "no final scores",
     "arms": "no arm was scored",
+    "contributors": "the same in all runs",
     "durations": "none was recorded",
 }
 

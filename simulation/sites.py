@@ -20,6 +20,7 @@ from common.imaging.split import part_sizes
 from common.progress import StudyProgress
 from common.report.formatting import plural
 from common.training.build import proxy_source
+from common.training.trainer import Exchange
 from common.trials import trials_of
 from common.weights import needed_weights, resolve_weights
 from server.reference import PARTS, reference_part
@@ -208,8 +209,12 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
             "prefetch": site.prefetch,
             "threads": experiment.simulation.threads,
             "share_site_model": site.share_site_model,
-            # Nothing leaves this machine, and a study by proxies cannot be simulated without.
+            # Nothing leaves this machine: no exchange and no size of an update gives anything away, and a study by
+            # proxies cannot be simulated without a release.
             "may_release_synthetic": True,
+            "allowed_exchanges": list(Exchange),
+            "min_update_patients": 1,
+            "min_update_slices": 1,
             "declare_counts": site.declare_counts,
             "demo_cohort": site.path is None,
             "folder": folder,

@@ -17,6 +17,7 @@ from common.errors import DataError, RefusalError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import PreparedFolder, prepare_folder
 from common.report.formatting import listed, plural
+from common.training.trainer import Exchange
 from common.versions import installed_versions
 
 _LITTLE_SPACE = 2**30
@@ -200,5 +201,10 @@ def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:
     if TO_DOWNLOAD in machine.weights.values():
         names = [name for name, state in machine.weights.items() if state == TO_DOWNLOAD]
         found.warnings.append(f"No training step was tried: {listed(names)} would have to be downloaded first.")
+    if Exchange.GRADIENTS in session.settings.allowed_exchanges:
+        found.warnings.append(
+            "site.yaml: allowed_exchanges holds gradients: those of single batches can be inverted into images. Take it"
+            " out unless the coordinator may see these images."
+        )
     if not hello.tasks:
         found.problems.append(f"there is nothing that it could take part in: {'; '.join(hello.notes)}")

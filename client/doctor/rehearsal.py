@@ -18,7 +18,7 @@ from client.hello import introduce
 from client.session import Session
 from client.training import Update, train_classifier, train_gan
 from common.errors import OncofedError
-from common.experiment import FederationConfig
+from common.experiment import Experiment, FederationConfig
 from common.records import ARRAYS, Instruction, SiteHello, to_images
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.kinds import ProxyTrainer
@@ -35,8 +35,11 @@ def rehearse(session: Session, folder: Path, with_training: bool = True) -> tupl
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".rehearsal-", dir=folder) as scratch:
-        once = _one_step(session, Path(scratch))
-        hello = introduce(once)
+        own = _elsewhere(session, Path(scratch))
+        once = dataclasses.replace(own, experiment=_one_step(own.experiment))
+        # How much would stand behind an update follows from the rounds as they are. Private ones would be planned with
+        # all their noise, and on an account that is not the hospital's.
+        hello = introduce(once if session.blind else own)
         steps = []
         trained = [name for name in once.experiment.models if f"gan/{name}" in hello.tasks]
         for name in trained if with_training else []:
@@ -46,18 +49,22 @@ def rehearse(session: Session, folder: Path, with_training: bool = True) -> tupl
     return hello, steps
 
 
-def _one_step(session: Session, scratch: Path) -> Session:
-    """The same site and study, but with rounds of one step, and a folder of its own."""
+def _one_step(experiment: Experiment) -> Experiment:
+    """The same study with rounds of one step."""
 
     def once(federation: FederationConfig) -> FederationConfig:
         return dataclasses.replace(federation, rounds=1, local_steps=1)
 
-    experiment = session.experiment
     classifier = dataclasses.replace(experiment.classifier, federation=once(experiment.classifier.federation))
     models = {
         name: {**entry, "federation": {**(entry.get("federation") or {}), "rounds": 1, "local_steps": 1}}
         for name, entry in experiment.models.items()
     }
+    return dataclasses.replace(experiment, models=models, classifier=classifier)
+
+
+def _elsewhere(session: Session, scratch: Path) -> Session:
+    """The same site and study, but with a folder of its own."""
     own = session.settings.privacy
     if own is not None:
         # A rehearsal is not trained with anyone, so the hospital's account is neither looked at nor charged.
@@ -65,12 +72,7 @@ def _one_step(session: Session, scratch: Path) -> Session:
             update={"folder": scratch / "privacy", "head": scratch / "ledger-head.json", "known": scratch / "known"}
         )
     settings = session.settings.model_copy(update={"folder": scratch, "folder_per_run": False, "privacy": own})
-    return dataclasses.replace(
-        session,
-        settings=settings,
-        experiment=dataclasses.replace(experiment, models=models, classifier=classifier),
-        report_preparation=None,
-    )
+    return dataclasses.replace(session, settings=settings, report_preparation=None)
 
 
 def _train_gan(session: Session, name: str) -> Update:

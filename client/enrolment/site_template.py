@@ -25,6 +25,9 @@ may_release_synthetic: false    # may synthetic slices made here by a federated 
 declare_counts: false           # may the numbers of patients, slices and excluded studies be told?
 identifying_data: refuse        # headers that may name the patient: refuse to take part, or quarantine the study
 min_cell: 5                     # fewest patients behind a figure that leaves
+allowed_exchanges: [average, proxies]    # gradients of single batches can be inverted into images: leave them out
+min_update_patients: 5          # fewest training patients behind weights that leave without noise
+min_update_slices: 20           # fewest slices of theirs
 # allowed_models: [cgan, wgan_gp]          # families of GANs that may be used here; without it all
 # allowed_actions: [query.hello, ...]      # messages that are answered; without it all
 # hours: "20:00-06:00"          # when this machine works for a study; without it always

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from flwr.app import RecordDict
 
+from client.notes import Notes
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.guarded import public_examples, tells_noised_scores
@@ -15,6 +16,7 @@ from client.privacy.questions import require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
 from client.session import ONLY_PRIVATE, Session
+from client.updates import large_enough
 from common.actions import Action
 from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json
@@ -63,7 +65,8 @@ def remember_training(session: Session) -> None:
 def admitted(session: Session, instruction: Instruction, action: str, content: RecordDict) -> Iterator[None]:
     """Refuses a message that the hospital's rules on privacy do not allow, and what an answer must not hold.
 
-    Within it the message is answered; an answer that is declared to be noised and was not paid for is refused.
+    Within it the message is answered; an answer that is declared to be noised and was not paid for is refused, and
+    without noise one that rests on fewer patients or slices than the hospital asks for.
 
     Args:
         session: of the trial that is asked about.
@@ -84,7 +87,9 @@ def admitted(session: Session, instruction: Instruction, action: str, content: R
     if declared is not None and declared.tests and session.guarded:
         _guard_tests(session, instruction, declared, content)
     if not session.private:
-        yield
+        updates = declared is not None and declared.updates
+        with large_enough(session, action, instruction.model, updates=updates):
+            yield
         return
     if declared is None or declared.leaves is Leaves.REFUSED:
         raise RefusalError("it does not answer this in a private study")
@@ -177,7 +182,7 @@ def _require_privacy(session: Session, declared: Declared | None) -> None:
         raise RefusalError(ONLY_PRIVATE)
 
 
-def tasks_are_private_enough(session: Session, notes: list[str]) -> bool:
+def tasks_are_private_enough(session: Session, notes: Notes) -> bool:
     """Whether this site may train in the study; if not, a note says why in words that may leave."""
     log = logging.getLogger(f"oncofed.client.{session.settings.name}")
     if "train" not in session.settings.roles:
@@ -191,15 +196,18 @@ def tasks_are_private_enough(session: Session, notes: list[str]) -> bool:
             budget.claim(session.split.train)
     except BudgetSpentError:
         log.exception("budget")
-        notes.append("trains nothing: what is left of its privacy budget does not suffice for this study")
+        reason = "what is left of its privacy budget does not suffice for this study"
     except LedgerError:
         log.exception("ledger")
-        notes.append("trains nothing: its privacy ledger cannot be relied on; the hospital must look at it")
+        reason = "its privacy ledger cannot be relied on; the hospital must look at it"
     except RefusalError as refusal:
-        notes.append(f"trains nothing: {refusal}")
+        reason = str(refusal)
     except PrivacyError:
         log.exception("privacy")
-        notes.append("trains nothing: no privacy guarantee can be given for this study; its own log says why")
+        reason = "no privacy guarantee can be given for this study; its own log says why"
     else:
         return True
+    notes.append(f"trains nothing: {reason}")
+    for task in (*(f"gan/{model}" for model in session.experiment.models), "classifier"):
+        notes.decline(task, reason)
     return False

@@ -31,20 +31,22 @@ class Declared:
         leaves: what its answer depends on.
         trains: whether training patients are looked at for it.
         tests: whether figures on test patients are found out for it; in a study that is not private they leave.
+        updates: whether weights that were trained here leave with the answer.
     """
 
     leaves: Leaves
     trains: bool = False
     tests: bool = False
+    updates: bool = False
 
 
 ACTIONS: Mapping[Action, Declared] = {
     Action.HELLO: Declared(Leaves.DECLARED),
-    Action.TRAIN_GAN: Declared(Leaves.NOISED, trains=True),
+    Action.TRAIN_GAN: Declared(Leaves.NOISED, trains=True, updates=True),
     Action.SYNTHESISE: Declared(Leaves.NOTHING, trains=True),
     Action.ARMS: Declared(Leaves.NOTHING, trains=True, tests=True),
-    Action.SITE_MODEL: Declared(Leaves.REFUSED, trains=True),
-    Action.TRAIN_CLASSIFIER: Declared(Leaves.NOISED, trains=True),
+    Action.SITE_MODEL: Declared(Leaves.REFUSED, trains=True, updates=True),
+    Action.TRAIN_CLASSIFIER: Declared(Leaves.NOISED, trains=True, updates=True),
     Action.EVALUATE: Declared(Leaves.TEST, tests=True),
     Action.RELEASE: Declared(Leaves.MODEL),
     Action.TAKE_PROXIES: Declared(Leaves.NOTHING),

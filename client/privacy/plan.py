@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from client.notes import Notes
 from client.privacy.budget import Budget
 from client.privacy.gradients import Way
 from client.privacy.guarded import tells_noised_scores
@@ -130,7 +131,7 @@ def private_steps(experiment: Experiment, federation: Any, patients: int) -> int
 def planned_steps(session: Session, patients: int) -> dict[str, int]:
     """Mechanism -> steps, over every training of the study that this site could take part in."""
     experiment = session.experiment
-    tasks = training_tasks(session, []) if "train" in session.settings.roles else []
+    tasks = training_tasks(session, Notes()) if "train" in session.settings.roles else []
     steps: dict[str, int] = {}
     for name in experiment.models:
         model, view = session.model(name), session.view(name)

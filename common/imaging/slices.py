@@ -1,6 +1,7 @@
 """A set of slices to train or test on: gathered by index from per-patient arrays, which may be memory maps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -89,6 +90,7 @@ class Slices:
     _offset: npt.NDArray[np.int64] = field(init=False, repr=False)
     _tumour_pixels: npt.NDArray[np.int64] = field(init=False, repr=False)
     _stated_tumour: npt.NDArray[np.bool_] = field(init=False, repr=False)
+    _drawn: Callable[[npt.NDArray[np.int64]], None] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         counts = [len(p.images) for p in self.patients]
@@ -128,6 +130,12 @@ class Slices:
         unmasked = self._stated_tumour & (self._tumour_pixels == 0)
         return np.asarray((self._tumour_pixels >= max(1, self.min_tumour_pixels)) | unmasked, dtype=np.bool_)
 
+    def watched(self, drawn: Callable[[npt.NDArray[np.int64]], None]) -> "Slices":
+        """The same slices; ``drawn`` is told the positions of every batch that is made of them."""
+        other = copy(self)
+        object.__setattr__(other, "_drawn", drawn)
+        return other
+
     def in_contrasts(self, contrasts: Sequence[str]) -> "Slices":
         """The same slices with some of their contrasts, in the order named.
 
@@ -136,7 +144,8 @@ class Slices:
         """
         channels = [self.contrasts.index(contrast) for contrast in contrasts]
         patients = [replace(one, images=one.images[:, channels]) for one in self.patients]
-        return Slices(self.organ, tuple(contrasts), patients, self.min_tumour_pixels)
+        other = Slices(self.organ, tuple(contrasts), patients, self.min_tumour_pixels)
+        return other.watched(self._drawn) if self._drawn is not None else other
 
     def same_slices_as(self, other: "Slices") -> bool:
         """Whether both show the same slices of the same patients of one organ, in whatever contrasts."""
@@ -147,6 +156,8 @@ class Slices:
     def batch(self, positions: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> SliceBatch:
         """The slices at ``positions`` (repeats allowed)."""
         index = np.asarray(positions, dtype=np.int64)
+        if self._drawn is not None:
+            self._drawn(index)
         pairs = list(zip(self._owner[index].tolist(), self._offset[index].tolist(), strict=True))
         images = np.stack([self.patients[p].images[z] for p, z in pairs]).astype(np.float32)
         labels = np.stack([self.patients[p].labels[z] for p, z in pairs])

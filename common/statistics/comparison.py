@@ -1,6 +1,6 @@
 """From the scores of every arm, run and fold to a table of comparisons: what a study may say of its arms."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 from common.experiment import ARMS, PLAIN_ARMS
@@ -34,6 +34,7 @@ def compare_arms(
     score: str,
     patients: Mapping[str, Mapping[Hashable, float]] | None = None,
     min_cell: int = 5,
+    apart: Collection[tuple[str, str, RunFold]] = (),
 ) -> ComparisonTable:
     """Every comparison that the study was made for, with both tests, Holm's correction and sizes of effects.
 
@@ -47,6 +48,7 @@ def compare_arms(
         patients: each patient's own score, by arm, over all folds; None leaves out how many patients are better
             served.
         min_cell: fewest patients for which that is told.
+        apart: comparisons that do not count in a run and fold, though both arms have a score: arm, other, run and fold.
 
     Raises:
         ValueError: if a score is not finite, or the size of a run and fold is missing or not positive.
@@ -62,7 +64,10 @@ def compare_arms(
         size = sizes.get((run, fold))
         if size is None or size.train < 1 or size.test < 1:
             raise ValueError(f"run {run}, fold {fold} has a score, and no number of training and test patients")
-    compared = [_comparison(scores, sizes, arm, other, patients, min_cell) for arm, other in pairs(list(scores))]
+    compared = []
+    for arm, other in pairs(list(scores)):
+        without = {key for one, its, key in apart if {one, its} == {arm, other}}
+        compared.append(_comparison(scores, sizes, arm, other, patients, min_cell, without))
     plain = holm({index: one.plain.p for index, one in enumerate(compared)})
     corrected = holm({index: one.corrected.p for index, one in enumerate(compared)})
     return ComparisonTable(
@@ -99,10 +104,15 @@ def _comparison(
     against: str,
     patients: Mapping[str, Mapping[Hashable, float]] | None,
     min_cell: int,
+    without: Collection[RunFold],
 ) -> Comparison:
     asked = sorted(set(scores[arm]) | set(scores[against]))
     found = {key: (scores[arm].get(key), scores[against].get(key)) for key in asked}
-    both = {key: (one, other) for key, (one, other) in found.items() if one is not None and other is not None}
+    both = {
+        key: (one, other)
+        for key, (one, other) in found.items()
+        if one is not None and other is not None and key not in without
+    }
     a, b = [one for one, _ in both.values()], [other for _, other in both.values()]
     served: Superiority | None = None
     if patients is not None and arm in patients and against in patients:

@@ -104,7 +104,7 @@ class Comparison(Record):
 
     Attributes:
         arm, against: differences are the first one's score minus the second one's.
-        left_out: run-folds in which one of the two, or both, had no score.
+        left_out: run-folds in which one of the two, or both, had no score, or that do not count for another reason.
         plain: the paired t-test, as the source study reports it. Its folds share training patients, which it does not
             know of: it finds differences where there are none.
         corrected: the corrected resampled t-test, the one to go by.

@@ -13,7 +13,7 @@ from common.imaging.slices import Slices
 from common.seeding import derive_seed
 from common.training import classifier
 from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer
-from common.training.trainer import Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
+from common.training.trainer import Exchange, Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
 
 
 def build_gan_trainer(
@@ -81,6 +81,18 @@ def model_needs(experiment: Experiment, name: str) -> Needs:
     """What ``experiment.models[name]`` must know of the slices that it learns from."""
     needs: Needs = trainer_module(model_of(experiment, name).family).Trainer.needs
     return needs
+
+
+def model_exchange(model: Model) -> Exchange:
+    """How sites train ``model`` together: what its configuration chooses, or its family does.
+
+    Raises:
+        ConfigError: if there is no such exchange.
+    """
+    chosen = getattr(model.config, "exchange", trainer_module(model.family).Trainer.exchange)
+    if chosen not in list(Exchange):
+        raise ConfigError(f"models.{model.name}.exchange={chosen}: must be one of {', '.join(Exchange)}")
+    return Exchange(chosen)
 
 
 def labelling_models(experiment: Experiment) -> list[str]:

@@ -1,7 +1,7 @@
 """The tumour classifier: does this slice hold a tumour? Trained alike in every arm of the study."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,11 +31,13 @@ class TrainingSet:
         images: (N, C, H, W) float32 in [0, 1].
         tumour: (N,) bool.
         weight: how often it is drawn from, relative to the other sources.
+        drawn: is told which positions every batch draws; None where nobody asks.
     """
 
     images: Tensor
     tumour: Tensor
     weight: float = 1.0
+    drawn: Callable[[Tensor], None] | None = None
 
     @classmethod
     def from_slices(cls, slices: Slices, weight: float = 1.0) -> "TrainingSet":
@@ -198,6 +200,8 @@ class _ClassDraw:
         parts = []
         for i, (source, index) in enumerate(self.sources):
             drawn = index[torch.randint(len(index), (int((owner == i).sum()),), generator=generator)]
+            if source.drawn is not None:
+                source.drawn(drawn)
             parts.append(source.images[drawn])
         return torch.cat(parts)
 

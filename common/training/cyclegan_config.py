@@ -23,7 +23,7 @@ class Config:
     domains: list[DomainConfig] = field(
         default_factory=lambda: [DomainConfig(contrasts=["t1"]), DomainConfig(contrasts=["t2"])]
     )
-    exchange: str = "gradients"
+    exchange: str = "proxies"
     generator_steps: int = 1
     proxy_model: str = "wgan_gp"
     proxy_slices: int = 128

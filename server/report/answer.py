@@ -14,6 +14,7 @@ from common.statistics.records import Comparison
 from common.statistics.sentence import probability
 from server.report.overview import over_runs
 from server.report.scopes import alone
+from server.same_sites import why_apart
 
 SYNTHETIC, AUGMENTED, REAL, LOCAL = "synthetic", "real_synthetic", "real", "local_generator"
 LEVEL = 0.05
@@ -112,6 +113,9 @@ def _helps(results: Results) -> Part:
     scope = lead(results)
     gain = gain_of(results, scope, AUGMENTED)
     at_sites = _at_sites(results)
+    apart = why_apart(results.apart, AUGMENTED, REAL) if scope == FEDERATED else ""
+    if gain is None and apart:
+        return Part(asked, "Not compared in federation", f"{apart}; {at_sites}.")
     if gain is None:
         return Part(asked, "Not measured in federation", f"no gain in accuracy is in these results; {at_sites}.")
     comparison = comparison_of(results, scope, AUGMENTED, REAL)
@@ -121,13 +125,15 @@ def _helps(results: Results) -> Part:
             f"{_difference(comparison)} on the patients left out of training, by the {comparison.corrected.test} over "
             f"{comparison.corrected.n} {comparison.corrected.counts}, Holm over {_family(comparison)}"
         )
-    elif reason := results.not_compared.get(scope):
+    elif reason := results.not_compared.get(scope) or apart:
         test = f"no test over training sets could be made ({reason})"
     together = gain_of(results, FEDERATED, AUGMENTED) if scope == SITES else None
     whole = f"; the one classifier of all organs changed by {_points(together.accuracy)}" if together else ""
+    left = sum((one.arm, one.against) == (AUGMENTED, REAL) for one in results.apart) if apart else 0
+    further = f" ({plural(left, 'comparison is', 'comparisons are')} left out: {apart})" if apart else ""
     rest = (
         f"{_WHERE[scope]}, synthetic images changed accuracy by {_points(gain.accuracy)} on the fixed test patients, "
-        f"mean over {plural(gain.trials, 'training set')}; {test}; {at_sites}{whole}."
+        f"mean over {plural(gain.trials, 'training set')}{further}; {test}; {at_sites}{whole}."
     )
     return Part(asked, _verdict(gain.accuracy, comparison), rest)
 
@@ -174,6 +180,8 @@ def _generator(results: Results) -> tuple[str, str]:
     if not others:
         return "Not measured", f"the study had no arm to set beside the generator's{missing}."
     scope = lead(results)
+    reasons = [why_apart(results.apart, AUGMENTED, arm) for arm in others] if scope == FEDERATED else []
+    missing += "".join(f"; {reason}" for reason in dict.fromkeys(reasons) if reason)
     tests = {arm: found for arm in others if (found := comparison_of(results, scope, AUGMENTED, arm)) is not None}
     if set(tests) == set(others):
         differences = listed(f"{_difference(found)} from {arm_title(arm)}" for arm, found in tests.items())
@@ -190,7 +198,7 @@ def _generator(results: Results) -> tuple[str, str]:
     gains = {arm: gain for arm in others if (gain := gain_of(results, scope, arm)) is not None}
     if own is None or not gains:
         return (
-            "Not measured",
+            "Not compared" if any(reasons) else "Not measured",
             f"{_WHERE[scope]}, no gain stands beside that of {listed(map(arm_title, others))}{missing}.",
         )
     words = {"higher": 1, "lower": -1}

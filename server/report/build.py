@@ -17,6 +17,7 @@ from common.results import Results
 from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED
 from server.report.answer import answer, plain_baselines, question
 from server.report.comparisons import compared_scopes, lead, not_compared
+from server.report.contributors import apart_lines, contributors_table, plan_table
 from server.report.curves import learning_curves, ratio_curves
 from server.report.explanations import explanations_json, reference_explanations
 from server.report.further import further
@@ -103,7 +104,8 @@ def build_study_report(run_dir: Path) -> Path:
         of_images=images_table(results),
         compared=compared_scopes(results),
         lead=lead(results),
-        not_compared=not_compared(results),
+        not_compared=[*not_compared(results), *apart_lines(results)],
+        apart=apart_lines(results, first=True),
         gain_charts=gain_charts(results),
         gains=gain_table(results),
         curves=learning_curves(results),
@@ -113,6 +115,8 @@ def build_study_report(run_dir: Path) -> Path:
         shortcut=shortcut_table(results),
         summary=_summary(results),
         sites=_sites_table(results),
+        plan=plan_table(results),
+        contributors=contributors_table(results),
         silent=silent_sites(results),
         site_reports=_site_reports(run_dir, results),
         gans=[gan_part(name, gan, results.sites, galleries[name]) for name, gan in results.gans.items()],

@@ -11,6 +11,7 @@ from common.results import GanResult, Results
 from common.results_classifier import FEDERATED, ArmScores
 from server.report.kinds import KINDS
 from server.report.scopes import alone
+from server.same_sites import why_apart
 
 MOST = 2
 """Subjects of one GAN that get a clause each."""
@@ -23,11 +24,21 @@ def further(results: Results) -> list[str]:
     """
     local = alone(results.arms)
     return [
-        " ".join([_in_federation(results.arms.get(FEDERATED, {})), *_by_organ(results.organ_arms)]),
+        " ".join(_federated(results)),
         _by_site(local) if results.privacy is None else _PRIVATE_ALONE,
         *_generators(results.gans),
         *_privacy(results),
     ]
+
+
+def _federated(results: Results) -> list[str]:
+    """On the federation's own classifiers: nothing but why, where other sites trained the one than the other."""
+    first = [one for one in results.apart if not one.trial]
+    if reason := why_apart(first, "real_synthetic", "real"):
+        return [f"In federation, {_LEAD['not comparable']}: {reason}."]
+    scores = results.arms.get(FEDERATED, {})
+    together = {arm: one for arm, one in scores.items() if not why_apart(first, "real_synthetic", arm)}
+    return [_in_federation(together), *_by_organ(results.organ_arms)]
 
 
 _PRIVATE_ALONE = "Classifiers trained at one site alone are not private, so their figures stayed at the sites."

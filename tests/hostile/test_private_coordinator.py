@@ -162,7 +162,9 @@ ATTEMPTS: dict[str, Attempt] = {
         Action.SITE_MODEL, "it does not answer this in a private study", None, changes={"phase": "site_model"}
     ),
     # Exchanges.
-    "cyclegan without an exchange": gan(UNFIT, cyclic(), model="cyclegan", phase="gan/cyclegan"),
+    "cyclegan without an exchange": gan(
+        "was not given the synthetic slices", cyclic(), model="cyclegan", phase="gan/cyclegan"
+    ),
     "cyclegan with gradients": gan(UNFIT, cyclic(exchange="gradients"), model="cyclegan", phase="gan/cyclegan"),
     "cyclegan with another exchange": gan("do not fit", cyclic(exchange="raw"), model="cyclegan", phase="gan/cyclegan"),
     "cyclegan with the default pool": gan(UNFIT, cyclic(exchange="proxies", pool=50), model="cgan"),

@@ -309,6 +309,7 @@ def test_a_hostile_update_changes_nothing_in_the_average(tmp_path: Path, how: st
 SIDES = {"hospital1": 0, "hospital2": 1, "hospital3": 1}
 VIEWS = (View("brain", ("t1",)), View("brain", ("t2",)))
 SMALL = Config(
+    exchange="gradients",
     width=4,
     blocks=1,
     downsamplings=2,

@@ -95,7 +95,7 @@ def test_json_holds_every_figure_by_run(two: list[str], capsys: pytest.CaptureFi
     code, out, _ = said([*two, "--json"], capsys)
     tree = json.loads(out)
     assert code == 0
-    assert list(tree) == ["runs", "configuration", "generators", "arms", "durations"]
+    assert list(tree) == ["runs", "configuration", "generators", "arms", "contributors", "durations"]
     assert tree["configuration"] == {"seed": {"one": 1, "two": 2}, "privacy.epsilon": {"two": 8.0}}
     # Recall is not printed, and is here.
     recall = tree["arms"]["in federation, real only: recall"]["one"]
@@ -140,3 +140,19 @@ def test_a_run_without_results_says_so(two: list[str], tmp_path: Path, capsys: p
     code, _, err = said(two, capsys)
     assert code == 1
     assert "two/results.json: no results there" in err
+
+
+def test_runs_whose_classifiers_other_sites_trained_are_told_apart(
+    two: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, sites in zip(two, ({"a": 4, "b": 4}, {"a": 4, "b": 1}), strict=True):
+        file = Path(folder) / "results.json"
+        results = json.loads(file.read_text())
+        trial = {"name": "", "images": "", "run": 1, "fold": 0, "patients": 0, "ratio": 0.0}
+        results["trials"] = [{**trial, "contributors": {"real": sites, "blob": {"a": 4}}}]
+        file.write_text(json.dumps(results))
+    code, out, _ = said([*two, "--json"], capsys)
+    assert code == 0
+    assert json.loads(out)["contributors"] == {
+        "classifier, real only": {two[0]: "a and b", two[1]: "a and b (in 1 of 4 rounds)"}
+    }

@@ -37,6 +37,9 @@ class Hospital:
             "folder": home,
             "cache_dir": folder / "cache",
             "threads": 1,
+            # The tiny study has four patients and steps of a few slices: tests of these limits set their own.
+            "min_update_patients": 1,
+            "min_update_slices": 1,
             **settings,
         }
         save_site(SiteSettings(**given), self.file)

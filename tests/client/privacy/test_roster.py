@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from scipy.stats import chisquare
 from tiny import TINY, write_patient, write_site
 
+from client.notes import Notes
 from client.privacy import roster
 from client.privacy.admission import remember_training
 from client.privacy.known_patients import claim
@@ -448,7 +449,7 @@ def test_training_patients_of_one_class_are_no_reason_to_stay_away_from_a_privat
     data, settings = site_without(Role.TRAIN, tmp_path)
     private = session_on(data, settings, PRIVATE)
     assert not any(tumour for name, tumour in private.cohort.tumour_by_patient if name in private.split.train)
-    notes: list[str] = []
+    notes = Notes()
     assert possible_tasks(private, notes) == ["gan/cgan", "classifier", "evaluate"]
     assert notes == []
     # In a study that is not private it says so.

@@ -21,6 +21,7 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "cyclegan": lambda: (
         cyclegan,
         cyclegan.Config(
+            exchange="gradients",
             domains=[cyclegan.DomainConfig("brain", ["flair"]), cyclegan.DomainConfig("brain", ["t2"])],
             width=4,
             blocks=1,

@@ -18,6 +18,7 @@ from common.training.trainer import Contributor, View
 
 T1, T2 = View("brain", ("t1",)), View("brain", ("t2",))
 SMALL = Config(
+    exchange="gradients",
     width=4,
     blocks=1,
     downsamplings=2,
