@@ -11,8 +11,9 @@ EXPORT_HELP = """examples:
 """
 
 RUN_HELP = """overrides are those of oncofed-simulation, as far as they describe the study. Examples:
-  oncofed-server run federation.yaml preset=demo organ=[brain] reference.brain.path=/data/reference
-  oncofed-server run federation.yaml --sites hospital1 --sites hospital2 name=pilot preset=paper …
+  oncofed-server run federation.yaml preset=pilot --plan        what it will ask, cost and not measure
+  oncofed-server run federation.yaml preset=pilot
+  oncofed-server run federation.yaml --sites hospital1 --sites hospital2 name=full preset=paper …
   oncofed-server run federation.yaml --resume runs/pilot
 """
 
@@ -102,6 +103,11 @@ def _add_provisioning(commands: Commands) -> None:
     )
     run.add_argument("--sites", action="append", default=[], metavar="SITE", help="that take part (default: all)")
     run.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a study that stopped")
+    run.add_argument("--plan", action="store_true", help="say what it will ask, cost and not measure; start nothing")
+    run.add_argument(
+        "--to", type=Path, metavar="FILE", help="where --plan writes the configuration (default: NAME.config.yaml here)"
+    )
+    run.add_argument("--yes", action="store_true", help="start it whatever the plan warns of")
     run.add_argument("--beside", action="store_true", help="start it although another study runs")
     run.add_argument("--detach", action="store_true", help="return once the study is handed over")
     follow = commands.add("follow", "show a study until it ends", "Show a study until it ends.", _follow)
@@ -184,7 +190,13 @@ def _run(options: argparse.Namespace) -> None:
     from server.provision.command import places_of
 
     choices = RunOptions(
-        sites=tuple(options.sites), resume=options.resume, detach=options.detach, beside=options.beside
+        sites=tuple(options.sites),
+        resume=options.resume,
+        detach=options.detach,
+        beside=options.beside,
+        plan=options.plan,
+        to=options.to,
+        yes=options.yes,
     )
     run_command(options.federation, places_of(options.federation, options.out), options.overrides, choices)
 

@@ -1,24 +1,24 @@
 """``oncofed-server run``, ``follow`` and ``stop``: a study between institutions, from its start to its report."""
 
+import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import compose
+from common.config import read_experiment, to_yaml
 from common.errors import ConfigError, StudyError
 from common.experiment import Experiment
-from common.experiment_paths import with_absolute_paths
+from common.files import write_bytes
 from common.progress import StudyProgress
-from common.weights import needed_weights, resolve_weights
 from server.operation.flower_home import FlowerHome
+from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_sites, short_lines
 from server.operation.studies import StartedStudy, find_study, keep_study, started_studies
+from server.operation.study_checks import checked, composed
 from server.operation.submit import enrolled_sites, require_server, stop, submit
 from server.progress_log import Event, ProgressLog, ProgressReader, show
-from server.provision.federation import load_federation
+from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
 from server.provision.registry import utc_now
-from server.reference import PARTS
 from server.report.build import build_study_report
 from server.run_folder import RunFolder, is_running
 from server.terminal_progress import terminal_progress
@@ -39,12 +39,34 @@ class RunOptions:
         resume: folder of a study that stopped.
         detach: return as soon as the study is handed over.
         beside: start it although another one runs.
+        plan: tell what would come, and start nothing.
+        to: where the plan's configuration is written.
+        yes: start it whatever the plan warns of.
     """
 
     sites: tuple[str, ...] = ()
     resume: Path | None = None
     detach: bool = False
     beside: bool = False
+    plan: bool = False
+    to: Path | None = None
+    yes: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses options that would have no effect together.
+
+        Raises:
+            ConfigError: naming them.
+        """
+        given = {"--resume": self.resume, "--detach": self.detach, "--beside": self.beside, "--yes": self.yes}
+        idle = [name for name, value in given.items() if value] if self.plan else []
+        if self.resume is not None and self.yes:
+            idle = ["--resume", "--yes"]
+        if self.to is not None and not self.plan:
+            idle = ["--to", "a run without --plan"]
+        if idle:
+            other = "--plan" if self.plan else idle.pop()
+            raise ConfigError(f"{', '.join(idle)}: has no effect with {other}; leave it out")
 
 
 def run_command(file: Path, places: Places, overrides: list[str], options: RunOptions) -> None:
@@ -54,7 +76,11 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
         ConfigError: if it cannot start; nothing is left behind then.
         StudyError: if it stops; it can be resumed.
     """
-    home = FlowerHome(places, load_federation(file).serve.superlink)
+    settings = load_federation(file)
+    if options.plan:
+        _show_plan(settings, places, overrides, options)
+        return
+    home = FlowerHome(places, settings.serve.superlink)
     require_server(home, file)
     resumed = options.resume.expanduser().resolve() if options.resume is not None else None
     busy = [one.folder for one in started_studies(places) if is_running(one.folder) and one.folder != resumed]
@@ -67,8 +93,10 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
         folder, expected = _resumed(places, options, overrides)
     else:
         expected = enrolled_sites(places, options.sites)
-        organs = {site: record.organ for site, record in places.registry.read().sites.items() if site in expected}
-        folder = RunFolder.new(checked(compose(["site=none", *overrides]), organs))
+        plan = _plan(settings, places, overrides, expected)
+        print("\n".join(short_lines(plan)), flush=True)
+        _require_yes(plan, options)
+        folder = RunFolder.new(plan.experiment)
     with folder.withdrawn_on_error():
         reader = ProgressReader(folder.path)
         reader.skip()
@@ -104,42 +132,58 @@ def stop_command(file: Path, places: Places, folder: Path | None) -> None:
     print(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
 
 
-def checked(experiment: Experiment, sites: Mapping[str, str]) -> Experiment:
-    """The experiment with absolute paths and the organs of its sites, after what this side can check of it.
+def _plan(settings: FederationSettings, places: Places, overrides: list[str], names: tuple[str, ...]) -> StudyPlan:
+    sites = planned_sites(settings, places, names)
+    organs = {site.name: site.organ for site in sites}
+    return make_plan(checked(composed(overrides), organs, settings.reference, overrides), sites, places)
 
-    Args:
-        sites: organ by site.
+
+def _show_plan(settings: FederationSettings, places: Places, overrides: list[str], options: RunOptions) -> None:
+    """Prints the plan of a study, and writes its configuration as hospitals can be given it."""
+    named = {site.name for site in settings.sites}
+    unknown = [site for site in options.sites if site not in named]
+    if unknown:
+        raise ConfigError(f"--sites {unknown[0]}: not in federation.yaml; it names {', '.join(sorted(named))}")
+    names = tuple(sorted(set(options.sites) or named))
+    revoked = {site.name for site in planned_sites(settings, places, names) if site.state == "revoked"}
+    plan = _plan(settings, places, overrides, tuple(name for name in names if options.sites or name not in revoked))
+    print("\n".join(plan_lines(plan)))
+    to = options.to or Path(f"{plan.experiment.name}.config.yaml")
+    _write_configuration(plan.experiment, to)
+    print(f"configuration: {to}; for hospitals: oncofed-client doctor site.yaml --study {to.name}")
+
+
+def _write_configuration(experiment: Experiment, to: Path) -> None:
+    """Without the paths of this machine; over an earlier one, and over nothing else."""
+    if to.exists():
+        try:
+            read_experiment(to)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{to}: is no study's configuration, and is left alone; name another with --to"
+            ) from error
+    try:
+        write_bytes(to, to_yaml(experiment, leaving=True).encode())
+    except OSError as error:
+        raise ConfigError(f"{to}: cannot be written ({error.strerror}); name another with --to") from error
+
+
+def _require_yes(plan: StudyPlan, options: RunOptions) -> None:
+    """Asks whether a study is to start although not all of it will be measured.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: if the answer is not yes, or nobody can answer.
     """
-    made = with_absolute_paths(experiment)
-    made.organs = {organ: config for organ, config in made.organs.items() if organ in sites.values()}
-    made.reference = {organ: one for organ, one in made.reference.items() if organ in made.organs}
-    if not made.organs:
-        raise ConfigError(
-            f"organ: the study is about none of {', '.join(sorted(set(sites.values())))}, which sites have"
-        )
-    if made.strategy.quorum > len(sites):
-        raise ConfigError(
-            f"strategy.quorum={made.strategy.quorum}: only {len(sites)} sites are to take part ({', '.join(sites)}); "
-            "lower it, or invite more"
-        )
-    lacking = [organ for organ in made.organs if organ not in made.reference or not made.reference[organ].path]
-    if lacking:
-        raise ConfigError(
-            f"reference.{lacking[0]}.path must name the coordinator's reference set of the {lacking[0]}: a folder with "
-            f"{', '.join(PARTS)}"
-        )
-    for organ in made.organs:
-        folder = Path(str(made.reference[organ].path))
-        missing = [part for part in PARTS if not (folder / part).is_dir()]
-        if missing:
-            raise ConfigError(
-                f"reference.{organ}.path={folder}: has no folder {missing[0]}; a reference set has {', '.join(PARTS)}"
-            )
-    resolve_weights(made.weights, needed_weights(made))
-    return made
+    if not plan.warnings or options.yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("the plan has warnings, and nobody is at a terminal to say yes; change it, or say --yes")
+    try:
+        answer = input("start it all the same? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ConfigError("not started; change the study, or say yes")
 
 
 def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple[RunFolder, tuple[str, ...]]:
