@@ -214,7 +214,9 @@ def _look_at_models(plan: StudyPlan) -> None:
         try:
             family.check_views(model.config, views)
         except StudyError as error:
-            raise ConfigError(f"models.{name}: {error}") from error
+            plan.notes.append(
+                f"models.{name}: which contrasts sites hold is known at their hello; by organ alone: {error}"
+            )
         if len(views) < experiment.strategy.quorum:
             raise ConfigError(
                 f"models.{name}: {plural(len(views), 'site')} can train it ({', '.join(views) or 'none'}), "

@@ -17,6 +17,7 @@ class ProgressState:
         began: when its newest attempt began; None before the first.
         ended: how that ended, ``finished`` or ``failed``; None while it has not.
         reason: of a failure.
+        stopping: why its process is about to be ended from outside; empty if it is not.
         schedule: phases, rounds and the time left.
         phase_began: when the present phase began.
         contributors: of the last finished round.
@@ -27,6 +28,7 @@ class ProgressState:
     began: datetime | None = None
     ended: str | None = None
     reason: str = ""
+    stopping: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     phase_began: datetime | None = None
     contributors: tuple[str, ...] = ()
@@ -46,10 +48,12 @@ def _take(state: ProgressState, event: Event) -> None:
     values = event.values
     match event.name:
         case "began":
-            state.began, state.ended, state.reason = event.time, None, ""
+            state.began, state.ended, state.reason, state.stopping = event.time, None, "", ""
             state.asked, state.notes = {}, {}
         case "finished" | "failed":
             state.ended, state.reason = event.name, str(values.get("reason", ""))
+        case "stopping" | "goes_on":
+            state.stopping = str(values.get("reason", ""))
         case "plan":
             state.schedule.plan([(name, total) for name, total in values["phases"]])
         case "phase":

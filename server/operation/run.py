@@ -123,12 +123,18 @@ def stop_command(file: Path, places: Places, folder: Path | None) -> None:
         raise ConfigError(f"{study.folder}: this study does not run")
     home = FlowerHome(places, load_federation(file).serve.superlink)
     require_server(home, file)
-    stop(home, study.flower_run)
+    progress, reason = ProgressLog(study.folder), "stopped with oncofed-server stop"
+    # Before the process ends, which cannot say so itself: who follows it may see its end first.
+    progress.write("stopping", reason=reason)
+    try:
+        stop(home, study.flower_run)
+    except StudyError:
+        progress.write("goes_on")
+        raise
     end = time.monotonic() + ENDS_WITHIN
     while is_running(study.folder) and time.monotonic() < end:
         time.sleep(0.2)
-    # The process was ended before it could say so itself.
-    ProgressLog(study.folder).write("failed", reason="stopped with oncofed-server stop")
+    progress.write("failed", reason=reason)
     print(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
 
 
@@ -220,11 +226,9 @@ def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:
         raise
     finally:
         progress.close()
-    if end is None:
-        raise StudyError(
-            f"{folder.name}: stopped without a word, killed perhaps; go on with oncofed-server run {file} --resume "
-            f"{folder}"
-        )
+    if end is None or end.name == "stopping":
+        reason = end.values.get("reason") if end is not None else "stopped without a word, killed perhaps"
+        raise StudyError(f"{folder.name}: {reason}; go on with oncofed-server run {file} --resume {folder}")
     if end.name == "failed":
         raise StudyError(f"{folder.name}: {end.values.get('reason')}")
     print(f"report: {build_study_report(folder)}")
@@ -238,8 +242,7 @@ def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress
         for event in reader.new():
             show(event, progress)
             began = began or event.name == "began"
-            # A study that was resumed has earlier ends.
-            last = event if event.name in ("finished", "failed") else None if event.name == "began" else last
+            last = _end_after(last, event)
         if last is not None and not is_running(folder):
             return last
         if is_running(folder):
@@ -255,3 +258,16 @@ def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress
                 "server's superlink.log says why"
             )
         time.sleep(0.5)
+
+
+def _end_after(last: Event | None, event: Event) -> Event | None:
+    """How the study ends by what was told so far. Who stopped it says why; what it says itself comes of that."""
+    match event.name:
+        case "began" | "goes_on":
+            # A study that was resumed has earlier ends.
+            return None
+        case "stopping" | "finished":
+            return event
+        case "failed":
+            return last if last is not None and last.name == "stopping" else event
+    return last

@@ -128,9 +128,11 @@ def _lines(one: StudyStatus, connected: dict[str, SiteConnection]) -> list[str]:
 
 def _where(one: StudyStatus) -> str:
     if one.running:
-        return "running"
+        return f"running, but is being stopped: {one.state.stopping}" if one.state.stopping else "running"
     if one.state.ended == "finished":
         return "finished"
+    if one.state.stopping:
+        return f"stopped: {one.state.stopping}"
     if one.state.ended == "failed":
         return f"stopped: {one.state.reason}"
     if one.state.began is None:

@@ -150,8 +150,11 @@ def test_gradients_and_a_site_of_another_organ_are_warned_of(file: Path, tmp_pat
     settings = load_federation(file)
     sites = planned_sites(settings, places(file), [site.name for site in settings.sites])
     organs = {site.name: site.organ for site in sites}
-    study = composed(["preset=demo", "model=[cyclegan]", "organ=[brain,lung]", "models.cyclegan.exchange=gradients"])
-    study.reference["lung"].reader, study.reference["lung"].options = "image_folder", {"tumour_classes": ["tumour"]}
+    domains = "[{organ: brain, contrasts: [flair]}, {organ: lung, contrasts: [ct]}]"
+    given = ["model=[cyclegan]", "organ=[brain,lung]", "models.cyclegan.exchange=gradients"]
+    study = composed(["preset=demo", *given, f"models.cyclegan.domains={domains}"])
+    study.reference["lung"].reader = "image_folder"
+    study.reference["lung"].options = {"tumour_classes": ["tumour"], "hu_range": [-1000, 400]}
     study = checked(study, organs, settings.reference)
     plan = make_plan(study, sites, places(file))
     assert any("hospital1, hospital2 drop out of cyclegan unless their site.yaml allows it" in w for w in plan.warnings)
