@@ -12,6 +12,7 @@ from common.errors import OncofedError
 from server.progress_log import ProgressLog
 from server.returning import ReturningGrid
 from server.settings import StudySettings, settings_from_run_config
+from server.shut_out import ShutOut
 
 
 @contextmanager
@@ -26,7 +27,8 @@ def deployed(grid: Grid, context: Context) -> Iterator[tuple[Grid, StudySettings
     progress.write("began", flower_run=str(context.run_id))
     try:
         patience = settings.experiment.strategy.returning
-        yield ReturningGrid(grid, patience=patience), replace(settings, progress=progress)
+        gone = ShutOut(settings.registry)
+        yield ReturningGrid(grid, patience=patience, shut_out=gone), replace(settings, progress=progress)
     except OncofedError as error:
         progress.write("failed", reason=str(error))
         raise

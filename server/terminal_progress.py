@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from common.progress import ANSWERED, ASKED, StudyProgress
+from common.progress import ABSENT, ANSWERED, ASKED, StudyProgress
 
 
 def terminal_progress(stream: TextIO | None = None) -> StudyProgress:
@@ -99,7 +99,7 @@ class PlainProgress:
         self._line(f"{_position(self._schedule)}{name}: {_rounds(total)}")
 
     def site(self, name: str, doing: str) -> None:
-        if doing in (ASKED, ANSWERED):
+        if doing in (ASKED, ANSWERED, ABSENT):
             return
         self._line(f"{self._schedule.name}, {name}: {doing}" if self._schedule.name else f"{name}: {doing}")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from common.progress import ANSWERED, ASKED
+from common.progress import ABSENT, ANSWERED, ASKED
 from server.progress_log import Event
 from server.terminal_progress import Schedule
 
@@ -22,7 +22,9 @@ class ProgressState:
         phase_began: when the present phase began.
         contributors: of the last finished round.
         asked: since when each site has been at work on what it was asked.
+        absent: since when each site has been waited for at the beginning.
         notes: what was said last of each site, if all is not well with it.
+        noted: when.
     """
 
     began: datetime | None = None
@@ -33,7 +35,9 @@ class ProgressState:
     phase_began: datetime | None = None
     contributors: tuple[str, ...] = ()
     asked: dict[str, datetime] = field(default_factory=dict)
+    absent: dict[str, datetime] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, datetime] = field(default_factory=dict)
 
 
 def progress_state(events: Iterable[Event]) -> ProgressState:
@@ -49,7 +53,7 @@ def _take(state: ProgressState, event: Event) -> None:
     match event.name:
         case "began":
             state.began, state.ended, state.reason, state.stopping = event.time, None, "", ""
-            state.asked, state.notes = {}, {}
+            state.asked, state.absent, state.notes, state.noted = {}, {}, {}, {}
         case "finished" | "failed":
             state.ended, state.reason = event.name, str(values.get("reason", ""))
         case "stopping" | "goes_on":
@@ -67,14 +71,18 @@ def _take(state: ProgressState, event: Event) -> None:
 
 
 def _site(state: ProgressState, name: str, doing: str, time: datetime) -> None:
-    if doing == ASKED:
-        state.asked[name] = time
+    if doing == ABSENT:
+        state.absent[name] = time
+        return
+    state.absent.pop(name, None)
+    if doing in (ASKED, ANSWERED):
         state.notes.pop(name, None)
-    elif doing == ANSWERED:
-        state.asked.pop(name, None)
-        state.notes.pop(name, None)
-    else:
-        state.notes[name] = doing
-        # A site that is waited for is at work still; any other sentence is an answer.
-        if not doing.endswith(("waited for", "again")):
+        if doing == ASKED:
+            state.asked[name] = time
+        else:
             state.asked.pop(name, None)
+        return
+    state.notes[name], state.noted[name] = doing, time
+    # A site that is waited for is at work still; any other sentence is an answer.
+    if "it is waited for" not in doing and not doing.endswith("again"):
+        state.asked.pop(name, None)

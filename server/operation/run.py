@@ -9,18 +9,21 @@ from common.config import read_experiment, to_yaml
 from common.errors import ConfigError, StudyError
 from common.experiment import Experiment
 from common.files import write_bytes
-from common.progress import StudyProgress
+from common.progress import ABSENT, StudyProgress
+from server.operation.connections import connections
 from server.operation.flower_home import FlowerHome
 from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_sites, short_lines
 from server.operation.studies import StartedStudy, find_study, keep_study, started_studies
 from server.operation.study_checks import checked, composed
 from server.operation.submit import enrolled_sites, require_server, stop, submit
+from server.operation.waiting import away
 from server.progress_log import Event, ProgressLog, ProgressReader, show
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
 from server.provision.registry import utc_now
 from server.report.build import build_study_report
 from server.run_folder import RunFolder, is_running
+from server.shut_out import shut_out
 from server.terminal_progress import terminal_progress
 
 ENDS_WITHIN = 60.0
@@ -107,13 +110,14 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
     if options.detach:
         print(f"see it: oncofed-server follow {file} --run {folder.path}")
         return
-    _follow(folder.path, reader, file)
+    _follow(folder.path, reader, file, home)
 
 
 def follow_command(file: Path, places: Places, folder: Path | None) -> None:
     """Shows a study from its beginning until it ends."""
     study = _study(places, folder)
-    _follow(study.folder, ProgressReader(study.folder), file)
+    home = FlowerHome(places, load_federation(file).serve.superlink)
+    _follow(study.folder, ProgressReader(study.folder), file, home)
 
 
 def stop_command(file: Path, places: Places, folder: Path | None) -> None:
@@ -202,7 +206,10 @@ def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple
         raise ConfigError(f"{folder.path}: this study runs; see it with oncofed-server follow, or stop it first")
     joined = enrolled_sites(places, ())
     expected = enrolled_sites(places, options.sites) if options.sites else study.expected
-    # A site that was revoked since cannot come; the study goes on without it, and says so.
+    records = places.registry.read().sites
+    for site in (site for site in expected if site not in joined):
+        reason = (shut_out(records[site]) if site in records else "") or "it has not joined"
+        print(f"{site}: {reason}; the study goes on without it")
     return folder, tuple(site for site in expected if site in joined)
 
 
@@ -216,10 +223,10 @@ def _study(places: Places, folder: Path | None) -> StartedStudy:
     return found
 
 
-def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:
+def _follow(folder: Path, reader: ProgressReader, file: Path, home: FlowerHome) -> None:
     progress = terminal_progress()
     try:
-        end = _until_the_end(folder, reader, progress)
+        end = _until_the_end(folder, reader, progress, home)
     except KeyboardInterrupt:
         progress.close()
         print(f"the study goes on; see it with oncofed-server follow {file} --run {folder}")
@@ -234,15 +241,19 @@ def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:
     print(f"report: {build_study_report(folder)}")
 
 
-def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress) -> Event | None:
+def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress, home: FlowerHome) -> Event | None:
     """Shows what happens; returns how it ended, or None if its process is gone without having said so."""
     handed_over, began, silent_since = time.monotonic(), False, None
     last: Event | None = None
     while True:
+        absent: list[str] = []
         for event in reader.new():
             show(event, progress)
+            absent = _absent_after(absent, event)
             began = began or event.name == "began"
             last = _end_after(last, event)
+        if absent and is_running(folder):
+            _tell_away(home, absent, progress)
         if last is not None and not is_running(folder):
             return last
         if is_running(folder):
@@ -271,3 +282,18 @@ def _end_after(last: Event | None, event: Event) -> Event | None:
         case "failed":
             return last if last is not None and last.name == "stopping" else event
     return last
+
+
+def _absent_after(absent: list[str], event: Event) -> list[str]:
+    """The sites that a study waits for at its beginning, until it begins."""
+    if event.name != "site":
+        return [] if event.name in ("began", "phase") else absent
+    site = event.values.get("name", "")
+    return [one for one in absent if one != site] + ([site] if event.values.get("doing") == ABSENT else [])
+
+
+def _tell_away(home: FlowerHome, sites: list[str], progress: StudyProgress) -> None:
+    """Says of each site since when it is away, which the study itself does not know."""
+    known = connections(home)
+    for site in sites:
+        progress.message(f"{site}: {away(known.get(site))}")

@@ -36,7 +36,8 @@ def submit(home: FlowerHome, folder: Path, expected: Sequence[str]) -> str:
     bundle = folder / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
     stage_bundle(bundle)
-    values = {"output": str(folder), "expected": ",".join(expected)}
+    registry = str(home.places.registry.path.resolve())
+    values = {"output": str(folder), "expected": ",".join(expected), "registry": registry}
     run_config = folder / "run.toml"
     write_bytes(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()).encode())
     done = home.runner()(["run", str(bundle), SUPERLINK, "--run-config", str(run_config), "--format", "json"])
