@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.errors import ConfigError
 
 EXPORT_HELP = """examples:
   oncofed-server export runs/latest
@@ -53,7 +54,7 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("--model", action="append", metavar="NAME", help="this GAN only; may be given again")
     export.add_argument("--to", type=Path, metavar="FOLDER", help="where to; without it, export/ in the run's folder")
     export.add_argument("--images", type=int, default=100, metavar="N", help="of each set; 0: generators alone")
-    export.add_argument("--formats", default="png,dicom", help="png, dicom or both with a comma (the default)")
+    export.add_argument("--formats", help="png, dicom or both with a comma (the default)")
     export.add_argument("--seed", type=int, help="of the images; without it, the run's")
     export.add_argument("--licence", default="not stated", help="of the weights, for the model card")
     export.add_argument("--replace", action="store_true", help="an earlier export makes way")
@@ -85,7 +86,7 @@ def _add_provisioning(commands: Commands) -> None:
         "Answer POST /enrol on 127.0.0.1, for the reverse proxy that speaks TLS to the sites.",
         _serve_enrolment,
     )
-    serve.add_argument("--port", type=int, default=8100, help="of 127.0.0.1 (default: 8100)")
+    serve.add_argument("--port", type=int, help="of 127.0.0.1 (default: serve.enrolment of federation.yaml)")
     start = commands.add(
         "start",
         "run the federation's server until it is stopped",
@@ -150,13 +151,17 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from common.export.synthetic import FORMATS
     from server.export.command import Choices, export
 
+    if options.images == 0 and (options.formats is not None or options.seed is not None):
+        raise ConfigError("--formats and --seed are about images, and --images 0 writes none; leave them out")
+    formats = FORMATS if options.formats is None else options.formats.split(",")
     choices = Choices(
         models=options.model,
         to=options.to,
         images=options.images,
-        formats=[one.strip() for one in options.formats.split(",") if one.strip()],
+        formats=[one.strip() for one in formats if one.strip()],
         seed=options.seed,
         licence=options.licence,
         replace=options.replace,

@@ -11,7 +11,7 @@ from server.provision.authority import certificate_fingerprint
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Changes, Places, Provisioned, provision
 from server.provision.registry import Registry, SiteRecord, utc_now
-from server.provision.service import PORT, enrolment_app, serve
+from server.provision.service import enrolment_app, serve
 
 SOON = timedelta(days=30)
 
@@ -54,12 +54,13 @@ def enrolments_command(file: Path, out: Path | None) -> None:
         print(f"{site:{width}}  {record.state:8}  {_detail(record)}")
 
 
-def serve_command(file: Path, out: Path | None, port: int = PORT) -> None:
-    """Runs the enrolment service until it is interrupted."""
+def serve_command(file: Path, out: Path | None, port: int | None = None) -> None:
+    """Runs the enrolment service until it is interrupted; ``port`` stands in for ``serve.enrolment``."""
     settings, registry = load_federation(file), places_of(file, out).registry
     known = registry.read().federation
     if known != settings.name:
         raise ConfigError(f"{registry.path}: belongs to the federation {known}, not to {settings.name}; check --out")
+    port = port or settings.serve.enrolment
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     print(
         f"enrolment for {settings.name} on http://127.0.0.1:{port}; sites reach it through the proxy only", flush=True

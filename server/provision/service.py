@@ -22,9 +22,6 @@ from server.provision.registry import RegistryFile, utc_now
 
 log = logging.getLogger("oncofed.enrolment")
 
-PORT = 8100
-"""Of loopback, unless told otherwise."""
-
 PATIENCE = 20.0
 """Seconds for a request of a few hundred bytes to arrive."""
 
@@ -81,7 +78,7 @@ def enrolment_app(
     return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
 
 
-def serve(app: Starlette, port: int = PORT) -> None:
+def serve(app: Starlette, port: int) -> None:
     """Runs the service until it is interrupted."""
     uvicorn.Server(configured(app, port)).run()
 
