@@ -1,5 +1,6 @@
 """docs/tutorial.md, followed word for word: every line of its blocks in one shell, from an empty folder to a report."""
 
+import contextlib
 import os
 import re
 import signal
@@ -41,10 +42,8 @@ def test_from_an_empty_folder_to_a_report(tmp_path: Path) -> None:
             code = shell.wait(3000)
         finally:
             # What runs in the background is of the shell's own session, and ends with it.
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
     said = (tmp_path / "said.txt").read_text()
     print(said)
     assert code == 0, said[-5000:]
