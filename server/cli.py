@@ -207,14 +207,14 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _follow(options: argparse.Namespace) -> None:
-    from server.operation.run import follow_command
+    from server.operation.follow import follow_command
     from server.provision.command import places_of
 
     follow_command(options.federation, places_of(options.federation, options.out), options.run_folder)
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from server.operation.run import stop_command
+    from server.operation.stop import stop_command
     from server.provision.command import places_of
 
     stop_command(options.federation, places_of(options.federation, options.out), options.run_folder)

@@ -1,4 +1,4 @@
-"""The faults table of docs/coordinator.md: every sentence in it is one that a test of a running federation looks for."""
+"""The faults table of docs/coordinator.md: each sentence in it is looked for in a running federation."""
 
 import re
 from pathlib import Path

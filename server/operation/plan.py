@@ -121,7 +121,7 @@ def plan_lines(plan: StudyPlan) -> list[str]:
         lines.append(f"  reference {organ}: {experiment.reference[organ].path} (patients: {counted})")
     rounds = sum(count for _, count in plan.phases)
     lines.append(f"  phases: {', '.join(f'{name} ({count})' for name, count in plan.phases)}")
-    lines.append(f"  time: {_time(plan, rounds)}")
+    lines.append(f"  {_time(plan, rounds)}")
     for one in plan.traffic:
         lines.append(
             f"  traffic {one.training}: {size(one.size)} to each site and back, {one.exchanges} times: "

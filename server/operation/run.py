@@ -1,36 +1,25 @@
-"""``oncofed-server run``, ``follow`` and ``stop``: a study between institutions, from its start to its report."""
+"""``oncofed-server run``: a study between institutions, from its plan to its report."""
 
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import read_experiment, to_yaml
-from common.errors import ConfigError, StudyError
+from common.errors import ConfigError
 from common.experiment import Experiment
 from common.files import write_bytes
-from common.progress import ABSENT, StudyProgress
-from server.operation.connections import connections
 from server.operation.flower_home import FlowerHome
+from server.operation.follow import follow
 from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_sites, short_lines
-from server.operation.studies import StartedStudy, find_study, keep_study, started_studies
+from server.operation.studies import find_study, keep_study, started_studies
 from server.operation.study_checks import checked, composed
-from server.operation.submit import enrolled_sites, require_server, stop, submit
-from server.operation.waiting import away
-from server.progress_log import Event, ProgressLog, ProgressReader, show
+from server.operation.submit import enrolled_sites, require_server, submit
+from server.progress_log import ProgressReader
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
 from server.provision.registry import utc_now
-from server.report.build import build_study_report
 from server.run_folder import RunFolder, is_running
 from server.shut_out import shut_out
-from server.terminal_progress import terminal_progress
-
-ENDS_WITHIN = 60.0
-"""Seconds that a study's process has to end once Flower was told."""
-
-BEGINS_WITHIN = 180.0
-"""Seconds from the hand-over to the study's first sign of life."""
 
 
 @dataclass(frozen=True)
@@ -110,36 +99,7 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
     if options.detach:
         print(f"see it: oncofed-server follow {file} --run {folder.path}")
         return
-    _follow(folder.path, reader, file, home)
-
-
-def follow_command(file: Path, places: Places, folder: Path | None) -> None:
-    """Shows a study from its beginning until it ends."""
-    study = _study(places, folder)
-    home = FlowerHome(places, load_federation(file).serve.superlink)
-    _follow(study.folder, ProgressReader(study.folder), file, home)
-
-
-def stop_command(file: Path, places: Places, folder: Path | None) -> None:
-    """Stops a study. What it finished stays, and it can be resumed."""
-    study = _study(places, folder)
-    if not is_running(study.folder):
-        raise ConfigError(f"{study.folder}: this study does not run")
-    home = FlowerHome(places, load_federation(file).serve.superlink)
-    require_server(home, file)
-    progress, reason = ProgressLog(study.folder), "stopped with oncofed-server stop"
-    # Before the process ends, which cannot say so itself: who follows it may see its end first.
-    progress.write("stopping", reason=reason)
-    try:
-        stop(home, study.flower_run)
-    except StudyError:
-        progress.write("goes_on")
-        raise
-    end = time.monotonic() + ENDS_WITHIN
-    while is_running(study.folder) and time.monotonic() < end:
-        time.sleep(0.2)
-    progress.write("failed", reason=reason)
-    print(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")
+    follow(folder.path, reader, file, home)
 
 
 def _plan(settings: FederationSettings, places: Places, overrides: list[str], names: tuple[str, ...]) -> StudyPlan:
@@ -211,89 +171,3 @@ def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple
         reason = (shut_out(records[site]) if site in records else "") or "it has not joined"
         print(f"{site}: {reason}; the study goes on without it")
     return folder, tuple(site for site in expected if site in joined)
-
-
-def _study(places: Places, folder: Path | None) -> StartedStudy:
-    found = find_study(places, folder) if folder is not None else None
-    if folder is None:
-        known = started_studies(places)
-        found = known[-1] if known else None
-    if found is None:
-        raise ConfigError(f"{folder or places.folder}: no study was started there; oncofed-server status lists them")
-    return found
-
-
-def _follow(folder: Path, reader: ProgressReader, file: Path, home: FlowerHome) -> None:
-    progress = terminal_progress()
-    try:
-        end = _until_the_end(folder, reader, progress, home)
-    except KeyboardInterrupt:
-        progress.close()
-        print(f"the study goes on; see it with oncofed-server follow {file} --run {folder}")
-        raise
-    finally:
-        progress.close()
-    if end is None or end.name == "stopping":
-        reason = end.values.get("reason") if end is not None else "stopped without a word, killed perhaps"
-        raise StudyError(f"{folder.name}: {reason}; go on with oncofed-server run {file} --resume {folder}")
-    if end.name == "failed":
-        raise StudyError(f"{folder.name}: {end.values.get('reason')}")
-    print(f"report: {build_study_report(folder)}")
-
-
-def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress, home: FlowerHome) -> Event | None:
-    """Shows what happens; returns how it ended, or None if its process is gone without having said so."""
-    handed_over, began, silent_since = time.monotonic(), False, None
-    last: Event | None = None
-    while True:
-        absent: list[str] = []
-        for event in reader.new():
-            show(event, progress)
-            absent = _absent_after(absent, event)
-            began = began or event.name == "began"
-            last = _end_after(last, event)
-        if absent and is_running(folder):
-            _tell_away(home, absent, progress)
-        if last is not None and not is_running(folder):
-            return last
-        if is_running(folder):
-            silent_since = None
-        elif began:
-            silent_since = silent_since or time.monotonic()
-            # The process holds its lock from shortly after its first word to shortly before its last.
-            if time.monotonic() - silent_since > 5:
-                return last
-        elif time.monotonic() - handed_over > BEGINS_WITHIN:
-            raise StudyError(
-                f"{folder}: the study has not begun after {BEGINS_WITHIN:.0f} s: another one may run before it, or the "
-                "server's superlink.log says why"
-            )
-        time.sleep(0.5)
-
-
-def _end_after(last: Event | None, event: Event) -> Event | None:
-    """How the study ends by what was told so far. Who stopped it says why; what it says itself comes of that."""
-    match event.name:
-        case "began" | "goes_on":
-            # A study that was resumed has earlier ends.
-            return None
-        case "stopping" | "finished":
-            return event
-        case "failed":
-            return last if last is not None and last.name == "stopping" else event
-    return last
-
-
-def _absent_after(absent: list[str], event: Event) -> list[str]:
-    """The sites that a study waits for at its beginning, until it begins."""
-    if event.name != "site":
-        return [] if event.name in ("began", "phase") else absent
-    site = event.values.get("name", "")
-    return [one for one in absent if one != site] + ([site] if event.values.get("doing") == ABSENT else [])
-
-
-def _tell_away(home: FlowerHome, sites: list[str], progress: StudyProgress) -> None:
-    """Says of each site since when it is away, which the study itself does not know."""
-    known = connections(home)
-    for site in sites:
-        progress.message(f"{site}: {away(known.get(site))}")

@@ -61,6 +61,19 @@ def find_study(places: Places, folder: Path) -> StartedStudy | None:
     return next((one for one in reversed(started_studies(places)) if one.folder == whole), None)
 
 
+def study_meant(places: Places, folder: Path | None) -> StartedStudy:
+    """The study in ``folder``; the newest where no folder is named.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    known = started_studies(places)
+    found = find_study(places, folder) if folder is not None else known[-1] if known else None
+    if found is None:
+        raise ConfigError(f"{folder or places.folder}: no study was started there; oncofed-server status lists them")
+    return found
+
+
 def keep_study(places: Places, folder: Path, expected: tuple[str, ...], flower_run: str, now: datetime) -> None:
     """Adds a study, or moves one that is resumed to the end."""
     with locked(places.folder / "studies.lock"):

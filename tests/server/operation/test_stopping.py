@@ -13,8 +13,9 @@ import pytest
 from enrolment_service import federation, free_port
 
 from common.errors import StudyError
-from server.operation.run import follow_command, stop_command
+from server.operation.follow import follow_command
 from server.operation.status import status_command
+from server.operation.stop import stop_command
 from server.operation.studies import keep_study, tell_stopping
 from server.progress_log import ProgressLog, ProgressReader
 from server.provision.provision import Places, provision
@@ -42,7 +43,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = tmp_path / "runs" / "pilot"
     run.mkdir(parents=True)
     keep_study(Places(tmp_path / "provision"), run, ("hospital1",), "7", datetime.now(UTC))
-    monkeypatch.setattr("server.operation.run.require_server", lambda home, file: None)
+    monkeypatch.setattr("server.operation.stop.require_server", lambda home, file: None)
     process = subprocess.Popen([sys.executable, "-c", STUDY, str(run)])
     try:
         while not is_running(run):
@@ -82,7 +83,7 @@ def test_a_stop_is_told_although_flower_answers_late(study, monkeypatch: pytest.
         # Its follower has long seen that the process is gone.
         said.append(followed(run))
 
-    monkeypatch.setattr("server.operation.run.stop", slowly)
+    monkeypatch.setattr("server.operation.stop.stop", slowly)
     stop_command(run.parent.parent / "federation.yaml", places(run), run)
     assert said == [
         f"pilot: stopped with oncofed-server stop; go on with oncofed-server run "
@@ -118,7 +119,7 @@ def test_a_study_that_flower_does_not_stop_goes_on(study, monkeypatch: pytest.Mo
     def refuse(home: object, number: str) -> None:
         raise StudyError("Flower does not stop the run")
 
-    monkeypatch.setattr("server.operation.run.stop", refuse)
+    monkeypatch.setattr("server.operation.stop.stop", refuse)
     with pytest.raises(StudyError, match="Flower does not stop the run"):
         stop_command(run.parent.parent / "federation.yaml", places(run), run)
     assert status(run) == "running"
