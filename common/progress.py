@@ -6,6 +6,12 @@ from typing import Protocol
 ASKED, ANSWERED = "asked", "answered"
 """What a site does when all is well: a display may show it, a list of lines leaves it out."""
 
+ABSENT = "not connected"
+"""Said of each site that a study waits for at its beginning; one sentence for all of them is said beside it."""
+
+LOST = "its node was lost"
+"""What is said of a site whose connection broke in the middle of its work begins so."""
+
 
 class StudyProgress(Protocol):
     """Told of every step of a study, in order, from one thread.

@@ -60,7 +60,7 @@ def run_study(grid: Grid, settings: StudySettings) -> Results:
 def _study(grid: Grid, settings: StudySettings) -> Results:
     experiment, progress = settings.experiment, settings.progress
     results = _begin(settings)
-    progress.plan(_plan(settings))
+    progress.plan(planned_phases(experiment))
     with open_json_log(settings.run_dir / "log.jsonl", "oncofed.server"):
         try:
             with _timed(settings, results, "hello"):
@@ -188,9 +188,8 @@ def _configuration(settings: StudySettings) -> dict[str, object]:
     return loaded
 
 
-def _plan(settings: StudySettings) -> list[tuple[str, int]]:
+def planned_phases(experiment: Experiment) -> list[tuple[str, int]]:
     """Phases and their rounds, for the time left."""
-    experiment = settings.experiment
     chosen = labelling_model(experiment)
     models = [model_of(experiment, name) for name in experiment.models]
     return [

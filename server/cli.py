@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.errors import ConfigError
 from common.outside import say
 
 EXPORT_HELP = """examples:
@@ -12,8 +13,9 @@ EXPORT_HELP = """examples:
 """
 
 RUN_HELP = """overrides are those of oncofed-simulation, as far as they describe the study. Examples:
-  oncofed-server run federation.yaml preset=demo organ=[brain] reference.brain.path=/data/reference
-  oncofed-server run federation.yaml --sites hospital1 --sites hospital2 name=pilot preset=paper …
+  oncofed-server run federation.yaml preset=pilot --plan        what it will ask, cost and not measure
+  oncofed-server run federation.yaml preset=pilot
+  oncofed-server run federation.yaml --sites hospital1 --sites hospital2 name=full preset=paper …
   oncofed-server run federation.yaml --resume runs/pilot
 """
 
@@ -53,7 +55,7 @@ def _add_export(commands: Commands) -> None:
     export.add_argument("--model", action="append", metavar="NAME", help="this GAN only; may be given again")
     export.add_argument("--to", type=Path, metavar="FOLDER", help="where to; without it, export/ in the run's folder")
     export.add_argument("--images", type=int, default=100, metavar="N", help="of each set; 0: generators alone")
-    export.add_argument("--formats", default="png,dicom", help="png, dicom or both with a comma (the default)")
+    export.add_argument("--formats", help="png, dicom or both with a comma (the default)")
     export.add_argument("--seed", type=int, help="of the images; without it, the run's")
     export.add_argument("--licence", default="not stated", help="of the weights, for the model card")
     export.add_argument("--replace", action="store_true", help="an earlier export makes way")
@@ -85,7 +87,7 @@ def _add_provisioning(commands: Commands) -> None:
         "Answer POST /enrol on 127.0.0.1, for the reverse proxy that speaks TLS to the sites.",
         _serve_enrolment,
     )
-    serve.add_argument("--port", type=int, default=8100, help="of 127.0.0.1 (default: 8100)")
+    serve.add_argument("--port", type=int, help="of 127.0.0.1 (default: serve.enrolment of federation.yaml)")
     start = commands.add(
         "start",
         "run the federation's server until it is stopped",
@@ -103,6 +105,11 @@ def _add_provisioning(commands: Commands) -> None:
     )
     run.add_argument("--sites", action="append", default=[], metavar="SITE", help="that take part (default: all)")
     run.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a study that stopped")
+    run.add_argument("--plan", action="store_true", help="say what it will ask, cost and not measure; start nothing")
+    run.add_argument(
+        "--to", type=Path, metavar="FILE", help="where --plan writes the configuration (default: NAME.config.yaml here)"
+    )
+    run.add_argument("--yes", action="store_true", help="start it whatever the plan warns of")
     run.add_argument("--beside", action="store_true", help="start it although another study runs")
     run.add_argument("--detach", action="store_true", help="return once the study is handed over")
     follow = commands.add("follow", "show a study until it ends", "Show a study until it ends.", _follow)
@@ -145,13 +152,17 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from common.export.synthetic import FORMATS
     from server.export.command import Choices, export
 
+    if options.images == 0 and (options.formats is not None or options.seed is not None):
+        raise ConfigError("--formats and --seed are about images, and --images 0 writes none; leave them out")
+    formats = FORMATS if options.formats is None else options.formats.split(",")
     choices = Choices(
         models=options.model,
         to=options.to,
         images=options.images,
-        formats=[one.strip() for one in options.formats.split(",") if one.strip()],
+        formats=[one.strip() for one in formats if one.strip()],
         seed=options.seed,
         licence=options.licence,
         replace=options.replace,
@@ -185,13 +196,19 @@ def _run(options: argparse.Namespace) -> None:
     from server.provision.command import places_of
 
     choices = RunOptions(
-        sites=tuple(options.sites), resume=options.resume, detach=options.detach, beside=options.beside
+        sites=tuple(options.sites),
+        resume=options.resume,
+        detach=options.detach,
+        beside=options.beside,
+        plan=options.plan,
+        to=options.to,
+        yes=options.yes,
     )
     run_command(options.federation, places_of(options.federation, options.out), options.overrides, choices)
 
 
 def _follow(options: argparse.Namespace) -> None:
-    from server.operation.run import follow_command
+    from server.operation.follow import follow_command
     from server.provision.command import places_of
 
     follow_command(options.federation, places_of(options.federation, options.out), options.run_folder)

@@ -15,6 +15,7 @@ from server.progress_log import ProgressLog
 from server.provision.question_key import read_question_key
 from server.returning import ReturningGrid
 from server.settings import StudySettings, settings_from_run_config
+from server.shut_out import ShutOut
 from server.signing import SigningGrid
 
 
@@ -31,7 +32,8 @@ def deployed(grid: Grid, context: Context) -> Iterator[tuple[Grid, StudySettings
     try:
         patience = settings.experiment.strategy.returning
         signing = SigningGrid(grid, _question_key(context))
-        yield ReturningGrid(signing, patience=patience), replace(settings, progress=progress)
+        gone = ShutOut(settings.registry)
+        yield ReturningGrid(signing, patience=patience, shut_out=gone), replace(settings, progress=progress)
     except OncofedError as error:
         progress.write("failed", reason=str(error))
         raise

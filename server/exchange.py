@@ -8,7 +8,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.outside import printable, quoted
-from common.progress import ANSWERED, ASKED, StudyProgress
+from common.progress import ANSWERED, ASKED, LOST, StudyProgress
 from common.records import UnacceptableError
 from server.returning import ReturningGrid
 from server.roster import Member
@@ -118,7 +118,9 @@ def _tell_delays(grid: Grid, by_message: Mapping[str, Member], told: dict[str, s
         why = grid.why(identifier)
         if why != told.get(identifier, ""):
             told[identifier] = why
-            progress.site(member.site, f"{why}; it is waited for" if why else "is given its work again", at_work=True)
+            bound = f", {grid.patience:.0f} s at most" if why == LOST else ""
+            doing = f"{why}; it is waited for{bound}" if why else "is given its work again"
+            progress.site(member.site, doing, at_work=True)
 
 
 def _reason(message: Message, site: str) -> str:

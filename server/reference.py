@@ -65,12 +65,25 @@ def _check_disjoint(reader: Reader, root: Path) -> None:
     seen = (repr(reader), listing_digest(root, list_files(root)))
     if seen in _disjoint:
         return
+    patients_by_part(reader, root)
+    _disjoint.add(seen)
+
+
+def patients_by_part(reader: Reader, root: Path) -> dict[str, int]:
+    """How many patients each part holds; no pixel is read.
+
+    Raises:
+        DataError: if one is in two parts.
+    """
     owner: dict[str, str] = {}
+    counts = {}
     for part in PARTS:
         folder = root / part
-        for patient in sorted({location.patient for location in reader.find(folder)}) if folder.is_dir() else []:
+        patients = sorted({location.patient for location in reader.find(folder)}) if folder.is_dir() else []
+        for patient in patients:
             name = re.sub(r"\W+", "", patient).lower()
             if name in owner:
                 raise DataError(f"{root}: {patient} is in both {owner[name]} and {part}; keep it in one part only")
             owner[name] = part
-    _disjoint.add(seen)
+        counts[part] = len(patients)
+    return counts

@@ -15,6 +15,7 @@ from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.outside import quoted
+from common.progress import LOST
 from common.records import NOT_NOW
 
 NODE_LOST = 5
@@ -63,6 +64,7 @@ class ReturningGrid(Grid):
         patience: seconds that a lost node is waited for.
         again_after: seconds until a site that said "not now" is asked again.
         clock: tells seconds.
+        shut_out: why the site of that name cannot come back, empty if it can; such a one is not waited for at all.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class ReturningGrid(Grid):
         patience: float = PATIENCE,
         again_after: float = AGAIN_AFTER,
         clock: Callable[[], float] = time.monotonic,
+        shut_out: Callable[[str], str] = lambda site: "",
     ) -> None:
         self._grid = grid
-        self._patience = patience
+        self.patience = patience
         self._clock = clock
         self._again_after = again_after
         self._asked: dict[str, _Asked] = {}
@@ -82,6 +85,8 @@ class ReturningGrid(Grid):
         self._unanswered: set[int] = set()
         """Nodes that were lost and have answered nothing since."""
         self._at_once: dict[str, Message] = {}
+        self.shut_out = shut_out
+        self._names: dict[int, str] = {}
 
     def why(self, message_id: str) -> str:
         """What keeps the reply to a message away; empty while its node works on it."""
@@ -93,7 +98,9 @@ class ReturningGrid(Grid):
     def get_nodes(self) -> Iterable[Any]:
         """Flower's account of every connected node, where the grid below has one."""
         known: Callable[[], Iterable[Any]] | None = getattr(self._grid, "get_nodes", None)
-        return known() if known is not None else []
+        nodes = list(known()) if known is not None else []
+        self._names |= {node.node_id: node.name for node in nodes if node.name}
+        return nodes
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         connected = set(self._grid.get_node_ids())
@@ -102,8 +109,9 @@ class ReturningGrid(Grid):
             node = message.metadata.dst_node_id
             # A node has one question at a time: what the caller waited for in vain is neither sent again nor kept.
             self._asked = {key: one for key, one in self._asked.items() if one.node != node}
-            if node in self._unanswered and node not in connected:
-                identifiers.append(self._refuse(message))
+            gone = self._shut_out_node(node)
+            if gone or (node in self._unanswered and node not in connected):
+                identifiers.append(self._refuse(message, gone or "it is not connected"))
                 continue
             for identifier in self._grid.push_messages([message]):
                 if identifier:
@@ -149,7 +157,7 @@ class ReturningGrid(Grid):
         one.crashes += code == APP_CRASHED
         if code == NODE_LOST:
             one.again_at = one.lost_at = self._clock()
-            one.why = "its node was lost"
+            one.why = LOST
             self._unanswered.add(one.node)
             return None
         if code == NOT_NOW:
@@ -183,24 +191,26 @@ class ReturningGrid(Grid):
                     self._asked[identifier] = one
 
     def _given_up(self, wanted: set[str]) -> list[Message]:
-        """Answers of our own for nodes that were lost and have not returned in time."""
-        over = [
-            key
-            for key, one in self._asked.items()
-            if one.first in wanted and one.lost_at is not None and self._clock() - one.lost_at > self._patience
-        ]
+        """Answers of our own for nodes that were lost and have not returned in time, or cannot return."""
         answers = []
-        for key in over:
-            one = self._asked.pop(key)
+        for key, one in [(key, one) for key, one in self._asked.items() if one.first in wanted]:
+            reason = self._shut_out_node(one.node)
+            if not reason and one.lost_at is not None and self._clock() - one.lost_at > self.patience:
+                reason = f"{LOST} and did not return within {self.patience:.0f} s"
+            if not reason:
+                continue
+            del self._asked[key]
             question = Message(one.content, dst_node_id=one.node, message_type=one.kind, group_id=one.group)
             question.metadata.__dict__["_message_id"] = one.first
-            reason = f"its node was lost and did not return within {self._patience:.0f} s"
             answers.append(Message(Error(NODE_LOST, reason), reply_to=question))
         return answers
 
-    def _refuse(self, message: Message) -> str:
+    def _shut_out_node(self, node: int) -> str:
+        return self.shut_out(self._names[node]) if node in self._names else ""
+
+    def _refuse(self, message: Message, reason: str) -> str:
         """An answer of our own for a node that is gone."""
         identifier = f"not-sent-{len(self._at_once)}-{message.metadata.dst_node_id}-{self._clock()}"
         message.metadata.__dict__["_message_id"] = identifier
-        self._at_once[identifier] = Message(Error(NODE_LOST, "it is not connected"), reply_to=message)
+        self._at_once[identifier] = Message(Error(NODE_LOST, reason), reply_to=message)
         return identifier

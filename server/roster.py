@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
-from common.progress import StudyProgress
+from common.progress import ABSENT, StudyProgress
 from common.records import (
     CONFIG,
     PROTOCOL,
@@ -124,8 +124,12 @@ def call_roll(
     if expected:
         names = _gather(grid, expected, config, progress)
         absent = {
-            site: f"it was not connected within {config.gathering:.0f} s" for site in expected if site not in names
+            site: shut_out(grid, site) or f"it was not connected within {config.gathering:.0f} s"
+            for site in expected
+            if site not in names
         }
+        for site, reason in absent.items():
+            progress.site(site, reason)
         unknown = [Member(site, names[site], _NOBODY) for site in sorted(names)]
     else:
         unknown = [Member(f"node {node}", node, _NOBODY) for node in _wait_for_any(grid, sites, config.deadline)]
@@ -174,10 +178,16 @@ def _gather(grid: Grid, expected: Sequence[str], config: StrategyConfig, progres
     while True:
         names = registered_nodes(grid)
         missing = [site for site in expected if site not in names]
-        if not missing or time.monotonic() >= end:
+        awaited = [site for site in missing if not shut_out(grid, site)]
+        if not awaited or time.monotonic() >= end:
             break
         if not told:
-            progress.message(f"waiting for {', '.join(missing)} to connect, {config.gathering:.0f} s at most")
+            progress.message(
+                f"waiting for {', '.join(awaited)} to connect, {config.gathering:.0f} s at most (strategy.gathering); "
+                f"then the study begins with those that are there, if they are {config.quorum} (strategy.quorum)"
+            )
+            for site in awaited:
+                progress.site(site, ABSENT)
             told = True
         time.sleep(0.5)
     here = {site: node for site, node in names.items() if site in expected}
@@ -188,6 +198,12 @@ def _gather(grid: Grid, expected: Sequence[str], config: StrategyConfig, progres
             "status), and resume the run."
         )
     return here
+
+
+def shut_out(grid: Grid, site: str) -> str:
+    """Why a site cannot come, where the grid knows it; empty if it can."""
+    known: Callable[[str], str] | None = getattr(grid, "shut_out", None)
+    return known(site) if known is not None else ""
 
 
 def registered_nodes(grid: Grid) -> dict[str, int]:

@@ -54,10 +54,15 @@ class Schedule:
 
     def seconds_left(self) -> float | None:
         """Rounds still to come in all phases times the mean of the finished ones; None before the first round."""
-        if not self._seconds:
+        mean = self.seconds_a_round()
+        if mean is None:
             return None
         to_come = max(self.rounds - self.rounds_done, 0) + sum(rounds for _, rounds in self.phases[self.current + 1 :])
-        return to_come * sum(self._seconds) / len(self._seconds)
+        return to_come * mean
+
+    def seconds_a_round(self) -> float | None:
+        """The mean of the finished rounds; None before the first."""
+        return sum(self._seconds) / len(self._seconds) if self._seconds else None
 
 
 def duration(seconds: float) -> str:

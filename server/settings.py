@@ -32,6 +32,7 @@ class StudySettings:
         cache_dir: where the prepared reference set is kept.
         progress: told of every step.
         engine: what carries the messages, for the report.
+        registry: the list of sites, where nodes are registered by name.
         demo_cohort: whether the data are the demo cohort's, so that its limits are printed.
     """
 
@@ -45,6 +46,7 @@ class StudySettings:
     engine: str
     demo_cohort: bool = False
     expected: tuple[str, ...] = ()
+    registry: Path | None = None
 
     @cached_property
     def told(self) -> str:
@@ -84,7 +86,7 @@ def settings_from_run_config(context: Context) -> StudySettings:
 
     Its run config names the ``output`` folder. The study is the ``config.yaml`` in it, as ``oncofed-server run`` wrote
     it, or what ``overrides`` (a JSON list) say. ``expected`` holds names of sites with commas, ``sites`` a number where
-    they have none. What ``question-key`` names is read in ``server/deployed.py``.
+    they have none, ``registry`` the list of sites. What ``question-key`` names is read in ``server/deployed.py``.
 
     Raises:
         ConfigError: if something is missing or malformed.
@@ -112,6 +114,7 @@ def settings_from_run_config(context: Context) -> StudySettings:
         progress=NoProgress(),
         engine="flower",
         expected=expected,
+        registry=Path(registry) if (registry := str(config.get("registry", ""))) else None,
     )
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.outside import line, say
-from common.progress import ANSWERED, ASKED, StudyProgress
+from common.progress import ABSENT, ANSWERED, ASKED, StudyProgress
 from server.schedule import Schedule, duration
 
 
@@ -39,7 +39,7 @@ class PlainProgress:
         self._line(f"{_position(self._schedule)}{name}: {_rounds(total)}")
 
     def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
-        if doing in (ASKED, ANSWERED):
+        if doing in (ASKED, ANSWERED, ABSENT):
             return
         self._line(f"{self._schedule.name}, {name}: {doing}" if self._schedule.name else f"{name}: {doing}")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from common.progress import ANSWERED, ASKED
+from common.progress import ABSENT, ANSWERED, ASKED
 from server.progress_log import Event
 from server.schedule import Schedule
 
@@ -17,21 +17,27 @@ class ProgressState:
         began: when its newest attempt began; None before the first.
         ended: how that ended, ``finished`` or ``failed``; None while it has not.
         reason: of a failure.
+        stopping: why its process is about to be ended from outside; empty if it is not.
         schedule: phases, rounds and the time left.
         phase_began: when the present phase began.
         contributors: of the last finished round.
         asked: since when each site has been at work on what it was asked.
+        absent: since when each site has been waited for at the beginning.
         notes: what was said last of each site, if all is not well with it.
+        noted: when.
     """
 
     began: datetime | None = None
     ended: str | None = None
     reason: str = ""
+    stopping: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     phase_began: datetime | None = None
     contributors: tuple[str, ...] = ()
     asked: dict[str, datetime] = field(default_factory=dict)
+    absent: dict[str, datetime] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, datetime] = field(default_factory=dict)
 
 
 def progress_state(events: Iterable[Event]) -> ProgressState:
@@ -46,10 +52,12 @@ def _take(state: ProgressState, event: Event) -> None:
     values = event.values
     match event.name:
         case "began":
-            state.began, state.ended, state.reason = event.time, None, ""
-            state.asked, state.notes = {}, {}
+            state.began, state.ended, state.reason, state.stopping = event.time, None, "", ""
+            state.asked, state.absent, state.notes, state.noted = {}, {}, {}, {}
         case "finished" | "failed":
             state.ended, state.reason = event.name, str(values.get("reason", ""))
+        case "stopping" | "goes_on":
+            state.stopping = str(values.get("reason", ""))
         case "plan":
             state.schedule.plan([(name, total) for name, total in values["phases"]])
         case "phase":
@@ -63,13 +71,17 @@ def _take(state: ProgressState, event: Event) -> None:
 
 
 def _site(state: ProgressState, name: str, doing: str, at_work: bool, time: datetime) -> None:
-    if doing == ASKED:
-        state.asked[name] = time
+    if doing == ABSENT:
+        state.absent[name] = time
+        return
+    state.absent.pop(name, None)
+    if doing in (ASKED, ANSWERED):
         state.notes.pop(name, None)
-    elif doing == ANSWERED:
-        state.asked.pop(name, None)
-        state.notes.pop(name, None)
-    else:
-        state.notes[name] = doing
-        if not at_work:
+        if doing == ASKED:
+            state.asked[name] = time
+        else:
             state.asked.pop(name, None)
+        return
+    state.notes[name], state.noted[name] = doing, time
+    if not at_work:
+        state.asked.pop(name, None)

@@ -1,32 +1,27 @@
-"""``oncofed-server run`` and ``follow``: a study between institutions, from its start to its report."""
+"""``oncofed-server run``: a study between institutions, from its plan to its report."""
 
-import time
-from collections.abc import Mapping
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import compose
-from common.errors import ConfigError, StudyError
+from common.config import read_experiment, to_yaml
+from common.errors import ConfigError
 from common.experiment import Experiment
-from common.experiment_paths import with_absolute_paths
+from common.files import write_bytes
 from common.outside import say
-from common.progress import StudyProgress
-from common.weights import needed_weights, resolve_weights
 from server.operation.flower_home import FlowerHome
-from server.operation.studies import find_study, keep_study, started_studies, study_meant
+from server.operation.follow import follow
+from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_sites, short_lines
+from server.operation.studies import find_study, keep_study, started_studies
+from server.operation.study_checks import checked, composed
 from server.operation.submit import enrolled_sites, require_server, submit
-from server.progress_log import Event, ProgressReader, show
-from server.provision.federation import load_federation
+from server.progress_log import ProgressReader
+from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
 from server.provision.registry import utc_now
-from server.reference import PARTS
-from server.report.build import build_study_report
 from server.run_folder import RunFolder
 from server.run_lock import is_running
-from server.terminal_progress import terminal_progress
-
-BEGINS_WITHIN = 180.0
-"""Seconds from the hand-over to the study's first sign of life."""
+from server.shut_out import shut_out
 
 
 @dataclass(frozen=True)
@@ -38,12 +33,34 @@ class RunOptions:
         resume: folder of a study that stopped.
         detach: return as soon as the study is handed over.
         beside: start it although another one runs.
+        plan: tell what would come, and start nothing.
+        to: where the plan's configuration is written.
+        yes: start it whatever the plan warns of.
     """
 
     sites: tuple[str, ...] = ()
     resume: Path | None = None
     detach: bool = False
     beside: bool = False
+    plan: bool = False
+    to: Path | None = None
+    yes: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses options that would have no effect together.
+
+        Raises:
+            ConfigError: naming them.
+        """
+        given = {"--resume": self.resume, "--detach": self.detach, "--beside": self.beside, "--yes": self.yes}
+        idle = [name for name, value in given.items() if value] if self.plan else []
+        if self.resume is not None and self.yes:
+            idle = ["--resume", "--yes"]
+        if self.to is not None and not self.plan:
+            idle = ["--to", "a run without --plan"]
+        if idle:
+            other = "--plan" if self.plan else idle.pop()
+            raise ConfigError(f"{', '.join(idle)}: has no effect with {other}; leave it out")
 
 
 def run_command(file: Path, places: Places, overrides: list[str], options: RunOptions) -> None:
@@ -53,7 +70,11 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
         ConfigError: if it cannot start; nothing is left behind then.
         StudyError: if it stops; it can be resumed.
     """
-    home = FlowerHome(places, load_federation(file).serve.superlink)
+    settings = load_federation(file)
+    if options.plan:
+        _show_plan(settings, places, overrides, options)
+        return
+    home = FlowerHome(places, settings.serve.superlink)
     require_server(home, file)
     resumed = options.resume.expanduser().resolve() if options.resume is not None else None
     busy = [one.folder for one in started_studies(places) if is_running(one.folder) and one.folder != resumed]
@@ -66,8 +87,10 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
         folder, expected = _resumed(places, options, overrides)
     else:
         expected = enrolled_sites(places, options.sites)
-        organs = {site: record.organ for site, record in places.registry.read().sites.items() if site in expected}
-        folder = RunFolder.new(checked(compose(["site=none", *overrides]), organs))
+        plan = _plan(settings, places, overrides, expected)
+        say(*short_lines(plan))
+        _require_yes(plan, options)
+        folder = RunFolder.new(plan.experiment)
     with folder.withdrawn_on_error():
         reader = ProgressReader(folder.path)
         reader.skip()
@@ -78,51 +101,61 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
     if options.detach:
         say(f"see it: oncofed-server follow {file} --run {folder.path}")
         return
-    _follow(folder.path, reader, file)
+    follow(folder.path, reader, file, home)
 
 
-def follow_command(file: Path, places: Places, folder: Path | None) -> None:
-    """Shows a study from its beginning until it ends."""
-    study = study_meant(places, folder)
-    _follow(study.folder, ProgressReader(study.folder), file)
+def _plan(settings: FederationSettings, places: Places, overrides: list[str], names: tuple[str, ...]) -> StudyPlan:
+    sites = planned_sites(settings, places, names)
+    organs = {site.name: site.organ for site in sites}
+    return make_plan(checked(composed(overrides), organs, settings.reference, overrides), sites, places)
 
 
-def checked(experiment: Experiment, sites: Mapping[str, str]) -> Experiment:
-    """The experiment with absolute paths and the organs of its sites, after what this side can check of it.
+def _show_plan(settings: FederationSettings, places: Places, overrides: list[str], options: RunOptions) -> None:
+    """Prints the plan of a study, and writes its configuration as hospitals can be given it."""
+    named = {site.name for site in settings.sites}
+    unknown = [site for site in options.sites if site not in named]
+    if unknown:
+        raise ConfigError(f"--sites {unknown[0]}: not in federation.yaml; it names {', '.join(sorted(named))}")
+    names = tuple(sorted(set(options.sites) or named))
+    revoked = {site.name for site in planned_sites(settings, places, names) if site.state == "revoked"}
+    plan = _plan(settings, places, overrides, tuple(name for name in names if options.sites or name not in revoked))
+    say(*plan_lines(plan))
+    to = options.to or Path(f"{plan.experiment.name}.config.yaml")
+    _write_configuration(plan.experiment, to)
+    say(f"configuration: {to}; for hospitals: oncofed-client doctor site.yaml --study {to.name}")
 
-    Args:
-        sites: organ by site.
+
+def _write_configuration(experiment: Experiment, to: Path) -> None:
+    """Without the paths of this machine; over an earlier one, and over nothing else."""
+    if to.exists():
+        try:
+            read_experiment(to)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{to}: is no study's configuration, and is left alone; name another with --to"
+            ) from error
+    try:
+        write_bytes(to, to_yaml(experiment, leaving=True).encode())
+    except OSError as error:
+        raise ConfigError(f"{to}: cannot be written ({error.strerror}); name another with --to") from error
+
+
+def _require_yes(plan: StudyPlan, options: RunOptions) -> None:
+    """Asks whether a study is to start although not all of it will be measured.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: if the answer is not yes, or nobody can answer.
     """
-    made = with_absolute_paths(experiment)
-    made.organs = {organ: config for organ, config in made.organs.items() if organ in sites.values()}
-    made.reference = {organ: one for organ, one in made.reference.items() if organ in made.organs}
-    if not made.organs:
-        raise ConfigError(
-            f"organ: the study is about none of {', '.join(sorted(set(sites.values())))}, which sites have"
-        )
-    if made.strategy.quorum > len(sites):
-        raise ConfigError(
-            f"strategy.quorum={made.strategy.quorum}: only {len(sites)} sites are to take part ({', '.join(sites)}); "
-            "lower it, or invite more"
-        )
-    lacking = [organ for organ in made.organs if organ not in made.reference or not made.reference[organ].path]
-    if lacking:
-        raise ConfigError(
-            f"reference.{lacking[0]}.path must name the coordinator's reference set of the {lacking[0]}: a folder with "
-            f"{', '.join(PARTS)}"
-        )
-    for organ in made.organs:
-        folder = Path(str(made.reference[organ].path))
-        missing = [part for part in PARTS if not (folder / part).is_dir()]
-        if missing:
-            raise ConfigError(
-                f"reference.{organ}.path={folder}: has no folder {missing[0]}; a reference set has {', '.join(PARTS)}"
-            )
-    resolve_weights(made.weights, needed_weights(made))
-    return made
+    if not plan.warnings or options.yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("the plan has warnings, and nobody is at a terminal to say yes; change it, or say --yes")
+    try:
+        answer = input("start it all the same? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ConfigError("not started; change the study, or say yes")
 
 
 def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple[RunFolder, tuple[str, ...]]:
@@ -135,52 +168,8 @@ def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple
         raise ConfigError(f"{folder.path}: this study runs; see it with oncofed-server follow, or stop it first")
     joined = enrolled_sites(places, ())
     expected = enrolled_sites(places, options.sites) if options.sites else study.expected
-    # A site that was revoked since cannot come; the study goes on without it, and says so.
+    records = places.registry.read().sites
+    for site in (site for site in expected if site not in joined):
+        reason = (shut_out(records[site]) if site in records else "") or "it has not joined"
+        say(f"{site}: {reason}; the study goes on without it")
     return folder, tuple(site for site in expected if site in joined)
-
-
-def _follow(folder: Path, reader: ProgressReader, file: Path) -> None:
-    progress = terminal_progress()
-    try:
-        end = _until_the_end(folder, reader, progress)
-    except KeyboardInterrupt:
-        progress.close()
-        say(f"the study goes on; see it with oncofed-server follow {file} --run {folder}")
-        raise
-    finally:
-        progress.close()
-    if end is None:
-        raise StudyError(
-            f"{folder.name}: stopped without a word, killed perhaps; go on with oncofed-server run {file} --resume "
-            f"{folder}"
-        )
-    if end.name == "failed":
-        raise StudyError(f"{folder.name}: {end.values.get('reason')}")
-    say(f"report: {build_study_report(folder)}")
-
-
-def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress) -> Event | None:
-    """Shows what happens; returns how it ended, or None if its process is gone without having said so."""
-    handed_over, began, silent_since = time.monotonic(), False, None
-    last: Event | None = None
-    while True:
-        for event in reader.new():
-            show(event, progress)
-            began = began or event.name == "began"
-            # A study that was resumed has earlier ends.
-            last = event if event.name in ("finished", "failed") else None if event.name == "began" else last
-        if last is not None and not is_running(folder):
-            return last
-        if is_running(folder):
-            silent_since = None
-        elif began:
-            silent_since = silent_since or time.monotonic()
-            # The process holds its lock from shortly after its first word to shortly before its last.
-            if time.monotonic() - silent_since > 5:
-                return last
-        elif time.monotonic() - handed_over > BEGINS_WITHIN:
-            raise StudyError(
-                f"{folder}: the study has not begun after {BEGINS_WITHIN:.0f} s: another one may run before it, or the "
-                "server's superlink.log says why"
-            )
-        time.sleep(0.5)

@@ -28,6 +28,7 @@ from server.operation.flower_home import NODES, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
 from server.operation.proxy_lines import Teller
 from server.operation.quota import Quota
+from server.operation.studies import tell_stopping
 from server.operation.superlink import superlink_process, wait_until_it_answers
 from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, load_federation
@@ -157,6 +158,7 @@ class Server:
 
     def stop(self) -> None:
         """Stops everything, from the outside in."""
+        tell_stopping(self.places, "the server was stopped")
         if self._proxy is not None:
             self._proxy.stop(5.0)
         if self._enrolment is not None:

@@ -17,13 +17,16 @@ from server.operation.flower_home import FlowerHome
 from server.operation.progress_state import ProgressState, progress_state
 from server.operation.proxy import listeners
 from server.operation.studies import StartedStudy, started_studies
-from server.operation.study_files import deadline_of, quarantined_in
+from server.operation.study_files import quarantined_in
 from server.operation.superlink import answers
+from server.operation.waiting import Patience, away, waiting_lines
 from server.progress_log import ProgressReader
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
+from server.provision.registry import SiteRecord
 from server.run_lock import is_running
 from server.schedule import duration
+from server.shut_out import shut_out
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class StudyStatus:
         running: whether a process works on it.
         state: from its progress.
         quarantined: studies left out, by site, for the sites that tell.
-        deadline: seconds for a site's answer.
+        patience: how long it waits for sites.
     """
 
     study: StartedStudy
     running: bool
     state: ProgressState
     quarantined: dict[str, int]
-    deadline: float
+    patience: Patience
 
 
 def status_command(file: Path, places: Places, *, studies: int = 3, as_json: bool = False) -> None:
@@ -51,24 +54,31 @@ def status_command(file: Path, places: Places, *, studies: int = 3, as_json: boo
     Args:
         studies: how many of the newest are shown.
         as_json: one JSON object and nothing else.
+
+    Raises:
+        ConfigError: for fewer than none.
     """
+    if studies < 0:
+        raise ConfigError(f"--studies {studies}: how many of the newest, 0 or more")
     settings = load_federation(file)
     home = FlowerHome(places, settings.serve.superlink)
     serving = home.authority.exists() and answers(home)
     connected = connections(home) if serving else {}
     registry = places.registry.read()
     sites = {site: (record.state, connected.get(site)) for site, record in sorted(registry.sites.items())}
-    shown = [_study(one) for one in started_studies(places)[-studies:]]
+    known = started_studies(places)
+    shown = [_study(one) for one in known[max(0, len(known) - studies) :]]
     if as_json:
         say_json(_as_json(serving, sites, shown), indent=1)
         return
     say(f"{settings.name} at {settings.address}: {'served' if serving else 'NOT served; oncofed-server start'}")
     width = max((len(site) for site in sites), default=0)
     for site, (state, connection) in sites.items():
-        say(f"  {site:{width}}  {state:8}  {_connection(state, connection, serving)}".rstrip())
+        told = shut_out(registry.sites[site]) or _connection(state, connection, serving)
+        say(f"  {site:{width}}  {state:8}  {told}".rstrip())
     for one in shown:
         say()
-        say(*_lines(one, connected))
+        say(*_lines(one, connected, registry.sites))
 
 
 def health_command(file: Path, places: Places) -> None:
@@ -94,10 +104,13 @@ def health_command(file: Path, places: Places) -> None:
 
 def _study(one: StartedStudy) -> StudyStatus:
     state = progress_state(ProgressReader(one.folder).new())
-    return StudyStatus(one, is_running(one.folder), state, quarantined_in(one.folder), deadline_of(one.folder))
+    patience = Patience.read(one.folder / "config.yaml")
+    return StudyStatus(one, is_running(one.folder), state, quarantined_in(one.folder), patience)
 
 
-def _lines(one: StudyStatus, connected: dict[str, SiteConnection]) -> list[str]:
+def _lines(
+    one: StudyStatus, connected: Mapping[str, SiteConnection], registered: Mapping[str, SiteRecord]
+) -> list[str]:
     state, schedule = one.state, one.state.schedule
     lines = [f"{one.study.folder.name}  {_where(one)}  {one.study.folder}"]
     if state.began is not None and schedule.name:
@@ -109,8 +122,8 @@ def _lines(one: StudyStatus, connected: dict[str, SiteConnection]) -> list[str]:
             parts.append(f"about {duration(left)} left")
         lines.append(f"  {'; '.join(parts)}")
     if one.running:
-        for site, since in sorted(state.asked.items()):
-            lines.append(f"  waiting for {site}{_waiting(one, site, since, connected.get(site))}")
+        told = waiting_lines(state, one.study.expected, one.patience, connected, registered)
+        lines += [f"  {line}" for line in told]
     for site, note in sorted(state.notes.items()):
         if site not in state.asked:
             lines.append(f"  {site}: {note}")
@@ -121,9 +134,11 @@ def _lines(one: StudyStatus, connected: dict[str, SiteConnection]) -> list[str]:
 
 def _where(one: StudyStatus) -> str:
     if one.running:
-        return "running"
+        return f"running, but is being stopped: {one.state.stopping}" if one.state.stopping else "running"
     if one.state.ended == "finished":
         return "finished"
+    if one.state.stopping:
+        return f"stopped: {one.state.stopping}"
     if one.state.ended == "failed":
         return f"stopped: {one.state.reason}"
     if one.state.began is None:
@@ -131,30 +146,16 @@ def _where(one: StudyStatus) -> str:
     return "stopped without a word; it can be resumed"
 
 
-def _waiting(one: StudyStatus, site: str, since: datetime, connection: SiteConnection | None) -> str:
-    """E.g. ``, last seen 4 min ago, deadline in 6 min``."""
-    now = datetime.now(UTC)
-    parts = []
-    if connection is not None and not connection.connected and connection.since is not None:
-        parts.append(f"last seen {duration((now - connection.since).total_seconds())} ago")
-    if site in one.state.notes:
-        parts.append(one.state.notes[site])
-    left = one.deadline - (now - since).total_seconds()
-    if left > 0:
-        parts.append(f"deadline in {duration(left)}")
-    return "".join(f", {part}" for part in parts)
-
-
 def _connection(state: str, connection: SiteConnection | None, serving: bool) -> str:
     if state != "enrolled" or not serving:
         return ""
     if connection is None:
         return "its key is not known to the server yet"
-    since = connection.since
-    ago = f"{duration((datetime.now(UTC) - since).total_seconds())}" if since is not None else ""
     if connection.connected:
-        return f"connected{f' for {ago}' if ago else ''}"
-    return f"not connected{f', last seen {ago} ago' if ago else ' since the server was started'}"
+        since = connection.since
+        ago = f" for {duration((datetime.now(UTC) - since).total_seconds())}" if since is not None else ""
+        return f"connected{ago}"
+    return f"not connected, {away(connection)}" if connection.since is not None else away(connection)
 
 
 def _as_json(
@@ -178,7 +179,7 @@ def _as_json(
                 "round": one.state.schedule.rounds_done,
                 "rounds": one.state.schedule.rounds,
                 "seconds_left": one.state.schedule.seconds_left() if one.running else None,
-                "waiting_for": sorted(one.state.asked) if one.running else [],
+                "waiting_for": sorted({*one.state.asked, *one.state.absent}) if one.running else [],
                 "quarantined": one.quarantined,
             }
             for one in shown

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from common.errors import ConfigError
+from common.errors import ConfigError, StudyError
 from common.outside import say
 from server.operation.flower_home import FlowerHome
 from server.operation.studies import study_meant
@@ -24,10 +24,16 @@ def stop_command(file: Path, places: Places, folder: Path | None) -> None:
         raise ConfigError(f"{study.folder}: this study does not run")
     home = FlowerHome(places, load_federation(file).serve.superlink)
     require_server(home, file)
-    stop(home, study.flower_run)
+    progress, reason = ProgressLog(study.folder), "stopped with oncofed-server stop"
+    # Before the process ends, which cannot say so itself: who follows it may see its end first.
+    progress.write("stopping", reason=reason)
+    try:
+        stop(home, study.flower_run)
+    except StudyError:
+        progress.write("goes_on")
+        raise
     end = time.monotonic() + ENDS_WITHIN
     while is_running(study.folder) and time.monotonic() < end:
         time.sleep(0.2)
-    # The process was ended before it could say so itself.
-    ProgressLog(study.folder).write("failed", reason="stopped with oncofed-server stop")
+    progress.write("failed", reason=reason)
     say(f"stopped; go on with oncofed-server run {file} --resume {study.folder}")

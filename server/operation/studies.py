@@ -1,5 +1,6 @@
 """The list of studies that were started on this federation: where each lies, and Flower's number of its newest run."""
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from common.errors import ConfigError
 from common.file_lock import locked
 from common.files import write_json
 from common.safe_json import model_from_json
+from server.progress_log import ProgressLog
 from server.provision.provision import Places
+from server.run_lock import is_running
 
 
 class StartedStudy(BaseModel):
@@ -78,3 +81,11 @@ def keep_study(places: Places, folder: Path, expected: tuple[str, ...], flower_r
         others = [one for one in started_studies(places) if one.folder != folder]
         this = StartedStudy(folder=folder, expected=expected, flower_run=flower_run, started=now)
         write_json(places.folder / "studies.json", _StudiesFile(studies=[*others, this]).model_dump(mode="json"))
+
+
+def tell_stopping(places: Places, reason: str) -> None:
+    """Writes into every running study's progress why its process will end; it is not asked whether that succeeds."""
+    with suppress(ConfigError, OSError):
+        for one in started_studies(places):
+            if is_running(one.folder):
+                ProgressLog(one.folder).write("stopping", reason=reason)

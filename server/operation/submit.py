@@ -47,8 +47,12 @@ def submit(home: FlowerHome, folder: Path, expected: Sequence[str]) -> str:
     shutil.rmtree(bundle, ignore_errors=True)
     stage_bundle(bundle)
     # The key's place, and not the key: a run config is kept and handed on.
-    key = str(home.places.questions.resolve())
-    values = {"output": str(folder), "expected": ",".join(expected), "question-key": key}
+    values = {
+        "output": str(folder),
+        "expected": ",".join(expected),
+        "question-key": str(home.places.questions.resolve()),
+        "registry": str(home.places.registry.path.resolve()),
+    }
     run_config = folder / "run.toml"
     write_bytes(run_config, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()).encode())
     command: list[str | Path] = [Path(sys.executable).with_name("flwr"), "run", bundle, SUPERLINK]

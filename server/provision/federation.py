@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from common.enrolment import FEDERATION_NAME, SITE_NAME, Address, Organ, Reader
 from common.errors import ConfigError
+from common.imaging.names import ORGANS
 from common.safe_yaml import read_yaml, yaml_problem
 
 
@@ -18,6 +19,7 @@ class InvitedSite(BaseModel):
         name: its logical name, the same in every study.
         organ: ``brain``, ``lung`` or ``liver``; proposed to the site, which may change it.
         reader: the format of its data, if it is known; likewise.
+        patients: how many it has told the coordinator of, so that a study's plan can say what will be measured there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +27,7 @@ class InvitedSite(BaseModel):
     name: str = Field(pattern=SITE_NAME)
     organ: Organ
     reader: Reader | None = None
+    patients: int | None = Field(default=None, ge=1)
 
 
 class Validity(BaseModel):
@@ -72,6 +75,7 @@ class FederationSettings(BaseModel):
         sites: those that take part.
         validity: of certificates and tokens.
         serve: ports of the coordinator's machine.
+        reference: folder of the coordinator's reference set by organ; a relative one counts from the file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +85,15 @@ class FederationSettings(BaseModel):
     sites: Annotated[list[InvitedSite], Field(min_length=1)]
     validity: Validity = Validity()
     serve: Serving = Serving()
+    reference: dict[str, Path] = {}
+
+    @field_validator("reference")
+    @classmethod
+    def _known_organs(cls, value: dict[str, Path]) -> dict[str, Path]:
+        unknown = sorted(set(value) - set(ORGANS))
+        if unknown:
+            raise ValueError(f"no organ is called {', '.join(unknown)}; known organs are {', '.join(ORGANS)}")
+        return value
 
     @field_validator("sites")
     @classmethod
@@ -108,7 +121,10 @@ def load_federation(path: Path) -> FederationSettings:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a list of `key: value` lines; docs/provisioning.md shows an example")
     try:
-        return FederationSettings.model_validate(values)
+        settings = FederationSettings.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path}: {problems}") from error
+    here = path.expanduser().resolve().parent
+    reference = {organ: here / folder.expanduser() for organ, folder in settings.reference.items()}
+    return settings.model_copy(update={"reference": reference})

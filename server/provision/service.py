@@ -24,9 +24,6 @@ from server.provision.registry import RegistryFile, utc_now
 
 log = logging.getLogger("oncofed.enrolment")
 
-PORT = 8100
-"""Of loopback, unless told otherwise."""
-
 PATIENCE = 20.0
 """Seconds for a request of a few hundred bytes to arrive."""
 
@@ -91,7 +88,7 @@ def welcoming(federation: str, address: str, authority: Authority) -> Welcome:
     return welcome
 
 
-def serve(app: Starlette, port: int = PORT) -> None:
+def serve(app: Starlette, port: int) -> None:
     """Runs the service until it is interrupted."""
     uvicorn.Server(configured(app, port)).run()
 

@@ -39,6 +39,8 @@ def test_a_killed_node_returns_within_a_minute_and_does_its_round(three: Running
     killed = time.monotonic()
     three.wait_until(lambda: three.said("hospital2").count("connected to") > before, "hospital2 is back", 60)
     assert time.monotonic() - killed < 60
+    assert "the node ended" in three.said("hospital2")
+    three.wait_for("run-node", "hospital2: its node was lost; it is waited for, 900 s at most", 60)
     three.wait_for("run-node", "hospital2: is given its work again", 60)
     three.wait_for("run-node", "round 1 of 2: hospital1, hospital2, hospital3", 240)
     # The server is killed in the second round; the study goes on from the first.
@@ -70,8 +72,8 @@ def test_a_study_that_was_stopped_is_resumed_and_one_that_runs_is_not(three: Run
     said = three.command("server", "run", three.file, "--resume", "runs/halted", code=2)
     assert "this study runs; see it with oncofed-server follow, or stop it first" in said
     three.command("server", "stop", three.file)
-    three.wait_for("run-halted", "error: halted: ", 60)
-    assert "halted  stopped" in three.command("server", "status", three.file)
+    three.wait_for("run-halted", "error: halted: stopped with oncofed-server stop; go on with", 60)
+    assert "halted  stopped: stopped with oncofed-server stop" in three.command("server", "status", three.file)
 
 
 def test_a_site_that_is_gone_for_good_is_named_and_the_study_ends(three: RunningFederation) -> None:
@@ -93,5 +95,6 @@ def test_a_site_that_is_gone_for_good_is_named_and_the_study_ends(three: Running
     # A study that begins without it says so at once, and goes on with those that are enough.
     begin(three, "without", "strategy.gathering=5", "federation.rounds=1")
     three.wait_for("run-without", "waiting for hospital3 to connect, 5 s at most", 60)
+    three.wait_for("run-without", "hospital3: last seen", 60)
     three.wait_for("run-without", "hospital3 does not take part: it was not connected within 5 s", 60)
     three.wait_for("run-without", "report: ", 600)

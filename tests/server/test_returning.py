@@ -1,6 +1,7 @@
 """A lost node, a busy node and a crashed process, over a grid that is told what each node answers."""
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,3 +164,27 @@ def test_what_was_given_up_is_not_sent_behind_the_callers_back(nodes: Nodes, gri
     [reply] = grid.pull_messages([late])
     assert reply.metadata.reply_to_message_id == late
     assert len(nodes.sent) == 2
+
+
+class Named(Nodes):
+    """The same nodes, which tell the names that they were registered with."""
+
+    def get_nodes(self) -> list[Any]:
+        return [SimpleNamespace(node_id=number, name=f"hospital{number}") for number in self.connected]
+
+
+def test_a_site_whose_key_was_revoked_is_not_waited_for(clock: Clock) -> None:
+    network, revoked = Named(), dict[str, str]()
+    grid = ReturningGrid(network, patience=900.0, clock=clock, shut_out=lambda site: revoked.get(site, ""))
+    list(grid.get_nodes())
+    asked = list(grid.push_messages([question(2), question(3)]))
+    assert list(grid.pull_messages(asked)) == []
+    # It is at work still, as far as anybody knows.
+    revoked["hospital3"] = "its key was revoked"
+    (answer,) = grid.pull_messages(asked)
+    assert (answer.metadata.reply_to_message_id, answer.error.reason) == (asked[1], "its key was revoked")
+    assert list(grid.pull_messages(asked)) == []
+    (again,) = grid.push_messages([question(3)])
+    (answer,) = grid.pull_messages([again])
+    assert answer.error.reason == "its key was revoked"
+    assert len(network.sent) == 2

@@ -8,8 +8,8 @@ from enrolment_service import federation
 
 from common.config import compose
 from common.errors import ConfigError
-from server.operation.run import checked
 from server.operation.studies import find_study, keep_study, started_studies
+from server.operation.study_checks import checked
 from server.operation.submit import enrolled_sites
 from server.provision.provision import Places, provision
 from server.provision.registry import KeyRecord, utc_now

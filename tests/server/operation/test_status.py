@@ -64,7 +64,7 @@ def test_whom_a_study_waits_for_since_when_and_until_when(
     assert "gan/cgan: round 1 of 6 done; with hospital1, hospital2; about 6 min left" in said
     assert re.search(
         r"waiting for hospital2, last seen 4 min( \d+ s)? ago, its node was lost; it is waited for, "
-        r"deadline in (10 min|9 min \d+ s)",
+        r"for 1\d min( \d+ s)? more at most \(strategy.returning\), deadline in (10 min|9 min \d+ s)",
         said,
     )
     assert "waiting for hospital1" not in said

@@ -279,15 +279,18 @@ def test_a_damaged_registry_enrols_nobody_and_says_nothing_of_it(own):
     assert str(own.places.folder) not in response.text
 
 
-def test_the_command_serves_on_loopback_alone(tmp_path):
+@pytest.mark.parametrize("given", [True, False], ids=["port", "federation.yaml"])
+def test_the_command_serves_on_loopback_alone(tmp_path, given):
     port = free_port()
     file = tmp_path / "federation.yaml"
-    file.write_text(yaml.safe_dump({"name": "tumours", "address": f"localhost:{port}", "sites": list(SITES)}))
+    values = {"name": "tumours", "address": f"localhost:{port}", "sites": list(SITES)}
+    file.write_text(yaml.safe_dump(values if given else values | {"serve": {"enrolment": port}}))
     own = Federation.__new__(Federation)
     own.settings, own.places = federation(port), Places(tmp_path / "provision")
     provision(own.settings, own.places)
     command = [sys.executable, "-c", "from server.cli import main; main()", "serve-enrolment", str(file)]
-    with subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as service:
+    command += ["--port", str(port)] if given else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as service:
         try:
             assert b"127.0.0.1" in service.stdout.readline()
             _wait_for(own, service)
