@@ -12,8 +12,9 @@ from tiny import TINY, write_site
 from client.doctor.rehearsal import rehearse
 from client.session import LOCAL, Session
 from client.site import SiteSettings, load_site
+from common.actions import Action
 from common.config import compose, model_of, to_yaml
-from common.records import Action, SiteHello, read_result
+from common.records import SiteHello, read_result
 from common.training.build import build_gan_trainer, model_exchange
 from common.training.trainer import Exchange
 

@@ -15,13 +15,14 @@ from rich.console import Console
 from scripted_grid import SITES, Outcome, ScriptedGrid, reply
 from torch import Tensor
 
+from common.actions import Action
 from common.command import run_command
 from common.config import compose
 from common.errors import OncofedError, StudyError
 from common.experiment import StrategyConfig
 from common.logs import open_json_log
 from common.progress import StudyProgress
-from common.records import CONFIG, FAILED, NOT_NOW, Action, Instruction, SiteHello, reply_record
+from common.records import CONFIG, FAILED, NOT_NOW, Instruction, SiteHello, reply_record
 from common.results import Results, RunInfo
 from server.app import _announce, _entries
 from server.averaging import Averaging

@@ -14,8 +14,9 @@ from hospital import Hospital
 from tiny import TINY, write_site
 
 from client.site import SiteSettings
+from common.actions import Action
 from common.config import compose, to_yaml
-from common.records import ARRAYS, CONFIG, Action, Instruction, instruction_record, to_arrays
+from common.records import ARRAYS, CONFIG, Instruction, instruction_record, to_arrays
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 MODELS = (

@@ -11,7 +11,8 @@ from common.config import compose
 from common.errors import ConfigError
 from common.files import write_bytes, write_json
 from server.progress_log import ProgressLog
-from server.run_folder import RunFolder, alone_in
+from server.run_folder import RunFolder
+from server.run_lock import alone_in
 
 
 def test_a_taken_name_gets_a_number_and_latest_follows(tmp_path: Path) -> None:

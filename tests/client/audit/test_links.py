@@ -6,8 +6,9 @@ import pytest
 from hospital import Hospital
 
 from client.audit.log import AuditError, AuditFiles, AuditLog
+from common.actions import Action
 from common.files import write_bytes
-from common.records import NO_SITE, Action
+from common.records import NO_SITE
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ from server.operation.stop import stop_command
 from server.operation.studies import keep_study, tell_stopping
 from server.progress_log import ProgressLog, ProgressReader
 from server.provision.provision import Places, provision
-from server.run_folder import is_running
+from server.run_lock import is_running
 
 STUDY = """
 import sys, time
 from pathlib import Path
 from server.progress_log import ProgressLog
-from server.run_folder import alone_in
+from server.run_lock import alone_in
 
 ProgressLog(Path(sys.argv[1])).write("began", flower_run="7")
 with alone_in(Path(sys.argv[1])):
