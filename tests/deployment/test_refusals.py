@@ -97,7 +97,7 @@ def test_an_action_that_the_hospital_does_not_allow(one: RunningFederation) -> N
         "name=refused",
         code=4,
     )
-    assert "hospital1: cgan: takes no part, its hospital does not allow this action" in said
+    assert 'hospital1: "cgan: takes no part, its hospital does not allow this action"' in said
     assert "gan/cgan: 0 of the 1 sites needed can take part" in said
     one.stop("hospital1")
     file.write_text(yaml.safe_dump(values))
