@@ -63,7 +63,7 @@ def test_the_control_interface_from_outside(one: RunningFederation) -> None:
     public = f"https://localhost:{one.ports['public']}"
     for path in ("/v1/control/start-run", "/v1/runtime/get-nodes", "/v1/fleet/register-node", "/health", "/docs"):
         assert httpx.post(public + path, verify=trust, trust_env=False).status_code == 404
-    one.wait_for("server", "asked for /v1/control/start-run, which is not open to the outside", 20)
+    one.wait_for("server", 'asked for "/v1/control/start-run", which is not open to the outside', 20)
 
 
 def test_a_key_that_nobody_enrolled(one: RunningFederation) -> None:
