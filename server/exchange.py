@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 from common.outside import printable, quoted
 from common.progress import ANSWERED, ASKED, LOST, StudyProgress
 from common.records import UnacceptableError
-from server.returning import ReturningGrid
+from server.returning import OwnError, ReturningGrid
 from server.roster import Member
 
 POLL_SECONDS = 0.5
@@ -124,6 +124,8 @@ def _tell_delays(grid: Grid, by_message: Mapping[str, Member], told: dict[str, s
 
 
 def _reason(message: Message, site: str) -> str:
-    """Why a site did not answer, in its own words where it gave any."""
+    """Why a site did not answer: in its own words, in quotation marks, or in ours."""
+    if isinstance(message.error, OwnError):
+        return str(message.error.reason)
     said = (message.error.reason or "").removeprefix(f"{site}: ")
     return quoted(said, 300) if said else f"error {message.error.code}"

@@ -32,8 +32,8 @@ def signature(locations: Iterable[StudyLocation], files: Mapping[Path, Stamp]) -
 def as_text(name: str) -> str:
     """A file's name as text that can be written anywhere: bytes of it that are no UTF-8 stand there as codes.
 
-    >>> as_text(b"m\xfcller".decode(errors="surrogateescape"))
-    'm\\udcfcller'
+    >>> as_text("m\\udcfcller")
+    'm\\\\udcfcller'
     """
     return name.encode(errors="backslashreplace").decode()
 

@@ -63,7 +63,7 @@ def test_the_control_interface_from_outside(one: RunningFederation) -> None:
     public = f"https://localhost:{one.ports['public']}"
     for path in ("/v1/control/start-run", "/v1/runtime/get-nodes", "/v1/fleet/register-node", "/health", "/docs"):
         assert httpx.post(public + path, verify=trust, trust_env=False).status_code == 404
-    one.wait_for("server", "asked for /v1/control/start-run, which is not open to the outside", 20)
+    one.wait_for("server", 'asked for "/v1/control/start-run", which is not open to the outside', 20)
 
 
 def test_a_key_that_nobody_enrolled(one: RunningFederation) -> None:
@@ -97,7 +97,7 @@ def test_an_action_that_the_hospital_does_not_allow(one: RunningFederation) -> N
         "name=refused",
         code=4,
     )
-    assert "hospital1: cgan: takes no part, its hospital does not allow this action" in said
+    assert 'hospital1: "cgan: takes no part, its hospital does not allow this action"' in said
     assert "gan/cgan: 0 of the 1 sites needed can take part" in said
     one.stop("hospital1")
     file.write_text(yaml.safe_dump(values))

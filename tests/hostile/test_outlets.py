@@ -11,6 +11,7 @@ import pytest
 import torch
 from flwr.app import Error, RecordDict
 from outside_texts import OUTSIDE, formulae, odd_characters
+from pydantic import ValidationError
 from rich.console import Console
 from scripted_grid import SITES, Outcome, ScriptedGrid, reply
 from torch import Tensor
@@ -24,6 +25,7 @@ from common.logs import open_json_log
 from common.progress import StudyProgress
 from common.records import CONFIG, FAILED, NOT_NOW, Instruction, SiteHello, reply_record
 from common.results import Results, RunInfo
+from common.results_privacy import PrivacyStatement
 from server.app import _announce, _entries
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
@@ -308,3 +310,16 @@ def test_tables_and_pages_of_a_study(tmp_path: Path, what: str) -> None:
         content = file.read_bytes().decode()
         assert odd_characters(content) == set()
         assert formulae(list(csv.reader(io.StringIO(content)))) == []
+
+
+@pytest.mark.parametrize("what", OUTSIDE)
+def test_what_a_site_states_of_its_privacy_holds_names_and_nothing_else(what: str) -> None:
+    text = OUTSIDE[what]
+    figures = {"delta": 1e-5, "patients": 100, "clip": 1.0, "epsilon": 1.0, "epsilon_rdp": 1.0}
+    spent = {"sigma": 1.0, "q": 0.1, "steps": 1, "epsilon": 1.0}
+    for stated in ({"mechanisms": [], "models": {text: 1.0}}, {"mechanisms": [{"mechanism": text, **spent}]}):
+        if re.fullmatch(r"[a-z]+", text) and len(text) < 60:
+            PrivacyStatement.model_validate({**figures, **stated})
+        else:
+            with pytest.raises(ValidationError):
+                PrivacyStatement.model_validate({**figures, **stated})

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from common.records import NOT_NOW
+from server.exchange import _reason
 from server.returning import APP_CRASHED, NODE_LOST, ReturningGrid
 
 
@@ -122,6 +123,18 @@ def test_a_node_that_stays_away_costs_its_patience_once(nodes: Nodes, grid: Retu
     [later] = grid.push_messages([question(2)])
     [reply] = grid.pull_messages([later])
     assert not reply.has_error()
+
+
+def test_words_of_the_grid_are_not_taken_for_a_sites(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> None:
+    [known] = grid.push_messages([question(2)])
+    nodes.answers[2] = [NODE_LOST]
+    nodes.connected.discard(2)
+    assert not grid.pull_messages([known])
+    clock.now = 101
+    [reply] = grid.pull_messages([known])
+    assert _reason(reply, "hospital2") == "its node was lost and did not return within 100 s"
+    said = Message(Error(NODE_LOST, "hospital2: it is not connected"), reply_to=question(2))
+    assert _reason(said, "hospital2") == '"it is not connected"'
 
 
 def test_a_busy_site_is_asked_again_after_a_while(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> None:

@@ -97,7 +97,7 @@ def test_a_round_goes_on_without_a_site_that_fails_and_names_it(tmp_path: Path) 
 
     record = training(ScriptedGrid(behave), tmp_path, rounds=1).train(INITIAL).records[0]
     assert record["contributors"] == ["hospital1", "hospital3"]
-    assert record["refused"] == [{"site": "hospital2", "reason": "it ran out of memory"}]
+    assert record["refused"] == [{"site": "hospital2", "reason": '"it ran out of memory"'}]
 
 
 def test_a_poisoned_update_is_refused_and_its_sender_named(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_missed_quorum_stops_the_study_and_names_every_missing_site(tmp_path: 
         training(ScriptedGrid(behave), tmp_path, deadline=0.1).train(INITIAL)
     text = str(stop.value)
     assert "1 of 3 sites replied, 2 are needed" in text
-    assert "hospital2: it failed" in text
+    assert 'hospital2: "it failed"' in text
     assert "hospital3: no reply within 0 s" in text
 
 

@@ -138,10 +138,10 @@ def test_a_site_whose_budget_is_spent_refuses_and_the_study_goes_on_without_it(
     assert tree.privacy is not None
     refusals = [(one.site, one.phase, one.round, one.reason) for one in tree.privacy.refusals]
     assert refusals == [
-        ("hospital3", "gan/cgan", 1, "its privacy budget is spent"),
-        ("hospital3", "gan/cgan", 2, "its privacy budget is spent"),
-        ("hospital3", "classifier/real", 1, "its privacy budget is spent"),
-        ("hospital3", "classifier/real", 2, "its privacy budget is spent"),
+        ("hospital3", "gan/cgan", 1, '"its privacy budget is spent"'),
+        ("hospital3", "gan/cgan", 2, '"its privacy budget is spent"'),
+        ("hospital3", "classifier/real", 1, '"its privacy budget is spent"'),
+        ("hospital3", "classifier/real", 2, '"its privacy budget is spent"'),
     ]
     assert tree.gans["cgan"].rounds[1].contributors == ["hospital1", "hospital2"]
     for site in ("hospital1", "hospital3"):
