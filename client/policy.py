@@ -7,7 +7,7 @@ from client.hours import Hours
 from client.notes import Notes
 from client.session import Session
 from client.site import SiteSettings
-from client.updates import require_update
+from client.updates import require_updates
 from common.actions import Action
 from common.errors import NotNowError, RefusalError
 from common.training.build import model_exchange
@@ -119,7 +119,7 @@ def _require_task(session: Session, kind: str, model: str) -> None:
     require_exchange(session, _NEEDED[kind][0], model)
     # What is private is noised in place of that, and says nothing of how many patients train.
     if not session.blind:
-        require_update(session, model)
+        require_updates(session, model)
 
 
 def _allowed(session: Session, model: str) -> bool:

@@ -18,8 +18,9 @@ from common.actions import Action
 from common.errors import RefusalError
 from common.experiment import FederationConfig
 from common.imaging.slices import Slices
-from common.training.build import model_exchange, steps_per_round
+from common.training.build import labelling_model, model_exchange, steps_per_round
 from common.training.trainer import Exchange
+from common.trials import trials_of
 
 TOO_FEW = "fewer patients or slices would stand behind its update than its hospital asks for"
 """Said without a number: which of the two it is, and by how many, would be an answer about patients."""
@@ -44,6 +45,23 @@ def large_enough(session: Session, action: str, model: str, *, updates: bool) ->
     yield
     if updates:
         require_enough(session.settings, session.behind)
+
+
+def require_updates(session: Session, model: str) -> None:
+    """The same of a whole study, its trials on fewer patients included: one of them would end it in its middle.
+
+    Args:
+        model: a GAN of the study; empty for the classifier.
+
+    Raises:
+        RefusalError: with a text that may leave.
+    """
+    require_update(session, model)
+    if model and model != labelling_model(session.experiment):
+        return
+    trials = [trial for trial in trials_of(session.experiment) if trial.trains_generator]
+    if any(len(session.within(trial).split.train) < session.settings.min_update_patients for trial in trials):
+        raise RefusalError(TOO_FEW)
 
 
 def require_update(session: Session, model: str) -> None:

@@ -206,12 +206,7 @@ class ReturningGrid(Grid):
             del self._asked[key]
             question = Message(one.content, dst_node_id=one.node, message_type=one.kind, group_id=one.group)
             question.metadata.__dict__["_message_id"] = one.first
-<<<<<<< HEAD
-            answers.append(Message(Error(NODE_LOST, reason), reply_to=question))
-=======
-            reason = f"its node was lost and did not return within {self._patience:.0f} s"
             answers.append(Message(OwnError(NODE_LOST, reason), reply_to=question))
->>>>>>> h-text
         return answers
 
     def _shut_out_node(self, node: int) -> str:
@@ -221,9 +216,5 @@ class ReturningGrid(Grid):
         """An answer of our own for a node that is gone."""
         identifier = f"not-sent-{len(self._at_once)}-{message.metadata.dst_node_id}-{self._clock()}"
         message.metadata.__dict__["_message_id"] = identifier
-<<<<<<< HEAD
-        self._at_once[identifier] = Message(Error(NODE_LOST, reason), reply_to=message)
-=======
-        self._at_once[identifier] = Message(OwnError(NODE_LOST, "it is not connected"), reply_to=message)
->>>>>>> h-text
+        self._at_once[identifier] = Message(OwnError(NODE_LOST, reason), reply_to=message)
         return identifier

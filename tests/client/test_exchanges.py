@@ -31,7 +31,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def hello(hospital: Hospital, overrides: list[str]) -> SiteHello:
     experiment = to_yaml(compose(overrides), leaving=True)
-    return read_result(hospital.ask(Action.HELLO, experiment=experiment).content, SiteHello)
+    # A run is bound to its configuration.
+    reply = hospital.ask(Action.HELLO, experiment=experiment, run=f"demo-{len(overrides)}")
+    return read_result(reply.content, SiteHello)
 
 
 def test_a_site_that_says_nothing_averages_and_takes_proxies_and_gives_no_gradients(tmp_path: Path) -> None:
@@ -82,6 +84,17 @@ def test_a_site_takes_part_in_what_it_would_not_refuse(
     assert set(told.tasks) == left
     assert set(told.declined) == {"gan/cgan", "gan/cyclegan", "classifier", "evaluate"} - left
     assert not any(character.isdigit() for reason in told.declined.values() for character in reason)
+
+
+@pytest.mark.parametrize("repeated", ["study.curve=[2]", "study.folds=2"])
+def test_a_trial_on_too_few_patients_is_found_before_the_study_begins(
+    tmp_path: Path, data: Path, repeated: str
+) -> None:
+    """All four patients are enough, and the trial that would have fewer stands at the end of the study."""
+    hospital = Hospital(tmp_path, path=data, min_update_patients=4)
+    assert "gan/cgan" in hello(hospital, TWO).tasks
+    told = hello(hospital, [*TWO, repeated])
+    assert set(told.declined) == {"gan/cgan", "gan/cyclegan", "classifier"}
 
 
 def test_doctor_judges_the_rounds_of_the_study_and_not_its_own_step(tmp_path: Path, data: Path) -> None:

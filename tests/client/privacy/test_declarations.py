@@ -411,6 +411,7 @@ KEPT_HERE = {
     "client/leaks.py": "whether a patient is on both sides; a refusal names nobody",
     "client/hello.py": "the number of slices, in a study that is not private",
     "client/tasks.py": "whether there is something to train on; in a private study the classes are not looked at",
+    "client/updates.py": "whether enough stand behind an update, where nothing is private; a refusal tells no number",
 }
 
 
