@@ -14,6 +14,8 @@ import psutil
 PATIENCE = 20.0
 """Seconds that a process has to end by itself."""
 
+_LONGEST_LINE = 65_536
+
 
 class ChildProcess:
     """One program at a time, which may be started again after it has ended.
@@ -24,13 +26,21 @@ class ChildProcess:
     Args:
         command: program and arguments.
         environment: of the program.
-        on_line: is given each line of its output, from a thread of its own.
+        on_line: is given each line of its output, from a thread of its own; one that is very long in several pieces.
+        descriptors: open files that it gets beside its output, under the same numbers.
     """
 
-    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], on_line: Callable[[str], None]):
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        descriptors: Sequence[int] = (),
+    ) -> None:
         self.command = [str(part) for part in command]
         self._environment = dict(environment)
         self._on_line = on_line
+        self._descriptors = tuple(descriptors)
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
@@ -50,6 +60,7 @@ class ChildProcess:
             errors="replace",
             # A Ctrl-C at the terminal is for the parent, which stops its children in order.
             start_new_session=True,
+            pass_fds=self._descriptors,
         )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
 
@@ -90,7 +101,7 @@ class ChildProcess:
         assert process.stdout is not None
         # A pipe that nobody empties would stop the program.
         with contextlib.suppress(ValueError):
-            for line in process.stdout:
+            while line := process.stdout.readline(_LONGEST_LINE):
                 with contextlib.suppress(Exception):
                     self._on_line(line.rstrip("\n"))
 

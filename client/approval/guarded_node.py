@@ -15,12 +15,11 @@ import logging
 import os
 import shutil
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from client.approval.allow_list import PREFIX
 from client.approval.bundle import PROJECT
@@ -28,14 +27,17 @@ from client.approval.guard import require_approved
 from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
 from client.health.service import HealthService
+from client.node.contact import Contact, install_contact
+from client.node.events import Event, Tell, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
 from client.site import SiteSettings, load_site
+from common.child_process import descendants, end_processes
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
 from common.file_lock import locked
 
 FLOWER = "1.41.0"
-_NEEDED = ("receive", "get_run", "get_fab", "trusted_entities")
+_NEEDED = ("get_run", "get_fab", "trusted_entities")
 _AGENT = "flwr-agentapp"
 _REASON = "its hospital has not approved this app bundle"
 
@@ -43,23 +45,20 @@ _REASON = "its hospital has not approved this app bundle"
 class BundleGuard:
     """Says of each bundle that reaches this node whether it may run, and writes it into the audit log.
 
-    Attributes:
-        last_contact: ``time.monotonic()`` when the coordinator was last reached; None before.
+    Args:
+        settings: the hospital's own.
+        tell: is told of each bundle that may not.
     """
 
-    def __init__(self, settings: SiteSettings) -> None:
+    def __init__(self, settings: SiteSettings, tell: Tell) -> None:
         self.settings = settings
-        self.last_contact: float | None = None
+        self._tell = tell
         self._run: Any = None
         self._unpacked: dict[str, str] = {}
 
     def seen_run(self, run: Any) -> None:
         """Remembers the run whose bundle comes next."""
         self._run = run
-
-    def seen_coordinator(self) -> None:
-        """Remembers that the coordinator has just answered."""
-        self.last_contact = time.monotonic()
 
     def allows(self, fab: Any) -> bool:
         """Whether a bundle may run; whatever goes wrong while that is found out, the answer is no.
@@ -80,7 +79,7 @@ class BundleGuard:
         except AuditError as error:
             reason = str(error)
         if reason is not None:
-            print(f"bundle refused: {reason}", file=sys.stderr, flush=True)
+            self._tell(Event.BUNDLE_REFUSED, reason)
         return reason is None
 
     def _objection(self, fab: Any, run: Any) -> str | None:
@@ -104,22 +103,6 @@ class BundleGuard:
         return None
 
 
-def install_contact(guard: BundleGuard, client: Any) -> None:
-    """Lets ``guard`` know of each heartbeat that the coordinator answers: those go on while a training runs.
-
-    Args:
-        client: ``flwr.supernode.fleet_http_client.FleetHttpClient``.
-    """
-    original = client.SendNodeHeartbeat
-
-    def heartbeat(self: Any, request: Any) -> Any:
-        answer = original(self, request)
-        guard.seen_coordinator()
-        return answer
-
-    client.SendNodeHeartbeat = heartbeat
-
-
 def install_guard(guard: BundleGuard, module: Any) -> None:
     """Puts ``guard`` before the place at which a SuperNode takes a bundle.
 
@@ -141,7 +124,6 @@ def install_guard(guard: BundleGuard, module: Any) -> None:
     def pull(*arguments: Any, **options: Any) -> Any:
         bound = signature.bind(*arguments, **options)
         given = bound.arguments
-        given["receive"] = _after(given["receive"], lambda _: guard.seen_coordinator())
         given["get_run"] = _after(given["get_run"], guard.seen_run)
         given["get_fab"] = _marked(given["get_fab"], module)
         given["trusted_entities"] = {"hospital": "its list of approved bundles"}
@@ -227,11 +209,17 @@ def only_node(settings: SiteSettings) -> Iterator[None]:
         yield
 
 
-def start_node(site: Path, arguments: Sequence[str]) -> None:
+def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
     """Runs a guarded SuperNode until it is stopped.
+
+    Args:
+        site: the hospital's ``site.yaml``.
+        arguments: see :func:`node_arguments`.
+        tell: is told what happens.
 
     Raises:
         ConfigError: if ``site.yaml``, an option or the installed Flower is wrong; nothing was started then.
+        OncofedError: if its main loop failed.
     """
     settings = load_site(site)
     with only_node(settings):
@@ -244,11 +232,11 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
         if package_version != FLOWER:
             raise ConfigError(f"Flower {package_version} is installed; app bundles can be held back in {FLOWER} only")
         command = node_arguments(site, arguments)
-        guard = BundleGuard(settings)
-        install_guard(guard, module)
-        install_contact(guard, FleetHttpClient)
+        contact = Contact(tell)
+        install_guard(BundleGuard(settings, tell), module)
+        install_contact(contact, FleetHttpClient)
         remember_node(node_number(settings), FleetHttpClient)
-        health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
+        health = HealthService(site_checks(site, contact_check(lambda: contact.last)), settings.health_port)
         AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
         health.start()
         # Flower starts programs of its own by name, and this one may have been started by its full path.
@@ -257,12 +245,35 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
         logging.getLogger("flwr").propagate = False
         sys.argv = ["flower-supernode", *command]
         flower_supernode()
+        # It returns if its main loop failed; a clean stop is an exit.
+        raise OncofedError("the node's main loop failed; node.log says how")
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Runs a guarded SuperNode; when its main thread ends, whatever way, so do its other threads and its children."""
+    tell = to_supervisor()
+
+    def command() -> None:
+        try:
+            start_node(Path(arguments[0]), arguments[1:], tell)
+        except OncofedError as error:
+            tell(Event.REFUSED if isinstance(error, ConfigError) else Event.TROUBLE, str(error))
+            raise
+
+    code: object = 1
+    try:
+        code = run_command(command)
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+    finally:
+        end_processes(descendants(os.getpid()))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Flower's threads would keep the process for ever.
+        os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python -m client.approval.guarded_node site.yaml [options of flower-supernode]")
-    try:
-        sys.exit(run_command(lambda: start_node(Path(sys.argv[1]), sys.argv[2:])))
-    except OncofedError as error:
-        sys.exit(str(error))
+    main(sys.argv[1:])

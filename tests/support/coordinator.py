@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 JSON, HTML = "application/json", "text/html"
+HANGS = (0, HTML, b"")
+"""An answer that never comes."""
 BEHIND_A_PROXY = {"/v1/fleet/pull-messages": (401, JSON, b'{"detail":"Invalid SuperNode authentication"}')}
 """What is answered where only the nodes' part is passed on; everything else is the proxy's own 404."""
 
@@ -41,16 +43,20 @@ def coordinator(
 
     Args:
         certificate: folder with ``server.crt`` and ``server.key``.
-        answers: status, type and body by path.
+        answers: status, type and body by path; they may be changed while it runs.
         ahead: of this machine's clock; None tells no time.
     """
     known = Coordinator()
+    ending = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             known.asked.append(f"{self.command} {self.path}")
             known.bodies.append(self.rfile.read(int(self.headers.get("content-length") or 0)))
             status, kind, body = answers.get(self.path, (404, HTML, b"<h1>404 Not Found</h1>"))
+            if not status:
+                ending.wait()
+                return
             self.send_response_only(status)
             if ahead is not None:
                 self.send_header("Date", format_datetime(datetime.now(UTC) + ahead, usegmt=True))
@@ -78,5 +84,6 @@ def coordinator(
     try:
         yield known
     finally:
+        ending.set()
         server.shutdown()
         server.server_close()
