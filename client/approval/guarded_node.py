@@ -26,8 +26,8 @@ from client.approval.bundle import PROJECT
 from client.approval.guard import require_approved
 from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
-from client.health.service import HealthService
-from client.node.contact import Contact, install_contact
+from client.health.service import HealthService, identity
+from client.node.contact import PATIENCE, Contact, install_contact
 from client.node.events import Event, Tell, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
 from client.site import SiteSettings, load_site
@@ -236,7 +236,8 @@ def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
         install_guard(BundleGuard(settings, tell), module)
         install_contact(contact, FleetHttpClient)
         remember_node(node_number(settings), FleetHttpClient)
-        health = HealthService(site_checks(site, contact_check(lambda: contact.last)), settings.health_port)
+        checks = site_checks(site, contact_check(lambda: contact.last, within=PATIENCE))
+        health = HealthService(checks, settings.health_port, identity(settings))
         AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
         health.start()
         # Flower starts programs of its own by name, and this one may have been started by its full path.
