@@ -20,6 +20,7 @@ from client.node.contact import PATIENCE
 from client.node.events import VARIABLE
 from client.node.leftovers import end_leftovers
 from client.node.log import NodeLog
+from client.node.record import RecordTail
 from client.node.return_home import flower_home, node_number, say_goodbye
 from client.node.watch import NodeWatch
 from client.site import SiteSettings, load_site
@@ -59,10 +60,11 @@ def start(site: Path) -> None:
         _take_lock(held, settings)
         log = NodeLog(settings.folder / "node.log")
         held.callback(log.close)
+        record = RecordTail(settings.audit_files().log, _say)
         wait = SOONEST
         while not stopped.is_set():
             began = time.monotonic()
-            watch = _run_once(site.resolve(), settings, connection, log, stopped)
+            watch = _run_once(site.resolve(), settings, connection, log, record, stopped)
             if stopped.is_set():
                 break
             if watch.refusal:
@@ -75,7 +77,12 @@ def start(site: Path) -> None:
 
 
 def _run_once(
-    site: Path, settings: SiteSettings, connection: Connection, log: NodeLog, stopped: threading.Event
+    site: Path,
+    settings: SiteSettings,
+    connection: Connection,
+    log: NodeLog,
+    record: RecordTail,
+    stopped: threading.Event,
 ) -> NodeWatch:
     """One life of the node."""
     home = flower_home(settings).resolve()
@@ -92,11 +99,13 @@ def _run_once(
     try:
         while node.code() is None and watch.silent() < PATIENCE and not stopped.is_set():
             stopped.wait(0.5)
+            record.follow()
         lost = node.code() is None and not stopped.is_set()
     finally:
         node.stop()
         end_leftovers(home)
     listening.join(5)
+    record.follow()
     if lost:
         watch.cause = f"it had no contact with the coordinator for {PATIENCE:.0f} s"
     return watch

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,9 @@ def _joined(site: Path) -> str:
         connection = load_connection(site.resolve().parent)
     except ConfigError:
         return ": has not joined a federation yet; oncofed-client init KIT.zip"
-    return f": {connection.federation} at {connection.address}, joined {connection.enrolled:%Y-%m-%d}"
+    return (
+        f": {connection.federation} at {connection.address}, joined {connection.enrolled.astimezone(UTC):%Y-%m-%d} UTC"
+    )
 
 
 def _free(folder: Path) -> str:
