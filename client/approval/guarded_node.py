@@ -30,6 +30,7 @@ from client.health.service import HealthService, identity
 from client.node.contact import PATIENCE, Contact, install_contact
 from client.node.events import Event, Tell, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
+from client.node.workers import start_workers
 from client.site import SiteSettings, load_site
 from common.child_process import descendants, end_processes
 from common.command import run_command
@@ -223,7 +224,7 @@ def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
     """
     settings = load_site(site)
     with only_node(settings):
-        prepare_home(settings)
+        home = prepare_home(settings)
         import flwr.supernode.start_client_internal as module
         from flwr.supercore.version import package_version
         from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -240,8 +241,8 @@ def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
         health = HealthService(checks, settings.health_port, identity(settings))
         AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
         health.start()
-        # Flower starts programs of its own by name, and this one may have been started by its full path.
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        # Flower starts programs of its own by name. What is kept here ends with this process.
+        _workers = start_workers(home)
         # Its lines have a handler of their own; libraries that set up the root's would repeat each of them.
         logging.getLogger("flwr").propagate = False
         sys.argv = ["flower-supernode", *command]

@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+Answer = tuple[int, str, bytes]
 JSON, HTML = "application/json", "text/html"
 HANGS = (0, HTML, b"")
 """An answer that never comes."""
@@ -35,7 +36,7 @@ def coordinator(
     certificate: Path,
     port: int,
     *,
-    answers: Mapping[str, tuple[int, str, bytes]] = BEHIND_A_PROXY,
+    answers: Mapping[str, Answer | Callable[[bytes], Answer]] = BEHIND_A_PROXY,
     ahead: timedelta | None = timedelta(0),
     host: str = "127.0.0.1",
 ) -> Iterator[Coordinator]:
@@ -43,7 +44,8 @@ def coordinator(
 
     Args:
         certificate: folder with ``server.crt`` and ``server.key``.
-        answers: status, type and body by path; they may be changed while it runs.
+        answers: status, type and body by path, or what makes them of a question's body; they may be changed while it
+            runs.
         ahead: of this machine's clock; None tells no time.
     """
     known = Coordinator()
@@ -53,7 +55,8 @@ def coordinator(
         def _answer(self) -> None:
             known.asked.append(f"{self.command} {self.path}")
             known.bodies.append(self.rfile.read(int(self.headers.get("content-length") or 0)))
-            status, kind, body = answers.get(self.path, (404, HTML, b"<h1>404 Not Found</h1>"))
+            given = answers.get(self.path, (404, HTML, b"<h1>404 Not Found</h1>"))
+            status, kind, body = given(known.bodies[-1]) if callable(given) else given
             if not status:
                 ending.wait()
                 return

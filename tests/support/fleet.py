@@ -1,6 +1,7 @@
 """A coordinator that a real node of Flower's takes for one, and a site that has joined it."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -15,15 +16,21 @@ from coordinator import HTML
 from enrolment_service import free_port
 from flwr.app import Message, RecordDict
 from flwr.app.message import remove_content_from_message
-from flwr.common.serde import message_to_proto
+from flwr.common.serde import fab_to_proto, message_to_proto, run_to_proto
+from flwr.proto.fab_pb2 import GetFabResponse
 from flwr.proto.fleet_pb2 import (
     ActivateNodeResponse,
     DeactivateNodeResponse,
     PullMessagesResponse,
+    PushMessagesResponse,
     RegisterNodeFleetResponse,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatResponse
+from flwr.proto.message_pb2 import ConfirmMessageReceivedResponse, PullObjectRequest, PullObjectResponse
+from flwr.proto.run_pb2 import GetRunResponse
+from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import Message as Protobuf
 
@@ -33,11 +40,12 @@ from client.site import SiteSettings, save_site
 from common.node_keys import new_key, private_file
 from server.provision.authority import make_server_certificate, open_authority
 
-NODE = 5
+NODE, RUN = 5, 7
 ROOT = Path(client.__file__).parents[1]
 
-ACTIVATE, HEARTBEAT, PULL, DEACTIVATE = (
-    f"/v1/fleet/{name}" for name in ("activate-node", "send-node-heartbeat", "pull-messages", "deactivate-node")
+ACTIVATE, HEARTBEAT, PULL, PUSH, DEACTIVATE = (
+    f"/v1/fleet/{name}"
+    for name in ("activate-node", "send-node-heartbeat", "pull-messages", "push-messages", "deactivate-node")
 )
 BROKEN = (500, HTML, b"<h1>500 Internal Server Error</h1>")
 GONE = (404, HTML, b"<h1>404 Not Found</h1>")
@@ -60,10 +68,54 @@ def well() -> dict[str, tuple[int, str, bytes]]:
 
 def message(group: str) -> tuple[int, str, bytes]:
     """One message, as it comes with the answer to a pull."""
-    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 7, 1, 1
+    return _pulled(_message(group))
+
+
+class Study:
+    """What a coordinator answers whose study sends a bundle, and a message whenever it is told to.
+
+    Args:
+        bundle: the archive.
+    """
+
+    def __init__(self, bundle: bytes) -> None:
+        self._waiting: list[Message] = []
+        self._contents: dict[str, bytes] = {}
+        run = Run.create_empty(RUN)
+        run.fab_hash, run.fab_id, run.fab_version = hashlib.sha256(bundle).hexdigest(), "oncofed/oncofed", "0.1.0"
+        self.answers = {
+            **well(),
+            PULL: self._pull,
+            PUSH: answer(PushMessagesResponse(session_id="session")),
+            "/v1/fleet/get-run": answer(GetRunResponse(run=run_to_proto(run))),
+            "/v1/fleet/get-fab": answer(GetFabResponse(fab=fab_to_proto(Fab(run.fab_hash, bundle, {})))),
+            "/v1/fleet/pull-object": self._object,
+            "/v1/fleet/confirm-message-received": answer(ConfirmMessageReceivedResponse()),
+        }
+
+    def send(self) -> None:
+        made = _message("1")
+        self._contents |= {made.object_id: made.deflate()}
+        self._contents |= {child.object_id: child.deflate() for child in made.children.values()}
+        self._waiting.append(made)
+
+    def _pull(self, _: bytes) -> tuple[int, str, bytes]:
+        return _pulled(self._waiting.pop()) if self._waiting else answer(PullMessagesResponse())
+
+    def _object(self, asked: bytes) -> tuple[int, str, bytes]:
+        content = self._contents[PullObjectRequest.FromString(asked).object_id]
+        return answer(PullObjectResponse(object_found=True, object_available=True, object_content=content))
+
+
+def _message(group: str) -> Message:
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN, 1, 1
     made = Message(RecordDict(), dst_node_id=NODE, message_type="query.hello", group_id=group)
+    made.metadata.__dict__["_run_id"] = RUN
     made.metadata.__dict__["_message_id"] = made.object_id
-    made.metadata.__dict__["_run_id"] = 7
+    return made
+
+
+def _pulled(made: Message) -> tuple[int, str, bytes]:
     tree = get_object_tree(made)
     proto = message_to_proto(remove_content_from_message(made))
     return answer(PullMessagesResponse(messages_list=[proto], message_object_trees=[tree]))
