@@ -14,14 +14,17 @@ import atexit
 import contextlib
 import gc
 import json
+import logging
 import os
 import select
 import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 _PATIENCE = 120.0
 """Seconds that a launcher waits for a server that is still importing; it would take as long by itself."""
@@ -98,9 +101,10 @@ def _become_an_app() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    # Flower's lines have a handler of their own; a library that set up the root's would repeat each of them.
+    logging.getLogger("flwr").propagate = False
     # What the server has to clean up at its end is not this process's to clean up.
     atexit._clear()
-    gc.unfreeze()
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed()  # otherwise all processes would draw the same; Python's own generator sees to itself
 
@@ -160,6 +164,15 @@ def _address(folder: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
+def _end(code: object) -> NoReturn:
+    """Ends a forked process. Taking apart all that was imported before takes seconds, and is for nobody."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
     mode, place, *more = sys.argv[1:]
     if mode == "ask":
@@ -168,4 +181,10 @@ if __name__ == "__main__":
         sys.argv = ["flwr-clientapp", *serve(Path(place), more)]
         from flwr.supernode.cli import flwr_clientapp
 
-        flwr_clientapp()
+        try:
+            flwr_clientapp()
+        except SystemExit as end:
+            _end(end.code)
+        except BaseException:
+            traceback.print_exc()
+        _end(1)
