@@ -16,6 +16,8 @@ from common.waiting_lines import WaitingLines, read_lines
 PATIENCE = 20.0
 """Seconds that a process has to end by itself."""
 
+_LONGEST_LINE = 65_536
+
 
 class ChildProcess:
     """One program at a time, which may be started again after it has ended.
@@ -29,12 +31,20 @@ class ChildProcess:
         on_line: is given each line of its output, as :func:`common.outside.line` makes it and without colours, from a
             thread of its own. However long that takes, the program is never held up: lines are then left out, and
             it is told how many.
+        descriptors: open files that it gets beside its output, under the same numbers.
     """
 
-    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], on_line: Callable[[str], None]):
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        descriptors: Sequence[int] = (),
+    ) -> None:
         self.command = [str(part) for part in command]
         self._environment = dict(environment)
         self._on_line = on_line
+        self._descriptors = tuple(descriptors)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -53,6 +63,7 @@ class ChildProcess:
             bufsize=0,
             # A Ctrl-C at the terminal is for the parent, which stops its children in order.
             start_new_session=True,
+            pass_fds=self._descriptors,
         )
         assert self._process.stdout is not None
         waiting = WaitingLines()

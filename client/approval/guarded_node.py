@@ -17,28 +17,30 @@ import os
 import shutil
 import ssl
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from client.approval.allow_list import PREFIX
 from client.approval.bundle import PROJECT
 from client.approval.guard import require_approved
 from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
-from client.health.service import HealthService
+from client.health.service import HealthService, identity
+from client.node.contact import PATIENCE, Contact, install_contact
+from client.node.events import Event, Tell, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
+from client.node.workers import start_workers
 from client.site import SiteSettings, load_site
+from common.child_process import descendants, end_processes
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
 from common.file_lock import locked
-from common.outside import say
 
 FLOWER = "1.41.0"
-_NEEDED = ("receive", "get_run", "get_fab", "trusted_entities")
+_NEEDED = ("get_run", "get_fab", "trusted_entities")
 _AGENT = "flwr-agentapp"
 _REASON = "its hospital has not approved this app bundle"
 
@@ -46,23 +48,20 @@ _REASON = "its hospital has not approved this app bundle"
 class BundleGuard:
     """Says of each bundle that reaches this node whether it may run, and writes it into the audit log.
 
-    Attributes:
-        last_contact: ``time.monotonic()`` when the coordinator was last reached; None before.
+    Args:
+        settings: the hospital's own.
+        tell: is told of each bundle that may not.
     """
 
-    def __init__(self, settings: SiteSettings) -> None:
+    def __init__(self, settings: SiteSettings, tell: Tell) -> None:
         self.settings = settings
-        self.last_contact: float | None = None
+        self._tell = tell
         self._run: Any = None
         self._unpacked: dict[str, str] = {}
 
     def seen_run(self, run: Any) -> None:
         """Remembers the run whose bundle comes next."""
         self._run = run
-
-    def seen_coordinator(self) -> None:
-        """Remembers that the coordinator has just answered."""
-        self.last_contact = time.monotonic()
 
     def allows(self, fab: Any) -> bool:
         """Whether a bundle may run; whatever goes wrong while that is found out, the answer is no.
@@ -83,7 +82,7 @@ class BundleGuard:
         except AuditError as error:
             reason = str(error)
         if reason is not None:
-            say(f"bundle refused: {reason}", stream=sys.stderr)
+            self._tell(Event.BUNDLE_REFUSED, reason)
         return reason is None
 
     def _objection(self, fab: Any, run: Any) -> str | None:
@@ -105,22 +104,6 @@ class BundleGuard:
         if self._unpacked.setdefault(sha256[:PREFIX], sha256) != sha256:
             return "another bundle whose hash begins alike has run since this node was started"
         return None
-
-
-def install_contact(guard: BundleGuard, client: Any) -> None:
-    """Lets ``guard`` know of each heartbeat that the coordinator answers: those go on while a training runs.
-
-    Args:
-        client: ``flwr.supernode.fleet_http_client.FleetHttpClient``.
-    """
-    original = client.SendNodeHeartbeat
-
-    def heartbeat(self: Any, request: Any) -> Any:
-        answer = original(self, request)
-        guard.seen_coordinator()
-        return answer
-
-    client.SendNodeHeartbeat = heartbeat
 
 
 def show_identity(client: Any, identity: Path) -> None:
@@ -161,7 +144,6 @@ def install_guard(guard: BundleGuard, module: Any) -> None:
     def pull(*arguments: Any, **options: Any) -> Any:
         bound = signature.bind(*arguments, **options)
         given = bound.arguments
-        given["receive"] = _after(given["receive"], lambda _: guard.seen_coordinator())
         given["get_run"] = _after(given["get_run"], guard.seen_run)
         given["get_fab"] = _marked(given["get_fab"], module)
         given["trusted_entities"] = {"hospital": "its list of approved bundles"}
@@ -254,15 +236,21 @@ def only_node(settings: SiteSettings) -> Iterator[None]:
         yield
 
 
-def start_node(site: Path, arguments: Sequence[str]) -> None:
+def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
     """Runs a guarded SuperNode until it is stopped.
+
+    Args:
+        site: the hospital's ``site.yaml``.
+        arguments: see :func:`node_arguments`.
+        tell: is told what happens.
 
     Raises:
         ConfigError: if ``site.yaml``, an option or the installed Flower is wrong; nothing was started then.
+        OncofedError: if its main loop failed.
     """
     settings = load_site(site)
     with only_node(settings):
-        prepare_home(settings)
+        home = prepare_home(settings)
         import flwr.supernode.start_client_internal as module
         from flwr.supercore.version import package_version
         from flwr.supernode.cli.flower_supernode import flower_supernode
@@ -274,25 +262,49 @@ def start_node(site: Path, arguments: Sequence[str]) -> None:
         command = node_arguments(site, rest)
         if own.identity is not None:
             show_identity(FleetHttpClient, own.identity)
-        guard = BundleGuard(settings)
-        install_guard(guard, module)
-        install_contact(guard, FleetHttpClient)
+        contact = Contact(tell)
+        install_guard(BundleGuard(settings, tell), module)
+        install_contact(contact, FleetHttpClient)
         remember_node(node_number(settings), FleetHttpClient)
-        health = HealthService(site_checks(site, contact_check(lambda: guard.last_contact)), settings.health_port)
+        checks = site_checks(site, contact_check(lambda: contact.last, within=PATIENCE))
+        health = HealthService(checks, settings.health_port, identity(settings))
         AuditLog(settings.audit_files()).write("node started", arguments=json.dumps(list(arguments)))
         health.start()
-        # Flower starts programs of its own by name, and this one may have been started by its full path.
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        # Flower starts programs of its own by name. What is kept here ends with this process.
+        _workers = start_workers(home)
         # Its lines have a handler of their own; libraries that set up the root's would repeat each of them.
         logging.getLogger("flwr").propagate = False
         sys.argv = ["flower-supernode", *command]
         flower_supernode()
+        # It returns if its main loop failed; a clean stop is an exit.
+        raise OncofedError("the node's main loop failed; node.log says how")
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Runs a guarded SuperNode; when its main thread ends, whatever way, so do its other threads and its children."""
+    tell = to_supervisor()
+
+    def command() -> None:
+        try:
+            start_node(Path(arguments[0]), arguments[1:], tell)
+        except OncofedError as error:
+            tell(Event.REFUSED if isinstance(error, ConfigError) else Event.TROUBLE, str(error))
+            raise
+
+    code: object = 1
+    try:
+        code = run_command(command)
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+    finally:
+        end_processes(descendants(os.getpid()))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Flower's threads would keep the process for ever.
+        os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python -m client.approval.guarded_node site.yaml [options of flower-supernode]")
-    try:
-        sys.exit(run_command(lambda: start_node(Path(sys.argv[1]), sys.argv[2:])))
-    except OncofedError as error:
-        sys.exit(str(error))
+    main(sys.argv[1:])

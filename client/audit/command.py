@@ -55,7 +55,7 @@ def lines_of(shown: Sequence[Entry], entries: Sequence[Entry]) -> list[str]:
     outcomes = {entry.get("message"): entry for entry in entries if entry.get("event") in _OUTCOMES}
     lines = []
     for entry in shown:
-        event, time = entry.get("event"), str(entry.get("time"))[:19].replace("T", " ")
+        event, time = entry.get("event"), f"{str(entry.get('time'))[:19].replace('T', ' ')} UTC"
         if event in _OUTCOMES:
             continue
         if event == "asked":

@@ -23,7 +23,7 @@ def not_reached(address: str, error: httpx.HTTPError) -> str:
             f"{address}: the proxy that HTTPS_PROXY names did not open a way ({quoted(error)}); ask your network's "
             f"people to allow CONNECT to {address}"
         )
-    if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
+    if any(isinstance(cause, ssl.SSLError) for cause in causes(error)):
         return (
             f"{address} was reached but does not speak TLS as it should ({error}); ask the coordinator whether the "
             "address and port are right"
@@ -62,7 +62,7 @@ def not_trusted(address: str, error: ssl.SSLCertVerificationError) -> str:
 
 def distrust(error: BaseException) -> ssl.SSLCertVerificationError | None:
     """The certificate's fault among the causes of ``error``; None if that was not it."""
-    found = (cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError))
+    found = (cause for cause in causes(error) if isinstance(cause, ssl.SSLCertVerificationError))
     return next(found, None)
 
 
@@ -71,7 +71,19 @@ def of_another_authority(error: ssl.SSLCertVerificationError) -> bool:
     return error.verify_code not in _OF_NAME_OR_TIME
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def fault_of(error: ssl.SSLCertVerificationError) -> str:
+    """The fault in a word: ``expired``, ``not_yet_valid``, ``other_name`` or ``other_authority``."""
+    known = {
+        _EXPIRED: "expired",
+        _NOT_YET_VALID: "not_yet_valid",
+        _OTHER_HOST: "other_name",
+        _OTHER_ADDRESS: "other_name",
+    }
+    return known.get(error.verify_code, "other_authority")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what it came from, one after another."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

@@ -1,6 +1,8 @@
 """What must be true for a site to be of use: each check returns None, or what is wrong in one plain sentence."""
 
+import errno
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +13,12 @@ from common.errors import OncofedError
 Check = Callable[[], str | None]
 """Returns None if all is well, otherwise what is wrong and what to do about it."""
 
+_PROBE = 65_536
+"""Bytes: more than a disk that counts as full has left over."""
+
 
 def check_data(site: Path) -> str | None:
-    """Whether ``site.yaml`` can be used, the images are where it says, and the cache can be written."""
+    """Whether ``site.yaml`` can be used, the images are where it says, and the site can write what it has to keep."""
     try:
         settings = load_site(site)
     except OncofedError as error:
@@ -21,9 +26,33 @@ def check_data(site: Path) -> str | None:
     if not settings.path.is_dir() or not os.access(settings.path, os.R_OK | os.X_OK):
         return f"{settings.path}: the folder of the images is not there or cannot be read; mount it, or mend `path`"
     for what, folder in (("cache", settings.cache_dir), ("site", settings.folder)):
-        there = _nearest(folder)
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            return f"{folder}: the {what}'s folder cannot be written; let this user write there"
+        if (problem := write_problem(what, folder)) is not None:
+            return problem
+    return None
+
+
+def write_problem(what: str, folder: Path) -> str | None:
+    """Why nothing can be kept in a folder: something is, and read back; None if that went well.
+
+    Args:
+        what: the folder is, e.g. ``cache``.
+        folder: it is made if it is missing.
+    """
+    content = os.urandom(_PROBE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # It has no name, or loses it at once: nothing of it stays behind.
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            if file.read() != content:
+                return f"{folder}: what is written to the {what}'s folder is not what is read there; examine the disk"
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{folder}: the disk is full; make room: the {what}'s folder can keep nothing more"
+        return f"{folder}: the {what}'s folder cannot be written ({error.strerror}); let this user write there"
     return None
 
 
@@ -66,10 +95,3 @@ def contact_check(last_contact: Callable[[], float | None], *, within: float = 9
 def site_checks(site: Path, superlink: Check) -> dict[str, Check]:
     """The three services of a node, by name: ``data``, ``budget`` and ``superlink``."""
     return {"data": lambda: check_data(site), "budget": lambda: check_budget(site), "superlink": superlink}
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the first above it that is there."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder

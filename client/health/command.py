@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from client.health.service import ask_health
+from client.health.service import ask_health, identity
 from client.site import load_site
 from common.errors import DataError
 from common.outside import say, say_json
@@ -22,7 +22,8 @@ def health(site: Path, *, as_json: bool = False) -> None:
         DataError: if something is not well, or no node runs; exit code 3.
     """
     settings = load_site(site)
-    wrong = {name: ask_health(settings.health_port, name) for name in _SERVICES}
+    whose = identity(settings)
+    wrong = {name: ask_health(settings.health_port, name, whose=whose) for name in _SERVICES}
     if as_json:
         say_json({name: {"well": reason is None, "reason": reason} for name, reason in wrong.items()})
     else:

@@ -1,10 +1,10 @@
 """``oncofed-client start``: keeps this site's guarded node running until it is told to stop.
 
-A node ends when the coordinator restarts its server, which then knows no node, and when it is killed. It is started
-again, after everything that the last one left behind has been ended, so that nothing works for nobody.
+A node ends when the coordinator restarts its server, which then knows no node, and when it is killed; one that has had
+no contact with its coordinator for long is ended. It is started again, after everything that the last one left behind
+has been ended, so that nothing works for nobody.
 """
 
-import logging
 import os
 import signal
 import socket
@@ -12,14 +12,17 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from datetime import datetime
-from logging.handlers import RotatingFileHandler
+from datetime import UTC, datetime
 from pathlib import Path
 
 from client.enrolment.connection import Connection, load_connection, require_question_key
+from client.node.contact import PATIENCE
+from client.node.events import VARIABLE
 from client.node.leftovers import end_leftovers
-from client.node.lines import NodeLines
+from client.node.log import NodeLog
+from client.node.record import RecordTail
 from client.node.return_home import flower_home, node_number, say_goodbye
+from client.node.watch import NodeWatch
 from client.site import SiteSettings, load_site
 from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
@@ -34,6 +37,7 @@ SOONEST, LATEST = 5.0, 60.0
 STATE = "start.json"
 """In the site's folder: when the node ended the last time, and why, for ``oncofed-client status``."""
 
+_GOODBYE = 40.0
 STEADY = 120.0
 """A node that ran this long is not one that ends at once."""
 
@@ -58,50 +62,69 @@ def start(site: Path) -> None:
         _take_lock(held, settings)
         if (settings.folder / "node.log").is_symlink():
             raise ConfigError(f"{settings.folder / 'node.log'}: is a link, and is not written through; remove it")
-        log = RotatingFileHandler(settings.folder / "node.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+        log = NodeLog(settings.folder / "node.log")
         held.callback(log.close)
-        (settings.folder / "node.log").chmod(0o600)
+        record = RecordTail(settings.audit_files().log, _say)
         wait = SOONEST
         while not stopped.is_set():
             began = time.monotonic()
-            lines = _run_once(site.resolve(), settings, connection, log, stopped)
+            watch = _run_once(site.resolve(), settings, connection, log, record, stopped)
             if stopped.is_set():
                 break
-            if lines.refusal:
-                raise ConfigError(lines.refusal)
-            wait = SOONEST if time.monotonic() - began > STEADY or lines.connected else min(2 * wait, LATEST)
-            write_json(settings.folder / STATE, {"ended": _now(), "cause": lines.cause})
-            _say(f"the node ended{f': {lines.cause}' if lines.cause else ''}; it is started again in {wait:.0f} s")
+            if watch.refusal:
+                raise ConfigError(watch.refusal)
+            wait = SOONEST if time.monotonic() - began > STEADY or watch.connected else min(2 * wait, LATEST)
+            write_json(settings.folder / STATE, {"ended": _now(), "cause": watch.cause})
+            _say(f"the node ended{f': {watch.cause}' if watch.cause else ''}; it is started again in {wait:.0f} s")
             stopped.wait(wait)
         _say("stopped")
 
 
 def _run_once(
-    site: Path, settings: SiteSettings, connection: Connection, log: logging.Handler, stopped: threading.Event
-) -> NodeLines:
+    site: Path,
+    settings: SiteSettings,
+    connection: Connection,
+    log: NodeLog,
+    record: RecordTail,
+    stopped: threading.Event,
+) -> NodeWatch:
     """One life of the node."""
-    ended = end_leftovers(flower_home(settings).resolve())
-    if ended:
+    home = flower_home(settings).resolve()
+    if ended := end_leftovers(home):
         _say(f"{ended} processes that an earlier node left behind were ended")
-    if say_goodbye(node_number(settings), connection):
-        _say("the coordinator was told that the earlier node is gone")
-    lines = NodeLines(connection.address, _say)
-
-    def take(line: str) -> None:
-        log.emit(logging.makeLogRecord({"msg": line.replace("%", "%%")}))
-        # A killed node's helpers speak on for a while.
-        if node.code() in (None, ConfigError.exit_code):
-            lines(line)
-
-    node = ChildProcess(_command(site, connection), {**reaching_itself(os.environ), "PYTHONUNBUFFERED": "1"}, take)
+    _say_goodbye(settings, connection)
+    watch = NodeWatch(connection.address, _say)
+    ours, its = os.pipe()
+    environment = {**reaching_itself(os.environ), "PYTHONUNBUFFERED": "1", VARIABLE: str(its)}
+    node = ChildProcess(_command(site, connection), environment, log.write, (its,))
     node.start()
+    os.close(its)
+    listening = watch.listen(ours)
     try:
-        while node.code() is None and not stopped.is_set():
+        while node.code() is None and watch.silent() < PATIENCE and not stopped.is_set():
             stopped.wait(0.5)
+            record.follow()
+        lost = node.code() is None and not stopped.is_set()
     finally:
         node.stop()
-    time.sleep(0.2)  # the last lines
-    return lines
+        end_leftovers(home)
+    listening.join(5)
+    record.follow()
+    if lost:
+        watch.cause = f"it had no contact with the coordinator for {PATIENCE:.0f} s"
+    return watch
+
+
+def _say_goodbye(settings: SiteSettings, connection: Connection) -> None:
+    """For the node of the last start; a coordinator that takes its time over the answer is not waited for."""
+
+    def goodbye() -> None:
+        if say_goodbye(node_number(settings), connection):
+            _say("the coordinator was told that the earlier node is gone")
+
+    saying = threading.Thread(target=goodbye, daemon=True)
+    saying.start()
+    saying.join(_GOODBYE)
 
 
 def _command(site: Path, connection: Connection) -> list[str | Path]:
@@ -158,7 +181,7 @@ def _take_lock(held: ExitStack, settings: SiteSettings) -> None:
 
 
 def _now() -> str:
-    return f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _say(text: str) -> None:

@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 from client.approval.allow_list import approvals
 from client.audit.log import read_audit
 from client.enrolment.connection import load_connection
-from client.health.service import ask_health
+from client.health.service import NODE, ask_health, identity
 from client.node.start import STATE
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, DamagedFileError
@@ -50,8 +51,13 @@ def status(site: Path, *, as_json: bool = False) -> None:
         as_json: one JSON object on standard output, and nothing else.
     """
     settings = load_site(site)
-    running = _node_answers(settings)
-    well = {name: ask_health(settings.health_port, name) for name in ("superlink", "data", "budget")} if running else {}
+    whose = identity(settings)
+    running = ask_health(settings.health_port, NODE, whose=whose) is None
+    well = (
+        {name: ask_health(settings.health_port, name, whose=whose) for name in ("superlink", "data", "budget")}
+        if running
+        else {}
+    )
     entries, problem = read_audit(settings.audit_files())
     seen = studies_seen(entries)
     # A node that is stopped works on nothing, whatever it had begun.
@@ -96,12 +102,6 @@ def studies_seen(entries: Sequence[Entry]) -> list[StudySeen]:
     return list(studies.values())
 
 
-def _node_answers(settings: SiteSettings) -> bool:
-    """Whether a node is there, well or not."""
-    reason = ask_health(settings.health_port, "")
-    return reason is None or "no node answers" not in reason
-
-
 def _not_running(site: Path, settings: SiteSettings) -> str:
     """Stopped, or started and not connected: then why."""
     if not is_held(settings.folder / "start.lock"):
@@ -119,7 +119,9 @@ def _joined(site: Path) -> str:
         connection = load_connection(site.resolve().parent)
     except ConfigError:
         return ": has not joined a federation yet; oncofed-client init KIT.zip"
-    return f": {connection.federation} at {connection.address}, joined {connection.enrolled:%Y-%m-%d}"
+    return (
+        f": {connection.federation} at {connection.address}, joined {connection.enrolled.astimezone(UTC):%Y-%m-%d} UTC"
+    )
 
 
 def _free(folder: Path) -> str:

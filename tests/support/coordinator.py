@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,10 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+Answer = tuple[int, str, bytes]
 JSON, HTML = "application/json", "text/html"
+HANGS = (0, HTML, b"")
+"""An answer that never comes."""
 BEHIND_A_PROXY = {"/v1/fleet/pull-messages": (401, JSON, b'{"detail":"Invalid SuperNode authentication"}')}
 """What is answered where only the nodes' part is passed on; everything else is the proxy's own 404."""
 
@@ -33,7 +36,7 @@ def coordinator(
     certificate: Path,
     port: int,
     *,
-    answers: Mapping[str, tuple[int, str, bytes]] = BEHIND_A_PROXY,
+    answers: Mapping[str, Answer | Callable[[bytes], Answer]] = BEHIND_A_PROXY,
     ahead: timedelta | None = timedelta(0),
     host: str = "127.0.0.1",
 ) -> Iterator[Coordinator]:
@@ -41,16 +44,22 @@ def coordinator(
 
     Args:
         certificate: folder with ``server.crt`` and ``server.key``.
-        answers: status, type and body by path.
+        answers: status, type and body by path, or what makes them of a question's body; they may be changed while it
+            runs.
         ahead: of this machine's clock; None tells no time.
     """
     known = Coordinator()
+    ending = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             known.asked.append(f"{self.command} {self.path}")
             known.bodies.append(self.rfile.read(int(self.headers.get("content-length") or 0)))
-            status, kind, body = answers.get(self.path, (404, HTML, b"<h1>404 Not Found</h1>"))
+            given = answers.get(self.path, (404, HTML, b"<h1>404 Not Found</h1>"))
+            status, kind, body = given(known.bodies[-1]) if callable(given) else given
+            if not status:
+                ending.wait()
+                return
             self.send_response_only(status)
             if ahead is not None:
                 self.send_header("Date", format_datetime(datetime.now(UTC) + ahead, usegmt=True))
@@ -78,5 +87,6 @@ def coordinator(
     try:
         yield known
     finally:
+        ending.set()
         server.shutdown()
         server.server_close()

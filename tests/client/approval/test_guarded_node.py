@@ -22,13 +22,13 @@ from flwr.supernode.nodestate import NodeStateFactory
 from client.approval.allow_list import approve_bundle
 from client.approval.guarded_node import (
     BundleGuard,
-    install_contact,
     install_guard,
     node_arguments,
     only_node,
     prepare_home,
 )
 from client.audit.log import read_audit
+from client.node.events import Event
 from client.site import SiteSettings, load_site
 from common.bundle import stage_bundle
 from common.errors import ConfigError
@@ -107,6 +107,10 @@ class Node:
         return replies[0] if replies else None
 
 
+def nobody(event: Event, text: str = "") -> None:
+    """The supervisor of a node that has none."""
+
+
 def fab_of(content: bytes, hash_: str | None = None) -> Fab:
     return Fab(hash_ or hashlib.sha256(content).hexdigest(), content, {})
 
@@ -118,7 +122,7 @@ def last_entry(site: SiteSettings) -> dict[str, Any]:
 
 
 def guarded(module: ModuleType, site: SiteSettings) -> tuple[Node, BundleGuard]:
-    guard = BundleGuard(site)
+    guard = BundleGuard(site, nobody)
     install_guard(guard, module)
     return Node(module), guard
 
@@ -131,12 +135,10 @@ def test_without_the_guard_flower_takes_any_bundle(module: ModuleType, changed: 
 
 
 def test_the_release_is_taken_and_written_down(module: ModuleType, site: SiteSettings, release: bytes) -> None:
-    node, guard = guarded(module, site)
-    assert guard.last_contact is None
+    node, _ = guarded(module, site)
     node.pull(fab_of(release))
     assert node.stored
     assert node.answer() is None
-    assert guard.last_contact is not None
     entry = last_entry(site)
     assert (entry["event"], entry["flower_run"]) == ("bundle accepted", RUN)
 
@@ -229,7 +231,7 @@ def test_an_audit_log_that_cannot_be_written_lets_nothing_pass(
 )
 def test_another_flower_is_refused_at_the_start(site: SiteSettings, other: Any) -> None:
     with pytest.raises(ConfigError, match=r"constraints\.txt"):
-        install_guard(BundleGuard(site), other)
+        install_guard(BundleGuard(site, nobody), other)
 
 
 def test_the_node_is_told_its_site_and_nothing_that_undoes_the_guard(site: SiteSettings) -> None:
@@ -246,22 +248,6 @@ def test_the_node_is_told_its_site_and_nothing_that_undoes_the_guard(site: SiteS
             node_arguments(file, [*given, *more])
     with pytest.raises(ConfigError, match="quotes"):
         node_arguments(site.folder / "a'b.yaml", given)
-
-
-def test_a_heartbeat_that_is_answered_is_a_contact_and_one_that_is_not_is_none(site: SiteSettings) -> None:
-    class Client:
-        def SendNodeHeartbeat(self, request: bool) -> str:  # noqa: N802 - the name is Flower's
-            if not request:
-                raise OSError
-            return "answer"
-
-    guard = BundleGuard(site)
-    install_contact(guard, Client)
-    with pytest.raises(OSError):  # noqa: PT011 - it is the test's own
-        Client().SendNodeHeartbeat(False)
-    assert guard.last_contact is None
-    assert Client().SendNodeHeartbeat(True) == "answer"
-    assert guard.last_contact is not None
 
 
 def test_a_site_has_one_node_at_a_time(site: SiteSettings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,15 +15,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client.cli import main
 from client.health.checks import Check, check_budget, check_data, contact_check, site_checks
-from client.health.service import HealthService, ask_health
+from client.health.service import HealthService, ask_health, identity
 from client.privacy.budget import Budget
 from client.site import load_site
 from common.errors import ConfigError
 
 
 @contextmanager
-def running(checks: dict[str, Check], port: int = 0) -> Iterator[int]:
-    service = HealthService(checks, port)
+def running(checks: dict[str, Check], port: int = 0, whose: str = "") -> Iterator[int]:
+    service = HealthService(checks, port, whose)
     service.start()
     try:
         yield service.port
@@ -106,6 +107,60 @@ def test_what_is_wrong_with_the_data(tmp_path: Path, change: Callable[[Path], ob
     assert (found is None) if said is None else said in str(found)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("which", ["folder", "cache_dir"])
+def test_a_full_disk_is_not_well(tmp_path: Path, small_disk: Path, which: str) -> None:
+    site = site_file(tmp_path, f"{which}: {small_disk}")
+    assert check_data(site) is None
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filling").write_bytes(bytes(2_000_000))
+    assert "the disk is full; make room" in str(check_data(site))
+    (small_disk / "filling").unlink()
+    assert check_data(site) is None
+    assert [file for file in small_disk.rglob("*") if file.is_file()] == []
+
+
+def test_another_sites_node_at_the_port_does_not_speak_for_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    files = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        files.append(site_file(tmp_path / folder, port=port))
+    stopped, runs = files
+    with running(site_checks(runs, lambda: None), port, identity(load_site(runs))):
+        assert exit_code("health", runs) == 0
+        capsys.readouterr()
+        assert exit_code("health", stopped) == 3
+        assert f"another program answers at 127.0.0.1:{port}, not this site's node" in capsys.readouterr().out
+        assert exit_code("status", runs) == exit_code("status", stopped) == 0
+        said = capsys.readouterr().out
+    assert [line.split(None, 1)[1] for line in said.splitlines() if line.startswith("  node ")] == [
+        "runs",
+        f"does not run; oncofed-client start {stopped}",
+    ]
+
+
+def exit_code(command: str, site: Path) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([command, str(site)])
+    return int(exit_.value.code or 0)
+
+
 def test_what_is_wrong_with_the_budget(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -141,7 +196,7 @@ def test_the_command_says_it_in_plain_words(tmp_path: Path, capsys: pytest.Captu
     assert code == 3
     assert f"no node answers at 127.0.0.1:{port}" in out
     assert "north: data, budget, superlink not well" in err
-    with running(site_checks(site, lambda: None), port):
+    with running(site_checks(site, lambda: None), port, identity(load_site(site))):
         code, out, err = command()
         assert (code, err) == (0, "")
         assert [line.split()[0] for line in out.splitlines()] == ["data", "budget", "superlink"]
