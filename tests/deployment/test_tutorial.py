@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from running_federation import no_nginx
+from running_federation import need_nginx
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(no_nginx, reason="nginx is not installed")]
+pytestmark = [pytest.mark.slow]
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
@@ -22,6 +22,7 @@ def blocks() -> list[str]:
 
 
 def test_from_an_empty_folder_to_a_report(tmp_path: Path) -> None:
+    need_nginx()
     # Each block's seconds are printed, so that the page's promise can be looked at; nothing depends on them.
     steps = [f'echo "== step {number}: $SECONDS s"\n{block}' for number, block in enumerate(blocks(), start=1)]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
