@@ -14,6 +14,9 @@ from common.question_keys import QuestionKey
 PATH = "/enrol"
 """Where the enrolment service answers, below ``https://<address>``."""
 
+FEDERATION_HEADER = "x-oncofed-federation"
+"""Of every answer: whose enrolment service it is."""
+
 LARGEST_MESSAGE = 4096
 """Bytes of a request or of a reply."""
 

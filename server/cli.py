@@ -230,7 +230,7 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _health(options: argparse.Namespace) -> None:
-    from server.operation.status import health_command
+    from server.operation.health import health_command
     from server.provision.command import places_of
 
     health_command(options.federation, places_of(options.federation, options.out))

@@ -1,27 +1,22 @@
-"""``oncofed-server status``: sites, studies, whom they wait for; and ``health`` for supervisors."""
+"""``oncofed-server status``: sites, studies, and whom they wait for."""
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from common.enrolment import PATH
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError
 from common.outside import say, say_json
 from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
 from server.operation.progress_state import ProgressState, progress_state
-from server.operation.proxy import listeners
 from server.operation.studies import StartedStudy, started_studies
 from server.operation.study_files import quarantined_in
 from server.operation.superlink import answers
 from server.operation.waiting import Patience, away, waiting_lines
 from server.progress_log import ProgressReader
-from server.provision.federation import FederationSettings, load_federation
+from server.provision.federation import load_federation
 from server.provision.provision import Places
 from server.provision.registry import SiteRecord
 from server.run_lock import is_running
@@ -79,27 +74,6 @@ def status_command(file: Path, places: Places, *, studies: int = 3, as_json: boo
     for one in shown:
         say()
         say(*_lines(one, connected, registry.sites))
-
-
-def health_command(file: Path, places: Places) -> None:
-    """Says whether the server's three parts answer.
-
-    Raises:
-        DataError: naming the part that does not; exit code 3.
-    """
-    settings = load_federation(file)
-    home = FlowerHome(places, settings.serve.superlink)
-    if not home.authority.exists():
-        raise ConfigError(f"{places.folder}: is not provisioned")
-    wrong = [
-        *([] if answers(home) else ["superlink"]),
-        *([] if _enrolment_answers(settings) else ["enrolment"]),
-        *([] if _proxy_answers(settings, home) else ["proxy"]),
-    ]
-    for part in ("superlink", "enrolment", "proxy"):
-        say(f"{part:10} {'does not answer' if part in wrong else 'well'}")
-    if wrong:
-        raise DataError(f"{settings.name}: {', '.join(wrong)} not well")
 
 
 def _study(one: StartedStudy) -> StudyStatus:
@@ -185,29 +159,3 @@ def _as_json(
             for one in shown
         ],
     }
-
-
-def _enrolment_answers(settings: FederationSettings) -> bool:
-    try:
-        url = f"http://127.0.0.1:{settings.serve.enrolment}{PATH}"
-        return httpx.get(url, trust_env=False, timeout=5).status_code == 405
-    except httpx.HTTPError:
-        return False
-
-
-def _proxy_answers(settings: FederationSettings, home: FlowerHome) -> bool:
-    """Whether the proxy answers on this machine, with a certificate of this federation's authority."""
-    try:
-        where = listeners(settings.serve.listen, settings.address)[0]
-    except ConfigError:
-        return False
-    host, _, port = where.rpartition(":")
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-    trust = ssl.create_default_context(cafile=str(home.authority))
-    # The certificate names the public address; what listens here is asked by its number.
-    trust.check_hostname = False
-    url, asker = f"https://{host}:{port}/", {"user-agent": "oncofed-server health"}
-    try:
-        return httpx.get(url, verify=trust, trust_env=False, timeout=5, headers=asker).status_code == 404
-    except httpx.HTTPError:
-        return False

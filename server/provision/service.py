@@ -13,7 +13,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
+from common.enrolment import (
+    FEDERATION_HEADER,
+    LARGEST_MESSAGE,
+    PATH,
+    EnrolmentReply,
+    EnrolmentRequest,
+    Refusal,
+    RefusalReply,
+)
 from common.errors import OncofedError
 from common.node_keys import fingerprint
 from common.safe_json import model_from_json
@@ -75,7 +83,9 @@ def enrolment_app(
             return _refused(Refusal.MALFORMED)
         return await run_in_threadpool(_enrol, registry, asked, welcome)
 
-    return Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+    app = Starlette(routes=[Route(PATH, answer, methods=["POST"])])
+    app.state.federation = registry.read().federation
+    return app
 
 
 def welcoming(federation: str, address: str, authority: Authority) -> Welcome:
@@ -105,6 +115,8 @@ def configured(app: Starlette, port: int) -> uvicorn.Config:
         log_level="warning",
         proxy_headers=False,  # see caller()
         server_header=False,
+        # Whoever asks on this machine learns whose service has the port.
+        headers=[(FEDERATION_HEADER, app.state.federation)],
         limit_concurrency=64,
         timeout_keep_alive=5,
     )

@@ -55,6 +55,7 @@ class Fleet:
 
     def __init__(self, root: Path, sites: Sequence[str]) -> None:
         self.root = root
+        root.mkdir(exist_ok=True)
         self.authority = open_authority(root / "authority", "tumours", 10, utc_now())
         for name in ("public", "loopback"):
             make_server_certificate(root / name, self.authority, "localhost", 10, utc_now())

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from enrolment_service import federation
 
-from common.command import run_command
 from common.config import compose, to_yaml
 from common.progress import ASKED
 from server.operation.connections import SiteConnection
-from server.operation.status import health_command, status_command
+from server.operation.status import status_command
 from server.operation.studies import keep_study
 from server.progress_log import ProgressLog
 from server.provision.provision import Places, provision
@@ -82,15 +81,3 @@ def test_a_study_whose_process_is_gone_says_so(
     assert study["where"] == "stopped: 1 of 2 sites replied"
     assert study["waiting_for"] == []
     assert (study["phase"], study["round"], study["rounds"]) == ("gan/cgan", 1, 6)
-
-
-def test_health_names_what_does_not_answer(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("server.operation.status._enrolment_answers", lambda settings: True)
-    monkeypatch.setattr("server.operation.status._proxy_answers", lambda settings, home: False)
-    assert run_command(lambda: health_command(tmp_path / "federation.yaml", places)) == 3
-    said = capsys.readouterr()
-    assert "superlink  well" in said.out
-    assert "proxy      does not answer" in said.out
-    assert said.err == "error: tumours: proxy not well\n"
