@@ -28,17 +28,14 @@ from client.privacy.statement import ledger_fields, privacy_statement
 from client.session import Session
 from client.sessions import OpenSessions
 from client.site import SiteSettings
-from common.actions import Action
+from common.actions import FAILED, NO_SITE, NOT_NOW, Action
 from common.array_files import read_tensors
 from common.errors import ConfigError, DataError, NotNowError, OncofedError, PrivacyError, RefusalError
 from common.logs import open_json_log
 from common.records import (
     ARRAYS,
     CONFIG,
-    FAILED,
     METRICS,
-    NO_SITE,
-    NOT_NOW,
     Instruction,
     UnacceptableError,
     read_instruction,

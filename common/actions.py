@@ -16,3 +16,7 @@ class Action(StrEnum):
     RELEASE = "query.release"
     TAKE_PROXIES = "query.proxies"
     PRIVACY = "query.privacy"
+
+
+NO_SITE, FAILED, NOT_NOW = 100, 101, 102
+"""Codes of a site's own errors: it has no usable ``site.yaml``; it refuses or failed; not now, ask again."""

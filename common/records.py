@@ -31,9 +31,6 @@ NUM_EXAMPLES = "num-examples"
 ROUND = "server-round"
 MAX_EXAMPLES = 10_000_000
 
-NO_SITE, FAILED, NOT_NOW = 100, 101, 102
-"""Codes of a site's error: it has no usable ``site.yaml``; it refuses or failed; it would do it later, ask again."""
-
 
 class UnacceptableError(ValueError):
     """A message that must not be used; the text says what is wrong with it, not what it holds."""

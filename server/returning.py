@@ -14,9 +14,9 @@ from typing import Any
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
+from common.actions import NOT_NOW
 from common.outside import quoted
 from common.progress import LOST
-from common.records import NOT_NOW
 
 NODE_LOST = 5
 """Flower's error code where the node's heartbeat stopped before its reply."""

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from client.approval.allow_list import PREFIX
 from client.approval.bundle import PROJECT
 from client.approval.guard import require_approved
+from client.approval.safe_errors import install_safe_errors
 from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
 from client.health.service import HealthService, identity
@@ -264,6 +265,7 @@ def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
             show_identity(FleetHttpClient, own.identity)
         contact = Contact(tell)
         install_guard(BundleGuard(settings, tell), module)
+        install_safe_errors(module, (_REASON,))
         install_contact(contact, FleetHttpClient)
         remember_node(node_number(settings), FleetHttpClient)
         checks = site_checks(site, contact_check(lambda: contact.last, within=PATIENCE))

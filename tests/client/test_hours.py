@@ -9,9 +9,9 @@ from hospital import Hospital
 from client.hours import Hours
 from client.policy import require_hours
 from client.site import load_site
-from common.actions import Action
+from common.actions import NOT_NOW, Action
 from common.errors import ConfigError, NotNowError
-from common.records import NOT_NOW, SiteHello, read_result
+from common.records import SiteHello, read_result
 
 
 class Noon(datetime):

@@ -14,9 +14,9 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from hospital import STUDY, Hospital
 
-from common.actions import Action
+from common.actions import FAILED, Action
 from common.imaging.slices import Slices
-from common.records import ARRAYS, CONFIG, FAILED, PROTOCOL
+from common.records import ARRAYS, CONFIG, PROTOCOL
 
 NOBODY = Slices("brain", ("flair",), [])
 

@@ -16,22 +16,25 @@ from rich.console import Console
 from scripted_grid import SITES, Outcome, ScriptedGrid, reply
 from torch import Tensor
 
-from common.actions import Action
+from common.actions import FAILED, NOT_NOW, Action
 from common.command import run_command
 from common.config import compose
 from common.errors import OncofedError, StudyError
 from common.experiment import StrategyConfig
 from common.logs import open_json_log
 from common.progress import StudyProgress
-from common.records import CONFIG, FAILED, NOT_NOW, Instruction, SiteHello, reply_record
+from common.records import CONFIG, Instruction, SiteHello, reply_record
 from common.results import Results, RunInfo
 from common.results_privacy import PrivacyStatement
+from common.training.build import labelling_model
 from server.app import _announce, _entries
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.operation.progress_state import progress_state
 from server.operation.status import StudyStatus, _lines
 from server.operation.studies import StartedStudy
+from server.operation.waiting import Patience
+from server.plan import planned_trainings
 from server.progress_log import ProgressLog, ProgressReader, show
 from server.report.build import build_study_report
 from server.returning import ReturningGrid
@@ -160,7 +163,8 @@ def studied(folder: Path, way_in: tuple[Answer, Answer]) -> str:
         results = Results(run=RunInfo(name="pilot", seed=1, engine="flower", started="2030-01-31T12:00:00+00:00"))
         results.sites = _entries(roster)
         note_silences(folder, "hello", roster.refused)
-        _announce(settings, roster)
+        results.plan = planned_trainings(EXPERIMENT, roster, labelling_model(EXPERIMENT))
+        _announce(settings, roster, results.plan)
         trained = trained_once(grid, folder, roster, progress, quorum=1)
         note_silences(folder, "arms", refusals(trained.records))
         results.silent = silences(folder)
@@ -224,7 +228,9 @@ def status(folder: Path) -> str:
 
     state = progress_state(ProgressReader(folder).new())
     one = StartedStudy(folder=folder, expected=SITES, flower_run="1", started=datetime.now(UTC))
-    shown = [_lines(StudyStatus(one, running, state, {}, 600.0), {}) for running in (True, False)]
+    shown = [
+        _lines(StudyStatus(one, running, state, {}, Patience(600.0, 600.0, 600.0)), {}, {}) for running in (True, False)
+    ]
     return "\n".join(line for lines in shown for line in lines)
 
 

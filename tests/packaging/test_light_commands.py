@@ -11,7 +11,8 @@ import pytest
 from enrolment_service import federation, free_port
 
 from client.audit.log import AuditFiles, AuditLog
-from client.health.service import HealthService
+from client.health.service import HealthService, identity
+from client.site import load_site
 from common.config import compose, to_yaml
 from server.operation.studies import keep_study
 from server.progress_log import ProgressLog
@@ -71,13 +72,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pat
     ProgressLog(run).write("began", flower_run="7")
     keep_study(places, run, ("hospital1",), "7", datetime.now(UTC))
 
-    node = HealthService({"data": lambda: None, "budget": lambda: None, "superlink": lambda: "it cannot be reached"}, 0)
+    port = free_port()
     site = root / "hospital1" / "site.yaml"
     site.parent.mkdir()
     site.write_text(
-        f"name: hospital1\nreader: brats\norgan: brain\npath: data\nhealth_port: {node.port}\n"
+        f"name: hospital1\nreader: brats\norgan: brain\npath: data\nhealth_port: {port}\n"
         "allowed_actions: [query.hello, train.gan]\nhours: 20:00-06:00\n"
     )
+    checks = {"data": lambda: None, "budget": lambda: None, "superlink": lambda: "it cannot be reached"}
+    node = HealthService(checks, port, identity(load_site(site)))
     AuditLog(AuditFiles(site.parent / "audit.jsonl", root / ".hospital1-audit-head.json")).write("node started")
     node.start()
     with alone_in(run):

@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from common.records import NOT_NOW
+from common.actions import NOT_NOW
 from server.exchange import _reason
 from server.returning import APP_CRASHED, NODE_LOST, ReturningGrid
 

@@ -9,9 +9,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.common.serde import message_from_proto, message_to_proto
 from scripted_grid import ScriptedGrid
 
-from common.actions import Action
+from common.actions import NOT_NOW, Action
 from common.errors import ConfigError
-from common.records import ARRAYS, CONFIG, NOT_NOW, Instruction, instruction_record
+from common.records import ARRAYS, CONFIG, Instruction, instruction_record
 from common.signed_questions import SIGNATURE, read_statement, require_same
 from server import signing
 from server.app import make_app

@@ -6,9 +6,8 @@ import pytest
 from hospital import Hospital
 
 from client.audit.log import AuditError, AuditFiles, AuditLog
-from common.actions import Action
+from common.actions import NO_SITE, Action
 from common.files import write_bytes
-from common.records import NO_SITE
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def running(small_disk: Path, tmp_path: Path) -> Iterator[Served]:
         places = Places(small_disk / "provision")
         (small_disk / "provision").mkdir()
         shutil.copytree(fleet.root / "authority", places.authority)
+        shutil.copy(fleet.registry.path, places.registry.path)
         settings = FederationSettings.model_validate(values)
         provision(settings, places)
         yield Served(fleet, places, file, settings)
