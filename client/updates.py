@@ -106,7 +106,7 @@ def require_enough(settings: SiteSettings, behind: Behind) -> None:
 
 
 def chance_of_fewer(least: int, of: int, draws: int) -> float:
-    """A bound on the chance that ``draws``, each of any of ``of`` alike, hit fewer than ``least`` of them: the sum, over
+    """A bound on the chance that ``draws``, each of any of ``of`` alike, hit fewer than ``least``: the sum, over
     each set of one too few, of the chance that all draws are from it.
 
     >>> chance_of_fewer(1, 4, 1), chance_of_fewer(5, 4, 100)
