@@ -5,6 +5,7 @@ can be turned back into nearly that slice. The hospital says in ``site.yaml`` on
 has to rest. This is no guarantee, as privacy with patients as its unit is one: it closes what needs no skill.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,10 @@ from common.trials import trials_of
 
 TOO_FEW = "fewer patients or slices would stand behind its update than its hospital asks for"
 """Said without a number: which of the two it is, and by how many, would be an answer about patients."""
+
+
+UNLIKELY = 1e-3
+"""Chance of drawing too few in a round with which a site still takes part."""
 
 
 @contextmanager
@@ -48,7 +53,8 @@ def large_enough(session: Session, action: str, model: str, *, updates: bool) ->
 
 
 def require_updates(session: Session, model: str) -> None:
-    """The same of a whole study, its trials on fewer patients included: one of them would end it in its middle.
+    """The same of a whole study, its rounds with bad luck and its trials on fewer patients included: a refusal in the
+    middle could end it for all.
 
     Args:
         model: a GAN of the study; empty for the classifier.
@@ -56,11 +62,18 @@ def require_updates(session: Session, model: str) -> None:
     Raises:
         RefusalError: with a text that may leave.
     """
-    require_update(session, model)
+    slices = kept_here(session, model)
+    draws, patients = _drawn(session, model, slices), len(np.unique(slices.owner))
+    settings = session.settings
+    if (
+        chance_of_fewer(settings.min_update_patients, patients, draws) > UNLIKELY
+        or chance_of_fewer(settings.min_update_slices, len(slices), draws) > UNLIKELY
+    ):
+        raise RefusalError(TOO_FEW)
     if model and model != labelling_model(session.experiment):
         return
     trials = [trial for trial in trials_of(session.experiment) if trial.trains_generator]
-    if any(len(session.within(trial).split.train) < session.settings.min_update_patients for trial in trials):
+    if any(len(session.within(trial).split.train) < settings.min_update_patients for trial in trials):
         raise RefusalError(TOO_FEW)
 
 
@@ -90,6 +103,23 @@ def require_enough(settings: SiteSettings, behind: Behind) -> None:
     drew = len(behind.patients), len(behind.slices)
     if not behind.watched or (any(drew) and not _enough(settings, *drew)):
         raise RefusalError(TOO_FEW)
+
+
+def chance_of_fewer(least: int, of: int, draws: int) -> float:
+    """A bound on the chance that ``draws``, each of any of ``of`` alike, hit fewer than ``least``: the sum, over
+    each set of one too few, of the chance that all draws are from it.
+
+    >>> chance_of_fewer(1, 4, 1), chance_of_fewer(5, 4, 100)
+    (0.0, 1.0)
+    >>> round(chance_of_fewer(2, 2, 3), 6)  # one of the two is never drawn: 2 * (1/2)^3
+    0.25
+    """
+    if of < least or draws < least:
+        return 1.0
+    if least == 1:
+        return 0.0
+    sets = math.lgamma(of + 1) - math.lgamma(least) - math.lgamma(of - least + 2)
+    return math.exp(min(0.0, sets + draws * math.log((least - 1) / of)))
 
 
 def _enough(settings: SiteSettings, patients: int, slices: int) -> bool:

@@ -22,6 +22,9 @@ DOMAINS = "models.cyclegan.domains=[{organ: brain, contrasts: [flair]},{organ: b
 TRANSLATING = ["image.size=64", DOMAINS, "models.cyclegan.width=2", "models.cyclegan.discriminator_width=2"]
 TWO = [*TINY, "model=[cgan,cyclegan]", *TRANSLATING, "models.cyclegan.exchange=gradients"]
 
+LONG = ["federation.local_steps=40", "classifier.federation.local_steps=40"]
+"""Rounds that hardly ever miss one of four patients."""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -92,9 +95,19 @@ def test_a_trial_on_too_few_patients_is_found_before_the_study_begins(
 ) -> None:
     """All four patients are enough, and the trial that would have fewer stands at the end of the study."""
     hospital = Hospital(tmp_path, path=data, min_update_patients=4)
-    assert "gan/cgan" in hello(hospital, TWO).tasks
-    told = hello(hospital, [*TWO, repeated])
+    assert "gan/cgan" in hello(hospital, [*TWO, *LONG]).tasks
+    told = hello(hospital, [*TWO, *LONG, repeated])
     assert set(told.declined) == {"gan/cgan", "gan/cyclegan", "classifier"}
+
+
+@pytest.mark.parametrize(("steps", "takes_part"), [(2, False), (40, True)])
+def test_a_site_takes_part_where_its_rounds_will_hardly_draw_too_few(
+    tmp_path: Path, data: Path, steps: int, takes_part: bool
+) -> None:
+    """Two steps of eight slices are enough for four patients on paper, and miss one of them in many a round."""
+    hospital = Hospital(tmp_path, path=data, min_update_patients=4)
+    told = hello(hospital, [*TINY, f"federation.local_steps={steps}"])
+    assert ("gan/cgan" in told.tasks) is takes_part
 
 
 def test_doctor_judges_the_rounds_of_the_study_and_not_its_own_step(tmp_path: Path, data: Path) -> None:

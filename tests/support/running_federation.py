@@ -112,8 +112,8 @@ class RunningFederation:
         file = self.root / site / "site.yaml"
         values = yaml.safe_load(file.read_text())
         values |= {"path": str(self.root / "data" / site), "threads": 1, "health_port": free_port()}
-        # The study of a minute has four training patients and rounds of two small steps.
-        values |= {"min_update_patients": 4, "min_update_slices": 4}
+        # The study of a minute has four training patients and rounds of eight slices.
+        values |= {"min_update_patients": 2, "min_update_slices": 2}
         file.write_text(yaml.safe_dump(values))
         if not (self.root / "data" / site).exists():
             write_site(self.root / "data" / site, 10, seed=self.sites.index(site) + 1)
