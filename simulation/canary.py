@@ -47,7 +47,7 @@ from common.training.build import (
     proxy_source,
     site_view,
 )
-from common.training.trainer import trainer_module
+from common.training.trainer import Exchange, trainer_module
 from common.trials import arms_in_federation
 from simulation.grid import FIRST_NODE, InProcessGrid
 from simulation.phantom import PhantomSession, phantom_settings, write_phantoms
@@ -192,7 +192,9 @@ def _hospital(folder: Path, organ: str, held: list[str], known: bool, present: b
     of_one = [one] if known else train[PATIENTS + 1 : PATIENTS + 1 + UNKNOWN_IMAGES]
     write_phantoms(folder / "data", [*others, *test[:PATIENTS], *(of_one if present else [])])
     own = PrivacySettings(epsilon=1e9, patients=PATIENTS, shares=SHARES, known=folder / "known")
-    settings = phantom_settings("canary", organ, held, folder / "data", folder / "site", privacy=own, min_cell=2)
+    # Each way of training together is tried, those that a hospital has to allow among them.
+    more = {"privacy": own, "min_cell": 2, "allowed_exchanges": list(Exchange)}
+    settings = phantom_settings("canary", organ, held, folder / "data", folder / "site", **more)
     begin_roster(settings.privacy_folder(), KEY)
     file = folder / "site" / "site.yaml"
     save_site(settings, file)

@@ -13,6 +13,7 @@ import ast
 import atexit
 import contextlib
 import gc
+import importlib
 import json
 import logging
 import os
@@ -111,13 +112,14 @@ def _become_an_app() -> None:
 
 def _import(root: Path, packages: list[str]) -> None:
     """Imports what ``client/app.py`` imports of others, directly or by way of our files."""
-    for statement in _of_others(root, packages):
+    for name in _of_others(root, packages):
+        # Of `from a import b`, b may be a module or a name in a.
         with contextlib.suppress(Exception):
-            exec(compile(ast.Module([statement], []), "<warm>", "exec"), {})
+            importlib.import_module(name)
     from flwr.supernode.cli import flwr_clientapp  # noqa: F401
 
 
-def _of_others(root: Path, packages: list[str]) -> Iterator[ast.stmt]:
+def _of_others(root: Path, packages: list[str]) -> Iterator[str]:
     todo, seen = ["client.app"], set[str]()
     while todo:
         name = todo.pop()
@@ -130,8 +132,8 @@ def _of_others(root: Path, packages: list[str]) -> Iterator[ast.stmt]:
             names = _imported(statement)
             ours = [one for one in names if one.split(".")[0] in packages]
             todo.extend(ours)
-            if names and not ours:
-                yield statement
+            if not ours:
+                yield from names
 
 
 def _imported(statement: ast.stmt) -> list[str]:

@@ -207,7 +207,9 @@ class Server:
         log.setLevel(logging.INFO)
         log.addHandler(_SayHandler())
         log.propagate = False
-        app = enrolment_app(self.places.registry, welcoming(self.settings.name, self.settings.address, authority))
+        app = enrolment_app(
+            self.places.registry, self.settings.name, welcoming(self.settings.name, self.settings.address, authority)
+        )
         self._enrolment = uvicorn.Server(configured(app, self.settings.serve.enrolment))
         thread = threading.Thread(target=self._enrolment.run, daemon=True)
         thread.start()

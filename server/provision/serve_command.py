@@ -24,4 +24,4 @@ def serve_command(file: Path, out: Path | None, port: int | None = None) -> None
     authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     say(f"enrolment for {settings.name} on http://127.0.0.1:{port}; sites reach it through the proxy only")
-    serve(enrolment_app(places.registry, welcoming(settings.name, settings.address, authority)), port)
+    serve(enrolment_app(places.registry, settings.name, welcoming(settings.name, settings.address, authority)), port)

@@ -55,6 +55,7 @@ Welcome = Callable[[Enrolled], EnrolmentReply]
 
 def enrolment_app(
     registry: RegistryFile,
+    federation: str,
     welcome: Welcome,
     *,
     limit: RateLimit | None = None,
@@ -64,6 +65,7 @@ def enrolment_app(
 
     Args:
         registry: the list of sites, changed by it.
+        federation: its name.
         welcome: what an enrolled site is told.
         limit: how often an address may ask.
         patience: seconds that a request may take to arrive.
@@ -84,7 +86,7 @@ def enrolment_app(
         return await run_in_threadpool(_enrol, registry, asked, welcome)
 
     app = Starlette(routes=[Route(PATH, answer, methods=["POST"])])
-    app.state.federation = registry.read().federation
+    app.state.federation = federation
     return app
 
 

@@ -80,6 +80,8 @@ def write_site_file(folder: Path, name: str, data: Path, **more: object) -> Path
         "path": str(data),
         "threads": 1,
         "share_site_model": True,
+        "min_update_patients": 1,
+        "min_update_slices": 1,
         "folder": str(home),
         "cache_dir": str(home / "cache"),
         "weights": {"vgg19": f"/models/{CANARY}.pth"},

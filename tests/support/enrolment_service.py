@@ -48,7 +48,7 @@ def served(
     folder = certificate or places.server
     authority = open_authority(places.authority, settings.name, settings.validity.authority, utc_now())
     welcome = welcoming(settings.name, settings.address, authority)
-    app = enrolment_app(places.registry, welcome, limit=limit, patience=patience)
+    app = enrolment_app(places.registry, settings.name, welcome, limit=limit, patience=patience)
     config = configured(app, port)
     if tls:
         config.ssl_keyfile, config.ssl_certfile = folder / "server.key", folder / "server.crt"

@@ -12,6 +12,9 @@ from tiny import TINY, write_site
 
 from client.cli import main
 
+SMALL = {"min_update_patients": "1", "min_update_slices": "1"}
+"""A handful of patients is what these hospitals have."""
+
 
 @dataclass(frozen=True)
 class Said:
@@ -20,6 +23,10 @@ class Said:
     code: int
     out: str
     err: str
+
+
+SMALL = {"min_update_patients": "1", "min_update_slices": "1"}
+"""A handful of patients is what these hospitals have."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Hospital:
 
     def settings(self, **values: str) -> None:
         """Writes ``site.yaml``."""
-        given = {"name": "hospital1", "reader": "brats", "organ": "brain", "path": "data", **values}
+        given = {"name": "hospital1", "reader": "brats", "organ": "brain", "path": "data", **SMALL, **values}
         self.site.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
 
     def files(self) -> set[str]:

@@ -22,9 +22,9 @@ from client.enrolment.connection import Connection, save_connection
 from client.health.service import HealthService
 from client.site import SiteSettings
 from common.file_lock import locked
-from common.node_keys import new_key, private_file
+from common.node_keys import identity_file, new_key, private_file, public_line
 from common.private_files import write_private
-from server.provision.authority import make_server_certificate, open_authority
+from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.provision import Places, provision
 from server.provision.registry import utc_now
 
@@ -51,7 +51,11 @@ class Joined:
     def join(self, node, address):
         (node / "keys").mkdir(parents=True)
         (node / "ca.crt").write_bytes((self.places.authority / "ca.crt").read_bytes())
-        write_private(node / "keys" / "node", private_file(new_key()))
+        key = new_key()
+        write_private(node / "keys" / "node", private_file(key))
+        authority = open_authority(self.places.authority, "tumours", 3650, utc_now())
+        certificate = node_certificate(authority, "hospital1", public_line(key), utc_now())
+        write_private(node / "keys" / "node.pem", identity_file(key, certificate))
         questions = self.places.registry.read().questions.public
         values = {"federation": "tumours", "site": "hospital1", "address": address, "enrolled": utc_now()}
         save_connection(Connection(**values, questions=questions), node)

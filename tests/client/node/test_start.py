@@ -39,6 +39,7 @@ def site(tmp_path: Path) -> Path:
     (folder / "ca.crt").write_text("")
     (folder / "keys" / "node").write_bytes(private_file(new_key()))
     (folder / "keys" / "node").chmod(0o600)
+    (folder / "keys" / "node.pem").write_text("")
     return folder / "site.yaml"
 
 

@@ -20,8 +20,8 @@ def event(minutes_ago: float, name: str, /, **values: object) -> Event:
     return Event(NOW - timedelta(minutes=minutes_ago), name, values)
 
 
-def site(minutes_ago: float, name: str, doing: str) -> Event:
-    return event(minutes_ago, "site", name=name, doing=doing)
+def site(minutes_ago: float, name: str, doing: str, *, at_work: bool = False) -> Event:
+    return event(minutes_ago, "site", name=name, doing=doing, at_work=at_work)
 
 
 def lines(*events: Event, connected: dict[str, SiteConnection], revoked: tuple[str, ...] = ()) -> list[str]:
@@ -67,7 +67,7 @@ def test_in_a_round_how_long_a_lost_site_is_waited_for() -> None:
     told = lines(
         event(30, "began"),
         site(20, "hospital2", ASKED),
-        site(4, "hospital2", "its node was lost; it is waited for, 900 s at most"),
+        site(4, "hospital2", "its node was lost; it is waited for, 900 s at most", at_work=True),
         connected={"hospital2": SiteConnection(False, NOW - timedelta(minutes=5))},
     )
     assert told == [
