@@ -46,7 +46,7 @@ def test_a_killed_node_returns_within_a_minute_and_does_its_round(three: Running
     # The server is killed in the second round; the study goes on from the first.
     three.wait_until(lambda: three.said("hospital1").count("asked: train.gan") >= 2, "the second round")
     first = rounds(three, "node", "gan/cgan")
-    kill(three.below("server", "flower-superlink"))
+    kill(three.below("server", "guarded_superlink"))
     three.wait_for("run-node", "stopped without a word, killed perhaps; go on with", 60)
     three.wait_for("server", "the SuperLink ended .* and is started again", 30)
     said = three.command("server", "run", three.file, "--resume", "runs/node", seconds=600)
