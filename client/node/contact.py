@@ -24,7 +24,7 @@ _METHODS = (
 )
 _TRIED_AGAIN = (502, 503, 504)
 """By Flower itself."""
-_PASSING = (429, 500)
+_PASSING = (429, 500, 507)
 """What a crowded server answers too, where Flower gives up at once: a node would lose the work it has done."""
 
 

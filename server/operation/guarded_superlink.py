@@ -56,6 +56,7 @@ class Nodes:
         self._file = file
         self._applied: int | None = None
         self.numbers: dict[Registration, int] = {}
+        self._sites: dict[int, str] = {}
 
     def site_of(self, node: int) -> str:
         """The site of a node's number.
@@ -63,7 +64,7 @@ class Nodes:
         Raises:
             KeyError: if there is none.
         """
-        return {number: one.site for one, number in self.numbers.items()}[node]
+        return self._sites[node]
 
     def apply(self, state: Any) -> bool:
         """Lets in and shuts out what has changed in the list of sites; whether anything had.
@@ -75,20 +76,22 @@ class Nodes:
         if changed == self._applied:
             return False
         wanted = registrations(self._registry.read())
+        # Others read these meanwhile: they are put in place whole.
+        numbers = dict(self.numbers)
         # First out, then in: at no moment does a site have two keys.
-        for one in [one for one in self.numbers if one not in wanted]:
-            number = self.numbers[one]
+        for one in [one for one in numbers if one not in wanted]:
+            number = numbers.pop(one)
             # One that was never connected cannot be taken away in this version.
             if state.activate_node(number, HEARTBEAT_DEFAULT_INTERVAL):
                 state.deactivate_node(number)
             state.delete_node(NOOP_FLWR_AID, number)
-            del self.numbers[one]
         for one in wanted:
-            if one not in self.numbers:
+            if one not in numbers:
                 key = public_key_to_bytes(load_ssh_public_key(one.public_key.encode()))  # type: ignore[arg-type]
-                self.numbers[one] = state.create_node(
+                numbers[one] = state.create_node(
                     NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL, name=one.site
                 )
+        self.numbers, self._sites = numbers, {number: one.site for one, number in numbers.items()}
         self._applied = changed
         write_json(self._file, {one.site: str(number) for one, number in self.numbers.items()})
         return True
@@ -135,10 +138,11 @@ def install(nodes: Nodes, quota: Quota) -> None:
     """Makes the SuperLink of this process a guarded one; call it before the SuperLink starts."""
     found: dict[str, Any] = {}
 
-    def holds(object_id: str) -> bool:
-        return found["state"].object_store.get(object_id) is not None
+    def children_of(object_id: str) -> list[str] | None:
+        kept = found["state"].object_store.store.get(object_id)
+        return list(kept.child_object_ids) if kept is not None else None
 
-    guard = FleetGuard(nodes.site_of, holds, quota)
+    guard = FleetGuard(nodes.site_of, children_of, quota)
     install_guard(guard)
 
     def configure(app: Any) -> None:

@@ -142,7 +142,13 @@ http {{
   }}
   map $site $named {{ "" "-"; default $site; }}
   # Limits count nothing under an empty name: a site is counted as such, everybody else by address.
-  map $site $stranger {{ "" $binary_remote_addr; default ""; }}
+  # Somebody with IPv6 has a whole network of addresses.
+  map $remote_addr $network {{
+    "~^(?<net>(?:[0-9a-fA-F]{{1,4}}:){{4}})" $net;
+    "~^(?<net>(?:[0-9a-fA-F]{{1,4}}:){{1,3}}):" $net;
+    default $remote_addr;
+  }}
+  map $site $stranger {{ "" $network; default ""; }}
   limit_conn_zone $site zone=site_connections:1m;
   limit_conn_zone $stranger zone=stranger_connections:4m;
   limit_req_zone $site zone=site_requests:1m rate=100r/s;
@@ -207,6 +213,8 @@ http {{
 {fleet}
     location = {PATH} {{
       limit_except POST {{ deny all; }}
+      # A few kB: the service is asked when all of it is here.
+      proxy_request_buffering on;
       proxy_pass http://127.0.0.1:{plan.enrolment};
     }}
     # Denied and not returned, so that the limits above count: `return` comes before them. 401 is what ends a node.

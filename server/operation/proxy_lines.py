@@ -23,6 +23,8 @@ _CONNECTIONS = {
     "/v1/fleet/activate-node": "{who}: a node has connected",
     "/v1/fleet/deactivate-node": "{who}: a node has signed off",
 }
+_DOCTORS = ("/v1/fleet/pull-messages", "/v1/control/list-runs", "/v1/runtime/pull-messages")
+"""What ``oncofed-client doctor`` asks for."""
 _KEY = "its key may not connect (not enrolled, revoked, or replaced), or its clock is wrong"
 _ALERTS = {
     "unknown ca": "it does not trust this server's certificate: its kit is another federation's, or something on its "
@@ -75,7 +77,7 @@ def sentence(line: str) -> Sentence | None:
     """
     if noted := _NOTED.fullmatch(line):
         who = _named(noted["address"], noted["site"])
-        found = _of_request(noted["status"], who, noted["asker"], noted["path"])
+        found = _of_request(noted["status"], who, noted["asker"], noted["path"], known=noted["site"] != "-")
         return replace(found, ours=noted["site"] != "-") if found is not None else None
     if "could not open error log file" in line:
         return None  # the machine's own, which nginx looks at before it reads its configuration
@@ -91,15 +93,18 @@ def sentence(line: str) -> Sentence | None:
     return None
 
 
-def _of_request(status: str, who: str, asker: str, path: str) -> Sentence | None:
+def _of_request(status: str, who: str, asker: str, path: str, *, known: bool) -> Sentence | None:
     def of(what: str, text: str, counted: bool = True) -> Sentence:
         return Sentence(who, what, text, counted=counted)
 
     shown = quoted(path, 100)
-    if asker == "doctor":
+    # Anybody may say that he is one of these: they are believed only in what they do.
+    if asker == "doctor" and status in ("401", "404") and path in _DOCTORS:
         return of("doctor", f"{who}: a hospital's doctor looked at this server", counted=False)
-    if asker == "health" or status.startswith("2"):
-        told = _CONNECTIONS.get(path)
+    if asker == "health" and (status, path) == ("404", "/"):
+        return None
+    if status.startswith("2"):
+        told = _CONNECTIONS.get(path) if known else None
         return of(path, told.format(who=who), counted=False) if told is not None else None
     if status in ("429", "503"):
         return of(status, f"{who} was told to wait: more at once than it may ask")

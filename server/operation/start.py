@@ -33,6 +33,7 @@ from server.operation.superlink import superlink_process, wait_until_it_answers
 from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
+from server.provision.rate_limit import RateLimit
 from server.provision.registrations import registrations
 from server.provision.registry import utc_now
 from server.provision.service import configured, enrolment_app, welcoming
@@ -44,6 +45,9 @@ AGAIN = 5.0
 """Seconds before something that ended is started again."""
 
 LOOPBACK_DAYS = 3650
+
+REFUSALS = 30
+"""Sentences a minute about sites that were not enrolled."""
 
 _ANSWERED = re.compile(r'" 200( OK)?$')
 """A request's line in the SuperLink's output."""
@@ -251,8 +255,15 @@ class Server:
 
 
 class _SayHandler(logging.Handler):
+    """Says what the enrolment service has to say; of refusals, which anybody can have, so many a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refusals = RateLimit(count=REFUSALS)
+
     def emit(self, record: logging.LogRecord) -> None:
-        _say(record.getMessage())
+        if record.levelno < logging.WARNING or self._refusals.allows(""):
+            _say(record.getMessage())
 
 
 def _check(settings: FederationSettings, places: Places) -> None:

@@ -24,6 +24,7 @@ from common.enrolment import (
 )
 from common.errors import OncofedError
 from common.node_keys import fingerprint
+from common.outside import quoted
 from common.safe_json import model_from_json
 from server.provision.authority import Authority, node_certificate
 from server.provision.enrolling import Enrolled, EnrolmentRefusedError, enrol
@@ -73,7 +74,7 @@ def enrolment_app(
     limiter = limit or RateLimit()
 
     async def answer(request: Request) -> JSONResponse:
-        if not limiter.allows(caller(request)):
+        if not limiter.allows(network_of(caller(request))):
             return _refused(Refusal.TOO_MANY)
         try:
             async with asyncio.timeout(patience):
@@ -124,6 +125,18 @@ def configured(app: Starlette, port: int) -> uvicorn.Config:
     )
 
 
+def network_of(address: str) -> str:
+    """By what an address is counted: of IPv6 the network, since whoever has one address has all of them.
+
+    >>> network_of("2001:db8:0:1:2::3"), network_of("192.0.2.7")
+    ('2001:db8:0:1::/64', '192.0.2.7')
+    """
+    try:
+        return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    except ValueError:
+        return address
+
+
 def caller(request: Request) -> str:
     """The address that asks: the one that our proxy saw, which is the last that it appended.
 
@@ -154,7 +167,9 @@ def _enrol(registry: RegistryFile, asked: EnrolmentRequest, welcome: Welcome) ->
     try:
         enrolled = enrol(registry, asked, utc_now())
     except EnrolmentRefusedError as error:
-        log.warning("%s: not enrolled (%s)", asked.site, error.reason.value)
+        # Who has no token of a site may say any name.
+        told = quoted(asked.site) if error.reason is Refusal.UNKNOWN_TOKEN else asked.site
+        log.warning("%s: not enrolled (%s)", told, error.reason.value)
         return _refused(error.reason)
     except OncofedError:
         log.exception("%s: not enrolled", asked.site)

@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -173,6 +174,86 @@ def test_a_message_is_no_bomb(fleet: Fleet, attacker: HostileNode) -> None:
     wide = ObjectTree(object_id=whole.object_id, children=[ObjectTree(object_id="c") for _ in range(60_000)])
     with refused(fleet, 409):
         attacker.push(answer, wide)
+
+
+def test_a_short_message_is_not_a_long_one_in_other_words(fleet: Fleet, attacker: HostileNode) -> None:
+    """Flower keeps objects by ID: what lies below one in one place would lie below it in all the others."""
+    fleet.ask(attacker.number)
+    answer = answer_to(attacker.pull())
+    names = [f"{number:064x}" for number in range(8)]
+    levels = [ObjectTree(object_id=names[0])]
+    for name, below in pairwise([*names, ""]):
+        levels.append(ObjectTree(object_id=below or "f" * 64, children=[ObjectTree(object_id=name)] * 8))
+    with refused(fleet, 409):
+        attacker.push(answer, ObjectTree(object_id=get_object_tree(answer).object_id, children=levels))
+    # Neither within one message nor beside what is there already.
+    honest = get_object_tree(answer)
+    attacker.push(answer)
+    fleet.ask(attacker.number)
+    second = answer_to(attacker.pull(), RecordDict({"config": ConfigRecord({"other": 1})}))
+    known = ObjectTree(object_id=honest.children[0].object_id, children=[ObjectTree(object_id="e" * 64)])
+    with refused(fleet, 409):
+        attacker.push(second, ObjectTree(object_id=get_object_tree(second).object_id, children=[known]))
+
+
+def test_the_same_answer_again_is_the_same_answer(fleet: Fleet, attacker: HostileNode) -> None:
+    """With another tree it would end the session in which the first one's parts are awaited."""
+    fleet.ask(attacker.number)
+    answer = answer_to(attacker.pull())
+    attacker.push(answer)
+    with refused(fleet, 409):
+        attacker.push(answer, ObjectTree(object_id=get_object_tree(answer).object_id))
+    for _ in range(7):
+        attacker.push(answer)
+    with refused(fleet, 409):
+        attacker.push(answer)
+
+
+def test_what_was_announced_and_never_comes_counts(fleet: Fleet, attacker: HostileNode) -> None:
+    asked = 0
+
+    def announce() -> None:
+        nonlocal asked
+        for number in range(4):
+            fleet.ask(attacker.number, size=16 + number)
+            answer = answer_to(attacker.pull(), RecordDict({"config": ConfigRecord({"n": number})}))
+            children = [ObjectTree(object_id=f"{number:04x}{one:060x}") for one in range(12_000)]
+            attacker.push(answer, ObjectTree(object_id=get_object_tree(answer).object_id, children=children))
+            asked += 1
+
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        announce()
+    assert caught.value.response.status_code == 507
+    assert asked == 2
+    fleet.state.object_store.delete_objects_in_run(fleet.run)
+
+
+def test_a_part_that_comes_twice_frees_no_room(fleet: Fleet, attacker: HostileNode) -> None:
+    time.sleep(1.1)  # what the last test left is fetched
+    fleet.ask(attacker.number)
+    large = answer_to(attacker.pull(), arrays(64))
+    objects = get_all_nested_objects(large)
+    response = attacker.push(large)
+    kept = 0
+
+    def push_twice() -> None:
+        nonlocal kept
+        for identifier in response.objects_to_push:
+            content = objects[identifier].deflate()
+            if attacker.push_object(response.session_id, identifier, content).stored:
+                kept += len(content)
+            attacker.push_object(response.session_id, identifier, b"x")
+
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        push_twice()
+    assert caught.value.response.status_code == 507
+    assert kept <= QUOTA.site
+    fleet.state.object_store.delete_objects_in_run(fleet.run)
+
+
+def test_nobody_counts_as_connected_long_after_it_is_gone(fleet: Fleet, attacker: HostileNode) -> None:
+    with refused(fleet, 409):
+        attacker.client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=attacker.node, heartbeat_interval=1800))
 
 
 def test_nothing_is_kept_that_was_not_asked_for_or_is_too_much(fleet: Fleet, attacker: HostileNode) -> None:

@@ -34,9 +34,9 @@ def clock() -> Clock:
     ("line", "expected"),
     [
         ("200 192.0.2.7 node hospital2 POST /v1/fleet/activate-node", "hospital2 (192.0.2.7): a node has connected"),
-        ("200 192.0.2.7 node - POST /v1/fleet/activate-node", "192.0.2.7: a node has connected"),
+        ("200 192.0.2.7 node hospital1 POST /v1/fleet/activate-node", "hospital1 (192.0.2.7): a node has connected"),
         ("200 192.0.2.7 node hospital2 POST /v1/fleet/deactivate-node", "hospital2 (192.0.2.7): a node has signed off"),
-        ("404 192.0.2.7 doctor - POST /v1/control/x", "192.0.2.7: a hospital's doctor looked at this server"),
+        ("404 192.0.2.7 doctor - POST /v1/control/list-runs", "192.0.2.7: a hospital's doctor looked at this server"),
         ("503 192.0.2.7 node - POST /v1/fleet/push-object", "was told to wait: more at once"),
         ("503 192.0.2.7 node - POST /enrol", "was told to wait: more at once"),
         ("502 192.0.2.7 node hospital1 POST /v1/fleet/get-run", "hospital1 (192.0.2.7) was told to wait"),
@@ -66,6 +66,22 @@ def clock() -> Clock:
 )
 def test_a_line_becomes_a_sentence(line: str, expected: str) -> None:
     assert expected in text(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "401 203.0.113.9 health - POST /v1/fleet/activate-node",
+        "404 203.0.113.9 health - POST /v1/control/start-run",
+        "409 192.0.2.7 health hospital2 POST /v1/fleet/push-messages",
+        "409 192.0.2.7 doctor hospital2 POST /v1/fleet/push-messages",
+        "404 203.0.113.9 doctor - POST /v1/control/start-run",
+    ],
+)
+def test_what_somebody_says_that_he_is_hides_nothing(line: str) -> None:
+    assert "refused" in text(line) or "was not let in" in text(line)
+    assert "connected" not in text(line).replace("taken for connected still", "")
+    assert "doctor" not in text(line)
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_the_log_names_the_site_and_no_token(own, caplog):
         own.enrol("hospital1", token="A" * 43)
         key = public_line(new_key())
         own.enrol("hospital1", key=key)
-    assert "hospital1: not enrolled (unknown_token)" in caplog.text
+    assert '"hospital1": not enrolled (unknown_token)' in caplog.text
     assert f"hospital1: enrolled, key {fingerprint(key)}" in caplog.text
     assert own.token() not in caplog.text
     assert "AAAAAAAA" not in caplog.text
