@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 
 from common.actions import NOT_NOW
 from common.outside import quoted
 from common.progress import LOST
+from server.passing_grid import PassingGrid
 
 NODE_LOST = 5
 """Flower's error code where the node's heartbeat stopped before its reply."""
 APP_CRASHED = 8
 """Flower's error code where the process that worked on a message died, e.g. for lack of memory."""
+MOST_LOSSES = 5
+"""Times that a question is sent again because its node was lost: a node comes and goes as its site likes."""
 AGAIN_AFTER = 60.0
 """Seconds until a site that said "not now" is asked again."""
 
@@ -44,6 +48,7 @@ class _Asked:
         lost_at: since when its node is gone; None while it is not.
         why: what happened to the last attempt.
         crashes: how often the process that worked on it died.
+        losses: how often its node was lost.
     """
 
     first: str
@@ -55,9 +60,10 @@ class _Asked:
     lost_at: float | None = None
     why: str = ""
     crashes: int = 0
+    losses: int = 0
 
 
-class ReturningGrid(Grid):
+class ReturningGrid(PassingGrid):
     """A grid that sends a message again to a node that was lost and has returned.
 
     A node whose last message was never answered, and which is still not connected, is not waited for a second time:
@@ -80,7 +86,7 @@ class ReturningGrid(Grid):
         clock: Callable[[], float] = time.monotonic,
         shut_out: Callable[[str], str] = lambda site: "",
     ) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self.patience = patience
         self._clock = clock
         self._again_after = again_after
@@ -96,13 +102,9 @@ class ReturningGrid(Grid):
         """What keeps the reply to a message away; empty while its node works on it."""
         return next((one.why for one in self._asked.values() if one.first == message_id), "")
 
-    def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
-
     def get_nodes(self) -> Iterable[Any]:
         """Flower's account of every connected node, where the grid below has one."""
-        known: Callable[[], Iterable[Any]] | None = getattr(self._grid, "get_nodes", None)
-        nodes = list(known()) if known is not None else []
+        nodes = list(super().get_nodes())
         self._names |= {node.node_id: node.name for node in nodes if node.name}
         return nodes
 
@@ -139,19 +141,6 @@ class ReturningGrid(Grid):
                 here.append(counted)
         return here
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise NotImplementedError("a study asks and pulls by itself, see server/exchange.py")
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def create_message(self, *arguments: Any, **options: Any) -> Message:
-        return self._grid.create_message(*arguments, **options)
-
     def _counted(self, reply: Message) -> Message | None:
         """The reply under the ID that the caller knows; None if the message is to be sent again."""
         one = self._asked.get(reply.metadata.reply_to_message_id)
@@ -159,7 +148,13 @@ class ReturningGrid(Grid):
             return reply
         code = reply.error.code if reply.has_error() else None
         one.crashes += code == APP_CRASHED
-        if code == NODE_LOST:
+        # A node that says so itself is there.
+        lost = code == NODE_LOST and reply.metadata.src_node_id == SUPERLINK_NODE_ID
+        one.losses += lost
+        if one.losses > MOST_LOSSES:
+            del self._asked[reply.metadata.reply_to_message_id]
+            return _answer(one, f"{LOST} {one.losses} times")
+        if lost:
             one.again_at = one.lost_at = self._clock()
             one.why = LOST
             self._unanswered.add(one.node)
@@ -204,9 +199,7 @@ class ReturningGrid(Grid):
             if not reason:
                 continue
             del self._asked[key]
-            question = Message(one.content, dst_node_id=one.node, message_type=one.kind, group_id=one.group)
-            question.metadata.__dict__["_message_id"] = one.first
-            answers.append(Message(OwnError(NODE_LOST, reason), reply_to=question))
+            answers.append(_answer(one, reason))
         return answers
 
     def _shut_out_node(self, node: int) -> str:
@@ -218,3 +211,10 @@ class ReturningGrid(Grid):
         message.metadata.__dict__["_message_id"] = identifier
         self._at_once[identifier] = Message(OwnError(NODE_LOST, reason), reply_to=message)
         return identifier
+
+
+def _answer(one: _Asked, reason: str) -> Message:
+    """An answer of our own, in the place of a node's."""
+    question = Message(one.content, dst_node_id=one.node, message_type=one.kind, group_id=one.group)
+    question.metadata.__dict__["_message_id"] = one.first
+    return Message(OwnError(NODE_LOST, reason), reply_to=question)

@@ -4,16 +4,16 @@ import secrets
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Array, Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.signed_questions import SIGNATURE, Statement, array_digest, content_digest, signature_record
+from server.passing_grid import PassingGrid
 
 
-class SigningGrid(Grid):
+class SigningGrid(PassingGrid):
     """A grid that signs what it sends.
 
     Args:
@@ -23,7 +23,7 @@ class SigningGrid(Grid):
     """
 
     def __init__(self, grid: Grid, key: Ed25519PrivateKey, *, clock: Callable[[], float] = time.time) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._key = key
         self._clock = clock
         self._digests = _Digests()
@@ -45,30 +45,6 @@ class SigningGrid(Grid):
         # Records are shared by the questions to all sites, so the signature goes into a dictionary of its own.
         message.content = RecordDict({**content, SIGNATURE: signature_record(statement, self._key)})
         return message
-
-    def get_node_ids(self) -> Iterable[int]:
-        return self._grid.get_node_ids()
-
-    def get_nodes(self) -> Iterable[Any]:
-        """Flower's account of every connected node, where the grid below has one."""
-        known: Callable[[], Iterable[Any]] | None = getattr(self._grid, "get_nodes", None)
-        return known() if known is not None else []
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        raise NotImplementedError("a study asks and pulls by itself, see server/exchange.py")
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def create_message(self, *arguments: Any, **options: Any) -> Message:
-        return self._grid.create_message(*arguments, **options)
 
 
 class _Digests:

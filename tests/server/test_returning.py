@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from common.actions import NOT_NOW
 from server.exchange import _reason
-from server.returning import APP_CRASHED, NODE_LOST, ReturningGrid
+from server.returning import APP_CRASHED, MOST_LOSSES, NODE_LOST, OwnError, ReturningGrid
 
 
 class Clock:
@@ -30,6 +31,8 @@ class Nodes(Grid):
         self.connected = {2, 3}
         self.answers: dict[int, list[int | None]] = {2: [], 3: []}
         self.sent: list[Message] = []
+        self.say_so: set[int] = set()
+        """Nodes that say themselves that they are lost; of the others Flower does."""
 
     def get_node_ids(self) -> Iterable[int]:
         return self.connected
@@ -51,6 +54,8 @@ class Nodes(Grid):
                 code = answers.pop(0)
                 what: Any = RecordDict() if code is None else Error(code=code, reason="a reason")
                 replies.append(Message(what, reply_to=message))
+                if code == NODE_LOST and message.metadata.dst_node_id not in self.say_so:
+                    replies[-1].metadata.__dict__["_src_node_id"] = SUPERLINK_NODE_ID
         return replies
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
@@ -201,3 +206,41 @@ def test_a_site_whose_key_was_revoked_is_not_waited_for(clock: Clock) -> None:
     (answer,) = grid.pull_messages([again])
     assert answer.error.reason == "its key was revoked"
     assert len(network.sent) == 2
+
+
+def test_a_node_that_calls_itself_lost_is_not_asked_again(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> None:
+    nodes.say_so = {2}
+    nodes.answers[2] = [NODE_LOST] * 1000
+    [known] = grid.push_messages([question(2)])
+    [reply] = grid.pull_messages([known])
+    assert (reply.error.code, reply.metadata.reply_to_message_id) == (NODE_LOST, known)
+    assert not isinstance(reply.error, OwnError)
+    assert len(nodes.sent) == 1
+
+
+@pytest.mark.parametrize("codes", [[NODE_LOST], [NODE_LOST, APP_CRASHED], [APP_CRASHED, NODE_LOST, NOT_NOW]])
+def test_a_node_that_comes_and_goes_is_given_up(
+    nodes: Nodes, grid: ReturningGrid, clock: Clock, codes: list[int | None]
+) -> None:
+    nodes.answers[2] = codes * 1000
+    [known] = grid.push_messages([question(2)])
+    replies: list[Message] = []
+    while not replies and clock.now < 10_000:
+        replies = list(grid.pull_messages([known]))
+        clock.now += 0.5
+    [reply] = replies
+    assert reply.metadata.reply_to_message_id == known
+    assert len(nodes.sent) <= 2 * (MOST_LOSSES + 1)
+    sent = len(nodes.sent)
+    assert not list(grid.pull_messages([known]))
+    assert len(nodes.sent) == sent
+
+
+def test_a_node_that_was_lost_for_good_says_so_in_our_words(nodes: Nodes, grid: ReturningGrid) -> None:
+    nodes.answers[2] = [NODE_LOST] * (MOST_LOSSES + 1)
+    [known] = grid.push_messages([question(2)])
+    for _ in range(MOST_LOSSES):
+        assert not list(grid.pull_messages([known]))
+    [reply] = grid.pull_messages([known])
+    assert isinstance(reply.error, OwnError)
+    assert _reason(reply, "hospital2") == f"its node was lost {MOST_LOSSES + 1} times"

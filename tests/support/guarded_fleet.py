@@ -73,6 +73,7 @@ class Fleet:
         self.ports = {name: free_port() for name in ("public", "superlink", "enrolment")}
         self.state: Any = None
         self.run = 0
+        self.token = ""
 
     @property
     def address(self) -> str:
@@ -105,7 +106,8 @@ class Fleet:
             None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
         )
         task = self.state.get_run_info(run_ids=[self.run])[0].primary_task_id
-        assert self.state.claim_task(task)
+        self.token = self.state.claim_task(task)
+        assert self.token
         assert self.state.activate_task(task)
         TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id = self.run, SUPERLINK, task
         return int(self.run)
