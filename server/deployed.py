@@ -17,6 +17,7 @@ from server.returning import ReturningGrid
 from server.settings import StudySettings, settings_from_run_config
 from server.shut_out import ShutOut
 from server.signing import SigningGrid
+from server.wary_grid import WaryGrid
 
 
 @contextmanager
@@ -30,8 +31,9 @@ def deployed(grid: Grid, context: Context) -> Iterator[tuple[Grid, StudySettings
     progress = ProgressLog(settings.run_dir)
     progress.write("began", flower_run=str(context.run_id))
     try:
+        key = _question_key(context)
         patience = settings.experiment.strategy.returning
-        signing = SigningGrid(grid, _question_key(context))
+        signing = SigningGrid(WaryGrid(grid), key)
         gone = ShutOut(settings.registry)
         yield ReturningGrid(signing, patience=patience, shut_out=gone), replace(settings, progress=progress)
     except OncofedError as error:

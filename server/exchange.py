@@ -85,9 +85,9 @@ def ask(
                     missing[member.site] = f"refused: {printable(refusal, 400)}"
             progress.site(member.site, ANSWERED if member.site in replies else missing[member.site])
         _tell_delays(grid, by_message, told, progress)
+        if by_message and time.monotonic() >= end:
+            break  # whatever else arrives: the deadline is for all of them together
         if by_message and not arrived:
-            if time.monotonic() >= end:
-                break
             time.sleep(pause(time.monotonic() - heard))
         heard = time.monotonic() if arrived else heard
     for identifier, member in by_message.items():

@@ -88,9 +88,7 @@ class WaryGrid(PassingGrid):
         ConfigError: if ``grid`` is another one.
     """
 
-    def __init__(
-        self, grid: Grid, *, most: int = MOST_BYTES, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, grid: Grid, *, most: int = MOST_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         if not isinstance(grid, HttpGrid) or not hasattr(HttpGrid, "_runtime_client"):
             raise ConfigError(
                 f"a study between institutions needs Flower's HttpGrid, and this is {type(grid).__name__}: start it by "

@@ -24,14 +24,12 @@ from server.returning import NODE_LOST, OwnError
 from server.wary_grid import WaryGrid
 
 SITES = ("hospital1", "hospital2")
-MOST = 24 << 20
+MOST = 16 << 20
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with guarded_fleet(tmp_path_factory.mktemp("fleet"), SITES, Quota(32 << 20, 64 << 20)) as running:
-        for site in SITES:
-            HostileNode(running, site).activate()
         yield running
 
 
@@ -50,12 +48,16 @@ def grid(fleet: Fleet) -> WaryGrid:
 
 @pytest.fixture
 def hostile(fleet: Fleet, grid: WaryGrid) -> HostileNode:
-    return HostileNode(fleet, "hospital1")
+    node = HostileNode(fleet, "hospital1")
+    node.activate()
+    return node
 
 
 @pytest.fixture
 def honest(fleet: Fleet, grid: WaryGrid) -> HostileNode:
-    return HostileNode(fleet, "hospital2")
+    node = HostileNode(fleet, "hospital2")
+    node.activate()
+    return node
 
 
 def ask(grid: WaryGrid, node: HostileNode) -> str:
@@ -161,11 +163,11 @@ def an_array_has_no_name(node: HostileNode, answer: Message) -> None:
 
 
 def a_record_of_many_values(node: HostileNode, answer: Message) -> None:
-    send(node, Message(RecordDict({"c": ConfigRecord({"many": [1] * 500_000})}), reply_to=_asked(answer)))
+    send(node, Message(RecordDict({"c": ConfigRecord({"many": [1] * 300_000})}), reply_to=_asked(answer)))
 
 
 def more_than_the_study_takes(node: HostileNode, answer: Message) -> None:
-    send(node, Message(arrays(26), reply_to=_asked(answer)))
+    send(node, Message(arrays(18), reply_to=_asked(answer)))
 
 
 def _asked(answer: Message) -> Message:
@@ -290,10 +292,10 @@ def test_an_answer_of_too_many_parts_is_not_fetched(
 
 def test_equal_parts_of_honest_arrays_are_read(grid: WaryGrid, honest: HostileNode) -> None:
     asked = ask(grid, honest)
-    zeros = RecordDict({"arrays": ArrayRecord([np.zeros(5 << 20, np.uint8), np.zeros(12 << 20, np.uint8)])})
+    zeros = RecordDict({"arrays": ArrayRecord([np.zeros(5 << 20, np.uint8), np.zeros(9 << 20, np.uint8)])})
     send(honest, answer_to(honest.pull(), zeros))
     [reply] = grid.pull_messages([asked])
-    assert [one.nbytes for one in reply.content["arrays"].to_numpy_ndarrays()] == [5 << 20, 12 << 20]
+    assert [one.nbytes for one in reply.content["arrays"].to_numpy_ndarrays()] == [5 << 20, 9 << 20]
 
 
 def test_who_said_that_a_node_is_lost_is_known(
