@@ -25,10 +25,9 @@ def budget(
     settings = load_site(site)
     if settings.privacy is None:
         raise ConfigError(
-            f"{site}: sets no privacy budget. Add, with your own numbers:\n"
-            "  privacy:\n"
-            "    epsilon: 8.0   # cap over everything ever trained on these patients\n"
-            "    patients: 200  # number of training patients, declared public"
+            f"{site}: sets no privacy budget, so there is no account. Add to it, with your own numbers, the line "
+            "privacy: {epsilon: 8.0, patients: 200}: the cap over everything ever trained on these patients, and the "
+            "number of training patients, which is declared public"
         )
     # Imported here: without a budget nothing needs the accountants, which take seconds.
     from client.privacy.account import print_account

@@ -46,6 +46,8 @@ def health_command(file: Path, places: Places) -> None:
 
 
 def _sites(known: Mapping[str, SiteConnection]) -> str:
+    if not known:
+        return "unknown: nobody has joined, or the SuperLink does not say"
     away = [site for site, connection in known.items() if not connection.connected]
     return f"{len(known) - len(away)} of {len(known)} connected{'; not ' if away else ''}{', '.join(away)}"
 

@@ -15,6 +15,7 @@ from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_site
 from server.operation.studies import find_study, keep_study, started_studies
 from server.operation.study_checks import checked, composed
 from server.operation.submit import enrolled_sites, require_server, submit
+from server.operation.waiting import Patience
 from server.progress_log import ProgressReader
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
@@ -84,9 +85,9 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
             "--beside"
         )
     if options.resume is not None:
-        folder, expected = _resumed(places, options, overrides)
+        folder, meant, expected = _resumed(places, options, overrides)
     else:
-        expected = enrolled_sites(places, options.sites)
+        meant = expected = enrolled_sites(places, options.sites)
         plan = _plan(settings, places, overrides, expected)
         say(*short_lines(plan))
         _require_yes(plan, options)
@@ -95,7 +96,7 @@ def run_command(file: Path, places: Places, overrides: list[str], options: RunOp
         reader = ProgressReader(folder.path)
         reader.skip()
         number = submit(home, folder.path, expected)
-        keep_study(places, folder.path, expected, number, utc_now())
+        keep_study(places, folder.path, meant, number, utc_now())
     say(f"{folder.path.name}: {', '.join(expected)}; {folder.path}")
     say(f"if it stops: oncofed-server run {file} --resume {folder.path}")
     if options.detach:
@@ -158,7 +159,14 @@ def _require_yes(plan: StudyPlan, options: RunOptions) -> None:
         raise ConfigError("not started; change the study, or say yes")
 
 
-def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple[RunFolder, tuple[str, ...]]:
+def _resumed(
+    places: Places, options: RunOptions, overrides: list[str]
+) -> tuple[RunFolder, tuple[str, ...], tuple[str, ...]]:
+    """The run, the sites that are to take part in it, and those of them that can now.
+
+    Raises:
+        ConfigError: if it cannot go on, saying what helps.
+    """
     assert options.resume is not None
     folder = RunFolder.resume(options.resume, overrides)
     study = find_study(places, folder.path)
@@ -172,4 +180,13 @@ def _resumed(places: Places, options: RunOptions, overrides: list[str]) -> tuple
     for site in (site for site in expected if site not in joined):
         reason = (shut_out(records[site]) if site in records else "") or "it has not joined"
         say(f"{site}: {reason}; the study goes on without it")
-    return folder, tuple(site for site in expected if site in joined)
+    able = tuple(site for site in expected if site in joined)
+    quorum = Patience.read(folder.path / "config.yaml").quorum
+    if len(able) < quorum:
+        missing = next(site for site in expected if site not in joined)
+        raise ConfigError(
+            f"{folder.path}: {len(able)} of the {quorum} sites that strategy.quorum asks for can take part "
+            f"({', '.join(able) or 'none'}); bring one back, e.g. oncofed-server provision --renew {missing} "
+            "and, there, oncofed-client init with --new-key, or name others that have joined with --sites"
+        )
+    return folder, expected, able
