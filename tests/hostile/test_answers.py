@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.app.message.arraychunk import ArrayChunk
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import (
     HEAD_BODY_DIVIDER,
@@ -30,7 +31,14 @@ MOST = 16 << 20
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with guarded_fleet(tmp_path_factory.mktemp("fleet"), SITES, Quota(32 << 20, 64 << 20)) as running:
+        for site in SITES:
+            HostileNode(running, site).activate()
         yield running
+
+
+def beat(node: HostileNode) -> None:
+    """The node is there, however long the tests before took."""
+    node.client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=node.node, heartbeat_interval=30))
 
 
 @pytest.fixture
@@ -49,14 +57,14 @@ def grid(fleet: Fleet) -> WaryGrid:
 @pytest.fixture
 def hostile(fleet: Fleet, grid: WaryGrid) -> HostileNode:
     node = HostileNode(fleet, "hospital1")
-    node.activate()
+    beat(node)
     return node
 
 
 @pytest.fixture
 def honest(fleet: Fleet, grid: WaryGrid) -> HostileNode:
     node = HostileNode(fleet, "hospital2")
-    node.activate()
+    beat(node)
     return node
 
 
@@ -307,7 +315,7 @@ def test_who_said_that_a_node_is_lost_is_known(
     try:
         replies = {one.metadata.reply_to_message_id: one for one in grid.pull_messages([asked, other])}
     finally:
-        honest.activate()
+        beat(honest)
     assert {key: (one.error.code, one.metadata.src_node_id) for key, one in replies.items()} == {
         asked: (NODE_LOST, hostile.number),
         other: (NODE_LOST, SUPERLINK),
