@@ -2,7 +2,8 @@
 
 Flower's own grid builds what a node pushed before anybody has looked at it: what does not fit ends the study, what
 names a part a thousand times fills the memory, what never comes is waited for. And who answers what is read from the
-answer. So the parts are fetched here, as far as they have come, weighed, and read; what is known of the question stands.
+answer. So the parts are fetched here, as far as they have come, weighed, and read; what is known of the question
+stands.
 """
 
 import copy
