@@ -1,8 +1,9 @@
 """Answers as something that anybody may have sent: what cannot be read is one site's missing answer, and no more.
 
-Flower's own grid builds what a node pushed before anybody has looked at it: what does not fit ends the study, what names
-a part a thousand times fills the memory, what never comes is waited for. And who answers what is read from the answer.
-So the parts are fetched here, as far as they have come, weighed, and read; what is known of the question stands.
+Flower's own grid builds what a node pushed before anybody has looked at it: what does not fit ends the study, what
+names a part a thousand times fills the memory, what never comes is waited for. And who answers what is read from the
+answer. So the parts are fetched here, as far as they have come, weighed, and read; what is known of the question
+stands.
 """
 
 import copy
@@ -133,7 +134,8 @@ class WaryGrid(PassingGrid):
             content = _read(asked.arriving, self._most)
         except httpx.NetworkError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a site sent, the study goes on.
+        except Exception as error:
+            # Whatever a site sent, the study goes on.
             why = str(error) if isinstance(error, _UnreadableError) else type(error).__name__
             content = OwnError(ErrorCode.MESSAGE_UNAVAILABLE, f"its answer cannot be read: {why}")
             logging.getLogger("oncofed.server").warning("an answer of node %d: %s", asked.about.dst_node_id, why)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.app.message.arraychunk import ArrayChunk
+from flwr.common.serde import message_from_proto
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import (
     HEAD_BODY_DIVIDER,
@@ -30,7 +32,14 @@ MOST = 16 << 20
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with guarded_fleet(tmp_path_factory.mktemp("fleet"), SITES, Quota(32 << 20, 64 << 20)) as running:
+        for site in SITES:
+            HostileNode(running, site).activate()
         yield running
+
+
+def beat(node: HostileNode) -> None:
+    """The node is there, however long the tests before took."""
+    node.client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=node.node, heartbeat_interval=30))
 
 
 @pytest.fixture
@@ -49,14 +58,14 @@ def grid(fleet: Fleet) -> WaryGrid:
 @pytest.fixture
 def hostile(fleet: Fleet, grid: WaryGrid) -> HostileNode:
     node = HostileNode(fleet, "hospital1")
-    node.activate()
+    beat(node)
     return node
 
 
 @pytest.fixture
 def honest(fleet: Fleet, grid: WaryGrid) -> HostileNode:
     node = HostileNode(fleet, "hospital2")
-    node.activate()
+    beat(node)
     return node
 
 
@@ -163,19 +172,13 @@ def an_array_has_no_name(node: HostileNode, answer: Message) -> None:
 
 
 def a_record_of_many_values(node: HostileNode, answer: Message) -> None:
-    send(node, Message(RecordDict({"c": ConfigRecord({"many": [1] * 300_000})}), reply_to=_asked(answer)))
+    answer.content = RecordDict({"c": ConfigRecord({"many": [1] * 300_000})})
+    send(node, answer)
 
 
 def more_than_the_study_takes(node: HostileNode, answer: Message) -> None:
-    send(node, Message(arrays(18), reply_to=_asked(answer)))
-
-
-def _asked(answer: Message) -> Message:
-    """The question of an answer, as far as a second answer needs it."""
-    about = answer.metadata
-    question = Message(RecordDict(), dst_node_id=about.src_node_id, message_type="train.gan", group_id="3")
-    question.metadata.__dict__["_message_id"] = about.reply_to_message_id
-    return question
+    answer.content = arrays(18)
+    send(node, answer)
 
 
 UNREADABLE = [
@@ -302,12 +305,12 @@ def test_who_said_that_a_node_is_lost_is_known(
     fleet: Fleet, grid: WaryGrid, hostile: HostileNode, honest: HostileNode
 ) -> None:
     asked, other = ask(grid, hostile), ask(grid, honest)
-    send(hostile, Message(Error(NODE_LOST, "lost"), reply_to=_asked(answer_to(hostile.pull()))))
+    send(hostile, Message(Error(NODE_LOST, "lost"), reply_to=message_from_proto(hostile.pull())))
     fleet.state.nodes[honest.number].online_until = 0
     try:
         replies = {one.metadata.reply_to_message_id: one for one in grid.pull_messages([asked, other])}
     finally:
-        honest.activate()
+        beat(honest)
     assert {key: (one.error.code, one.metadata.src_node_id) for key, one in replies.items()} == {
         asked: (NODE_LOST, hostile.number),
         other: (NODE_LOST, SUPERLINK),
