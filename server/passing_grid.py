@@ -1,4 +1,4 @@
-"""A grid that hands everything on to another one: what those of a deployed study have in common."""
+"""A grid that hands everything on to another one: what those of a study have in common."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -22,6 +22,7 @@ from common.records import (
     instruction_record,
     read_result,
 )
+from server.passing_grid import PassingGrid
 
 
 @dataclass(frozen=True)
@@ -63,34 +64,15 @@ class Roster:
         return able
 
 
-class SiteGrid(Grid):
+class SiteGrid(PassingGrid):
     """A grid that shows Flower's strategies only the sites that can take part in the task at hand."""
 
     def __init__(self, grid: Grid, members: Sequence[Member]) -> None:
-        self._grid = grid
+        super().__init__(grid)
         self._node_ids = [member.node_id for member in members]
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self._node_ids)
-
-    def set_run(self, run: Any) -> None:
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Any:
-        return self._grid.run
-
-    def create_message(self, *arguments: Any, **options: Any) -> Message:
-        return self._grid.create_message(*arguments, **options)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        return self._grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return self._grid.pull_messages(message_ids)
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        return self._grid.send_and_receive(messages, timeout=timeout)
 
 
 def call_roll(

@@ -3,14 +3,12 @@
 import io
 import logging
 import os
-import re
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from common.outside import printable
+from common.outside import printable, uncoloured
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 2_000
 
 
@@ -30,7 +28,7 @@ class NodeLog(RotatingFileHandler):
 
     def write(self, line: str) -> None:
         """Keeps a line; others chose some of its text."""
-        self.emit(logging.makeLogRecord({"msg": printable(_COLOURS.sub("", line), _LONGEST)}))
+        self.emit(logging.makeLogRecord({"msg": printable(uncoloured(line), _LONGEST)}))
 
     def _open(self) -> io.TextIOWrapper:
         private = lambda name, flags: os.open(name, flags, 0o600)  # noqa: E731

@@ -19,7 +19,6 @@ class ProgressState:
         reason: of a failure.
         stopping: why its process is about to be ended from outside; empty if it is not.
         schedule: phases, rounds and the time left.
-        phase_began: when the present phase began.
         contributors: of the last finished round.
         asked: since when each site has been at work on what it was asked.
         absent: since when each site has been waited for at the beginning.
@@ -32,7 +31,6 @@ class ProgressState:
     reason: str = ""
     stopping: str = ""
     schedule: Schedule = field(default_factory=Schedule)
-    phase_began: datetime | None = None
     contributors: tuple[str, ...] = ()
     asked: dict[str, datetime] = field(default_factory=dict)
     absent: dict[str, datetime] = field(default_factory=dict)
@@ -62,7 +60,7 @@ def _take(state: ProgressState, event: Event) -> None:
             state.schedule.plan([(name, total) for name, total in values["phases"]])
         case "phase":
             state.schedule.begin(values["name"], values["total"])
-            state.phase_began, state.contributors = event.time, ()
+            state.contributors = ()
         case "advance":
             state.schedule.finish_round(values["round"], values["seconds"])
             state.contributors = tuple(values["contributors"])

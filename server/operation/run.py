@@ -14,8 +14,8 @@ from server.operation.follow import follow
 from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_sites, short_lines
 from server.operation.studies import find_study, keep_study, started_studies
 from server.operation.study_checks import checked, composed
+from server.operation.study_files import patience_of
 from server.operation.submit import enrolled_sites, require_server, submit
-from server.operation.waiting import Patience
 from server.progress_log import ProgressReader
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Places
@@ -181,7 +181,7 @@ def _resumed(
         reason = (shut_out(records[site]) if site in records else "") or "it has not joined"
         say(f"{site}: {reason}; the study goes on without it")
     able = tuple(site for site in expected if site in joined)
-    quorum = Patience.read(folder.path / "config.yaml").quorum
+    quorum = patience_of(folder.path).quorum
     if len(able) < quorum:
         missing = next(site for site in expected if site not in joined)
         raise ConfigError(

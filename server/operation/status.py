@@ -12,9 +12,9 @@ from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
 from server.operation.progress_state import ProgressState, progress_state
 from server.operation.studies import StartedStudy, started_studies
-from server.operation.study_files import quarantined_in
+from server.operation.study_files import Patience, patience_of, quarantined_in
 from server.operation.superlink import answers
-from server.operation.waiting import Patience, away, waiting_lines
+from server.operation.waiting import away, waiting_lines
 from server.progress_log import ProgressReader
 from server.provision.federation import load_federation
 from server.provision.provision import Places
@@ -78,7 +78,7 @@ def status_command(file: Path, places: Places, *, studies: int = 3, as_json: boo
 
 def _study(one: StartedStudy) -> StudyStatus:
     state = progress_state(ProgressReader(one.folder).new())
-    patience = Patience.read(one.folder / "config.yaml")
+    patience = patience_of(one.folder)
     return StudyStatus(one, is_running(one.folder), state, quarantined_in(one.folder), patience)
 
 

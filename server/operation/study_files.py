@@ -3,18 +3,25 @@
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import DamagedFileError
 from common.safe_yaml import read_yaml
 
 
-class _Strategy(BaseModel):
-    deadline: float
+class Patience(BaseModel):
+    """A study's own bounds, of the section ``strategy``; seconds, and for the quorum sites."""
+
+    model_config = ConfigDict(frozen=True)
+
+    deadline: float = 0.0
+    gathering: float = 0.0
+    returning: float = 0.0
+    quorum: int = 0
 
 
 class _Config(BaseModel):
-    strategy: _Strategy
+    strategy: Patience
 
 
 class _Site(BaseModel):
@@ -25,17 +32,17 @@ class _Results(BaseModel):
     sites: dict[str, _Site]
 
 
-def deadline_of(run_dir: Path) -> float:
-    """Seconds that a site has for an answer; 0 where there is no ``config.yaml`` yet.
+def patience_of(run_dir: Path) -> Patience:
+    """How long a study waits for its sites; for nobody where there is no ``config.yaml`` yet.
 
     Raises:
         DamagedFileError: if the file does not say.
     """
     config = run_dir / "config.yaml"
     try:
-        return _Config.model_validate(read_yaml(config.read_text(encoding="utf-8"))).strategy.deadline
+        return _Config.model_validate(read_yaml(config.read_text(encoding="utf-8"))).strategy
     except FileNotFoundError:
-        return 0.0
+        return Patience()
     except (ValueError, yaml.YAMLError) as error:
         raise DamagedFileError(config, "is no study's configuration") from error
 

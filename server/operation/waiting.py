@@ -1,34 +1,15 @@
 """Whom a running study waits for, why, how long still, and what happens then: for ``status`` and for who follows it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from pathlib import Path
 
 from common.progress import LOST
-from common.safe_yaml import read_yaml
 from server.operation.connections import SiteConnection
 from server.operation.progress_state import ProgressState
+from server.operation.study_files import Patience
 from server.provision.registry import SiteRecord
 from server.schedule import duration
 from server.shut_out import shut_out
-
-
-@dataclass(frozen=True)
-class Patience:
-    """A study's own bounds, of the section ``strategy``; seconds, and for the quorum sites."""
-
-    deadline: float = 0.0
-    gathering: float = 0.0
-    returning: float = 0.0
-    quorum: int = 0
-
-    @classmethod
-    def read(cls, config: Path) -> "Patience":
-        """Those of a study's ``config.yaml``; it was checked when the study was started."""
-        tree = read_yaml(config.read_text(encoding="utf-8")) if config.exists() else {}
-        strategy = tree.get("strategy", {}) if isinstance(tree, dict) else {}
-        return cls(**{one.name: strategy.get(one.name, one.default) for one in fields(cls)})
 
 
 def waiting_lines(

@@ -33,7 +33,7 @@ from server.checkpoint import PhaseCheckpoints
 from server.operation.progress_state import progress_state
 from server.operation.status import StudyStatus, _lines
 from server.operation.studies import StartedStudy
-from server.operation.waiting import Patience
+from server.operation.study_files import Patience
 from server.plan import planned_trainings
 from server.progress_log import ProgressLog, ProgressReader, show
 from server.report.build import build_study_report
@@ -229,7 +229,7 @@ def status(folder: Path) -> str:
     state = progress_state(ProgressReader(folder).new())
     one = StartedStudy(folder=folder, expected=SITES, flower_run="1", started=datetime.now(UTC))
     shown = [
-        _lines(StudyStatus(one, running, state, {}, Patience(600.0, 600.0, 600.0)), {}, {}) for running in (True, False)
+        _lines(StudyStatus(one, running, state, {}, Patience(deadline=600.0)), {}, {}) for running in (True, False)
     ]
     return "\n".join(line for lines in shown for line in lines)
 

@@ -108,13 +108,19 @@ def test_a_lost_node_gets_the_same_work_when_it_has_returned(nodes: Nodes, grid:
     assert grid.why(known) == ""
 
 
-def test_a_node_that_stays_away_costs_its_patience_once(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> None:
+def given_up(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> tuple[str, Message]:
+    """A question to a node that is lost and stays away, and the answer that the grid gives for it."""
     [known] = grid.push_messages([question(2)])
     nodes.answers[2] = [NODE_LOST]
     nodes.connected.discard(2)
     assert not grid.pull_messages([known])
     clock.now = 101
     [reply] = grid.pull_messages([known])
+    return known, reply
+
+
+def test_a_node_that_stays_away_costs_its_patience_once(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> None:
+    known, reply = given_up(nodes, grid, clock)
     assert reply.error.code == NODE_LOST
     assert "did not return within 100 s" in reply.error.reason
     assert reply.metadata.reply_to_message_id == known
@@ -131,12 +137,7 @@ def test_a_node_that_stays_away_costs_its_patience_once(nodes: Nodes, grid: Retu
 
 
 def test_words_of_the_grid_are_not_taken_for_a_sites(nodes: Nodes, grid: ReturningGrid, clock: Clock) -> None:
-    [known] = grid.push_messages([question(2)])
-    nodes.answers[2] = [NODE_LOST]
-    nodes.connected.discard(2)
-    assert not grid.pull_messages([known])
-    clock.now = 101
-    [reply] = grid.pull_messages([known])
+    _, reply = given_up(nodes, grid, clock)
     assert _reason(reply, "hospital2") == "its node was lost and did not return within 100 s"
     said = Message(Error(NODE_LOST, "hospital2: it is not connected"), reply_to=question(2))
     assert _reason(said, "hospital2") == '"it is not connected"'

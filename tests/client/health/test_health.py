@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from small_disk import small_disk
 
 from client.cli import main
 from client.health.checks import Check, check_budget, check_data, contact_check, site_checks
@@ -108,29 +108,21 @@ def test_what_is_wrong_with_the_data(tmp_path: Path, change: Callable[[Path], ob
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount")
-    try:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "1m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("which", ["folder", "cache_dir"])
-def test_a_full_disk_is_not_well(tmp_path: Path, small_disk: Path, which: str) -> None:
-    site = site_file(tmp_path, f"{which}: {small_disk}")
+def test_a_full_disk_is_not_well(tmp_path: Path, disk: Path, which: str) -> None:
+    site = site_file(tmp_path, f"{which}: {disk}")
     assert check_data(site) is None
     with pytest.raises(OSError, match="No space left"):
-        (small_disk / "filling").write_bytes(bytes(2_000_000))
+        (disk / "filling").write_bytes(bytes(2_000_000))
     assert "the disk is full; make room" in str(check_data(site))
-    (small_disk / "filling").unlink()
+    (disk / "filling").unlink()
     assert check_data(site) is None
-    assert [file for file in small_disk.rglob("*") if file.is_file()] == []
+    assert [file for file in disk.rglob("*") if file.is_file()] == []
 
 
 def test_another_sites_node_at_the_port_does_not_speak_for_this_one(

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from enrolment_service import served
 from guarded_fleet import Fleet, guarded_fleet
+from small_disk import small_disk
 
 from common.command import run_command
 from server.operation.health import health_command
@@ -32,21 +32,13 @@ class Served:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount")
-    try:
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "4m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture
-def running(small_disk: Path, tmp_path: Path) -> Iterator[Served]:
+def running(disk: Path, tmp_path: Path) -> Iterator[Served]:
     # Root's rights are given up by nginx: its files lie where everybody may look.
     with guarded_fleet(tmp_path / "fleet", SITES, Quota(1 << 24, 1 << 25)) as fleet:
         values = {
@@ -57,8 +49,8 @@ def running(small_disk: Path, tmp_path: Path) -> Iterator[Served]:
         }
         file = tmp_path / "federation.yaml"
         file.write_text(json.dumps(values))
-        places = Places(small_disk / "provision")
-        (small_disk / "provision").mkdir()
+        places = Places(disk / "provision")
+        (disk / "provision").mkdir()
         shutil.copytree(fleet.root / "authority", places.authority)
         shutil.copy(fleet.registry.path, places.registry.path)
         settings = FederationSettings.model_validate(values)

@@ -7,13 +7,14 @@ import pytest
 from common.config import compose, to_yaml
 from common.errors import DamagedFileError
 from common.results import Results, RunInfo, SiteEntry
-from server.operation.study_files import deadline_of, quarantined_in
+from server.operation.study_files import Patience, patience_of, quarantined_in
 
 
-def test_the_deadline_is_that_of_the_resolved_configuration(tmp_path: Path) -> None:
-    assert deadline_of(tmp_path) == 0
-    (tmp_path / "config.yaml").write_text(to_yaml(compose(["site=none", "strategy.deadline=600"])))
-    assert deadline_of(tmp_path) == 600
+def test_how_long_a_study_waits_is_what_its_resolved_configuration_says(tmp_path: Path) -> None:
+    assert patience_of(tmp_path) == Patience()
+    bounds = ["strategy.deadline=7", "strategy.gathering=8", "strategy.returning=9", "strategy.quorum=3"]
+    (tmp_path / "config.yaml").write_text(to_yaml(compose(["site=none", *bounds])))
+    assert patience_of(tmp_path) == Patience(deadline=7, gathering=8, returning=9, quorum=3)
 
 
 def test_quarantined_studies_are_those_of_sites_that_tell(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_quarantined_studies_are_those_of_sites_that_tell(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", ["", "[", "null", "{}", "{strategy: {deadline: soon}}", "\x00", "&a [*a]"])
 def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
-    for name, read in (("config.yaml", deadline_of), ("results.json", quarantined_in)):
+    for name, read in (("config.yaml", patience_of), ("results.json", quarantined_in)):
         (tmp_path / name).write_text(text)
         with pytest.raises(DamagedFileError, match=name):
             read(tmp_path)

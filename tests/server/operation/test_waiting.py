@@ -1,13 +1,12 @@
 """Whom a study waits for, why, how long and what then: from its progress, its bounds and the list of sites."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from common.config import compose, to_yaml
 from common.progress import ABSENT, ASKED
 from server.operation.connections import SiteConnection
 from server.operation.progress_state import progress_state
-from server.operation.waiting import Patience, waiting_lines
+from server.operation.study_files import Patience
+from server.operation.waiting import waiting_lines
 from server.progress_log import Event
 from server.provision.registry import Registry, utc_now
 
@@ -88,10 +87,3 @@ def test_a_revoked_site_is_named_and_not_waited_for() -> None:
         "hospital2: its key was revoked on 2030-01-31 12:00 UTC; it is not waited for",
         "hospital3: its key was revoked on 2030-01-31 12:00 UTC; it is not waited for",
     ]
-
-
-def test_a_studys_own_bounds(tmp_path: Path) -> None:
-    experiment = compose(["site=none", "strategy.deadline=7", "strategy.gathering=8", "strategy.returning=9"])
-    (tmp_path / "config.yaml").write_text(to_yaml(experiment))
-    assert Patience.read(tmp_path / "config.yaml") == Patience(7, 8, 9, experiment.strategy.quorum)
-    assert Patience.read(tmp_path / "none.yaml") == Patience()
