@@ -154,11 +154,12 @@ def _check(settings: SiteSettings, connection: Connection) -> None:
     for file in (connection.key, connection.certificate, connection.identity):
         if not file.is_file():
             raise ConfigError(f"{file}: is missing; put it back from your backup, or ask the coordinator for a new kit")
-    if readable_by_others(connection.key):
-        raise ConfigError(
-            f"{connection.key}: others on this machine can read the key. If that may have happened, ask the "
-            f"coordinator for a new kit; otherwise: chmod 600 {connection.key}"
-        )
+    for file in (connection.key, connection.identity):
+        if readable_by_others(file):
+            raise ConfigError(
+                f"{file}: others on this machine can read the key. If that may have happened, ask the coordinator for "
+                f"a new kit; otherwise: chmod 600 {file}"
+            )
 
 
 def _take_lock(held: ExitStack, settings: SiteSettings) -> None:

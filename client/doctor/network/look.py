@@ -29,7 +29,7 @@ def look_at_network(folder: Path, settings: SiteSettings) -> Network | None:
     checks = [
         *_same_site(connection, settings),
         *_question_key(connection, folder),
-        look_at_key(connection.key),
+        look_at_key(connection.key, connection.identity),
         look_at_health_port(settings.health_port, settings.folder / "node.lock"),
     ]
     authority, route = look_at_authority(connection.certificate), look_at_route(connection.address)

@@ -16,11 +16,11 @@ _LONG_BEFORE = timedelta(days=90)
 """Every site needs a new kit when the authority expires, which takes a federation some weeks."""
 
 
-def look_at_key(key: Path) -> NetworkCheck:
-    """The private key: there, nobody else's to read, and of the type that Flower takes."""
+def look_at_key(key: Path, identity: Path) -> NetworkCheck:
+    """The private key: there, nobody else's to read, and of the type that Flower takes; ``identity`` holds it too."""
     try:
         content = key.read_bytes()
-        shared = readable_by_others(key)
+        shared = [file for file in (key, identity) if file.exists() and readable_by_others(file)]
     except OSError as error:
         return problem(
             "key",
@@ -30,7 +30,7 @@ def look_at_key(key: Path) -> NetworkCheck:
     if shared:
         return problem(
             "key",
-            f"{key}: others on this machine can read the private key. chmod 600 it; if somebody may have done so, join "
+            f"{shared[0]}: others on this machine can read the private key. chmod 600 it; if somebody may have done so, join "
             "anew with a new kit, so that this key is shut out",
         )
     try:

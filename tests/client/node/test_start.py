@@ -40,6 +40,7 @@ def site(tmp_path: Path) -> Path:
     (folder / "keys" / "node").write_bytes(private_file(new_key()))
     (folder / "keys" / "node").chmod(0o600)
     (folder / "keys" / "node.pem").write_text("")
+    (folder / "keys" / "node.pem").chmod(0o600)
     return folder / "site.yaml"
 
 
@@ -76,8 +77,9 @@ def test_a_name_that_is_not_the_one_it_joined_under(site: Path) -> None:
         start(site)
 
 
-def test_a_key_that_is_gone_or_that_others_can_read(site: Path) -> None:
-    key = site.parent / "keys" / "node"
+@pytest.mark.parametrize("name", ["node", "node.pem"])
+def test_a_key_that_is_gone_or_that_others_can_read(site: Path, name: str) -> None:
+    key = site.parent / "keys" / name
     key.chmod(0o644)
     with pytest.raises(ConfigError, match="others on this machine can read the key"):
         start(site)
