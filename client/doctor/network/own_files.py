@@ -30,8 +30,8 @@ def look_at_key(key: Path, identity: Path) -> NetworkCheck:
     if shared:
         return problem(
             "key",
-            f"{shared[0]}: others on this machine can read the private key. chmod 600 it; if somebody may have done so, join "
-            "anew with a new kit, so that this key is shut out",
+            f"{shared[0]}: others on this machine can read the private key. chmod 600 it; if somebody may have done "
+            "so, join anew with a new kit, so that this key is shut out",
         )
     try:
         line = public_line(read_private_file(content))
