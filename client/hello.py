@@ -14,6 +14,7 @@ from client.session import Session
 from client.step_pictures import keep_step_pictures
 from client.tasks import possible_tasks
 from common.files import write_json
+from common.imaging.remarks import counted_by_kind
 from common.records import SiteHello
 from common.versions import installed_versions
 
@@ -48,6 +49,8 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         tasks = [task for task in tasks if task == "evaluate" and evaluates]
     # With patients as the unit of privacy no count leaves but the declared one, whatever mode the study claims.
     declared = tells_counts(session)
+    if not session.guarded:
+        _note_unused(session, notes, declared)
     hello = SiteHello(
         site=settings.name,
         organ=settings.organ,
@@ -70,6 +73,16 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
     return hello
 
 
+def _note_unused(session: Session, notes: Notes, declared: bool) -> None:
+    """That something of the hospital's files was not taken up; names stay here, and counts that are not declared."""
+    cohort = session.cohort
+    if cohort.questions:
+        notes.append("studies are left out until their hospital has said which of their outlines are tumours")
+    if cohort.remarks:
+        told = counted_by_kind(cohort.remarks) if declared else "its hospital's own page says which"
+        notes.append(f"not all that its files hold was used: {told}")
+
+
 def _keep_summary(session: Session, hello: SiteHello) -> None:
     """The site's own account, with patients' names: it stays here."""
     cohort, split = session.cohort, session.split
@@ -87,6 +100,8 @@ def _keep_summary(session: Session, hello: SiteHello) -> None:
             "patients": {part: len(names) for part, names in parts.items()},
             "slices": {part: len(some) for part, some in slices.items()},
             "tumour_slices": {part: int(np.sum(some.tumour_class())) for part, some in slices.items()},
+            "unused": [asdict(one) for one in cohort.remarks],
+            "questions": [asdict(one) for one in cohort.questions],
             "quarantine": [{"patient": bad.patient, "reason": bad.reason} for bad in cohort.quarantine],
             "preprocessing": {
                 **asdict(session.experiment.image),

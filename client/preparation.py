@@ -12,6 +12,7 @@ from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment
 from common.imaging.patient import Quarantined
+from common.imaging.remarks import unused_sentences
 from common.logs import quiet_libraries
 from common.outside import say
 from common.report.formatting import plural
@@ -72,6 +73,9 @@ def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
     say(f"{plural(len(cohort.quarantine), 'study', 'studies')} in quarantine{':' if cohort.quarantine else ''}")
     for reason, studies in by_reason(cohort.quarantine).items():
         say(f"  {len(studies):>4}  {reason}")
+    for question in cohort.questions:
+        say(f"  is it a tumour? {question.about} ({question.count}): {' or '.join(question.options)} of site.yaml")
+    say(*(f"not used: {sentence}" for sentence in unused_sentences(cohort.remarks)))
     say(f"cache: {session.settings.cache_dir}")
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from common.imaging.listing import as_text
+from common.imaging.remarks import Kind
 
 
 class Finding(BaseModel):
@@ -68,6 +69,24 @@ class QuarantineReason(Finding):
 
     reason: str
     studies: list[Named]
+
+
+class Unused(Finding):
+    """Something that was not taken up, or was read on a guess; see :class:`common.imaging.remarks.Tally`."""
+
+    kind: Kind
+    what: str
+    count: int
+    examples: list[str]
+
+
+class Unanswered(Finding):
+    """What the hospital has to say before studies can be used; see :class:`common.imaging.remarks.OpenQuestion`."""
+
+    about: str
+    options: list[str]
+    count: int
+    examples: list[str]
 
 
 class Duplicate(Finding):
@@ -153,6 +172,9 @@ class Examination(Finding):
         fit: whether the site can take part.
         problems: why it cannot, in sentences; empty if it can.
         warnings: what somebody should look at, in sentences.
+        unused: what of the files was not taken up, or was read on a guess.
+        questions: what has to be answered, as studies that may hold tumours would otherwise count as tumour-free.
+        answers: the lines of ``site.yaml`` that answer them, to be looked through before they are pasted.
         identifying, to_review: header field -> patients (studies) that have it.
         network: the way to the coordinator; None if the site has not joined a federation.
         tasks, notes: what the site would say of itself at hello.
@@ -177,6 +199,9 @@ class Examination(Finding):
     parts: dict[str, PartBalance] = {}
     studies: list[StudyRow] = []
     quarantine: list[QuarantineReason] = []
+    unused: list[Unused] = []
+    questions: list[Unanswered] = []
+    answers: str = ""
     identifying: dict[str, int] = {}
     identifying_patients: int = 0
     identifying_policy: str = ""

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from client.doctor.examination import Examination, PartBalance, QuarantineReason, named
+from client.doctor.answers import answers, asked
+from client.doctor.examination import Examination, PartBalance, QuarantineReason, Unanswered, Unused, named
 from client.doctor.findings import clipped_shares, duplicates, outliers, study_rows
 from client.doctor.headers import header_fields_to_review
 from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_machine
@@ -16,6 +17,7 @@ from client.site import chosen_patients
 from common.errors import DataError, RefusalError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import PreparedFolder, prepare_folder
+from common.imaging.remarks import unused_sentences
 from common.report.formatting import listed, plural
 from common.training.trainer import Exchange
 from common.versions import installed_versions
@@ -61,6 +63,7 @@ def examine(session: Session, folder: Path, node: Path) -> Examined:
         everything = _prepared(session)
         session.report_preparation = None  # what follows finds the same patients in the cache
         _tell_studies(found, everything)
+        _tell_unused(found, session, everything)
         cohort = session.cohort
     except (DataError, RefusalError) as error:
         found.problems.append(str(error))
@@ -107,6 +110,15 @@ def _tell_studies(found: Examination, everything: PreparedFolder) -> None:
     found.duplicates = duplicates(patients, everything.patients_known)
     found.outliers = outliers(found.studies)
     _warn_of_studies(found, len(left_out))
+
+
+def _tell_unused(found: Examination, session: Session, everything: PreparedFolder) -> None:
+    found.unused = [Unused.model_validate(asdict(one)) for one in everything.remarks]
+    found.questions = [Unanswered.model_validate(asdict(one)) for one in everything.questions]
+    if found.questions:
+        found.answers = answers(session.settings.options, found.questions)
+        found.problems.append(asked(found.questions))
+    found.warnings += unused_sentences(everything.remarks)
 
 
 def _warn_of_studies(found: Examination, left_out: int) -> None:

@@ -12,6 +12,7 @@ from client.doctor.examine import Examined
 from client.doctor.pictures import strips
 from client.doctor.summary import NOT_JOINED, PARTS, network_title, size, step_sentence, task_title, verdict
 from common.files import write_bytes
+from common.imaging.remarks import TITLES
 from common.report.formatting import MISSING, listed, plural, significant
 from common.report.page import Pair, Section, as_yaml, render_page
 from common.report.tables import Cell, Table, number, prose, word
@@ -23,6 +24,7 @@ SECTIONS = (
     Section("headers", "De-identification"),
     Section("odd", "Duplicates and outliers"),
     Section("quarantine", "Quarantine"),
+    Section("unused", "Not used"),
     Section("machine", "Machine and training"),
     Section("network", "Network"),
     Section("part", "Taking part"),
@@ -56,6 +58,8 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
         duplicates=_duplicates_table(found.duplicates),
         outliers=_outliers_table(found),
         quarantine=_quarantine_table(found),
+        questions=_questions_table(found),
+        unused=_unused_table(found),
         machine=_machine_pairs(found),
         network=_network_table(found),
         not_joined=NOT_JOINED,
@@ -198,6 +202,24 @@ def _quarantine_table(found: Examination) -> Table | None:
         for reason in found.quarantine
     ]
     return Table("Studies that were left out, by reason.", ["reason", "studies", "patients"], rows) if rows else None
+
+
+def _questions_table(found: Examination) -> Table | None:
+    rows = [
+        [word(one.about), number(one.count), prose(", ".join(one.examples)), word(", ".join(one.options))]
+        for one in found.questions
+    ]
+    columns = ["holds", "studies", "for example", "options that answer it"]
+    return Table("Studies that would count as tumour-free, and what they hold.", columns, rows) if rows else None
+
+
+def _unused_table(found: Examination) -> Table | None:
+    rows = [
+        [word(TITLES[one.kind]), word(one.what), number(one.count), prose(", ".join(one.examples))]
+        for one in found.unused[:_MOST_ROWS]
+    ]
+    caption = "What of the files was not taken up, or was read on a guess; files, otherwise studies."
+    return Table(caption, ["kind", "what", "how many", "for example"], rows) if rows else None
 
 
 def _machine_pairs(found: Examination) -> list[Pair]:

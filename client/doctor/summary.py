@@ -63,6 +63,7 @@ def terminal_lines(found: Examination) -> list[str]:
         f"{left_out} in quarantine, {found.slices} slices prepared"
     )
     lines += [f"  {len(reason.studies):>4}  {reason.reason}" for reason in found.quarantine]
+    lines += question_lines(found)
     lines += _as_stored(found.studies)
     lines += [f"{_DUPLICATES[double.kind]}: {_named(double)}" for double in found.duplicates]
     if found.parts:
@@ -86,6 +87,18 @@ def terminal_lines(found: Examination) -> list[str]:
         lines += [f"  weights.{name}: {state}" for name, state in machine.weights.items()]
     lines += network_lines(found)
     return lines + [f"one training step of {step_sentence(step, found)}" for step in found.training]
+
+
+def question_lines(found: Examination) -> list[str]:
+    """What to paste into ``site.yaml``, and who asks."""
+    if not found.questions:
+        return []
+    last = found.questions[0].options[-1]
+    first = found.questions[0].options[0]
+    move = f"move what is a tumour from {last} to {first}" if first != last else "if that is so"
+    lines = [f"to answer, look at these and paste into site.yaml; {move}:"]
+    lines += [f"  {one.about}: {one.count}, e.g. {', '.join(one.examples)}" for one in found.questions]
+    return lines + [f"    {line}" for line in found.answers.splitlines()]
 
 
 def network_title(network: Network) -> str:

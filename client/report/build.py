@@ -12,6 +12,7 @@ from client.report.inputs import FILES, PartCounts, SiteInputs, Summary, read_in
 from client.report.mistakes import mistakes_table
 from client.report.training import training_groups, training_table
 from common.files import write_bytes
+from common.imaging.remarks import TITLES
 from common.report.arms import (
     ARM_COLUMNS,
     Scores,
@@ -76,6 +77,7 @@ def build_site_report(site_dir: Path) -> Path:
         done=_done(inputs),
         counts=_counts_table(summary) if summary else None,
         quarantine=_quarantine_table(summary) if summary and summary.quarantine else None,
+        unused=_unused_table(summary) if summary and summary.unused else None,
         declared=_pairs(summary.declared, missing="not declared") if summary else [],
         preprocessing=_pairs(summary.preprocessing) if summary else [],
         steps=step_rows(inputs.steps),
@@ -163,6 +165,15 @@ def _counts_table(summary: Summary) -> Table:
 def _quarantine_table(summary: Summary) -> Table:
     rows = [[word(study.patient), prose(study.reason)] for study in summary.quarantine]
     return Table(f"Left out: {plural(len(rows), 'study', 'studies')}.", ["patient", "reason"], rows)
+
+
+def _unused_table(summary: Summary) -> Table:
+    rows = [
+        [word(TITLES[one.kind]), word(one.what), number(one.count), prose(", ".join(one.examples))]
+        for one in summary.unused
+    ]
+    caption = "What of the files was not taken up, or was read on a guess; files, otherwise studies."
+    return Table(caption, ["kind", "what", "how many", "for example"], rows)
 
 
 def _arms_caption(scope: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from client.report.explanation_inputs import Explanations, nearest_figures, read_explanations
 from common.array_files import arrays_in
+from common.imaging.remarks import Kind
 from common.report.formatting import role_titles
 from common.results_classifier import ArmScores, Interval
 from common.results_privacy import PrivacyStatement
@@ -45,6 +46,15 @@ class QuarantinedStudy(SiteRecord):
     reason: str
 
 
+class UnusedPart(SiteRecord):
+    """Something that was not taken up, or was read on a guess, in how many studies or files."""
+
+    kind: Kind
+    what: str
+    count: int
+    examples: list[str] = []
+
+
 class Summary(SiteRecord):
     """``summary.json``: what this site is and what it was asked to do."""
 
@@ -57,6 +67,7 @@ class Summary(SiteRecord):
     slices: PartCounts = PartCounts()
     tumour_slices: PartCounts = PartCounts()
     quarantine: list[QuarantinedStudy] = []
+    unused: list[UnusedPart] = []
     roles: list[str] = []
     preprocessing: dict[str, Any] = {}
     declared: dict[str, Any] = {}

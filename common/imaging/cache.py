@@ -24,9 +24,10 @@ from common.errors import DataError
 from common.files import write_bytes
 from common.imaging.facts import StudyFacts
 from common.imaging.patient import Quarantined, StudyLocation
+from common.imaging.remarks import Tally
 from common.imaging.slices import PatientSlices
 
-SCHEMA = 4
+SCHEMA = 5
 """Raised whenever preprocessing or the files' layout changes, so that older caches are not taken for current ones."""
 
 ARRAYS = ("images", "labels", "foreground")
@@ -45,7 +46,7 @@ class PreparedPatient:
         signature: of the files it was made from.
         has_tumour: at full resolution, so that it does not depend on the image size.
         slices: slices kept; 0 if no study of the patient was usable.
-        studies: what is known of each study that could be read, one left out for what its headers hold included.
+        studies: what is known of each study that could be read; one that is left out all the same included.
         lesion_pixels: lesion pixels of each prepared slice.
         tumour_slices: the class stated for each slice, where the data set does.
         quarantined: the patient's studies that were left out.
@@ -65,7 +66,7 @@ class PreparedPatient:
     @property
     def has_masks(self) -> bool:
         """Whether its tumours are outlined, it is known to have none, or its slices are sorted by class."""
-        return self.tumour_slices is not None or any(study.has_mask for study in self.studies)
+        return self.tumour_slices is not None or any(study.has_mask for study in self.studies if study.usable)
 
     @property
     def identifying(self) -> tuple[str, ...]:
@@ -153,20 +154,22 @@ class PatientCache:
                 shutil.rmtree(working, ignore_errors=True)
         return dataclasses.replace(entry, folder=target)
 
-    def studies(self, listing: str) -> list[StudyLocation] | None:
-        """The studies found when the folder looked like ``listing``; None if it has changed since."""
+    def found(self, listing: str) -> tuple[list[StudyLocation], tuple[Tally, ...]] | None:
+        """The studies, and the files passed over, when the folder looked like ``listing``; None if it has changed."""
         try:
             kept = json.loads((self.folder / _STUDIES).read_text(encoding="utf-8"))
             if kept["listing"] != listing:
                 return None
-            return [
+            studies = [
                 StudyLocation(some["patient"], Path(some["path"]), tuple(map(Path, some["files"])), some["known"])
                 for some in kept["studies"]
             ]
+            over = [{**one, "examples": tuple(one["examples"])} for one in kept["passed_over"]]
+            return studies, tuple(Tally(**one) for one in over)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
-    def keep_studies(self, listing: str, locations: Sequence[StudyLocation]) -> None:
+    def keep_found(self, listing: str, locations: Sequence[StudyLocation], passed_over: Sequence[Tally]) -> None:
         """Remembers what a search found, so that headers need not be read again for each message.
 
         Raises:
@@ -182,7 +185,12 @@ class PatientCache:
             for one in locations
         ]
         try:
-            write_bytes(self.folder / _STUDIES, json.dumps({"listing": listing, "studies": studies}).encode())
+            kept = {
+                "listing": listing,
+                "studies": studies,
+                "passed_over": [dataclasses.asdict(one) for one in passed_over],
+            }
+            write_bytes(self.folder / _STUDIES, json.dumps(kept).encode())
         except OSError as error:
             raise _unwritable(self.folder.parent, error) from error
 

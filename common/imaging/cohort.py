@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from common.errors import ConfigError
 from common.imaging.cache import PreparedPatient
 from common.imaging.patient import Quarantined
+from common.imaging.remarks import OpenQuestion, Tally
 from common.imaging.slices import Slices
 
 
@@ -21,6 +22,8 @@ class PreparedCohort:
         patients_known: False if the data set names no patients: each image then counts as one, a split is by image,
             and two images of one person may lie on both sides of it. Whoever shows figures must say so.
         min_tumour_pixels: from how many lesion pixels on a slice counts as one with a tumour.
+        remarks: what was not taken up, or was read on a guess.
+        questions: what the hospital has to say before the studies concerned, which are in ``quarantine``, can be used.
     """
 
     organ: str
@@ -29,6 +32,8 @@ class PreparedCohort:
     quarantine: tuple[Quarantined, ...]
     patients_known: bool = True
     min_tumour_pixels: int = 1
+    remarks: tuple[Tally, ...] = ()
+    questions: tuple[OpenQuestion, ...] = ()
 
     @property
     def modality(self) -> str:

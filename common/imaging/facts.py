@@ -10,6 +10,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from common.imaging.patient import Lesion, Patient
+from common.imaging.remarks import Question, Remark
 
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 _MOST_VOXELS = 200_000
@@ -32,6 +33,7 @@ class StudyFacts:
         lesion_mm3: volume of all lesions.
         lesions: what is known of single ones.
         identifying: header fields that may identify the person, by keyword.
+        remarks, questions: as :class:`common.imaging.patient.Patient` has them.
         digest: of every voxel and of the shape; equal for two copies of one study, whatever their names. It tells
             studies apart, and is no protection against somebody who makes two that agree.
     """
@@ -47,7 +49,14 @@ class StudyFacts:
     lesion_mm3: float
     lesions: tuple[Lesion, ...]
     identifying: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+    questions: tuple[Question, ...]
     digest: str
+
+    @property
+    def usable(self) -> bool:
+        """False where it is left out for what its headers hold, or for a question that nobody has answered."""
+        return not self.identifying and not self.questions
 
     @staticmethod
     def of(patient: Patient) -> "StudyFacts":
@@ -73,6 +82,8 @@ class StudyFacts:
             lesion_mm3=0.0 if lesion is None else float(np.count_nonzero(lesion) * np.prod(patient.spacing)),
             lesions=patient.lesions,
             identifying=patient.identifying,
+            remarks=patient.remarks,
+            questions=patient.questions,
             digest=_digest(patient.images),
         )
 
@@ -98,6 +109,8 @@ class StudyFacts:
                 "intensities": {name: tuple(some) for name, some in values["intensities"].items()},
                 "lesions": tuple(Lesion(**{**some, "centre": tuple(some["centre"])}) for some in values["lesions"]),
                 "identifying": tuple(values["identifying"]),
+                "remarks": tuple(Remark(**one) for one in values["remarks"]),
+                "questions": tuple(Question(one["about"], tuple(one["options"])) for one in values["questions"]),
             }
         )
 

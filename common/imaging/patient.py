@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from common.imaging.remarks import Question, Remark
+
 LESION_LABELS = (1, 2, 4)
 """Label values that count as tumour, with their BraTS meaning: 1 necrotic core (any other organ: the lesion),
 2 oedema, 4 enhancing tumour. Value 3 never occurs: the 2023 naming is mapped to 4 by the reader."""
@@ -54,6 +56,9 @@ class Patient:
         organ_mask: (Z, Y, X) uint8, 1 in the organ itself (its lesions included); None where the data set has none.
         lesions: what is known of single lesions; empty where the data set says nothing beyond the mask.
         identifying: header fields that may identify the person, by their DICOM keyword (never their values).
+        remarks: what of the study was not taken up, or was read on a guess.
+        questions: what has to be answered first, because the study would otherwise count as tumour-free and may not
+            be; it is left out until then.
     """
 
     patient: str
@@ -68,6 +73,8 @@ class Patient:
     organ_mask: npt.NDArray[np.uint8] | None = None
     lesions: tuple[Lesion, ...] = ()
     identifying: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    questions: tuple[Question, ...] = ()
 
     @property
     def modality(self) -> str:

@@ -15,9 +15,11 @@ from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import StudyFacts
 from common.imaging.listing import Stamp, as_text, list_files, listing_digest, signature
+from common.imaging.passed_over import passed_over
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
+from common.imaging.remarks import OpenQuestion, Tally, open_questions, tallied
 from common.imaging.slices import PatientSlices
 
 Progress = Callable[[int, int, str], None]
@@ -32,16 +34,33 @@ class PreparedFolder:
         patients: every patient, sorted by name.
         studies: how many studies they have.
         patients_known: False if the data set names no patients.
+        passed_over: files that belong to no study.
     """
 
     patients: tuple[PreparedPatient, ...]
     studies: int
     patients_known: bool
+    passed_over: tuple[Tally, ...]
 
     @property
     def identifying(self) -> dict[str, int]:
         """Header fields that may identify a person -> how many patients have them."""
         return dict(sorted(Counter(keyword for patient in self.patients for keyword in patient.identifying).items()))
+
+    @property
+    def remarks(self) -> tuple[Tally, ...]:
+        """What was not taken up, or was read on a guess."""
+        told = tallied((one, patient.patient) for patient, study in self._studies for one in study.remarks)
+        return (*self.passed_over, *told)
+
+    @property
+    def questions(self) -> tuple[OpenQuestion, ...]:
+        """What the hospital has to say before the studies concerned can be used."""
+        return open_questions((one, patient.patient) for patient, study in self._studies for one in study.questions)
+
+    @property
+    def _studies(self) -> list[tuple[PreparedPatient, StudyFacts]]:
+        return [(patient, study) for patient in self.patients for study in patient.studies]
 
 
 def prepare_cohort(
@@ -115,6 +134,8 @@ def prepare_cohort(
         quarantine=tuple(quarantine),
         patients_known=found.patients_known,
         min_tumour_pixels=min_tumour_pixels,
+        remarks=found.remarks,
+        questions=found.questions,
     )
 
 
@@ -146,7 +167,7 @@ def prepare_folder(
     cache = PatientCache(cache_dir, key)
     try:
         files = list_files(root) if root.is_dir() else {}
-        locations = _find(reader, root, files, cache)
+        locations, over = _find(reader, root, files, cache)
     except PermissionError as error:
         raise DataError(
             f"{error.filename or root}: not allowed to read; give the user of this program access"
@@ -167,21 +188,30 @@ def prepare_folder(
         patients=tuple(entries),
         studies=len(locations),
         patients_known=all(location.patient_known for location in locations),
+        passed_over=over,
     )
 
 
 _NO_MASK = "there is no tumour mask, so it cannot be trained on"
+_ASKED = (
+    "it would count as tumour-free, but holds what nobody has said whether it is a tumour; doctor lists it, and the "
+    "options of site.yaml that answer it"
+)
 
 
-def _find(reader: Reader, root: Path, files: Mapping[Path, Stamp], cache: PatientCache) -> list[StudyLocation]:
-    """What the reader finds, sorted by patient; remembered for as long as the folder looks the same."""
+def _find(
+    reader: Reader, root: Path, files: Mapping[Path, Stamp], cache: PatientCache
+) -> tuple[list[StudyLocation], tuple[Tally, ...]]:
+    """What the reader finds, sorted by patient, and what it passes over; remembered while the folder looks the same."""
     listing = listing_digest(root, files)
-    locations = cache.studies(listing) if files else None
-    if locations is None:
-        found = (replace(one, patient=as_text(one.patient)) for one in reader.find(root))
-        locations = sorted(found, key=lambda location: location.patient)
-        cache.keep_studies(listing, locations)
-    return locations
+    known = cache.found(listing) if files else None
+    if known is not None:
+        return known
+    found = (replace(one, patient=as_text(one.patient)) for one in reader.find(root))
+    locations = sorted(found, key=lambda location: location.patient)
+    over = passed_over(root, files, locations)
+    cache.keep_found(listing, locations, over)
+    return locations, over
 
 
 def _chosen(locations: list[StudyLocation], only: Collection[str], root: Path) -> list[StudyLocation]:
@@ -204,16 +234,19 @@ def _prepare_patient(
     steps: PreprocessingConfig,
 ) -> PreparedPatient:
     studies: list[tuple[StudyFacts, PatientSlices, bool]] = []
-    identifying: list[StudyFacts] = []
+    left_out: list[StudyFacts] = []
     quarantined = []
     for location in group:
         try:
             patient = reader.read(location)
             facts = StudyFacts.of(patient)
             if patient.identifying:
-                identifying.append(facts)
+                left_out.append(facts)
                 keywords = ", ".join(patient.identifying)
                 raise BadStudyError(f"its headers may identify the person ({keywords}); de-identify it first")
+            if patient.questions:
+                left_out.append(facts)
+                raise BadStudyError(_ASKED)
             studies.append((facts, preprocess(patient, image, steps), patient.has_tumour))
         except BadStudyError as error:
             quarantined.append(Quarantined(name, location.path, error.reason))
@@ -228,7 +261,7 @@ def _prepare_patient(
         signature=current_signature,
         has_tumour=any(has_tumour for _, _, has_tumour in studies),
         slices=len(slices.images) if slices else 0,
-        studies=(*(facts for facts, _, _ in studies), *identifying),
+        studies=(*(facts for facts, _, _ in studies), *left_out),
         lesion_pixels=tuple(_lesion_pixels(slices).tolist()) if slices else (),
         tumour_slices=None if stated is None else tuple(stated.tolist()),
         quarantined=tuple(quarantined),

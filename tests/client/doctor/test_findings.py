@@ -27,6 +27,8 @@ def study(name: str, **values: object) -> StudyFacts:
         lesion_mm3=10.0,
         lesions=(),
         identifying=(),
+        remarks=(),
+        questions=(),
         digest=name,
     )
     return replace(usual, **values)  # type: ignore[arg-type]

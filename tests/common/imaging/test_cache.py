@@ -21,6 +21,8 @@ FACTS = StudyFacts(
     lesion_mm3=12.5,
     lesions=(Lesion((1.0, 2.0, 3.0), 12.5, readers=3, malignancy=4.0),),
     identifying=("PatientName",),
+    remarks=(),
+    questions=(),
     digest="d",
 )
 
