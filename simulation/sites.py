@@ -16,6 +16,7 @@ from common.experiment import Experiment, SiteConfig
 from common.files import write_bytes
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
+from common.imaging.remarks import unused_sentences
 from common.imaging.split import part_sizes
 from common.progress import StudyProgress
 from common.report.formatting import plural
@@ -158,6 +159,8 @@ def _fill_cache(session: Session, progress: StudyProgress) -> None:
             f"{name}: {plural(len(cohort.quarantine), 'study', 'studies')} quarantined beside "
             f"{plural(len(cohort.patients), 'usable patient')}; its report lists the reasons"
         )
+    for sentence in unused_sentences(cohort.remarks):
+        progress.message(f"{name}: {sentence}")
     if not cohort.patients_known:
         progress.message(f"{name}: its images name no patients, so its split is BY IMAGE, not by patient")
 

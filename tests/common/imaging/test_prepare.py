@@ -16,6 +16,7 @@ from common.imaging.patient import Patient, StudyLocation
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.brats import BratsReader
 from common.imaging.readers.image_folder import ImageFolderReader
+from common.imaging.remarks import OpenQuestion, Question, Remark, Tally
 from common.imaging.split import split_patients
 
 
@@ -35,6 +36,22 @@ class CountingReader:
             raise KeyboardInterrupt
         self.seen.append(location.patient)
         return self.inner.read(location)
+
+
+@dataclasses.dataclass(frozen=True)
+class AskingReader:
+    """A BraTS reader to which a mask without a tumour is a question, unless it is answered."""
+
+    answered: tuple[str, ...] = ()
+    inner: BratsReader = dataclasses.field(default_factory=BratsReader)
+
+    def find(self, root: Path) -> list[StudyLocation]:
+        return self.inner.find(root)
+
+    def read(self, location: StudyLocation) -> Patient:
+        patient = self.inner.read(location)
+        asked = () if patient.has_tumour or "hcc" in self.answered else (Question("hcc", ("tumours", "answered")),)
+        return dataclasses.replace(patient, questions=asked, remarks=(Remark("outline", "aorta"),))
 
 
 @pytest.fixture
@@ -77,6 +94,40 @@ def test_a_folder_becomes_a_cohort_whose_slices_are_read_by_memory_map(root, pre
     assert tuple(batch.images.shape) == (24, 1, 32, 32)
     assert batch.tumour_pixels().tolist() == [0] * 12 + list(anna.lesion_pixels)
     assert split_patients(cohort.tumour_by_patient, SplitConfig(1, 1, 1)).train
+
+
+def test_a_study_that_may_hold_a_tumour_is_left_out_before_its_question_is_answered(root, prepare) -> None:
+    for _ in range(2):  # the second time from the cache
+        cohort = prepare(root, AskingReader())
+        assert [p.patient for p in cohort.patients] == ["anna", "bert"]
+        assert cohort.questions == (OpenQuestion("hcc", ("tumours", "answered"), 1, ("cleo",)),)
+        (left_out,) = cohort.quarantine
+        assert left_out.patient == "cleo"
+        assert "would count as tumour-free" in left_out.reason
+    answered = prepare(root, AskingReader(answered=("hcc",)))
+    assert answered.tumour_by_patient == [("anna", True), ("bert", True), ("cleo", False)]
+    assert (answered.questions, answered.quarantine) == ((), ())
+
+
+def test_a_question_about_one_study_makes_no_tumour_free_patient_of_another_without_a_mask(
+    tmp_path, prepare, write_case
+) -> None:
+    root = tmp_path / "visits"
+    write_case(root, "BraTS-GLI-00001-000", {"seg": np.zeros((12, 40, 36), np.uint8)})
+    write_case(root, "BraTS-GLI-00001-001", {"seg": None}, seed=1)
+    write_case(root, "BraTS-GLI-00002-000", {}, seed=2)
+    cohort = prepare(root, AskingReader())
+    assert cohort.tumour_by_patient == [("BraTS-GLI-00002", True)]
+    assert sorted(bad.patient for bad in cohort.quarantine) == 2 * ["BraTS-GLI-00001"]
+
+
+def test_what_was_not_used_is_told_with_its_number_and_examples(root, prepare) -> None:
+    (root / "anna" / "readme.txt").write_text("by hand")
+    for _ in range(2):
+        assert prepare(root, AskingReader(answered=("hcc",))).remarks == (
+            Tally("file", "*.txt", 1, ("anna/readme.txt",)),
+            Tally("outline", "aorta", 3, ("anna", "bert", "cleo")),
+        )
 
 
 def test_asking_for_an_unknown_patient_is_refused(root, prepare) -> None:
