@@ -55,6 +55,8 @@ def _series(path: Path) -> str:
             if header is None:
                 return ""
             modality, description = header.get("Modality") or "of no modality", header.get("SeriesDescription") or ""
-    except (BadStudyError, OSError):
+    except BadStudyError:
+        return "DICOM with a damaged header"
+    except OSError:
         return ""
     return f"DICOM {modality}" + (f" {str(description)[:60]!r}" if description else "")

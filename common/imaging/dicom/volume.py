@@ -22,6 +22,12 @@ from common.imaging.remarks import Remark
 Scalar = TypeVar("Scalar", bound=np.generic)
 Referred = Collection[str] | Callable[[], Collection[str]]
 
+NO_SERIES = (
+    "SeriesInstanceUID is missing (removed, or the file is cut off), so that nothing says which slices belong "
+    "together; let the de-identification replace UIDs instead of removing them"
+)
+"""Why files without it make no volume."""
+
 _SMALLEST_SIDE = 16
 _COPIED = 1e-3
 """Millimetres by which the places of two copies of a slice may differ: programs round decimal strings."""
@@ -173,9 +179,10 @@ def _check_size(size: int) -> None:
 
 def _check_kind(name: str, dataset: Dataset) -> None:
     """Refuses what is no slice of a CT or MR, and sizes that no scanner makes."""
-    for keyword in ("Modality", "SeriesInstanceUID"):
-        if not dataset.get(keyword):
-            raise BadStudyError(f"{name}: {keyword} is missing, the file is damaged or no image")
+    if not dataset.get("SeriesInstanceUID"):
+        raise BadStudyError(f"{name}: {NO_SERIES}")
+    if not dataset.get("Modality"):
+        raise BadStudyError(f"{name}: Modality is missing, the file is damaged or no image")
     if dataset.Modality not in ("CT", "MR"):
         raise BadStudyError(f"{name}: modality is {dataset.Modality}, expected CT or MR")
     for keyword in ("SOPInstanceUID", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
@@ -240,19 +247,28 @@ def _one_acquisition(frames: Sequence[Frame], referred: Referred) -> tuple[Stack
         largest = [volume for volume in volumes.values() if len(volume.frames) == most]
         if len(meant) in (0, len(division)) and len(volumes) == len(largest) == 1:
             return largest[0], (Remark("guess", f"of several {PARTS[keyword]} in one series, the only volume"),)
-        reason = reason or (
-            f"the series holds {len(division)} {PARTS[keyword]}, {len(volumes)} of them a volume, and no outline says "
-            f"which one is meant: outline one of them, or store each as a series of its own ({whole.reason})"
-        )
-    raise BadStudyError(reason)
+        if volumes and not reason:
+            reason = (
+                f"the series holds {len(division)} {PARTS[keyword]}, {len(volumes)} of them a volume, and no outline "
+                f"says which one is meant: outline one of them, or store each as a series of its own ({whole.reason})"
+            )
+    raise BadStudyError(reason) if reason else whole
 
 
 def _divided(frames: Sequence[Frame], keyword: str) -> dict[str, list[Frame]]:
-    """The slices by one of ``PARTS``; none where it does not tell some apart."""
+    """The slices by one of ``PARTS``; none where it does not tell some apart that show the same place.
+
+    Slabs one above another, each with its number, are parts of one volume: none of them may stand for it.
+    """
     parts: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         parts[frame.parts.get(keyword, "")].append(frame)
-    return parts if len(parts) > 1 else {}
+    normal = np.cross(*frames[0].orientation)
+    ends = sorted(
+        (min(heights), max(heights)) for heights in ([f.position @ normal for f in p] for p in parts.values())
+    )
+    one_above_another = all(lower[1] < upper[0] for lower, upper in zip(ends, ends[1:], strict=False))
+    return {} if one_above_another else parts
 
 
 def _volume(frames: Sequence[Frame]) -> Stack | None:

@@ -11,7 +11,7 @@ from common.errors import BadStudyError, DataError
 from common.imaging.dicom.index import Series, index_files, index_folder
 from common.imaging.dicom.masks import MASK_MODALITIES, load_masks, outline_names
 from common.imaging.dicom.references import instance_uid, names_no_images, referred_images, referred_series
-from common.imaging.dicom.volume import load_volume
+from common.imaging.dicom.volume import NO_SERIES, load_volume
 from common.imaging.patient import Patient, StudyLocation
 from common.imaging.readers.outline_meaning import OutlineNames, weigh
 from common.imaging.remarks import Remark
@@ -139,10 +139,6 @@ def read_study(
     )
 
 
-NO_SERIES = (
-    "SeriesInstanceUID is missing (removed, or the file is cut off), so that nothing says which slices belong "
-    "together; let the de-identification replace UIDs instead of removing them"
-)
 _BY_SPACE = Remark("guess", "outlines that name no images, taken as drawn on the one series in their space")
 
 
