@@ -1,7 +1,6 @@
 """One DICOM series becomes one volume, with its place in the patient."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,14 +12,13 @@ from pydicom import Dataset
 
 from common.errors import BadStudyError
 from common.imaging.deidentification import identifying_fields
+from common.imaging.dicom.acquisitions import Referred, one_acquisition
 from common.imaging.dicom.files import MOST_BYTES, quiet, read_file
-from common.imaging.dicom.frames import PARTS, Frame, frame_count, frames_of, is_localiser
+from common.imaging.dicom.frames import Frame, frame_count, frames_of, is_localiser
 from common.imaging.dicom.pixels import check_format, write_units
-from common.imaging.dicom.stacking import Stack, stack
 from common.imaging.remarks import Remark
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-Referred = Collection[str] | Callable[[], Collection[str]]
 
 NO_SERIES = (
     "SeriesInstanceUID is missing (removed, or the file is cut off), so that nothing says which slices belong "
@@ -111,7 +109,7 @@ def load_volume(files: Sequence[Path], *, referred: Referred = ()) -> DicomVolum
 
 def _load(files: Sequence[Path], referred: Referred) -> DicomVolume:
     frames = _frames(files)
-    chosen, remarks = _one_acquisition(frames, referred)
+    chosen, remarks = one_acquisition(frames, referred)
     dataset = chosen.frames[0].dataset
     voxels = np.empty((len(chosen.frames), *chosen.frames[0].shape), np.float32)
     identifying: set[str] = set()
@@ -225,54 +223,3 @@ def _units(frame: Frame) -> npt.NDArray[np.float32]:
     out = np.empty(frame.shape, np.float32)
     write_units(frame, out)
     return out
-
-
-def _one_acquisition(frames: Sequence[Frame], referred: Referred) -> tuple[Stack, tuple[Remark, ...]]:
-    """All slices as one volume or, if they form none, those of the acquisition that is meant."""
-    try:
-        return stack(frames), ()
-    except BadStudyError as error:
-        whole = error
-    divisions = [(keyword, division) for keyword in PARTS if (division := _divided(frames, keyword))]
-    if not divisions:
-        raise whole
-    outlined = referred() if callable(referred) else referred
-    reason = ""
-    for keyword, division in divisions:
-        volumes = {name: volume for name, part in division.items() if (volume := _volume(part)) is not None}
-        meant = [name for name, part in division.items() if any(frame.sop_uid in outlined for frame in part)]
-        if len(meant) == 1 and meant[0] in volumes:
-            return volumes[meant[0]], (Remark("guess", f"of several {PARTS[keyword]} in one series, the one outlined"),)
-        most = max(map(len, division.values()))
-        largest = [volume for volume in volumes.values() if len(volume.frames) == most]
-        if len(meant) in (0, len(division)) and len(volumes) == len(largest) == 1:
-            return largest[0], (Remark("guess", f"of several {PARTS[keyword]} in one series, the only volume"),)
-        if volumes and not reason:
-            reason = (
-                f"the series holds {len(division)} {PARTS[keyword]}, {len(volumes)} of them a volume, and no outline "
-                f"says which one is meant: outline one of them, or store each as a series of its own ({whole.reason})"
-            )
-    raise BadStudyError(reason) if reason else whole
-
-
-def _divided(frames: Sequence[Frame], keyword: str) -> dict[str, list[Frame]]:
-    """The slices by one of ``PARTS``; none where it does not tell some apart that show the same place.
-
-    Slabs one above another, each with its number, are parts of one volume: none of them may stand for it.
-    """
-    parts: dict[str, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        parts[frame.parts.get(keyword, "")].append(frame)
-    normal = np.cross(*frames[0].orientation)
-    ends = sorted(
-        (min(heights), max(heights)) for heights in ([f.position @ normal for f in p] for p in parts.values())
-    )
-    one_above_another = all(lower[1] < upper[0] for lower, upper in zip(ends, ends[1:], strict=False))
-    return {} if one_above_another else parts
-
-
-def _volume(frames: Sequence[Frame]) -> Stack | None:
-    try:
-        return stack(frames)
-    except BadStudyError:
-        return None
