@@ -89,7 +89,7 @@ def index_files(paths: Iterable[Path]) -> list[Series]:
             for key, members in files.items()
         ]
     if damaged:
-        _log.warning(
+        _log.info(
             "%d DICOM files are passed over, their headers cannot be read or name no series, e.g. %s",
             len(damaged),
             damaged[0],
