@@ -13,6 +13,8 @@ def possible_tasks(session: Session, notes: Notes) -> list[str]:
     """What this site can take part in; what it cannot, and why, is noted in words that may leave."""
     if not session.cohort.patients_known:
         notes.append("its images name no patients: its split and its intervals are by image, not by patient")
+    elif session.cohort.unnamed:
+        notes.append("some of its images name no patients: each study of theirs counts as a patient of its own")
     tasks = training_tasks(session, notes) if "train" in session.settings.roles else []
     if not session.has_masks:
         what = "takes part in no classifier" if tasks else "takes part in nothing"

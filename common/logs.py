@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,10 @@ _DEEPEST = 6
 
 NOISY_LIBRARIES = ("flwr", "ray", "urllib3", "httpx", "matplotlib", "PIL", "absl", "tensorflow", "tensorboard")
 """Loggers whose information lines would break up a progress display."""
+
+IMAGE_LIBRARIES = ("pydicom", "highdicom", "pylibjpeg", "libjpeg", "openjpeg", "nibabel", "nibabel.global")
+"""Loggers of what reads a hospital's files. Each odd value would be a line of theirs, which may quote it; what matters
+of it becomes a reason, which is told."""
 
 
 def _is_field(key: str) -> bool:
@@ -190,17 +195,21 @@ class _AtLeast(logging.Filter):
 
 
 def quiet_libraries(level: int = logging.WARNING) -> None:
-    """Silences the libraries of ``NOISY_LIBRARIES`` below ``level``, in this process.
+    """Silences the libraries of ``NOISY_LIBRARIES`` below ``level``, and ``IMAGE_LIBRARIES`` whatever they have to say.
+
+    It holds for this process, for warnings of the latter too.
 
     Flower prints its information lines through a handler of its own on stderr and sets its logger's level when it is
     imported: a filter on the logger holds whether that happens before or after this call.
     """
-    for name in NOISY_LIBRARIES:
+    silent = dict.fromkeys(IMAGE_LIBRARIES, logging.CRITICAL + 1)
+    for name, least in {**dict.fromkeys(NOISY_LIBRARIES, level), **silent}.items():
         logger = logging.getLogger(name)
-        logger.setLevel(level)
+        logger.setLevel(least)
         for old in [f for f in logger.filters if isinstance(f, _AtLeast)]:
             logger.removeFilter(old)
-        logger.addFilter(_AtLeast(level))
+        logger.addFilter(_AtLeast(least))
+    warnings.filterwarnings("ignore", module=rf"({'|'.join((*IMAGE_LIBRARIES, 'PIL'))})\b")
 
 
 def _event(record: logging.LogRecord) -> str:

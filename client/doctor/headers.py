@@ -10,6 +10,7 @@ import nibabel as nib
 import pydicom
 
 from common.imaging.deidentification import fields_to_review
+from common.imaging.dicom.files import quiet
 
 NIFTI_TEXTS = ("descrip", "aux_file", "db_name", "intent_name")
 _PROGRAMS = re.compile(r"fsl|spm|itk|ants|c3d|nibabel|nifti|mri_|afni|te=|time=|brainlab|\d", re.IGNORECASE)
@@ -24,13 +25,14 @@ def header_fields_to_review(study: Path) -> tuple[str, ...]:
     """
     found: set[str] = set()
     seen: set[tuple[Path, str]] = set()
-    for file in _files(study):
-        if file.name.lower().endswith((".nii", ".nii.gz")):
-            found.update(_nifti_texts(file))
-        elif (file.parent, file.suffix) not in seen and _is_dicom(file):
-            # The files of a series say the same of their patient.
-            seen.add((file.parent, file.suffix))
-            found.update(_dicom_fields(file))
+    with quiet():
+        for file in _files(study):
+            if file.name.lower().endswith((".nii", ".nii.gz")):
+                found.update(_nifti_texts(file))
+            elif (file.parent, file.suffix) not in seen and _is_dicom(file):
+                # The files of a series say the same of their patient.
+                seen.add((file.parent, file.suffix))
+                found.update(_dicom_fields(file))
     return tuple(sorted(found))
 
 

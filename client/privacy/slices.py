@@ -32,11 +32,12 @@ def kept_here(session: Session, model: str = "") -> Slices:
 def require_known_patients(session: Session) -> None:
     """
     Raises:
-        RefusalError: if the data name no patients: each image would count as one, and a person with ten images would
-            be bounded ten times as loosely as is said. The text may leave.
+        RefusalError: if the data, or some of them, name no patients: each image would count as one, and a person with
+            ten images would be bounded ten times as loosely as is said. The text may leave.
     """
-    if not session.cohort.patients_known:
+    if session.cohort.unnamed or not session.cohort.patients_known:
+        some = "some of " if session.cohort.patients_known else ""
         raise RefusalError(
-            "its images name no patients, and the unit of privacy is the patient; name them (patients.csv of an image "
-            "folder, the PatientID of DICOM files)"
+            f"{some}its images name no patients, and the unit of privacy is the patient; name them (patients.csv of an "
+            f"image folder, the PatientID of DICOM files){' or leave them out (patients of site.yaml)' if some else ''}"
         )

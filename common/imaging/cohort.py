@@ -19,8 +19,10 @@ class PreparedCohort:
         contrasts: the channels of every slice, in order.
         patients: sorted by name; each has at least one slice.
         quarantine: studies that were left out, with reasons.
-        patients_known: False if the data set names no patients: each image then counts as one, a split is by image,
-            and two images of one person may lie on both sides of it. Whoever shows figures must say so.
+        patients_known: False if the data set names no patients at all: each image then counts as one, a split is by
+            image, and two images of one person may lie on both sides of it. Whoever shows figures must say so.
+        unnamed: how many of the patients stand for a single study, because its header names no patient; two of them may
+            be one person. Above 0, "patient" is no unit of privacy.
         min_tumour_pixels: from how many lesion pixels on a slice counts as one with a tumour.
         remarks: what was not taken up, or was read on a guess.
         questions: what the hospital has to say before the studies concerned, which are in ``quarantine``, can be used.
@@ -31,6 +33,7 @@ class PreparedCohort:
     patients: tuple[PreparedPatient, ...]
     quarantine: tuple[Quarantined, ...]
     patients_known: bool = True
+    unnamed: int = 0
     min_tumour_pixels: int = 1
     remarks: tuple[Tally, ...] = ()
     questions: tuple[OpenQuestion, ...] = ()

@@ -13,6 +13,7 @@ TABLES = ("patients.csv", "dataset.json")
 """Files that say how a folder is to be read; readers use them, and they belong to no study."""
 
 _MOST_HEADERS = 5_000
+_DAMAGED = "DICOM with a damaged header"
 
 
 def passed_over(root: Path, files: Iterable[Path], locations: Collection[StudyLocation]) -> tuple[Tally, ...]:
@@ -51,10 +52,14 @@ def _series(path: Path) -> str:
     """The modality and description of the series that a DICOM file belongs to; empty for any other file."""
     try:
         with quiet():
-            header = read_header(path, ("Modality", "SeriesDescription"))
+            header = read_header(path, ("Modality", "SeriesDescription", "SeriesInstanceUID"))
             if header is None:
                 return ""
+            if not header.get("Modality") and not header.get("SeriesInstanceUID"):
+                return _DAMAGED
             modality, description = header.get("Modality") or "of no modality", header.get("SeriesDescription") or ""
-    except (BadStudyError, OSError):
+    except BadStudyError:
+        return _DAMAGED
+    except OSError:
         return ""
     return f"DICOM {modality}" + (f" {str(description)[:60]!r}" if description else "")

@@ -13,13 +13,14 @@ from common.errors import BadStudyError, DataError
 from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
+from common.imaging.dicom.files import quiet
 from common.imaging.facts import StudyFacts
 from common.imaging.listing import Stamp, as_text, list_files, listing_digest, signature
 from common.imaging.passed_over import passed_over
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
-from common.imaging.remarks import OpenQuestion, Tally, open_questions, tallied
+from common.imaging.remarks import OpenQuestion, Remark, Tally, open_questions, tallied
 from common.imaging.slices import PatientSlices
 
 Progress = Callable[[int, int, str], None]
@@ -33,14 +34,19 @@ class PreparedFolder:
     Attributes:
         patients: every patient, sorted by name.
         studies: how many studies they have.
-        patients_known: False if the data set names no patients.
         passed_over: files that belong to no study.
+        unnamed: patient -> where the study lies that stands for it, because nothing names its patient.
     """
 
     patients: tuple[PreparedPatient, ...]
     studies: int
-    patients_known: bool
     passed_over: tuple[Tally, ...]
+    unnamed: Mapping[str, str]
+
+    @property
+    def patients_known(self) -> bool:
+        """False if the data set names no patients at all; where it does not name some, ``remarks`` say so."""
+        return not self.unnamed or len(self.unnamed) < len(self.patients)
 
     @property
     def identifying(self) -> dict[str, int]:
@@ -50,8 +56,10 @@ class PreparedFolder:
     @property
     def remarks(self) -> tuple[Tally, ...]:
         """What was not taken up, or was read on a guess."""
-        told = tallied((one, patient.patient) for patient, study in self._studies for one in study.remarks)
-        return (*self.passed_over, *told)
+        told = [(one, patient.patient) for patient, study in self._studies for one in study.remarks]
+        if self.patients_known:
+            told += [(_UNNAMED, place) for place in self.unnamed.values()]
+        return (*self.passed_over, *tallied(told))
 
     @property
     def questions(self) -> tuple[OpenQuestion, ...]:
@@ -123,16 +131,19 @@ def prepare_cohort(
         usable = [patient for patient in usable if patient.has_masks]
     if not usable:
         reasons = "; ".join(f"{bad.patient}: {bad.reason}" for bad in quarantine[:3])
+        answer = "name in the options of site.yaml what oncofed-client doctor asks for, "
         raise DataError(
             f"{root}: none of {found.studies} studies can be used, all {len(quarantine)} are quarantined ({reasons}"
-            f"{'; ...' if len(quarantine) > 3 else ''}); mend the files or set the site's path to another folder"
+            f"{'; ...' if len(quarantine) > 3 else ''}); {answer if found.questions else ''}mend the files or set the "
+            "site's path to another folder"
         )
     return PreparedCohort(
         organ=organ,
         contrasts=tuple(contrasts),
         patients=tuple(usable),
         quarantine=tuple(quarantine),
-        patients_known=found.patients_known,
+        patients_known=any(patient.patient not in found.unnamed for patient in usable),
+        unnamed=sum(patient.patient in found.unnamed for patient in usable),
         min_tumour_pixels=min_tumour_pixels,
         remarks=found.remarks,
         questions=found.questions,
@@ -187,16 +198,23 @@ def prepare_folder(
     return PreparedFolder(
         patients=tuple(entries),
         studies=len(locations),
-        patients_known=all(location.patient_known for location in locations),
         passed_over=over,
+        unnamed={one.patient: _place(root, one) for one in locations if not one.patient_known},
     )
 
 
+_UNNAMED = Remark("guess", "the header names no patient, so that each such study counts as a patient of its own")
 _NO_MASK = "there is no tumour mask, so it cannot be trained on"
 _ASKED = (
     "it would count as tumour-free, but holds what nobody has said whether it is a tumour; doctor lists it, and the "
     "options of site.yaml that answer it"
 )
+
+
+def _place(root: Path, location: StudyLocation) -> str:
+    """Where a study lies below ``root``; its first file where it has no folder of its own."""
+    path = location.files[0] if location.path == root and location.files else location.path
+    return as_text((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
 def _find(
@@ -207,7 +225,8 @@ def _find(
     known = cache.found(listing) if files else None
     if known is not None:
         return known
-    found = (replace(one, patient=as_text(one.patient)) for one in reader.find(root))
+    with quiet():
+        found = [replace(one, patient=as_text(one.patient)) for one in reader.find(root)]
     locations = sorted(found, key=lambda location: location.patient)
     over = passed_over(root, files, locations)
     cache.keep_found(listing, locations, over)
@@ -238,7 +257,8 @@ def _prepare_patient(
     quarantined = []
     for location in group:
         try:
-            patient = reader.read(location)
+            with quiet():
+                patient = reader.read(location)
             facts = StudyFacts.of(patient)
             if patient.identifying:
                 left_out.append(facts)

@@ -12,6 +12,7 @@ from pydicom import FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from common.errors import BadStudyError
+from common.logs import IMAGE_LIBRARIES
 
 MOST_BYTES = 2 * 2**30
 """The largest file, and the largest volume in memory, that is read: 2 GiB, or 2,000 slices of 512 x 512."""
@@ -22,20 +23,18 @@ _WITHOUT_PREAMBLE = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
-_TALKATIVE = ("pydicom", "highdicom", "pylibjpeg", "libjpeg", "openjpeg")
-
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps pydicom, highdicom and the decoders from filling the terminal over damaged files.
+    """Keeps the libraries that read images from filling the terminal over damaged files.
 
-    What matters of their warnings is checked here and becomes a reason.
+    What matters of their warnings is checked by readers and becomes a reason.
     """
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    loggers = [logging.getLogger(name) for name in IMAGE_LIBRARIES]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
+            logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

@@ -13,6 +13,24 @@ from common.errors import BadStudyError
 
 Vector = npt.NDArray[np.float64]
 
+PARTS = {
+    "AcquisitionNumber": "acquisitions",
+    "TemporalPositionIdentifier": "points in time",
+    "TriggerTime": "points in time",
+    "EchoTime": "echoes",
+    "DiffusionBValue": "diffusion weightings",
+    "ImageType": "kinds of image",
+}
+"""Attributes by which slices of several volumes in one series differ, and what such volumes are called."""
+
+_IN_FRAMES = {
+    "AcquisitionNumber": ("FrameContentSequence", "FrameAcquisitionNumber"),
+    "TemporalPositionIdentifier": ("FrameContentSequence", "TemporalPositionIndex"),
+    "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
+    "DiffusionBValue": ("MRDiffusionSequence", "DiffusionBValue"),
+}
+"""Where a multi-frame file says the same: the functional group, and its attribute."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -26,7 +44,8 @@ class Frame:
         position: (3,) LPS millimetres of the first pixel's centre.
         orientation: (2, 3) LPS unit vectors, along which the column index and the row index ascend.
         pixel_spacing: millimetres from row to row and from column to column.
-        acquisition: its number, as text; empty where there is none.
+        parts: what tells several acquisitions of one series apart, by the keys of ``PARTS``, as text; empty where the
+            header says nothing.
         slope, intercept: from stored values to the modality's units; None where the header gives none.
     """
 
@@ -37,7 +56,7 @@ class Frame:
     position: Vector
     orientation: npt.NDArray[np.float64]
     pixel_spacing: tuple[float, float]
-    acquisition: str
+    parts: dict[str, str]
     slope: float | None
     intercept: float | None
 
@@ -83,11 +102,10 @@ def frames_of(name: str, dataset: Dataset) -> Iterator[Frame]:
         row, column = _numbers(label, "PixelSpacing", _find(where, "PixelMeasuresSequence", "PixelSpacing"), 2)
         slope = _find(where, "PixelValueTransformationSequence", "RescaleSlope")
         intercept = _find(where, "PixelValueTransformationSequence", "RescaleIntercept")
-        acquisition = (
-            dataset.get("AcquisitionNumber")
-            if groups is None
-            else _find(where, "FrameContentSequence", "FrameAcquisitionNumber")
-        )
+        if groups is None:
+            parts = {keyword: dataset.get(keyword) for keyword in PARTS}
+        else:
+            parts = {keyword: _find(where, *place) for keyword, place in _IN_FRAMES.items()}
         yield Frame(
             name=label,
             dataset=dataset,
@@ -96,7 +114,7 @@ def frames_of(name: str, dataset: Dataset) -> Iterator[Frame]:
             position=_numbers(label, "ImagePositionPatient", position, 3),
             orientation=_numbers(label, "ImageOrientationPatient", orientation, 6).reshape(2, 3),
             pixel_spacing=(float(row), float(column)),
-            acquisition="" if acquisition is None else str(acquisition),
+            parts={keyword: "" if value is None else str(value) for keyword, value in parts.items()},
             slope=None if slope is None else float(_numbers(label, "RescaleSlope", slope, 1)[0]),
             intercept=None if intercept is None else float(_numbers(label, "RescaleIntercept", intercept, 1)[0]),
         )

@@ -4,7 +4,6 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from common.errors import BadStudyError
 from common.imaging.dicom.files import quiet, read_header
+from common.imaging.listing import as_text
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ _KEYWORDS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality", "
 @dataclass(frozen=True)
 class Series:
     """One series as its headers describe it; text is empty where they say nothing.
+
+    Files that name no series are put together by folder and modality, so that whoever reads them can say so.
 
     Attributes:
         uid, study_uid: of the series and its study.
@@ -38,6 +40,11 @@ class Series:
     description: str
     files: tuple[Path, ...]
 
+    @property
+    def study(self) -> str:
+        """What tells its study from others: without a UID, a series is a study of its own."""
+        return self.study_uid or self.uid or as_text(str(self.files[0].parent))
+
 
 def index_folder(root: Path) -> list[Series]:
     """Every DICOM series below ``root``, sorted by patient, study and series; hidden files are passed over."""
@@ -47,44 +54,47 @@ def index_folder(root: Path) -> list[Series]:
 def index_files(paths: Iterable[Path]) -> list[Series]:
     """The series to which ``paths`` belong, sorted by patient, study and series; headers only.
 
-    Files that are no DICOM are passed over. So are DICOM files that cannot be read or name no series (they were cut
-    off, or their UIDs were removed): one line of the log counts them. What is said of a series is what its first file
-    says.
+    Files that are no DICOM are passed over. So are DICOM files that cannot be read or state neither a series nor a
+    modality, e.g. because they were cut off: one line of the log counts them. What is said of a series is what its
+    first file says.
     """
-    files: dict[str, list[Path]] = defaultdict(list)
-    first: dict[str, Dataset] = {}
+    files: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    first: dict[tuple[str, ...], Dataset] = {}
     damaged: list[Path] = []
     with quiet():
         for path in paths:
-            uid = ""
-            with suppress(BadStudyError):
+            try:
                 header = read_header(path, _KEYWORDS)
-                if header is None or _is_directory(header):
-                    continue
-                uid = _text(header, "SeriesInstanceUID")
-            if uid and header is not None:
-                files[uid].append(path)
-                first.setdefault(uid, header)
-            else:
+            except BadStudyError:
                 damaged.append(path)
+                continue
+            if header is None or _is_directory(header):
+                continue
+            uid, modality = _text(header, "SeriesInstanceUID"), _text(header, "Modality")
+            if not uid and not modality:
+                damaged.append(path)
+                continue
+            key = (uid,) if uid else ("", str(path.parent), modality)
+            files[key].append(path)
+            first.setdefault(key, header)
         found = [
             Series(
-                uid=uid,
-                study_uid=_text(first[uid], "StudyInstanceUID"),
-                patient=_text(first[uid], "PatientID"),
-                modality=_text(first[uid], "Modality"),
-                description=_text(first[uid], "SeriesDescription"),
+                uid=key[0],
+                study_uid=_text(first[key], "StudyInstanceUID"),
+                patient=_text(first[key], "PatientID"),
+                modality=_text(first[key], "Modality"),
+                description=_text(first[key], "SeriesDescription"),
                 files=tuple(sorted(members)),
             )
-            for uid, members in files.items()
+            for key, members in files.items()
         ]
     if damaged:
-        _log.warning(
+        _log.info(
             "%d DICOM files are passed over, their headers cannot be read or name no series, e.g. %s",
             len(damaged),
             damaged[0],
         )
-    return sorted(found, key=lambda series: (series.patient, series.study_uid, series.uid))
+    return sorted(found, key=lambda series: (series.patient, series.study_uid, series.uid, series.files))
 
 
 def _files(root: Path) -> Iterator[Path]:

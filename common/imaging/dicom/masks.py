@@ -1,20 +1,23 @@
 """The masks of a SEG or an RTSTRUCT by name, with one kind of error."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from pydicom import Dataset
 
 from common.errors import BadStudyError
 from common.imaging.deidentification import identifying_fields
 from common.imaging.dicom.files import quiet, read_file
+from common.imaging.dicom.outlines import Mask, Outlines
 from common.imaging.dicom.segmentation import segment_labels, segment_masks
 from common.imaging.dicom.structure_set import structure_masks, structure_names
 from common.imaging.dicom.volume import DicomVolume
 
 MASK_MODALITIES = ("SEG", "RTSTRUCT")
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -22,35 +25,58 @@ class Masks:
     """What one file outlines.
 
     Attributes:
-        names: everything that it outlines, in small letters, sorted.
-        by_name: name -> (Z, Y, X) mask on the volume's grid, for those that were asked for and are there.
+        names: everything that it outlines, as ``plain_name`` writes it, sorted.
+        outlines: those that were asked for.
         identifying: header fields that may identify the person, by keyword.
     """
 
     names: tuple[str, ...]
-    by_name: dict[str, npt.NDArray[np.bool_]]
+    outlines: Outlines
     identifying: tuple[str, ...]
 
+    @property
+    def by_name(self) -> dict[str, Mask]:
+        """Name -> (Z, Y, X) mask on the volume's grid."""
+        return self.outlines.masks
 
-def load_masks(path: Path, volume: DicomVolume, names: Collection[str]) -> Masks:
-    """The masks called ``names``, whatever the case of the letters, of a SEG or RTSTRUCT.
+
+def load_masks(path: Path, volume: DicomVolume, wanted: Callable[[str], bool]) -> Masks:
+    """What a SEG or RTSTRUCT outlines, with the masks of what is ``wanted``, which is asked for each name.
 
     Raises:
         BadStudyError: the file cannot be read, is neither, or does not fit the volume.
     """
-    wanted = {name.strip().casefold() for name in names}
+
+    def load(dataset: Dataset, is_seg: bool) -> Masks:
+        found = identifying_fields(dataset)
+        names = _names(path, dataset, is_seg)
+        return Masks(names, (segment_masks if is_seg else structure_masks)(path.name, dataset, volume, wanted), found)
+
+    return _understood(path, load)
+
+
+def outline_names(path: Path) -> tuple[str, ...]:
+    """Everything that a SEG or RTSTRUCT outlines, as ``plain_name`` writes it, sorted.
+
+    Raises:
+        BadStudyError: the file cannot be read, or is neither.
+    """
+    return _understood(path, lambda dataset, is_seg: _names(path, dataset, is_seg))
+
+
+def _names(path: Path, dataset: Dataset, is_seg: bool) -> tuple[str, ...]:
+    return tuple(sorted(set((segment_labels if is_seg else structure_names)(path.name, dataset).values())))
+
+
+def _understood(path: Path, load: Callable[[Dataset, bool], Loaded]) -> Loaded:
+    """What ``load`` makes of a file of outlines and of whether it is a SEG."""
     with quiet():
         try:
             dataset = read_file(path)
             modality = dataset.get("Modality")
             if modality not in MASK_MODALITIES:
                 raise BadStudyError(f"{path.name}: modality is {modality}, expected {' or '.join(MASK_MODALITIES)}")
-            found = identifying_fields(dataset)
-            is_seg = modality == "SEG"
-            titles = segment_labels(dataset) if is_seg else structure_names(dataset)
-            outline = segment_masks if is_seg else structure_masks
-            masks = outline(path.name, dataset, volume, wanted)
-            return Masks(tuple(sorted(set(titles.values()))), masks, found)
+            return load(dataset, modality == "SEG")
         except (BadStudyError, ImportError):  # A package that is missing is no damaged file.
             raise
         except Exception as error:  # pydicom and highdicom raise nearly anything over a damaged file.

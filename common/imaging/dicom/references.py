@@ -15,20 +15,26 @@ _IMAGES = ("PerFrameFunctionalGroupsSequence", "ROIContourSequence")
 def referred_series(mask: Path, candidates: Sequence[Series]) -> Series | None:
     """The one series of ``candidates`` that a SEG or RTSTRUCT was drawn on; None if that cannot be told.
 
-    A mask names its series. For one that does not, the series is sought in its study by the images that it names or, if
-    it names none, by its frame of reference; where two series fit it is not guessed.
+    A mask names its series. For one that does not, or names several, the series is sought in its study by the images
+    that it names or, if it names none, by its frame of reference; where two series fit it is not guessed.
     """
     named = _values(mask, _SERIES, "SeriesInstanceUID")
     study = _values(mask, ("StudyInstanceUID",), "StudyInstanceUID")
-    within = [series for series in candidates if series.study_uid in study]
-    if named:
-        fitting = [series for series in candidates if series.uid in named]
+    fitting = [series for series in candidates if series.uid in named]
+    within = fitting or [series for series in candidates if series.study_uid in study or not study]
+    if named and len(fitting) < 2:
+        pass
     elif images := referred_images(mask):
         fitting = [series for series in within if any(_has(path, "SOPInstanceUID", images) for path in series.files)]
     else:
         space = _values(mask, ("FrameOfReferenceUID",), "FrameOfReferenceUID")
         fitting = [series for series in within if _has(series.files[0], "FrameOfReferenceUID", space)]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def names_no_images(mask: Path) -> bool:
+    """Whether a mask says neither on which series nor on which images it was drawn, so that its space alone tells."""
+    return not _values(mask, _SERIES, "SeriesInstanceUID") and not referred_images(mask)
 
 
 def referred_images(mask: Path) -> frozenset[str]:

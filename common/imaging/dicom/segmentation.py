@@ -1,6 +1,6 @@
 """Masks of a DICOM SEG, put on the grid of the volume that they were drawn on."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 import highdicom as hd
 import numpy as np
@@ -8,9 +8,10 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from common.errors import BadStudyError
+from common.imaging.dicom.outlines import Mask, Outlines, plain_name
 from common.imaging.dicom.volume import DicomVolume
+from common.imaging.remarks import Remark
 
-Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 
 _UNEVEN = 0.05
@@ -23,20 +24,27 @@ _MOST_FACTOR = 8
 """A segmentation may span so many times the voxels of its volume; damaged positions span millions."""
 
 
-def segment_labels(dataset: Dataset) -> dict[int, str]:
-    """Segment number -> label in small letters, as the segmentation describes them. Two may share a label.
+def segment_labels(name: str, dataset: Dataset) -> dict[int, str]:
+    """Segment number -> label, as ``plain_name`` writes it. Two may share a label.
 
     Number 0 is the background that a label map describes.
+
+    Raises:
+        BadStudyError: two segments have one number, so that their frames cannot be told apart.
     """
-    segments = [item for item in dataset.get("SegmentSequence") or () if int(item.SegmentNumber) > 0]
-    return {int(item.SegmentNumber): str(item.get("SegmentLabel") or "").strip().casefold() for item in segments}
+    labels: dict[int, str] = {}
+    for segment in dataset.get("SegmentSequence") or ():
+        number, label = int(segment.SegmentNumber), plain_name(segment.get("SegmentLabel"))
+        if number > 0 and labels.setdefault(number, label) != label:
+            raise BadStudyError(f"{name}: the segments {labels[number]} and {label} have one number")
+    return labels
 
 
-def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Collection[str]) -> dict[str, Mask]:
-    """The masks (Z, Y, X) of those ``names`` (small letters) that the segmentation has.
+def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, wanted: Callable[[str], bool]) -> Outlines:
+    """The segments (Z, Y, X) whose label is ``wanted``; those that share a label are joined.
 
-    Segments that share a label are joined. Segments may overlap, and frames without a pixel may be left out. Of a
-    FRACTIONAL segmentation a voxel counts from one half.
+    Segments may overlap, and frames without a pixel may be left out. Of a FRACTIONAL segmentation a voxel counts from
+    one half.
 
     Args:
         name: of the file, for reasons.
@@ -48,33 +56,42 @@ def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Colle
     theirs = str(dataset.get("FrameOfReferenceUID") or "")
     if theirs and volume.frame_of_reference and theirs != volume.frame_of_reference:
         raise BadStudyError(f"{name}: lies in another frame of reference than the images")
-    masks: dict[str, Mask] = {}
-    wanted = {number: label for number, label in segment_labels(dataset).items() if label in names}
-    if not wanted:
-        return masks
+    found = Outlines({}, {}, ())
+    chosen = {number: label for number, label in segment_labels(name, dataset).items() if wanted(label)}
+    if not chosen:
+        return found
     _state_slice_spacing(dataset, volume)
+    cut_off = set()
     try:
         segmentation = hd.seg.Segmentation.from_dataset(dataset, copy=False)
         to_volume = _to_volume(name, segmentation, volume)
-        for number, label in wanted.items():
-            mask = _placed(name, segmentation, number, volume, to_volume)
-            masks[label] = mask | masks[label] if label in masks else mask
+        for number, label in chosen.items():
+            mask, is_whole = _placed(name, segmentation, number, volume, to_volume)
+            found.masks[label] = mask | found.masks[label] if label in found.masks else mask
+            cut_off.update([] if is_whole else [label])
     except RuntimeError as error:
         raise BadStudyError(f"{name}: its frames form no volume of evenly spaced slices") from error
-    return masks
+    return Outlines(
+        found.masks,
+        {},
+        tuple(Remark("guess", f"{label} without what lies outside the images") for label in sorted(cut_off)),
+    )
 
 
-def _placed(name: str, segmentation: hd.seg.Segmentation, number: int, volume: DicomVolume, to_volume: Affine) -> Mask:
-    """(Z, Y, X) one segment on the volume's grid."""
+def _placed(
+    name: str, segmentation: hd.seg.Segmentation, number: int, volume: DicomVolume, to_volume: Affine
+) -> tuple[Mask, bool]:
+    """(Z, Y, X) one segment on the volume's grid, and whether all of it lies there."""
     values = segmentation.get_volume(segment_numbers=[number], combine_segments=False, rtol=_UNEVEN).array[..., 0]
     drawn = values >= 0.5 if values.dtype.kind == "f" else values != 0
     grid = _highdicom_affine(volume)
     here = hd.Volume(drawn.view(np.uint8), grid @ to_volume, "PATIENT")
     there = hd.VolumeGeometry(grid, volume.voxels.shape, "PATIENT")
     placed = np.ascontiguousarray(here.match_geometry(there).array)
-    if 2 * np.count_nonzero(placed) < np.count_nonzero(drawn):
+    kept, all_drawn = np.count_nonzero(placed), np.count_nonzero(drawn)
+    if 2 * kept < all_drawn:
         raise BadStudyError(f"{name}: segment {number} lies outside the images")
-    return placed.view(np.bool_)
+    return placed.view(np.bool_), kept == all_drawn
 
 
 def _to_volume(name: str, segmentation: hd.seg.Segmentation, volume: DicomVolume) -> Affine:

@@ -1,6 +1,7 @@
 """Masks of an RTSTRUCT: closed contours, filled on the slices of the volume that they were drawn on."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -8,76 +9,124 @@ from pydicom import Dataset
 
 from common.errors import BadStudyError
 from common.imaging.dicom.contour import filled
+from common.imaging.dicom.nesting import Points, together
+from common.imaging.dicom.outlines import UNNAMED, Mask, Outlines, plain_name
 from common.imaging.dicom.volume import DicomVolume
+from common.imaging.remarks import Remark
 
-Mask = npt.NDArray[np.bool_]
+HOLE = Remark("guess", "an inner contour taken as a hole")
 
-_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
+_XOR = ("CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
+_CLOSED = ("CLOSED_PLANAR", *_XOR)
 _OFF_PLANE = 0.25
 """A contour may lie so many slice spacings from its slice: what rounding leaves, less than another series has."""
 
 
-def structure_names(dataset: Dataset) -> dict[int, str]:
-    """Number -> name in small letters of each structure. Two may share a name."""
-    structures = dataset.get("StructureSetROISequence") or ()
-    return {int(roi.ROINumber): str(roi.get("ROIName") or "").strip().casefold() for roi in structures}
+def structure_names(name: str, dataset: Dataset) -> dict[int, str]:
+    """Number -> name, as ``plain_name`` writes it, of each structure. Two may share a name.
+
+    Contours of a structure that is not described stand under ``UNNAMED``.
+
+    Raises:
+        BadStudyError: two structures have one number, so that their contours cannot be told apart.
+    """
+    names: dict[int, str] = {}
+    for roi in dataset.get("StructureSetROISequence") or ():
+        number, title = int(roi.ROINumber), plain_name(roi.get("ROIName"))
+        if names.setdefault(number, title) != title:
+            raise BadStudyError(f"{name}: the structures {names[number]} and {title} have one number")
+    for drawn in dataset.get("ROIContourSequence") or ():
+        names.setdefault(int(drawn.ReferencedROINumber), UNNAMED)
+    return names
 
 
-def structure_masks(name: str, dataset: Dataset, volume: DicomVolume, names: Collection[str]) -> dict[str, Mask]:
-    """The masks (Z, Y, X) of those ``names`` (small letters) that the structure set has.
+def structure_masks(name: str, dataset: Dataset, volume: DicomVolume, wanted: Callable[[str], bool]) -> Outlines:
+    """The structures (Z, Y, X) whose name is ``wanted``; those that share a name are joined.
 
-    A pixel belongs to a structure if its centre lies inside an odd number of the structure's contours on its slice, so
-    that an inner contour is a hole, as is what a keyhole leaves out (DICOM PS3.3 C.8.8.6.3).
+    How several contours of a structure on one slice are meant is told in ``nesting``; those of an XOR type hold what
+    lies inside an odd number of them (DICOM PS3.3 C.8.8.6.3). Contours that enclose nothing, are not closed, or lie on
+    no slice of the volume are left out.
 
     Args:
         name: of the file, for reasons.
-
-    Raises:
-        BadStudyError: another frame of reference than the volume's; contours that are not closed, lie between slices
-            or on another slice than the one they name, or enclose no pixel.
     """
-    _check_frames_of_reference(name, dataset, volume)
-    titles = structure_names(dataset)
-    slices, rows, columns = volume.voxels.shape
-    to_index = np.linalg.inv(volume.affine)
-    masks: dict[str, Mask] = {}
+    contours: dict[int, list[Dataset]] = defaultdict(list)
     for structure in dataset.get("ROIContourSequence") or ():
-        title = titles.get(int(structure.ReferencedROINumber), "")
-        contours = structure.get("ContourSequence") or ()
-        if title not in names:
+        contours[int(structure.ReferencedROINumber)] += structure.get("ContourSequence") or ()
+    elsewhere = {
+        int(roi.ROINumber)
+        for roi in dataset.get("StructureSetROISequence") or ()
+        if volume.frame_of_reference
+        and str(roi.get("ReferencedFrameOfReferenceUID") or "") not in ("", volume.frame_of_reference)
+    }
+    masks: dict[str, Mask] = {}
+    unusable: dict[str, str] = {}
+    remarks: set[Remark] = set()
+    for number, title in structure_names(name, dataset).items():
+        if not wanted(title):
             continue
-        mask = np.zeros((slices, rows, columns), np.bool_)
-        for contour in contours:
-            if contour.get("ContourGeometricType") not in _CLOSED:
-                raise BadStudyError(f"{name}: {title} has contours that are not closed")
-            points = np.array(contour.ContourData, np.float64).reshape(-1, 3)
-            points = points @ to_index[:3, :3].T + to_index[:3, 3]
-            z = _slice(name, title, contour, points[:, 2], volume)
-            mask[z] ^= filled(points[:, :2], (rows, columns))
-        if len(contours) and not mask.any():
-            raise BadStudyError(f"{name}: the contours of {title} enclose no pixel of the images")
+        drawn = contours[number]
+        if drawn and number in elsewhere:
+            unusable[title] = f"{name}: {title} lies in another frame of reference than the images"
+            continue
+        mask, left_out, has_hole = _structure(drawn, volume)
+        if drawn and not mask.any():
+            why = " and ".join(sorted(left_out))
+            unusable[title] = f"{name}: nothing of {title} can be used, its contours {why}"
+            continue
         masks[title] = mask | masks[title] if title in masks else mask
-    return masks
+        remarks.update(Remark("guess", f"{title} without contours that {why}") for why in left_out)
+        remarks.update([HOLE] if has_hole else [])
+    return Outlines(masks, unusable, tuple(sorted(remarks, key=lambda remark: remark.what)))
 
 
-def _slice(name: str, title: str, contour: Dataset, heights: npt.NDArray[np.float64], volume: DicomVolume) -> int:
-    """The slice on which a contour lies, from the heights of its points in slices."""
-    if len(heights) == 0 or not np.isfinite(heights).all():
-        raise BadStudyError(f"{name}: a contour of {title} has points that are no numbers")
+def _structure(contours: Iterable[Dataset], volume: DicomVolume) -> tuple[Mask, set[str], bool]:
+    """One structure's mask, what is wrong with contours that it is without, and whether it has a hole by a guess."""
+    on_slice: dict[int, list[tuple[bool, Points]]] = defaultdict(list)
+    left_out = set()
+    to_index = np.linalg.inv(volume.affine)
+    for contour in contours:
+        points = np.array(contour.get("ContourData") or (), np.float64).reshape(-1, 3)
+        points = points @ to_index[:3, :3].T + to_index[:3, 3]
+        kind = str(contour.get("ContourGeometricType") or "")
+        if fault := next(_faults(contour, kind, points, volume), ""):
+            left_out.add(fault)
+        else:
+            on_slice[round(float(points[:, 2].mean()))].append((kind in _XOR, points[:, :2]))
+    slices, rows, columns = volume.voxels.shape
+    mask = np.zeros((slices, rows, columns), np.bool_)
+    holes = 0
+    for z, drawn in on_slice.items():
+        mask[z], taken_out = together([points for xor, points in drawn if not xor], (rows, columns))
+        holes += taken_out
+        for points in (points for xor, points in drawn if xor):
+            mask[z] ^= filled(points, (rows, columns))
+        if not mask[z].any():
+            cancelled = any(filled(points, (rows, columns)).any() for _, points in drawn)
+            left_out.add("cancel each other out" if cancelled else "enclose no pixel of the images")
+    return mask, left_out, holes > 0
+
+
+def _faults(contour: Dataset, kind: str, points: npt.NDArray[np.float64], volume: DicomVolume) -> Iterator[str]:
+    """What is wrong with a contour, as the end of a sentence: the first thing counts.
+
+    Args:
+        points: (N, 3) indices (x, y, z) in the volume.
+    """
+    if kind == "POINT" or len(points) < 3:
+        yield "have one or two points"
+    if kind not in _CLOSED:
+        yield "are not closed"
+    heights = points[:, 2]
+    if not np.isfinite(points).all():
+        yield "have points that are no numbers"
+        return
     z = round(float(heights.mean()))
     if np.abs(heights - z).max() > _OFF_PLANE:
-        raise BadStudyError(f"{name}: a contour of {title} does not lie on a slice of the images")
+        yield "do not lie on a slice of the images"
     if not 0 <= z < len(volume.sop_uids):
-        raise BadStudyError(f"{name}: a contour of {title} lies outside the images")
+        yield "lie outside the images"
+        return
     named = {str(image.ReferencedSOPInstanceUID) for image in contour.get("ContourImageSequence") or ()}
     if named & set(volume.sop_uids) and volume.sop_uids[z] not in named:
-        raise BadStudyError(f"{name}: a contour of {title} lies on another slice than the one it names")
-    return z
-
-
-def _check_frames_of_reference(name: str, dataset: Dataset, volume: DicomVolume) -> None:
-    theirs = {
-        str(roi.get("ReferencedFrameOfReferenceUID") or "") for roi in dataset.get("StructureSetROISequence") or ()
-    }
-    if volume.frame_of_reference and theirs - {"", volume.frame_of_reference}:
-        raise BadStudyError(f"{name}: lies in another frame of reference than the images")
+        yield "lie on another slice than the one they name"

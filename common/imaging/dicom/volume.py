@@ -1,7 +1,6 @@
 """One DICOM series becomes one volume, with its place in the patient."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,15 +12,23 @@ from pydicom import Dataset
 
 from common.errors import BadStudyError
 from common.imaging.deidentification import identifying_fields
+from common.imaging.dicom.acquisitions import Referred, one_acquisition
 from common.imaging.dicom.files import MOST_BYTES, quiet, read_file
 from common.imaging.dicom.frames import Frame, frame_count, frames_of, is_localiser
 from common.imaging.dicom.pixels import check_format, write_units
-from common.imaging.dicom.stacking import Stack, stack
+from common.imaging.remarks import Remark
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-Referred = Collection[str] | Callable[[], Collection[str]]
+
+NO_SERIES = (
+    "SeriesInstanceUID is missing (removed, or the file is cut off), so that nothing says which slices belong "
+    "together; let the de-identification replace UIDs instead of removing them"
+)
+"""Why files without it make no volume."""
 
 _SMALLEST_SIDE = 16
+_COPIED = 1e-3
+"""Millimetres by which the places of two copies of a slice may differ: programs round decimal strings."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class DicomVolume:
         frame_of_reference: UID of the space in which ``affine`` places the volume; empty where there is none.
         modality: ``"CT"`` or ``"MR"``.
         identifying: header fields that may identify the person, by keyword.
+        remarks: what was chosen on a guess.
     """
 
     voxels: npt.NDArray[np.float32]
@@ -50,6 +58,7 @@ class DicomVolume:
     frame_of_reference: str
     modality: str
     identifying: tuple[str, ...]
+    remarks: tuple[Remark, ...] = ()
 
     def to_lps(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """An array on this grid, (Z, Y, X), turned as :class:`~common.imaging.patient.Patient` wants it.
@@ -76,8 +85,9 @@ class DicomVolume:
 def load_volume(files: Sequence[Path], *, referred: Referred = ()) -> DicomVolume:
     """The volume that one series' files hold, whatever their names, order and instance numbers.
 
-    Scout views are left out, and a file that is there twice counts once. Of several acquisitions that form no volume
-    together, the one is taken that a mask refers to, or else the largest if it alone forms one.
+    Scout views are left out, and a file that is there twice counts once, in whatever compression. Of several
+    acquisitions (or echoes, points in time, …) that form no volume together, the one is taken that a mask refers to, or
+    else the largest if it alone forms one; a remark says so.
 
     Args:
         referred: SOPInstanceUIDs to which a mask refers, or a function that gives them: it is called only where there
@@ -99,7 +109,7 @@ def load_volume(files: Sequence[Path], *, referred: Referred = ()) -> DicomVolum
 
 def _load(files: Sequence[Path], referred: Referred) -> DicomVolume:
     frames = _frames(files)
-    chosen = _one_acquisition(frames, referred)
+    chosen, remarks = one_acquisition(frames, referred)
     dataset = chosen.frames[0].dataset
     voxels = np.empty((len(chosen.frames), *chosen.frames[0].shape), np.float32)
     identifying: set[str] = set()
@@ -124,6 +134,7 @@ def _load(files: Sequence[Path], referred: Referred) -> DicomVolume:
         frame_of_reference=str(dataset.get("FrameOfReferenceUID") or ""),
         modality=str(dataset.Modality),
         identifying=tuple(sorted(identifying)),
+        remarks=remarks,
     )
 
 
@@ -166,51 +177,49 @@ def _check_size(size: int) -> None:
 
 def _check_kind(name: str, dataset: Dataset) -> None:
     """Refuses what is no slice of a CT or MR, and sizes that no scanner makes."""
-    for keyword in ("Modality", "SeriesInstanceUID"):
-        if not dataset.get(keyword):
-            raise BadStudyError(f"{name}: {keyword} is missing, the file is damaged or no image")
+    if not dataset.get("SeriesInstanceUID"):
+        raise BadStudyError(f"{name}: {NO_SERIES}")
+    if not dataset.get("Modality"):
+        raise BadStudyError(f"{name}: Modality is missing, the file is damaged or no image")
     if dataset.Modality not in ("CT", "MR"):
         raise BadStudyError(f"{name}: modality is {dataset.Modality}, expected CT or MR")
     for keyword in ("SOPInstanceUID", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
         if dataset.get(keyword) in (None, ""):
-            raise BadStudyError(f"{name}: {keyword} is missing")
+            removed = "; let the de-identification replace UIDs instead of removing them"
+            raise BadStudyError(f"{name}: {keyword} is missing{removed if keyword.endswith('UID') else ''}")
     sides = int(dataset.Rows), int(dataset.Columns)
     if min(sides) < _SMALLEST_SIDE or frame_count(dataset) < 1:
         raise BadStudyError(f"{name}: {frame_count(dataset)} slices of {sides[0]}x{sides[1]} pixels are too small")
 
 
 def _check_same(first: tuple[str, Dataset], second: tuple[str, Dataset]) -> None:
-    """Passes two copies of one slice; two different slices must not share a UID."""
-    keywords = ("ImagePositionPatient", "ImageOrientationPatient", "Rows", "Columns", "RescaleSlope", "PixelData")
-    if any(first[1].get(keyword) != second[1].get(keyword) for keyword in keywords):
-        raise BadStudyError(f"{first[0]} and {second[0]} have one SOPInstanceUID, but are two different slices")
+    """Passes two copies of one slice, compressed or not; two different slices must not share a UID."""
+    names = f"{first[0]} and {second[0]} have one SOPInstanceUID, but are two different slices"
+    if any(first[1].get(keyword) != second[1].get(keyword) for keyword in ("Modality", "Rows", "Columns")):
+        raise BadStudyError(names)
+    one, other = (list(frames_of(*pair)) for pair in (first, second))
+    if len(one) != len(other) or not all(map(_same_place, one, other)):
+        raise BadStudyError(f"{names}: they differ in position, orientation or pixel spacing")
+    if first[1].get("PixelData") != second[1].get("PixelData") or _scales(one) != _scales(other):
+        for pair in zip(one, other, strict=True):
+            if not np.array_equal(_units(pair[0]), _units(pair[1])):
+                raise BadStudyError(f"{names}: their pixels differ; keep one of the two in the site's folder")
 
 
-def _one_acquisition(frames: Sequence[Frame], referred: Referred) -> Stack:
-    """All slices as one volume or, if they form none, those of the acquisition that is meant."""
-    parts: dict[str, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        parts[frame.acquisition].append(frame)
-    try:
-        return stack(frames)
-    except BadStudyError as error:
-        if len(parts) < 2:
-            raise
-        reason = error.reason
-    outlined = referred() if callable(referred) else referred
-    meant = [part for part in parts.values() if any(frame.sop_uid in outlined for frame in part)]
-    if meant:
-        return stack([frame for part in meant for frame in part])
-    volumes = []
-    for part in parts.values():
-        try:
-            volumes.append(stack(part))
-        except BadStudyError:
-            continue
-    most = max(map(len, parts.values()))
-    if len(volumes) == 1 and len(volumes[0].frames) == most:
-        return volumes[0]
-    raise BadStudyError(
-        f"the series holds {len(parts)} acquisitions, {len(volumes)} of them a volume: store each as a series of its "
-        f"own ({reason})"
+def _same_place(one: Frame, other: Frame) -> bool:
+    return (
+        np.allclose(one.position, other.position, rtol=0, atol=_COPIED)
+        and np.allclose(one.orientation, other.orientation, rtol=0, atol=_COPIED)
+        and np.allclose(one.pixel_spacing, other.pixel_spacing, rtol=0, atol=_COPIED)
     )
+
+
+def _scales(frames: Sequence[Frame]) -> list[tuple[float | None, float | None]]:
+    return [(frame.slope, frame.intercept) for frame in frames]
+
+
+def _units(frame: Frame) -> npt.NDArray[np.float32]:
+    check_format(frame)
+    out = np.empty(frame.shape, np.float32)
+    write_units(frame, out)
+    return out

@@ -15,7 +15,8 @@ from common.imaging.dicom.index import Series, index_folder
 from common.imaging.dicom.volume import DicomVolume, load_volume
 from common.imaging.patient import Lesion, Patient, StudyLocation
 from common.imaging.readers.lidc_consensus import AgreedNodule, agreed_nodules
-from common.imaging.readers.lidc_xml import Annotation, annotated_series, read_annotation
+from common.imaging.readers.lidc_xml import Annotation, annotated_series, marks, read_annotation
+from common.imaging.remarks import Remark
 
 NODULE = 1
 """The label of every nodule."""
@@ -98,10 +99,14 @@ class LidcReader:
         """One scan, with the nodules its readers agree on as label 1.
 
         Raises:
-            BadStudyError: the series has no annotation or several, the annotation is damaged, was made by too few
-                readers or does not fit the series, or the series is no volume (see ``load_volume``).
+            BadStudyError: the series has no annotation or several that differ, the annotation is damaged, was made by
+                too few readers or does not fit the series, or the series is no volume (see ``load_volume``).
         """
-        annotation = read_annotation(_only([path for path in location.files if _is_xml(path)]))
+        scans = [path for path in location.files if not _is_xml(path)]
+        annotations = [path for path in location.files if _is_xml(path)]
+        if not annotations:
+            load_volume(scans)  # Where no annotation can name the series, this says why.
+        annotation = _only(annotations)
         readers = len(annotation.sessions)
         if readers < self.min_readers:
             raise BadStudyError(f"was read by {readers} readers, fewer than the {self.min_readers} who must agree")
@@ -111,7 +116,7 @@ class LidcReader:
             for nodule in session.nodules
             for contour in nodule.contours
         }
-        volume = load_volume([path for path in location.files if not _is_xml(path)], referred=outlined)
+        volume = load_volume(scans, referred=outlined)
         nodules = self._nodules(annotation, volume)
         labels = np.zeros(volume.voxels.shape, np.uint8)
         for nodule in nodules:
@@ -127,7 +132,20 @@ class LidcReader:
             source=location.path,
             lesions=_lesions(nodules, volume),
             identifying=volume.identifying,
+            remarks=(*volume.remarks, *self._remarks(nodules)),
         )
+
+    def _remarks(self, nodules: Sequence[AgreedNodule]) -> list[Remark]:
+        """What readers marked that is no tumour here."""
+        told = []
+        for nodule in nodules:
+            if not nodule.is_outlined:
+                told.append("a nodule under 3 mm, marked by a point")
+            elif nodule.readers < self.min_readers:
+                told.append(f"a nodule that fewer than {self.min_readers} readers outlined")
+            elif not nodule.voxels:
+                told.append("a nodule in whose outlines readers agree on no pixel")
+        return [Remark("outline", what) for what in dict.fromkeys(told)]
 
     def _nodules(self, annotation: Annotation, volume: DicomVolume) -> list[AgreedNodule]:
         if annotation.series_uid != volume.series_uid:
@@ -175,26 +193,28 @@ def _is_xml(path: Path) -> bool:
 def _location(scan: Series, annotations: Sequence[Path]) -> StudyLocation:
     files = (*scan.files, *annotations)
     path = Path(os.path.commonpath([file.parent for file in scan.files]))
-    return StudyLocation(scan.patient or scan.uid, path, files, patient_known=bool(scan.patient))
+    return StudyLocation(scan.patient or scan.uid or scan.study, path, files, patient_known=bool(scan.patient))
 
 
-def _only(annotations: Sequence[Path]) -> Path:
-    """The one annotation of a series; copies of one file count once.
+def _only(paths: Sequence[Path]) -> Annotation:
+    """The one annotation of a series; copies that hold the same marks count once.
+
+    The archive has some that differ in the number of their message alone.
 
     Raises:
-        BadStudyError: if there is none, or there are several that differ.
+        BadStudyError: if there is none, there are several that differ, or one cannot be read.
     """
-    if not annotations:
+    if not paths:
         raise BadStudyError("no annotation names this CT series (an XML file, LidcReadMessage)")
-    first, *others = annotations
+    first, *others = paths
+    annotation = read_annotation(first)
     for other in others:
-        try:
-            same = first.stat().st_size == other.stat().st_size and first.read_bytes() == other.read_bytes()
-        except OSError as error:
-            raise BadStudyError(f"{first.name} or {other.name}: cannot be read") from error
-        if not same:
-            raise BadStudyError(f"{first.name} and {other.name} both annotate this series and differ; keep one")
-    return first
+        if marks(read_annotation(other)) != marks(annotation):
+            raise BadStudyError(
+                f"{first.name} and {other.name} both annotate this series and hold different marks; keep one in the "
+                "site's folder"
+            )
+    return annotation
 
 
 def _lesions(nodules: Sequence[AgreedNodule], volume: DicomVolume) -> tuple[Lesion, ...]:

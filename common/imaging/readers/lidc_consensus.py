@@ -61,6 +61,7 @@ class AgreedNodule:
         centre: (z, y, x) index in the volume: the mask's centre of mass, or that of the edge points if it is empty.
         readers: how many marked it.
         malignancy: median of the ratings; None where nobody rated it.
+        is_outlined: False where it was marked by points only, as one under 3 mm.
     """
 
     corner: tuple[int, int, int]
@@ -68,6 +69,7 @@ class AgreedNodule:
     centre: tuple[float, float, float]
     readers: int
     malignancy: float | None
+    is_outlined: bool
 
     @property
     def voxels(self) -> int:
@@ -235,6 +237,9 @@ def agree(outlines: Sequence[Outline], agreement: float) -> AgreedNodule:
         centre=(float(z), float(y), float(x)),
         readers=len({outline.reader for outline in outlines}),
         malignancy=float(np.median(ratings)) if ratings else None,
+        is_outlined=any(
+            len(contour.points) > 1 for one in outlines for some in one.slices.values() for contour in some
+        ),
     )
 
 

@@ -122,6 +122,24 @@ def annotated_series(path: Path) -> str | None:
     return content.series_uid or None if content.root == ROOT else None
 
 
+def marks(annotation: Annotation) -> tuple[object, ...]:
+    """What an annotation says, whatever the order and the names in it: equal for two copies.
+
+    Names are the readers' own, and those of messages and nodules are given anew where a file is written again.
+    """
+    sessions = [
+        sorted(
+            (
+                sorted(nodule.characteristics.items()),
+                sorted((contour.sop_uid, contour.inclusion, contour.points.tolist()) for contour in nodule.contours),
+            )
+            for nodule in session.nodules
+        )
+        for session in annotation.sessions
+    ]
+    return annotation.series_uid, sorted(sessions)
+
+
 class _HeaderReadError(Exception):
     """Ends the reading of a file of which only the header was wanted."""
 

@@ -114,8 +114,9 @@ def test_the_reason_is_what_is_wrong(name: str, reason: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["rtstruct.dcm", "liver_1frame.dcm", "CT_small.dcm", "test-SR.dcm"])
 def test_outlines_of_other_images_are_refused(name: str, a_volume: DicomVolume) -> None:
-    with pytest.raises(BadStudyError):
-        load_masks(shipped(name), a_volume, ["liver", "patient", "heart"])
+    with contextlib.suppress(BadStudyError):
+        masks = load_masks(shipped(name), a_volume, lambda _: True)
+        assert masks.outlines.unusable.keys() >= set(masks.names)
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_mutated_files_never_crash_hang_talk_or_take_much_memory(
             if outlines:
                 referred_series(files[0], images)
                 referred_images(files[0])
-                load_masks(files[0], a_volume, ["mass"])
+                load_masks(files[0], a_volume, lambda name: name == "mass")
             else:
                 load_volume(files)
 

@@ -59,12 +59,25 @@ def test_damaged_headers_are_counted_in_one_line(tmp_path: Path, caplog: pytest.
     without_uid.SeriesInstanceUID = ""
     without_uid.save_as(emptied)
     mangled.write_bytes(mangled.read_bytes().replace(b"\x02\x00\x10\x00UI\x14\x00", b"\x02\x00\x10\x00SQ\xff\xff"))
-    with caplog.at_level(logging.WARNING):
-        [series] = index_folder(tmp_path)
+    with caplog.at_level(logging.INFO):
+        unnamed, series = index_folder(tmp_path)
     assert series.files == tuple(paths[3:])
+    assert (unnamed.uid, unnamed.files) == ("", (emptied,))
     [line] = caplog.messages
-    assert line.startswith("3 DICOM files are passed over")
+    assert line.startswith("2 DICOM files are passed over")
     assert line.endswith("000.dcm")
+
+
+def test_files_that_name_no_series_are_put_together_by_folder_and_modality(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        slices = ct_series(body((3, 20, 20)), patient="")
+        mask = segmentation(slices, {"Mass": np.ones((3, 20, 20))})
+        for dataset in (*slices, mask):
+            dataset.SeriesInstanceUID = dataset.StudyInstanceUID = ""
+        write([*slices, mask], tmp_path / name)
+    found = index_folder(tmp_path)
+    assert [(one.uid, one.modality, len(one.files)) for one in found] == [("", "CT", 3), ("", "SEG", 1)] * 2
+    assert [one.study for one in found] == [str(tmp_path / name) for name in ("one", "one", "two", "two")]
 
 
 def test_the_table_of_contents_of_a_cd_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from common.errors import BadStudyError
 from common.imaging.dicom.contour import filled
 from common.imaging.dicom.masks import Masks, load_masks
 from common.imaging.dicom.volume import DicomVolume, load_volume
+from common.imaging.remarks import Remark
 
 SHAPE = (8, 32, 40)
 REAL = Path(__file__).parents[5] / "shared" / "data" / "dicom_seg"
@@ -33,7 +34,7 @@ MASS = box(slice(3, 5), slice(8, 15), slice(10, 20))
 def outlined(slices: list[Dataset], outline: Dataset, folder: Path, *names: str) -> tuple[DicomVolume, Masks]:
     volume = load_volume(write(slices, folder / "ct"))
     [path] = write([outline], folder / "outline")
-    return volume, load_masks(path, volume, names)
+    return volume, load_masks(path, volume, [name.casefold() for name in names].__contains__)
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
@@ -132,7 +133,7 @@ def test_a_real_segmentation_is_placed_by_the_images_that_its_frames_name() -> N
     if not REAL.is_dir():
         pytest.skip("the real segmentation is not on this machine")
     volume = load_volume(sorted(REAL.glob("0?.dcm")))
-    mask = load_masks(REAL / "liver_seg.dcm", volume, ["liver"]).by_name["liver"]
+    mask = load_masks(REAL / "liver_seg.dcm", volume, ["liver"].__contains__).by_name["liver"]
     theirs = hd.seg.segread(REAL / "liver_seg.dcm").get_pixels_by_source_instance(
         volume.sop_uids, ignore_spatial_locations=True
     )
@@ -226,6 +227,7 @@ def test_a_contour_within_a_contour_is_a_hole_and_one_beside_it_is_not(tmp_path:
     _, masks = outlined(slices, outline, tmp_path, "gtv")
     expected = (inside(OUTER) & ~inside(INNER)) | inside(core) | inside(apart)
     np.testing.assert_array_equal(masks.by_name["gtv"][2], expected)
+    assert masks.outlines.remarks == (Remark("guess", "an inner contour taken as a hole"),)
 
 
 def test_a_ragged_contour_that_crosses_itself_and_the_border_is_filled_as_matplotlib_fills_it() -> None:
@@ -289,22 +291,127 @@ def another_space_of_a_structure(outline: Dataset) -> None:
     outline.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = generate_uid()
 
 
+def far_and_wide(outline: Dataset) -> None:
+    """One corner of the square lies on the next slice but one."""
+    outline.ROIContourSequence[0].ContourSequence[0].ContourData[5] += 5
+
+
+def a_marker(outline: Dataset) -> None:
+    outline.ROIContourSequence[0].ContourSequence[0].ContourGeometricType = "POINT"
+
+
+def a_line(outline: Dataset) -> None:
+    contour = outline.ROIContourSequence[0].ContourSequence[0]
+    contour.ContourData = contour.ContourData[:6]
+
+
+def nothing(outline: Dataset) -> None:
+    del outline.ROIContourSequence[0].ContourSequence[0].ContourData
+
+
+LEFT_OUT = [
+    (between_slices, "do not lie on a slice of the images"),
+    (across_slices, "do not lie on a slice of the images"),
+    (far_and_wide, "do not lie on a slice of the images"),
+    (above, "lie outside the images"),
+    (beside, "enclose no pixel of the images"),
+    (open_contour, "are not closed"),
+    (a_marker, "have one or two points"),
+    (a_line, "have one or two points"),
+    (nothing, "have one or two points"),
+    (another_image, "lie on another slice than the one they name"),
+]
+
+
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (between_slices, "a contour of gtv does not lie on a slice"),
-        (across_slices, "a contour of gtv does not lie on a slice"),
-        (above, "a contour of gtv lies outside the images"),
-        (beside, "the contours of gtv enclose no pixel"),
-        (open_contour, "gtv has contours that are not closed"),
-        (another_image, "a contour of gtv lies on another slice than the one it names"),
-        (another_space_of_a_structure, "another frame of reference"),
-    ],
+    ("spoil", "reason"), [*LEFT_OUT, (another_space_of_a_structure, "lies in another frame of reference")]
 )
-def test_contours_that_do_not_fit_are_refused(tmp_path: Path, spoil: object, reason: str) -> None:
+def test_a_structure_of_which_nothing_fits_has_a_reason_instead_of_a_mask(
+    tmp_path: Path, spoil: object, reason: str
+) -> None:
     slices = ct_series(body(SHAPE))
     outline = structure_set(slices, {"GTV": [(2, OUTER)]})
     assert callable(spoil)
     spoil(outline)
-    with pytest.raises(BadStudyError, match=reason):
+    _, masks = outlined(slices, outline, tmp_path, "gtv")
+    assert masks.by_name == {}
+    assert masks.names == ("gtv",)
+    assert list(masks.outlines.unusable) == ["gtv"]
+    assert reason in masks.outlines.unusable["gtv"]
+
+
+@pytest.mark.parametrize(("spoil", "reason"), LEFT_OUT)
+def test_a_contour_that_does_not_fit_is_left_out_with_a_remark(tmp_path: Path, spoil: object, reason: str) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = structure_set(slices, {"GTV": [(2, OUTER), (4, INNER)]})
+    assert callable(spoil)
+    spoil(outline)
+    _, masks = outlined(slices, outline, tmp_path, "gtv")
+    expected = np.zeros(SHAPE, bool)
+    expected[4] = inside(INNER)
+    np.testing.assert_array_equal(masks.by_name["gtv"], expected)
+    assert masks.outlines.remarks == (Remark("guess", f"gtv without contours that {reason}"),)
+
+
+def test_contours_of_one_structure_in_several_items_are_those_of_one_structure(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = structure_set(slices, {"GTV": [(2, OUTER)], "more": [(2, INNER)]})
+    outline.ROIContourSequence[1].ReferencedROINumber = 1
+    _, masks = outlined(slices, outline, tmp_path, "gtv")
+    np.testing.assert_array_equal(masks.by_name["gtv"][2], inside(OUTER) & ~inside(INNER))
+
+
+def test_two_structures_of_one_name_are_joined_whatever_lies_in_the_other(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = structure_set(slices, {"GTV": [(2, OUTER)], "gtv ": [(2, INNER), (3, INNER)], "gTV": []})
+    _, masks = outlined(slices, outline, tmp_path, "gtv")
+    np.testing.assert_array_equal(masks.by_name["gtv"][2], inside(OUTER))
+    np.testing.assert_array_equal(masks.by_name["gtv"][3], inside(INNER))
+    assert masks.outlines.remarks == ()
+
+
+def test_two_structures_of_one_number_are_refused(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = structure_set(slices, {"GTV": [(2, OUTER)], "Liver": [(2, INNER)]})
+    outline.StructureSetROISequence[1].ROINumber = 1
+    with pytest.raises(BadStudyError, match="the structures gtv and liver have one number"):
         outlined(slices, outline, tmp_path, "gtv")
+
+
+def test_two_segments_of_one_number_are_refused(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = segmentation(slices, {"Mass": MASS, "Liver": LIVER})
+    outline.SegmentSequence[1].SegmentNumber = 1
+    with pytest.raises(BadStudyError, match="the segments mass and liver have one number"):
+        outlined(slices, outline, tmp_path, "mass")
+
+
+def test_contours_without_a_description_are_an_outline_without_a_name(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = structure_set(slices, {"Liver": [(2, OUTER)], "": [(2, INNER)], "GTV": [(3, INNER)]})
+    del outline.StructureSetROISequence[2]
+    _, masks = outlined(slices, outline, tmp_path, "unnamed")
+    assert masks.names == ("liver", "unnamed")
+    assert masks.by_name["unnamed"].any(axis=(1, 2)).tolist() == [False, False, True, True, *[False] * 4]
+
+
+def test_contours_of_an_xor_type_hold_what_lies_in_an_odd_number_of_them(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    shifted = OUTER + polygon((3, 2))
+    for number, kind in enumerate(("CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")):
+        outline = structure_set(slices, {"GTV": [(2, OUTER), (2, INNER), (2, shifted), (3, INNER), (3, INNER)]})
+        for contour in outline.ROIContourSequence[0].ContourSequence:
+            contour.ContourGeometricType = kind
+        _, masks = outlined(slices, outline, tmp_path / str(number), "gtv")
+        np.testing.assert_array_equal(masks.by_name["gtv"][2], inside(OUTER) ^ inside(INNER) ^ inside(shifted))
+        assert not masks.by_name["gtv"][3].any()
+        assert masks.outlines.remarks == (Remark("guess", "gtv without contours that cancel each other out"),)
+
+
+def test_a_segment_that_reaches_out_of_the_images_is_cut_off_with_a_remark(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    _, masks = outlined(
+        slices[:4], segmentation(slices, {"Mass": box(slice(1, 6), slice(5, 9), slice(5, 9))}), tmp_path, "mass"
+    )
+    assert masks.by_name["mass"].sum() == 3 * 16
+    assert masks.outlines.remarks == (Remark("guess", "mass without what lies outside the images"),)

@@ -1,5 +1,6 @@
 """A series becomes a volume whose values and place other libraries confirm."""
 
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_
 
 from common.errors import BadStudyError
 from common.imaging.dicom.volume import DicomVolume, load_volume
+from common.imaging.remarks import Remark
 
 REAL_CT = Path(__file__).parents[5] / "shared" / "data" / "dicom_seg"
 
@@ -231,6 +233,44 @@ def test_a_copy_of_a_file_counts_once(tmp_path: Path) -> None:
     assert len(volume.voxels) == 8
 
 
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_copy_of_a_slice_in_another_compression_counts_once(tmp_path: Path, syntax: str, place: int) -> None:
+    slices = ct_series(body())
+    copied = copy.deepcopy(slices[2])
+    compress(copied, syntax, generate_instance_uid=False)
+    copied.ImagePositionPatient = [f"{float(value):.4f}" for value in copied.ImagePositionPatient]
+    files = [copied, *slices] if place == 0 else [*slices, copied]
+    np.testing.assert_array_equal(load_volume(write(files, tmp_path)).voxels, body())
+
+
+def test_a_copy_that_is_stored_with_another_scale_counts_once(tmp_path: Path) -> None:
+    slices = ct_series(body())
+    copied = copy.deepcopy(slices[2])
+    copied.RescaleIntercept = -2048
+    set_stored(copied, body()[2].astype(int) + 2048)
+    np.testing.assert_array_equal(load_volume(write([*slices, copied], tmp_path)).voxels, body())
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "reason"),
+    [
+        ("PixelData", None, "two different slices: their pixels differ; keep one of the two"),
+        ("RescaleIntercept", -1000, "two different slices: their pixels differ"),
+        ("ImagePositionPatient", [0, 0, 0], "two different slices: they differ in position"),
+        ("PixelSpacing", [0.8, 0.9], "two different slices: they differ in position"),
+    ],
+)
+def test_two_slices_that_share_a_uid_and_are_no_copies_are_refused(
+    tmp_path: Path, keyword: str, value: object, reason: str
+) -> None:
+    slices = ct_series(body())
+    copied = copy.deepcopy(slices[2])
+    setattr(copied, keyword, slices[3].PixelData if value is None else value)
+    with pytest.raises(BadStudyError, match=reason):
+        load_volume(write([*slices, copied], tmp_path))
+
+
 def with_two_acquisitions(second: int) -> list[Dataset]:
     """Eight slices of acquisition 1 and ``second`` of another at the same heights."""
     slices = ct_series(body())
@@ -254,6 +294,56 @@ def test_of_two_acquisitions_the_one_is_taken_that_a_mask_refers_to(tmp_path: Pa
 def test_of_two_acquisitions_the_only_one_that_forms_a_volume_is_taken(tmp_path: Path) -> None:
     volume = load_volume(write(with_two_acquisitions(1), tmp_path))
     np.testing.assert_array_equal(volume.voxels, body())
+    assert volume.remarks == (Remark("guess", "of several acquisitions in one series, the only volume"),)
+
+
+MARKS: dict[str, tuple[tuple[object, object], str]] = {
+    "TemporalPositionIdentifier": ((1, 2), "points in time"),
+    "TriggerTime": ((12.5, 300), "points in time"),
+    "EchoTime": ((10, 90), "echoes"),
+    "DiffusionBValue": ((0.0, 1000.0), "diffusion weightings"),
+    "ImageType": ((["ORIGINAL", "PRIMARY", "W"], ["ORIGINAL", "PRIMARY", "F"]), "kinds of image"),
+}
+"""How scanners mark two volumes in one series."""
+
+
+@pytest.mark.parametrize("keyword", MARKS)
+def test_of_two_volumes_in_one_series_the_one_is_taken_that_is_outlined(tmp_path: Path, keyword: str) -> None:
+    values, called = MARKS[keyword]
+    both = with_two_acquisitions(8)
+    for number, dataset in enumerate(both):
+        dataset.AcquisitionNumber = 1
+        setattr(dataset, keyword, values[number // 8])
+    files = write(both, tmp_path)
+    volume = load_volume(files, referred={both[10].SOPInstanceUID, both[12].SOPInstanceUID})
+    np.testing.assert_array_equal(volume.voxels, body(seed=1))
+    assert volume.remarks == (Remark("guess", f"of several {called} in one series, the one outlined"),)
+    for referred in ({both[3].SOPInstanceUID, both[12].SOPInstanceUID}, set[str]()):
+        with pytest.raises(
+            BadStudyError, match=f"holds 2 {called}, 2 of them a volume, and no outline .*: outline one"
+        ):
+            load_volume(files, referred=referred)
+
+
+def test_a_mark_of_each_slice_makes_no_volume_of_the_outlined_slices_alone(tmp_path: Path) -> None:
+    slices = ct_series(body())
+    del slices[6]
+    for number, dataset in enumerate(slices):
+        dataset.TriggerTime = number
+    outlined = {dataset.SOPInstanceUID for dataset in slices[1:4]}
+    with pytest.raises(BadStudyError, match=r"gap: 1 slices are missing"):
+        load_volume(write(slices, tmp_path), referred=outlined)
+
+
+def test_a_slab_does_not_stand_for_a_series_with_a_gap(tmp_path: Path) -> None:
+    slices = ct_series(body())
+    for number, dataset in enumerate(slices):
+        dataset.AcquisitionNumber = 1 + number // 4
+    del slices[6]
+    files = write(slices, tmp_path)
+    for referred in (set[str](), {slices[1].SOPInstanceUID}):
+        with pytest.raises(BadStudyError, match="gap: 1 slices are missing"):
+            load_volume(files, referred=referred)
 
 
 def test_a_few_slices_of_another_acquisition_do_not_stand_in_for_a_broken_series(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydicom.uid import generate_uid
 from common.errors import BadStudyError, ConfigError, DataError
 from common.imaging.readers.hcc_tace import HccTaceReader
 from common.imaging.readers.reader import Reader
+from common.imaging.remarks import Question, Remark
 
 SHAPE = (8, 32, 40)
 
@@ -139,8 +140,46 @@ def test_a_mass_without_a_liver_has_no_organ_mask(tmp_path: Path) -> None:
 
 
 def test_a_segmentation_of_something_else_is_refused(tmp_path: Path) -> None:
-    write_study(tmp_path, segments={"Spleen": SEGMENTS["Liver"]})
-    assert reading(tmp_path) == "1-0.dcm: outlines spleen, but not mass"
+    write_study(tmp_path, segments={"Portal vein": SEGMENTS["Liver"]})
+    assert reading(tmp_path).startswith("1-0.dcm: outlines portal vein, neither a tumour nor the organ")
+
+
+@pytest.mark.parametrize("name", ["Tumor", "HCC", "Mass_1", "Lesion", "masses"])
+def test_a_segment_of_which_nobody_has_said_what_it_is_is_asked_for(tmp_path: Path, name: str) -> None:
+    write_study(tmp_path, segments={"Liver": SEGMENTS["Liver"], name: SEGMENTS["Mass"]})
+    [location] = HccTaceReader().find(tmp_path)
+    patient = HccTaceReader().read(location)
+    assert patient.questions == (Question(name.casefold(), ("tumour_segments", "other_segments")),)
+    answered = HccTaceReader(tumour_segments=(name,)).read(location)
+    np.testing.assert_array_equal(answered.labels, SEGMENTS["Mass"])
+    assert answered.questions == ()
+
+
+def test_an_empty_mass_is_asked_for(tmp_path: Path) -> None:
+    write_study(tmp_path, segments={"Liver": SEGMENTS["Liver"], "Mass": SEGMENTS["Mass"] * 0})
+    [location] = HccTaceReader().find(tmp_path)
+    assert HccTaceReader().read(location).questions == (Question("mass", ("empty_segments",)),)
+    answered = HccTaceReader(empty_segments=("mass",)).read(location)
+    assert (answered.questions, answered.has_tumour) == ((), False)
+
+
+def test_names_that_a_site_adds_leave_those_of_the_collection_as_they_are(tmp_path: Path) -> None:
+    """The lines that answer a question hold the new names alone."""
+    write_study(tmp_path, segments={**SEGMENTS, "Spleen": SEGMENTS["Liver"]})
+    [location] = HccTaceReader().find(tmp_path)
+    assert HccTaceReader().read(location).remarks == (Remark("outline", "spleen"),)
+    answered = HccTaceReader(other_segments=("spleen",)).read(location)
+    assert answered.remarks == ()
+    np.testing.assert_array_equal(answered.labels, SEGMENTS["Mass"])
+    assert not HccTaceReader(tumour_segments=("hcc",), other_segments=("mass",)).read(location).has_tumour
+
+
+def test_two_segmentations_of_one_series_are_one_study(tmp_path: Path) -> None:
+    """Each for itself, the one of the liver would make a healthy patient of the images with the mass."""
+    drawn_on, _ = write_study(tmp_path, segments={"Liver": SEGMENTS["Liver"]})
+    write([segmentation(drawn_on, {"Mass": SEGMENTS["Mass"]})], tmp_path / "second")
+    [location] = HccTaceReader().find(tmp_path)
+    np.testing.assert_array_equal(HccTaceReader().read(location).labels, SEGMENTS["Mass"])
 
 
 def test_a_study_without_a_segmentation_says_so(tmp_path: Path) -> None:
@@ -225,3 +264,5 @@ def test_another_organ_or_contrast_is_refused() -> None:
         HccTaceReader(organ="lung")
     with pytest.raises(ConfigError, match="it has ct alone"):
         HccTaceReader(contrasts=("t1",))
+    with pytest.raises(ConfigError, match="reader hcc_tace: mass stands in tumour_segments and in other_segments"):
+        HccTaceReader(tumour_segments=("Mass",), other_segments=("mass",))

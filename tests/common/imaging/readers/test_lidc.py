@@ -265,7 +265,75 @@ def test_two_annotations_of_one_series_are_named_unless_they_are_copies(tmp_path
     copy.write_bytes((tmp_path / "a/b/071.xml").read_bytes())
     assert read(tmp_path).has_tumour
     copy.write_text(annotation(slices[0].SeriesInstanceUID, [session()] * 4))
-    assert reason(tmp_path) == "071.xml and 158.xml both annotate this series and differ; keep one"
+    assert reason(tmp_path) == (
+        "071.xml and 158.xml both annotate this series and hold different marks; keep one in the site's folder"
+    )
+
+
+def test_copies_of_an_annotation_that_differ_in_names_and_order_alone_count_once(tmp_path: Path) -> None:
+    slices = scan()
+    far = nodule(rois(slices, {6: disc_edge(30, 10, 3)}), name="far")
+    put(tmp_path, slices, [session(ball(slices, name="near"), far), session(ball(slices)), session(far), session()])
+    first = tmp_path / "a/b/071.xml"
+    copy = tmp_path / "158.xml"
+    text = first.read_text()
+    copy.write_text(text.replace("<ResponseHeader>", "<ResponseHeader><MessageId>7</MessageId>").replace("near", "x"))
+    assert copy.read_bytes() != first.read_bytes()
+    expected = labels_of(read(tmp_path, LidcReader(min_readers=2)))
+    assert expected[3].any()
+    assert expected[6].any()
+    other_order = [session(), session(ball(slices)), session(far, ball(slices)), session(far)]
+    copy.write_text(annotation(slices[0].SeriesInstanceUID, other_order))
+    np.testing.assert_array_equal(labels_of(read(tmp_path, LidcReader(min_readers=2))), expected)
+
+
+@pytest.mark.parametrize("what", ["rating", "point", "slice", "hole", "reader"])
+def test_annotations_that_differ_in_any_mark_are_not_copies(tmp_path: Path, what: str) -> None:
+    slices = scan()
+    put(tmp_path, slices, [session(ball(slices, malignancy=4))] * 4)
+    text = (tmp_path / "a/b/071.xml").read_text()
+    uids = [dataset.SOPInstanceUID for dataset in slices]
+    changed = {
+        "rating": text.replace("<malignancy>4", "<malignancy>2", 1),
+        "point": text.replace("<xCoord>16", "<xCoord>17", 1),
+        "slice": text.replace(uids[3], uids[2], 1),
+        "hole": text.replace("<inclusion>TRUE", "<inclusion>FALSE", 1),
+        "reader": annotation(slices[0].SeriesInstanceUID, [session(ball(slices, malignancy=4))] * 3),
+    }[what]
+    assert changed != text
+    (tmp_path / "158.xml").write_text(changed)
+    assert "hold different marks; keep one" in reason(tmp_path)
+
+
+def test_what_readers_marked_that_is_no_tumour_is_told(tmp_path: Path) -> None:
+    slices = scan()
+    ring = np.array([(30, 10), (31, 10), (31, 11), (30, 11)])
+    tiny = session(nodule(rois(slices, {6: ring})))
+    put(tmp_path / "disputed", slices, [session(ball(slices))] * 2 + [session()] * 2)
+    put(tmp_path / "small", slices, [session(small_nodule(slices, 3, 16, 22))] * 4)
+    put(tmp_path / "tiny", slices, [tiny] * 4)
+    put(tmp_path / "agreed", slices, [session(ball(slices))] * 4)
+    told = {
+        name: [one.what for one in read(tmp_path / name).remarks] for name in ("disputed", "small", "tiny", "agreed")
+    }
+    assert told == {
+        "disputed": ["a nodule that fewer than 3 readers outlined"],
+        "small": ["a nodule under 3 mm, marked by a point"],
+        "tiny": ["a nodule in whose outlines readers agree on no pixel"],
+        "agreed": [],
+    }
+
+
+def test_a_scan_that_names_no_series_is_refused_for_that_reason(tmp_path: Path) -> None:
+    slices, named = scan(patient=""), scan(patient="named", seed=1)
+    for dataset in slices:
+        dataset.SeriesInstanceUID = dataset.StudyInstanceUID = ""
+    put(tmp_path, slices, None, folder="without")
+    put(tmp_path, named, [session()] * 4, folder="with")
+    without, _ = READER.find(tmp_path)
+    assert without.patient == str(tmp_path / "without")
+    with pytest.raises(BadStudyError, match="SeriesInstanceUID is missing"):
+        READER.read(without)
 
 
 def test_an_annotation_of_slices_that_the_series_does_not_have_is_refused(tmp_path: Path) -> None:
