@@ -99,7 +99,7 @@ def grid_of(header: NiftiHeader, orientation: str = "") -> Grid:
         grid = _unstated(shape, np.ones(3), orientation) if orientation else Grid(shape, np.eye(4), False).told(told)
     else:
         grid = Grid(shape, next((form for form in both if _usable(form)), both[0]))
-        if len(both) == 2 and not np.allclose(*both, atol=TOLERANCE):
+        if len(both) == 2 and not np.allclose(both[0], both[1], atol=TOLERANCE):
             which = "sform" if grid.affine is sform else "qform"
             grid = grid.told(f"the header's two orientations (sform, qform) differ, taken the {which}")
     stated_sizes = bool(np.isfinite(header.pixdim).all() and (header.pixdim > 0).all())

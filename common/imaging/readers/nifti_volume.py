@@ -175,7 +175,7 @@ def whole_numbers(mask: Volume) -> npt.NDArray[Any]:
         )
     if np.abs(whole).max(initial=0) > np.iinfo(np.int32).max:
         raise BadStudyError(f"{mask.name}: mask holds {np.abs(whole).max():g}, which is no label")
-    return whole.astype(np.int32)
+    return np.asarray(whole, dtype=np.int32)
 
 
 def _header(path: Path) -> NiftiHeader:

@@ -19,6 +19,7 @@ READERS: Mapping[str, str] = {
     "hcc_tace": "HccTaceReader",
     "image_folder": "ImageFolderReader",
     "lidc": "LidcReader",
+    "nnunet": "NnunetReader",
 }
 """The class of each reader, in the module of this folder that has the reader's name."""
 
