@@ -146,10 +146,10 @@ class BratsReader:
         case = names[self.contrasts[0]].case
         maybe = masklike(unknown, case)
         if MASK not in files and maybe and self.mask_names is None:
-            patterns = ", ".join(f'"{suggestion(path, case)}"' for path in maybe[:_NAMED])
+            patterns = [suggestion(path, case) for path in maybe[:_NAMED]]
             raise BadStudyError(
-                f"no tumour mask; beside lie {', '.join(path.name for path in maybe[:_NAMED])}: if that is its mask, "
-                f"name it in options.mask_names: [{patterns}], else write mask_names: []"
+                f"no tumour mask under a known name; beside the images lies {', '.join(patterns)}: if it is the mask, "
+                f"write options.mask_names: [{', '.join(map(repr, patterns))}], else mask_names: []"
             )
 
 

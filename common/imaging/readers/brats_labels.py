@@ -15,17 +15,23 @@ Numbering = Mapping[int, int | None]
 
 _UNTIL_2021: Numbering = {1: 1, 2: 2, 4: 4}
 _SINCE_2023: Numbering = {1: 1, 2: 2, 3: 4}
+_NOT_TOLD: Numbering = dict(_SINCE_2023)
+"""Sets that keep to no numbering, or to one that is not known: 3 is a guess, and 4 has to be said."""
 _AFTER_TREATMENT: Numbering = {**_SINCE_2023, 4: None}
 _CHILDREN: Numbering = {1: 4, 2: 1, 3: 1, 4: 2}
 """BraTS-PED 2024: enhancing tumour, non-enhancing tumour, cyst, oedema."""
 _TARGET: Numbering = {1: 1}
 """BraTS-MEN-RT: the gross tumour volume."""
 
+_UNTIL_2015: Numbering = {1: 1, 2: 2, 3: 1, 4: 4}
+
 _SETS: Mapping[str, Numbering] = {
     r"BraTS-PED-": _CHILDREN,
     r"BraTS-MEN-RT-": _TARGET,
     r"BraTS-": _SINCE_2023,
     r"PatientID_\d+_Timepoint_": _AFTER_TREATMENT,
+    r"sub-|\d{6}_time\d|UCSD-PTGBM-|RHUH-": _NOT_TOLD,  # BIDS, and sets after treatment
+    r"brats_(2013|tcia)_pat": _UNTIL_2015,
     r"Brats1[789]_|BraTS20_|BraTS2021_|UPENN-GBM-|UCSF-PDGM-": _UNTIL_2021,
 }
 """How the cases of a public set are named -> what their labels mean."""
@@ -45,7 +51,7 @@ def numbering_of(case: str, words: Iterable[str], label_4: str = "") -> Numberin
         used = set(words)
         since = bool(used & _NAMED_SINCE_2023) or not used & _NAMED_UNTIL_2021
         numbering = _SINCE_2023 if since or label_4 == LABEL_4[0] else _UNTIL_2021
-    if numbering is _SINCE_2023 and label_4:
+    if numbering == _SINCE_2023 and label_4:
         return _AFTER_TREATMENT if label_4 == LABEL_4[0] else {**_SINCE_2023, 4: 4}
     return numbering
 
@@ -65,7 +71,7 @@ def tumour_labels(
     found = values[inside]
     held = np.unique(found).tolist()
     odd = [value for value in held if value not in numbering]
-    if odd == [4] and numbering is _SINCE_2023:
+    if odd == [4] and numbering == _SINCE_2023:
         raise BadStudyError(
             f"{name}: mask holds 4, which is a resection cavity in some sets (BraTS 2024, after treatment) and "
             f"enhancing tumour in others (until 2021); say which: options.label_4: {LABEL_4[0]}, or {LABEL_4[1]}"
@@ -79,6 +85,8 @@ def tumour_labels(
     labels = np.zeros(values.shape, np.uint8)
     labels[inside] = table[found.astype(np.intp)]
     remarks = [Remark("value", f"{value} (resection cavity)") for value in held if numbering[value] is None]
+    if numbering is _NOT_TOLD and 3 in held:
+        remarks.append(Remark("guess", "label 3 read as enhancing tumour, as in BraTS since 2023"))
     if numbering is _CHILDREN and held:
         remarks.append(Remark("guess", "labels of BraTS-PED read as in 2024: enhancing, non-enhancing, cyst, oedema"))
     return labels, tuple(remarks)

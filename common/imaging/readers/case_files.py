@@ -108,19 +108,22 @@ def find_cases(root: Path, mask_names: Sequence[str] | None = None, levels: int 
     Masks that lie in another folder than the images of their case, as in UPENN-GBM, are put to these.
     """
     cases = [case for folder in _folders(root, levels) for case in cases_in(folder, mask_names)]
-    apart = defaultdict(list)
+    masks: dict[str, list[Case]] = defaultdict(list)
+    unmasked: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         if _only_masks(case.files, mask_names):
-            apart[case.name].append(case)
-    found = []
-    for case in cases:
-        if case in apart[case.name]:
-            continue
-        if MASK not in by_role(case.files, mask_names, strict=False) and (elsewhere := apart.pop(case.name, None)):
-            files = [*case.files, *(path for one in elsewhere for path in one.files)]
-            case = replace(case, files=_lowest(files, mask_names))
-        found.append(case)
-    return found + [case for cases in apart.values() for case in cases]
+            masks[case.name].append(case)
+        elif MASK not in by_role(case.files, mask_names, strict=False):
+            unmasked[case.name].append(case)
+    found = [case for case in cases if case not in masks[case.name]]
+    for name, apart in masks.items():
+        if len(unmasked[name]) == 1:
+            (case,) = unmasked[name]
+            files = [*case.files, *(path for one in apart for path in one.files)]
+            found[found.index(case)] = replace(case, files=_lowest(files, mask_names))
+        else:
+            found += apart  # Of which images, if any, cannot be told.
+    return found
 
 
 def cases_in(folder: Path, mask_names: Sequence[str] | None = None) -> list[Case]:

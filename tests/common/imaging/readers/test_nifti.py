@@ -1,11 +1,16 @@
+import bz2
 import gzip
+import io
+import lzma
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from common.errors import BadStudyError
 from common.imaging.readers.nifti import read_header, read_voxels
 
 VALUES = np.random.default_rng(0).integers(-300, 3000, (18, 20, 6)).astype(np.int16)
@@ -86,3 +91,77 @@ def test_a_stream_that_was_changed_or_cut_off_is_refused(tmp_path, where: float)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(Exception, match=r"."):
         read_voxels(path, header)
+
+
+def zipped(content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.nii", content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_file_is_packed_or_plain_by_its_content_whatever_its_name(tmp_path, kind: type) -> None:
+    content = saved(tmp_path / "a.nii", kind=kind).read_bytes()
+    (tmp_path / "plain.nii.gz").write_bytes(content)
+    (tmp_path / "packed.nii").write_bytes(gzip.compress(content))
+    for name in ("plain.nii.gz", "packed.nii"):
+        np.testing.assert_array_equal(read(tmp_path / name), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (lambda content: gzip.compress(gzip.compress(content)), "was compressed twice; unpack it once"),
+        (zipped, "is a zip archive, not a NIfTI file"),
+        (bz2.compress, "is packed with bzip2, not gzip"),
+        (lzma.compress, "is packed with xz, not gzip"),
+        (lambda _: b"NRRD0005\ntype: short\n", "is an NRRD file"),
+        (lambda _: b"ObjectType = Image\nNDims = 3\n", "is a MetaImage file"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (lambda _: b"<!DOCTYPE html><html>", "is text as a web server sends it"),
+        (lambda _: bytes(128) + b"DICM" + bytes(400), "is a DICOM file, not NIfTI; use reader: dicom"),
+        (lambda content: content[:344] + b"ni1\0" + content[348:], "is one half of a pair"),
+        (lambda content: content[:344] + bytes(4) + content[348:], "is in the older format Analyze 7.5"),
+    ],
+)
+def test_a_file_that_is_something_else_is_refused_with_what_it_is(tmp_path, made, what: str) -> None:
+    content = saved(tmp_path / "plain.nii").read_bytes()
+    for name, wrapped in (("a.nii", made(content)), ("a.nii.gz", gzip.compress(made(content)))):
+        (tmp_path / name).write_bytes(wrapped)
+        if "twice" in what and name == "a.nii.gz":
+            continue
+        with pytest.raises(BadStudyError, match=rf"^{name}: {what}"):
+            read_header(tmp_path / name)
+
+
+def test_the_offset_of_the_voxels_is_the_usual_one_where_the_header_leaves_it_at_0(tmp_path) -> None:
+    content = bytearray(saved(tmp_path / "a.nii").read_bytes())
+    content[108:112] = bytes(4)
+    (tmp_path / "a.nii").write_bytes(content)
+    np.testing.assert_array_equal(read(tmp_path / "a.nii"), VALUES)
+
+
+def test_the_voxel_sizes_of_a_header_are_kept_as_stored(tmp_path) -> None:
+    content = bytearray(saved(tmp_path / "a.nii").read_bytes())
+    content[80:92] = np.array([0, -2, 3], "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    header = read_header(tmp_path / "a.nii")
+    assert header.pixdim.tolist() == [0, -2, 3]
+    assert header.shape == VALUES.shape
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_header_that_is_cut_off_or_none_is_refused(tmp_path, pack) -> None:
+    content = saved(tmp_path / "a.nii").read_bytes()
+    for left in (b"", content[:347], b"x" * 999, bytes(999)):
+        (tmp_path / "a.nii").write_bytes(pack(left))
+        with pytest.raises(Exception, match=r"."):
+            read_header(tmp_path / "a.nii")
+
+
+def test_a_plain_file_that_ends_too_early_is_refused(tmp_path) -> None:
+    path = saved(tmp_path / "a.nii.gz")
+    path.write_bytes(gzip.decompress(path.read_bytes())[:-1])
+    with pytest.raises(ValueError, match="buffer"):
+        read(path)
