@@ -15,6 +15,8 @@ Numbering = Mapping[int, int | None]
 
 _UNTIL_2021: Numbering = {1: 1, 2: 2, 4: 4}
 _SINCE_2023: Numbering = {1: 1, 2: 2, 3: 4}
+_OWN: Numbering = {**_SINCE_2023, 4: 4}
+"""A hospital's own names: each of these is tumour wherever it stands, but not 4 in a mask that also holds 3."""
 _NOT_TOLD: Numbering = dict(_SINCE_2023)
 """Sets that keep to no numbering, or to one that is not known: 3 is a guess, and 4 has to be said."""
 _AFTER_TREATMENT: Numbering = {**_SINCE_2023, 4: None}
@@ -50,7 +52,7 @@ def numbering_of(case: str, words: Iterable[str], label_4: str = "") -> Numberin
     if numbering is None:
         used = set(words)
         since = bool(used & _NAMED_SINCE_2023) or not used & _NAMED_UNTIL_2021
-        numbering = _SINCE_2023 if since or label_4 == LABEL_4[0] else _UNTIL_2021
+        numbering = _SINCE_2023 if since or label_4 else _OWN
     if numbering == _SINCE_2023 and label_4:
         return _AFTER_TREATMENT if label_4 == LABEL_4[0] else {**_SINCE_2023, 4: 4}
     return numbering
@@ -71,7 +73,7 @@ def tumour_labels(
     found = values[inside]
     held = np.unique(found).tolist()
     odd = [value for value in held if value not in numbering]
-    if odd == [4] and numbering == _SINCE_2023:
+    if (odd == [4] and numbering == _SINCE_2023) or (numbering is _OWN and {3, 4} <= set(held)):
         raise BadStudyError(
             f"{name}: mask holds 4, which is a resection cavity in some sets (BraTS 2024, after treatment) and "
             f"enhancing tumour in others (until 2021); say which: options.label_4: {LABEL_4[0]}, or {LABEL_4[1]}"
@@ -85,7 +87,7 @@ def tumour_labels(
     labels = np.zeros(values.shape, np.uint8)
     labels[inside] = table[found.astype(np.intp)]
     remarks = [Remark("value", f"{value} (resection cavity)") for value in held if numbering[value] is None]
-    if numbering is _NOT_TOLD and 3 in held:
+    if (numbering is _NOT_TOLD or numbering is _OWN) and 3 in held:
         remarks.append(Remark("guess", "label 3 read as enhancing tumour, as in BraTS since 2023"))
     if numbering is _CHILDREN and held:
         remarks.append(Remark("guess", "labels of BraTS-PED read as in 2024: enhancing, non-enhancing, cyst, oedema"))

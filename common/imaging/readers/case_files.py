@@ -86,7 +86,7 @@ def named(path: Path, mask_names: Sequence[str] | None = None) -> Named | None:
     if not stem or _SUBTRACTION.fullmatch(stem):
         return None
     bids = _BIDS.fullmatch(stem)
-    if listed := matched(mask_names or (), stem):
+    if listed := matched(map(_pattern, mask_names or ()), stem):
         case = bids["case"] if bids else next(iter(listed.groups()), "").rstrip("_-.")
         return Named(case, MASK, stem[len(case) :].strip("_-.").lower(), listed=True)
     if bids:
@@ -196,18 +196,23 @@ def suggestion(path: Path, case: str) -> str:
     return f"*{stem.removeprefix(case)}" if stem.startswith(case) else stem
 
 
+def _pattern(given: str) -> str:
+    """What a hospital writes, without a suffix; a mere ending such as ``_mask`` is one of any case."""
+    pattern = re.sub(r"\.nii(\.gz)?$", "", given, flags=re.IGNORECASE)
+    return f"*{pattern}" if pattern.startswith(("_", "-")) else pattern
+
+
 def _bids(name: re.Match[str]) -> Named | None:
     suffix, entities = name["suffix"].lower(), name["entities"].lower()
-    word = f"{entities}_{suffix}".strip("_")
     if suffix in _BIDS_CONTRASTS:
         enhanced = re.search(r"_ce-(?!none)", entities) is not None
         contrast = contrast_of(suffix)
         if contrast is None or (enhanced and contrast not in ("t1", "t1ce")):
             return None
-        return Named(name["case"], "t1ce" if enhanced else contrast, word)
+        return Named(name["case"], "t1ce" if enhanced else contrast, suffix)
     outlined = suffix in ("mask", "dseg", "roi") and re.search(r"_(label|desc)-(lesion|tumou?r)", entities)
     if suffix in MASK_NAMES or outlined:
-        return Named(name["case"], MASK, word, MASK_NAMES.get(suffix, 1))
+        return Named(name["case"], MASK, suffix, MASK_NAMES.get(suffix, 1))
     return None
 
 

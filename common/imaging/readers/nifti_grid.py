@@ -33,8 +33,7 @@ class Grid:
     Attributes:
         shape: voxels along each axis.
         affine: (4, 4) from voxel to millimetres towards right, anterior and superior.
-        stated: False where the header does not say where the voxels lie, or only by the matrix that software writes
-            that does not know it.
+        stated: False where the header does not say where the voxels lie, or holds voxel sizes alone.
         spacing_known: False where the size of a voxel is a stand-in.
         remarks: what was guessed, in words that are the same for every file of which they hold.
     """
@@ -91,22 +90,26 @@ def grid_of(header: NiftiHeader, orientation: str = "") -> Grid:
     fields = header.fields
     sform, qform = _form(fields, "sform"), _form(fields, "qform")
     both = [form for form in (sform, qform) if form is not None]
-    if not both:
+    usable = [form for form in both if _usable(form)] or both
+    affine = next((form for form in usable if not _bare(form)), usable[0] if usable else None)
+    if affine is None:
         sizes = np.abs(np.array(fields["pixdim"][1:4], np.float64))
         grid = _unstated(shape, np.nan_to_num(sizes, nan=1.0, posinf=1.0), orientation)
-    elif np.allclose(both[0], np.eye(4)) and (len(both) == 1 or np.allclose(both[1], np.eye(4))):
-        told = "the header states only the identity, as software writes that knows no orientation; taken as RAS, 1 mm"
-        grid = _unstated(shape, np.ones(3), orientation) if orientation else Grid(shape, np.eye(4), False).told(told)
+    elif not _bare(affine):
+        grid = Grid(shape, affine)
+    elif orientation:
+        grid = _unstated(shape, voxel_sizes(affine), orientation)
     else:
-        grid = Grid(shape, next((form for form in both if _usable(form)), both[0]))
-        if len(both) == 2 and not np.allclose(both[0], both[1], atol=TOLERANCE):
-            which = "sform" if grid.affine is sform else "qform"
-            grid = grid.told(f"the header's two orientations (sform, qform) differ, taken the {which}")
+        told = "the header states voxel sizes alone, as software writes that knows no orientation; taken as RAS"
+        grid = Grid(shape, affine, stated=False).told(f"{told}; options.orientation says which it is")
+    if len(both) == 2 and not np.allclose(both[0], both[1], atol=TOLERANCE):
+        which = "sform" if affine is sform else "qform"
+        grid = grid.told(f"the header's two orientations (sform, qform) differ, taken the {which}")
     stated_sizes = bool(np.isfinite(header.pixdim).all() and (header.pixdim > 0).all())
-    if (sform is None or grid.affine is qform) and not stated_sizes:
+    if (sform is None or affine is qform) and not stated_sizes:
         told = "the header states no voxel size or a negative one, taken as 1 mm or as positive"
         grid = replace(grid, spacing_known=False).told(told)
-    elif grid.affine is sform and stated_sizes and not np.allclose(voxel_sizes(sform), header.pixdim, rtol=0.01):
+    elif stated_sizes and not np.allclose(voxel_sizes(grid.affine), header.pixdim, rtol=0.01):
         grid = grid.told("the header's two voxel sizes (pixdim, sform) differ, taken those of the sform")
     return _tilt_told(_in_millimetres(grid, fields))
 
@@ -126,7 +129,7 @@ def _beside(grid: Grid, leader: Grid) -> Grid:
     if grid.stated or grid.shape != leader.shape:
         return grid
     if _usable(grid.affine) and np.allclose(grid.lps_affine, leader.lps_affine, atol=TOLERANCE):
-        return replace(grid, stated=True, remarks=())  # The identity was meant.
+        return replace(grid, stated=True, remarks=grid.remarks[1:])  # It was meant, so the first remark goes.
     told = "the header of one file states no orientation, taken that of another file of its case"
     return replace(leader, stated=False, remarks=(told,))
 
@@ -157,6 +160,12 @@ def _form(fields: Any, name: str) -> Affine | None:
 def _usable(affine: Affine) -> bool:
     with np.errstate(all="ignore"):
         return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
+
+
+def _bare(affine: Affine) -> bool:
+    """Whether a matrix holds voxel sizes and nothing else: no scanner puts its first voxel exactly at the origin."""
+    sizes = np.diag(affine)[:3]
+    return bool(np.array_equal(affine, np.diag([*sizes, 1.0])) and (sizes > 0).all())
 
 
 def _in_millimetres(grid: Grid, fields: Any) -> Grid:

@@ -23,6 +23,7 @@ def read(
         ("hospital_7", OLD, [0, 1, 2, 4], [0, 1, 2, 4]),
         ("hospital_7", ("t1c", "flair"), [0, 1, 2, 4], [0, 1, 2, 4]),
         ("hospital_7", NEW, [0, 1, 2, 3], [0, 1, 2, 4]),
+        ("hospital_7", OLD, [0, 1, 2, 3], [0, 1, 2, 4]),
         ("UPENN-GBM-00001_11", ("t1gd", "t2"), [0, 1, 2, 4], [0, 1, 2, 4]),
         ("UCSF-PDGM-0004", ("t1c",), [0, 1, 2, 4], [0, 1, 2, 4]),
         ("BraTS-GLI-00001-000", NEW, [0, 1, 2, 3], [0, 1, 2, 4]),
@@ -72,7 +73,14 @@ def test_guesses_of_what_labels_mean_are_told() -> None:
     assert read("sub-01", ("t1w",), [3])[1] == (
         Remark("guess", "label 3 read as enhancing tumour, as in BraTS since 2023"),
     )
+    assert read("hospital_7", OLD, [3])[1] == read("sub-01", ("t1w",), [3])[1]
     assert read("sub-01", ("t1w",), [1, 2])[1] == ()
+
+
+def test_a_hospitals_own_mask_with_3_and_4_has_to_say_what_4_is() -> None:
+    with pytest.raises(BadStudyError, match=r"holds 4, which .*options\.label_4"):
+        read("hospital_7", OLD, [1, 3, 4])
+    assert read("hospital_7", OLD, [1, 3, 4], "enhancing")[0] == [1, 4, 4]
 
 
 @pytest.mark.parametrize(

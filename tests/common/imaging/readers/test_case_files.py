@@ -119,6 +119,8 @@ def test_listed_names_come_before_known_ones_whatever_case_they_name(tmp_path) -
     touch(tmp_path / "b", "b_flair", "truth")
     touch(tmp_path / "c", "c1_flair", "c1_final_mask", "c2_flair", "c2_final_mask")
     touch(tmp_path / "d", "sub-01_ses-1_T1w", "sub-01_ses-1_run-2_mask")
+    for same in ("*_mask", "_mask", "*_mask.nii.gz"):
+        assert found(tmp_path, (same, "truth")) == found(tmp_path, ("*_mask", "truth"))
     assert found(tmp_path, ("*_mask", "TRUTH")) == {
         "a": ["a_final_mask", "a_flair"],
         "b": ["b_flair", "truth"],

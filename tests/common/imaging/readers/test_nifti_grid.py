@@ -67,12 +67,26 @@ def test_the_option_changes_nothing_where_the_header_states_an_orientation() -> 
     np.testing.assert_allclose(grid_of(header(LPS), "RAS").affine, LPS, atol=1e-5)
 
 
-def test_the_identity_is_told_and_the_option_says_what_it_is() -> None:
-    grid = grid_of(header(np.eye(4)))
-    assert codes(grid) == "RAS"
-    assert not grid.stated
-    assert grid.remarks[0].startswith("the header states only the identity")
-    assert codes(grid_of(header(np.eye(4)), "LPS")) == "LPS"
+@pytest.mark.parametrize("sizes", [(1.0, 1.0, 1.0), (0.9, 0.8, 4.0)])
+def test_voxel_sizes_alone_are_told_and_the_option_says_what_they_are(sizes) -> None:
+    bare = np.diag([*sizes, 1.0])
+    for stated in (header(bare), header(bare, bare), header(qform=bare)):
+        grid = grid_of(stated)
+        assert codes(grid) == "RAS"
+        assert not grid.stated
+        (remark,) = grid.remarks
+        assert remark.startswith("the header states voxel sizes alone")
+        grid = grid_of(stated, "LPS")
+        assert codes(grid) == "LPS"
+        assert voxel_sizes(grid.affine) == pytest.approx(sizes)
+        assert grid.remarks == ()
+
+
+def test_of_two_orientations_the_one_that_says_something_is_taken() -> None:
+    grid = grid_of(header(np.eye(4), LPS))
+    np.testing.assert_allclose(grid.affine, LPS, atol=1e-5)
+    assert grid.stated
+    assert grid.remarks == ("the header's two orientations (sform, qform) differ, taken the qform",)
 
 
 def test_two_orientations_that_differ_are_told_and_the_sform_is_taken_unless_it_is_useless() -> None:
