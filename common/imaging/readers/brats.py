@@ -90,7 +90,8 @@ class BratsReader:
             raise DataError(f"{root} {state}; set the site's path to the folder that holds the BraTS cases")
         cases = find_cases(root, self.mask_names)
         if not cases:
-            layout = "; it looks like nnU-Net's layout: use reader: nnunet" if (root / "dataset.json").exists() else ""
+            other = "; with its dataset.json it looks like nnU-Net's layout, which reader: nnunet reads"
+            layout = other if (root / "dataset.json").exists() else ""
             raise DataError(
                 f"no BraTS case in {root}: looked for <case>_flair.nii.gz, <case>-t2f.nii.gz and the like in it and "
                 f"below; set the site's path to the folder that holds the case folders{layout}"

@@ -22,6 +22,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _OVERHEAD = 2**16
 """Bytes for gzip's header and for blocks that do not shrink, which also cost 5 bytes in 65,535."""
 _HEADER_BYTES = 1024
+_MOST_BEFORE = 2**24
+"""Bytes before the voxels: the header, and extensions that a program may have added to it."""
 _SIZES = {348: slice(344, 348), 540: slice(4, 12)}
 """The first number of a header, NIfTI-1's and NIfTI-2's, and where its magic stands."""
 _OTHERS: Mapping[bytes, str] = {
@@ -106,6 +108,8 @@ def read_voxels(path: Path, header: NiftiHeader) -> npt.NDArray[Any]:
     """
     shape, dtype, offset = header.shape, header.fields.get_data_dtype(), header.fields.get_data_offset()
     count = math.prod(shape)
+    if min(shape, default=0) < 1 or not 0 <= offset <= _MOST_BEFORE:
+        raise ValueError("the header gives no place for the voxels")
     end = offset + count * dtype.itemsize
     with path.open("rb") as file:
         content = file.read(end + end // 1000 + _OVERHEAD)

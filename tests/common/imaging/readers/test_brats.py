@@ -238,6 +238,9 @@ def test_a_missing_root_a_file_and_a_folder_without_cases_are_told_apart(tmp_pat
         FLAIR.find(tmp_path / "file")
     with pytest.raises(DataError, match=r"no BraTS case in .*flair\.nii\.gz"):
         FLAIR.find(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(DataError, match="reader: nnunet"):
+        FLAIR.find(tmp_path)
 
 
 @pytest.mark.parametrize(

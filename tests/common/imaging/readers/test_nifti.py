@@ -160,6 +160,17 @@ def test_a_header_that_is_cut_off_or_none_is_refused(tmp_path, pack) -> None:
             read_header(tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize(("at", "values"), [(42, [-18, 20, 6]), (42, [0, 20, 6]), (108, [np.float32(3e8)])])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_header_that_gives_no_place_for_the_voxels_is_refused_without_unpacking(tmp_path, pack, at, values) -> None:
+    content = bytearray(saved(tmp_path / "a.nii").read_bytes())
+    wrong = np.array(values, "<f4" if at == 108 else "<i2").tobytes()
+    content[at : at + len(wrong)] = wrong
+    (tmp_path / "a.nii").write_bytes(pack(bytes(content)))
+    with pytest.raises(ValueError, match="no place for the voxels"):
+        read(tmp_path / "a.nii")
+
+
 def test_a_plain_file_that_ends_too_early_is_refused(tmp_path) -> None:
     path = saved(tmp_path / "a.nii.gz")
     path.write_bytes(gzip.decompress(path.read_bytes())[:-1])

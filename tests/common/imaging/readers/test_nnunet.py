@@ -312,50 +312,6 @@ def test_files_are_read_by_what_they_are_and_not_by_their_suffix(tmp_path) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
-    [
-        (b"", "is no JSON"),
-        (b'{"labels": ', "is no JSON"),
-        (b"[1]", "is no table of names"),
-        ('{"description": "M\u00fcller"}'.encode("latin-1"), "is no UTF-8 text at byte 18, perhaps Latin-1"),
-        (json.dumps({**VERSION_2, "labels": {}}).encode(), "labels names none"),
-        (json.dumps({**VERSION_2, "labels": {"background": 0}}).encode(), "the background alone"),
-        (json.dumps({**VERSION_2, "labels": {"cancer": 1.5}}).encode(), "1.5 is no number"),
-        (json.dumps({**VERSION_2, "labels": {"cancer": True}}).encode(), "True is no number"),
-        (json.dumps({"labels": VERSION_2["labels"]}).encode(), "does not name the channels"),
-        (json.dumps({**VERSION_2, "channel_names": {"1": "CT"}}).encode(), "does not name the channels"),
-        (json.dumps({**VERSION_2, "file_ending": ".nrrd"}).encode(), r"file_ending is '\.nrrd'"),
-        (b'{"labels": {"cancer": 1, "cancer": 2}}', "the key .*cancer.* stands twice"),
-    ],
-)
-def test_a_broken_dataset_json_is_refused_by_name(tmp_path, content: bytes, what: str) -> None:
-    root = dataset(tmp_path)
-    (root / "dataset.json").write_bytes(content)
-    with pytest.raises(DataError, match=rf"dataset\.json: .*{what}"):
-        liver().find(root)
-
-
-def test_a_dataset_json_with_a_byte_order_mark_is_read(tmp_path) -> None:
-    root = dataset(tmp_path)
-    path = root / "dataset.json"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert only(liver(), root).has_tumour
-
-
-def test_a_missing_folder_dataset_json_or_image_is_told_apart(tmp_path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        liver().find(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"looked for dataset\.json in it and in its folders"):
-        liver().find(tmp_path)
-    (tmp_path / "imagesTr").mkdir()
-    with pytest.raises(DataError, match=r"looked for dataset\.json beside imagesTr"):
-        liver().find(tmp_path)
-    (tmp_path / "dataset.json").write_text(json.dumps(VERSION_2))
-    with pytest.raises(DataError, match=r"no \.nii\.gz or \.nii file in imagesTr"):
-        liver().find(tmp_path)
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"tumour_labels": "cancer"}, r"tumour_labels is a list"),
