@@ -76,7 +76,8 @@ class SiteSettings(BaseModel):
 
     Attributes:
         name: the site's logical name; lower case, the same in every study.
-        reader: format of the data on disk: ``brats``, ``lidc``, ``hcc_tace``, ``dicom`` or ``image_folder``.
+        reader: format of the data on disk: ``brats``, ``nnunet``, ``lidc``, ``hcc_tace``, ``dicom`` or
+            ``image_folder``.
         organ: ``brain``, ``lung`` or ``liver``.
         path: folder of the data; a relative path counts from the folder of ``site.yaml``.
         options: reader options, e.g. ``{tumour_classes: [tumour]}``.

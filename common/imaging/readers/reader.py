@@ -18,6 +18,7 @@ class Reader(Protocol):
         Raises:
             DataError: if ``root`` is missing, is not a folder, or holds nothing that looks like this format;
                 the text names the folder, what was looked for and what to change.
+            ConfigError: if the options do not fit what the folder says of itself.
         """
         ...
 

@@ -58,7 +58,9 @@ def test_a_2023_case_has_its_label_3_mapped_to_4_and_its_time_point_taken_from_t
 
 def test_label_4_in_2023_naming_is_refused_because_it_means_a_cavity_there(tmp_path, write_case) -> None:
     write_case(tmp_path, "BraTS-GLI-00001-000", {"t2f": volume(0)}, naming="{case}-{role}.nii.gz", contrasts=())
-    assert reason_of(FLAIR, tmp_path) == "BraTS-GLI-00001-000-seg.nii.gz: mask holds 4; labels are 0, 1, 2, 3"
+    reason = reason_of(FLAIR, tmp_path)
+    assert reason.startswith("BraTS-GLI-00001-000-seg.nii.gz: mask holds 4, which is a resection cavity")
+    assert reason.endswith("options.label_4: resection_cavity, or enhancing")
 
 
 def test_uncompressed_files_are_read(tmp_path, write_case) -> None:
@@ -235,6 +237,9 @@ def test_a_missing_root_a_file_and_a_folder_without_cases_are_told_apart(tmp_pat
     with pytest.raises(DataError, match="is not a folder"):
         FLAIR.find(tmp_path / "file")
     with pytest.raises(DataError, match=r"no BraTS case in .*flair\.nii\.gz"):
+        FLAIR.find(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(DataError, match="reader: nnunet"):
         FLAIR.find(tmp_path)
 
 
