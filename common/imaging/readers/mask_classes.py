@@ -1,0 +1,157 @@
+"""Which values of a 2D mask stand for areas, and which are the blur that resampling or JPEG leaves at their edges."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import label, maximum, maximum_filter, minimum, minimum_filter
+
+Planes = npt.NDArray[np.float32]
+
+_FEW = 12
+"""So many values are compared one by one; a mask that was compressed or resampled has more, unless it is tiny."""
+_NEAR = 0.1
+_FLAT = 0.04
+_CALM = 0.03
+"""Of the brightest: what is one class near an edge, one area, and one class far from any edge."""
+_PEAK = 0.7
+"""Of the brightest, what the middle of a small tumour keeps when it is blurred."""
+REACH = 8
+COLOUR_REACH = 16
+"""Pixels over which JPEG spreads an edge: a block of grey, or two of colours, which it stores at half the size."""
+
+
+def classes_of(planes: Planes, *, lossy: bool, reach: int) -> tuple[Planes, bool]:
+    """The values that stand for areas, the most frequent first; black is all zeros where it is one.
+
+    A value between two others is an edge where both are near and it fills no area of its own. What lies within 10 % of
+    a class is of that class where an edge is near; away from edges 3 % tell areas apart, and in a file of few values
+    and without loss every value does that fills an area.
+
+    Args:
+        planes: (Y, X, 1) grey values or (Y, X, 3) colours.
+        lossy: whether the file was compressed with loss.
+        reach: ``REACH``, or ``COLOUR_REACH`` where the file holds colours.
+
+    Returns:
+        (K, C), K at least 1, and whether these are exactly the values of the file.
+    """
+    codes, table = coded(planes)
+    exact = not lossy and (len(table) <= _FEW or 2 * len(_filled(codes, 2)) >= len(table))
+    found = _of_few(codes, table) if exact else _of_many(planes, reach)
+    distances = np.stack([_distance(planes, value) for value in found])
+    shares = np.bincount(distances.argmin(axis=0).ravel(), minlength=len(found))
+    return np.asarray(found[np.argsort(-shares, kind="stable")]), exact
+
+
+def single_colour(planes: Planes) -> Planes | None:
+    """The one colour (3,) that a mask (Y, X, 3) of a JPEG has beside black; None if there are several.
+
+    JPEG stores colours at half the size, and what it makes of an edge is of the same hue or greyer; brightness stays
+    sharp, so that a mask of one colour is best looked at in grey.
+    """
+    span = float(planes.max()) or 1.0
+    flat = _range(planes, 3) <= _FLAT * span
+    bright = planes.max(axis=2) > 0.5 * span
+    found: list[Planes] = []
+    _add_clusters(found, planes[flat & bright], _NEAR * span)
+    if not found:
+        found.append(planes.reshape(-1, 3)[planes.sum(axis=2).argmax()])
+    colour = found[0]
+    along = planes @ colour / (colour @ colour)
+    return None if np.abs(planes - along[..., None] * colour).max() > 0.5 * span else colour
+
+
+def coded(planes: Planes) -> tuple[npt.NDArray[np.intp], Planes]:
+    """(Y, X) indexes of the distinct values (K, C)."""
+    height, width, channels = planes.shape
+    if channels == 1:
+        table, codes = np.unique(planes, return_inverse=True)
+        return codes.reshape(height, width), table[:, None]
+    packed = planes.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    table, codes = np.unique(packed, return_inverse=True)
+    return codes.reshape(height, width), np.stack([table >> 16, table >> 8 & 255, table & 255], 1).astype(np.float32)
+
+
+def _of_few(codes: npt.NDArray[np.intp], table: Planes) -> Planes:
+    if len(table) <= 2:
+        return table
+    levels = np.abs(table).max(axis=1)
+    span = levels.max()
+    if span >= 100 and table.shape[1] == 1:  # 254 and 255 are what compressing white leaves.
+        codes = np.where(levels[codes] >= 0.98 * span, levels.argmax(), codes)
+    # What is nearly black may be noise of that kind as well: it takes a larger area to be a class.
+    noise = (levels > 0) & (levels <= 0.02 * span) & (span >= 100)
+    areas = {code for code in _filled(codes, 2) if not noise[code]} | set(_filled(codes, 3))
+    classes = areas | {int(levels.argmax())} | set(np.flatnonzero(levels == 0).tolist())
+    thin = set(np.unique(codes).tolist()) - classes
+    found = table[sorted(classes)]
+    # Of one or two values between black and the tumour hardly one is an edge: resampling makes more of them.
+    if len(classes) == 2 and (len(thin) >= 3 or all(noise[code] for code in thin)):
+        planes = table[codes]
+        return np.concatenate([found, *_no_edges(planes, [_distance(planes, one) == 0 for one in found], span, REACH)])
+    return np.concatenate([found, table[sorted(thin)]])
+
+
+def _of_many(planes: Planes, reach: int) -> Planes:
+    span = float(np.abs(planes).max()) or 1.0
+    flat = _range(planes, 3) <= _FLAT * span
+    calm = flat & (_range(planes, 2 * reach + 1) <= _NEAR * span)
+    found: list[Planes] = []
+    _add_clusters(found, planes[calm], _CALM * span)
+    _add_clusters(found, planes[flat & ~calm], _NEAR * span)
+    if not any(np.abs(value).max() > _NEAR * span for value in found):  # Too small to be flat anywhere.
+        level = np.abs(planes).sum(axis=2)
+        found.append(planes[np.unravel_index(level.argmax(), level.shape)])
+    near = [_distance(planes, value) <= _NEAR * span for value in found]
+    for value in _no_edges(planes, near, span, reach):
+        _add_clusters(found, value, _NEAR * span)
+    return np.stack([np.zeros_like(value) if np.abs(value).max() <= _CALM * span else value for value in found])
+
+
+def _no_edges(planes: Planes, near: list[npt.NDArray[np.bool_]], span: float, reach: int) -> list[Planes]:
+    """Values (1, C) of what lies near no class and cannot be an edge, for want of two classes within reach.
+
+    A spot that is bright in its middle is a small tumour that was blurred; a thin line or spot of one value is a class.
+    """
+    around = np.sum([_spread(one, reach) for one in near], axis=0)
+    left = ~np.any(near, axis=0) & (around < 2)
+    if not left.any():
+        return []
+    level = np.abs(planes).max(axis=2)
+    spots, count = label(level > _NEAR * span, np.ones((3, 3)))
+    numbers = np.arange(1, count + 1)
+    top = maximum(level, spots, numbers)
+    rising = (top - minimum(level, spots, numbers) > _NEAR * span) & (top > _PEAK * span)
+    solid = maximum(np.any([one & (level > 0.5 * span) for one in near], axis=0), spots, numbers) > 0
+    blurred = np.concatenate([[False], rising & ~solid])
+    return [value[None] for value in np.unique(planes[left & ~blurred[spots]], axis=0)]
+
+
+def _add_clusters(found: list[Planes], values: Planes, tolerance: float) -> None:
+    """Appends the most frequent of ``values`` that lie near none of ``found``, until all lie near one."""
+    table, counts = np.unique(values, axis=0, return_counts=True)
+    for value in table[np.argsort(-counts, kind="stable")]:
+        if all(np.abs(value - other).max() > tolerance for other in found):
+            found.append(value)
+
+
+def _distance(planes: Planes, value: Planes) -> Planes:
+    """(Y, X) largest difference of a channel."""
+    return np.asarray(np.abs(planes - value).max(axis=2))
+
+
+def _range(planes: Planes, size: int) -> Planes:
+    """(Y, X) largest difference within a window of ``size`` pixels."""
+    window = (size, size, 1)
+    return np.asarray((maximum_filter(planes, window) - minimum_filter(planes, window)).max(axis=2))
+
+
+def _spread(mask: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(maximum_filter(mask, size=2 * reach + 1))
+
+
+def _filled(codes: npt.NDArray[np.intp], side: int) -> list[int]:
+    """The codes that fill a square of ``side`` pixels somewhere."""
+    height, width = (max(length - side + 1, 1) for length in codes.shape)
+    shifted = [codes[y:, x:][:height, :width] for y in range(side) for x in range(side)]
+    same = np.all([one == shifted[0] for one in shifted if one.shape == shifted[0].shape], axis=0)
+    return np.unique(shifted[0][same]).tolist()
