@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from common.errors import BadStudyError
 from common.imaging.readers.flat_image import TURNED, Pixels, luma, open_pixels
-from common.imaging.readers.mask_classes import COLOUR_REACH, REACH, Planes, classes_of, coded, single_colour
+from common.imaging.readers.mask_classes import COLOUR_REACH, REACH, Planes, classes_of, coded, nearest, single_colour
 from common.imaging.readers.mask_values import MaskValues, Value, named
 from common.imaging.remarks import Remark
 
@@ -75,7 +75,9 @@ class _Drawn:
         """(N, C) what a value of an option is in this mask; N is 0 where it cannot occur."""
         channels = self.planes.shape[2]
         if self.colour is not None:
-            along = float(np.dot(value, self.colour) / np.dot(self.colour, self.colour)) if isinstance(value, tuple) else 0
+            along = (
+                float(np.dot(value, self.colour) / np.dot(self.colour, self.colour)) if isinstance(value, tuple) else 0
+            )
             alike = along > 0 and np.abs(np.subtract(value, along * self.colour)).max() <= _COLOUR_ERROR
             return np.array([[along * _brightness(self.colour)]] if alike else np.empty((0, 1)), np.float32)
         if isinstance(value, tuple):
@@ -104,9 +106,7 @@ def read_mask(path: Path, shape: tuple[int, ...], values: MaskValues) -> MaskRea
     found = pixels.values.shape[:2]
     if found != shape:
         turned = " after its EXIF orientation" if pixels.turned else ""
-        raise BadStudyError(
-            f"{path.name}: has {found[1]}x{found[0]} pixels{turned}, its image {shape[1]}x{shape[0]}"
-        )
+        raise BadStudyError(f"{path.name}: has {found[1]}x{found[0]} pixels{turned}, its image {shape[1]}x{shape[0]}")
     remarks = (TURNED,) if pixels.turned else ()
     stencil = _stencil(pixels, path.name)
     if stencil is not None:
@@ -116,9 +116,7 @@ def read_mask(path: Path, shape: tuple[int, ...], values: MaskValues) -> MaskRea
             )
         return MaskReading(stencil if _is_black_tumour(values) else np.zeros(shape, np.bool_), remarks=remarks)
     drawn = _drawn(pixels, path.name)
-    classes, exact = classes_of(
-        drawn.planes, lossy=drawn.lossy, reach=COLOUR_REACH if drawn.is_coloured else REACH
-    )
+    classes, exact = classes_of(drawn.planes, lossy=drawn.lossy, reach=COLOUR_REACH if drawn.is_coloured else REACH)
     if values.tumour:
         reading = _by_options(drawn, classes, values, exact=exact)
     else:
@@ -173,7 +171,9 @@ def _stencil(pixels: Pixels, name: str) -> npt.NDArray[np.bool_] | None:
     drawn = np.asarray(pixels.opacity >= 0.5)
     values: npt.NDArray[Any] = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
     if not drawn.any() and (values != values[0, 0]).any():
-        raise BadStudyError(f"{name}: every pixel is transparent, and something lies below; save it without transparency")
+        raise BadStudyError(
+            f"{name}: every pixel is transparent, and something lies below; save it without transparency"
+        )
     return None if not drawn.any() or values[drawn].any() else drawn
 
 
@@ -182,11 +182,11 @@ def _is_black_tumour(values: MaskValues) -> bool:
 
 
 def _of_two_values(drawn: _Drawn, classes: Planes, name: str) -> MaskReading:
-    nearest = _nearest(drawn.planes, classes)
+    belongs = nearest(drawn.planes, classes)
     black = ~classes.any(axis=1)
     if len(classes) > 2 or not black.any():
-        raise BadStudyError(f"{name}: {_what_it_holds(drawn, classes, nearest)}")
-    lesion = ~black[nearest]
+        raise BadStudyError(f"{name}: {_what_it_holds(drawn, classes, belongs)}")
+    lesion = ~black[belongs]
     if lesion.mean() <= 0.5:
         return MaskReading(lesion)
     if lesion[[0, 0, -1, -1], [0, -1, 0, -1]].all():
@@ -198,8 +198,8 @@ def _of_two_values(drawn: _Drawn, classes: Planes, name: str) -> MaskReading:
     return MaskReading(lesion, remarks=(_LARGE,))
 
 
-def _what_it_holds(drawn: _Drawn, classes: Planes, nearest: npt.NDArray[np.intp]) -> str:
-    shares = np.bincount(nearest.ravel(), minlength=len(classes)) / nearest.size
+def _what_it_holds(drawn: _Drawn, classes: Planes, belongs: npt.NDArray[np.intp]) -> str:
+    shares = np.bincount(belongs.ravel(), minlength=len(classes)) / belongs.size
     told = [f"{drawn.name(value)} ({share:.2%} of the pixels)" for value, share in zip(classes, shares, strict=True)]
     more = f" and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""
     held = f"the values {', '.join(told[:_MOST_NAMED])}{more}" if len(told) > 1 else f"nothing but {told[0]}"
@@ -223,12 +223,14 @@ def _by_options(drawn: _Drawn, classes: Planes, values: MaskValues, *, exact: bo
     tolerance = 0.0
     if exact:  # A value that is listed counts wherever it stands, however thin.
         _, table = coded(drawn.planes)
-        classes = np.unique(np.concatenate([classes, [one for one in table if (listed == one).all(axis=1).any()]]), axis=0)
+        classes = np.unique(
+            np.concatenate([classes, [one for one in table if (listed == one).all(axis=1).any()]]), axis=0
+        )
     else:
         apart = min((np.abs(a - b).max() for a, b in combinations(listed, 2)), default=np.inf)
         tolerance = min(0.1 * float(np.abs(drawn.planes).max()), 0.5 * float(apart))
     kinds = [_kind(value, tumour, other, tolerance) for value in classes]
-    lesion = np.array([kind == "tumour" for kind in kinds])[_nearest(drawn.planes, classes)]
+    lesion = np.array([kind == "tumour" for kind in kinds])[nearest(drawn.planes, classes)]
     unspoken = [drawn.about(value) for value, kind in zip(classes, kinds, strict=True) if kind == "unspoken"]
     return MaskReading(lesion, tuple(unspoken))
 
@@ -238,9 +240,3 @@ def _kind(value: Planes, tumour: Planes, other: Planes, tolerance: float) -> Lit
     if to_tumour <= min(tolerance, to_other):
         return "tumour"
     return "other" if to_other <= tolerance or not value.any() else "unspoken"
-
-
-def _nearest(planes: Planes, classes: Planes) -> npt.NDArray[np.intp]:
-    """(Y, X) which class each pixel is nearest to; the brighter one of two that are equally near."""
-    order = np.argsort(-np.abs(classes).sum(axis=1), kind="stable")
-    return order[np.stack([np.abs(planes - classes[one]).max(axis=2) for one in order]).argmin(axis=0)]

@@ -8,6 +8,8 @@ Planes = npt.NDArray[np.float32]
 
 _FEW = 12
 """So many values are compared one by one; a mask that was compressed or resampled has more, unless it is tiny."""
+_MOST = 32
+"""Classes that are looked for; what has more is no mask."""
 _NEAR = 0.1
 _FLAT = 0.04
 _CALM = 0.03
@@ -34,12 +36,25 @@ def classes_of(planes: Planes, *, lossy: bool, reach: int) -> tuple[Planes, bool
     Returns:
         (K, C), K at least 1, and whether these are exactly the values of the file.
     """
+    if not planes.any():
+        return np.zeros((1, planes.shape[2]), np.float32), True
     codes, table = coded(planes)
     exact = not lossy and (len(table) <= _FEW or 2 * len(_filled(codes, 2)) >= len(table))
     found = _of_few(codes, table) if exact else _of_many(planes, reach)
-    distances = np.stack([_distance(planes, value) for value in found])
-    shares = np.bincount(distances.argmin(axis=0).ravel(), minlength=len(found))
+    shares = np.bincount(nearest(planes, found).ravel(), minlength=len(found))
     return np.asarray(found[np.argsort(-shares, kind="stable")]), exact
+
+
+def nearest(planes: Planes, classes: Planes) -> npt.NDArray[np.intp]:
+    """(Y, X) which class each pixel is nearest to; the brighter of two that are equally near."""
+    order = np.argsort(-np.abs(classes).sum(axis=1), kind="stable")
+    best = np.full(planes.shape[:2], order[0], np.intp)
+    closest = _distance(planes, classes[order[0]])
+    for one in order[1:]:
+        distance = _distance(planes, classes[one])
+        closer = distance < closest
+        best[closer], closest[closer] = one, distance[closer]
+    return best
 
 
 def single_colour(planes: Planes) -> Planes | None:
@@ -63,12 +78,18 @@ def single_colour(planes: Planes) -> Planes | None:
 def coded(planes: Planes) -> tuple[npt.NDArray[np.intp], Planes]:
     """(Y, X) indexes of the distinct values (K, C)."""
     height, width, channels = planes.shape
-    if channels == 1:
-        table, codes = np.unique(planes, return_inverse=True)
-        return codes.reshape(height, width), table[:, None]
-    packed = planes.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    table, codes = np.unique(packed, return_inverse=True)
-    return codes.reshape(height, width), np.stack([table >> 16, table >> 8 & 255, table & 255], 1).astype(np.float32)
+    codes, table, _ = _counted(planes.reshape(-1, channels))
+    return codes.reshape(height, width), table
+
+
+def _counted(values: Planes) -> tuple[npt.NDArray[np.intp], Planes, npt.NDArray[np.intp]]:
+    """Indexes (N,) of the distinct values (K, C) of (N, C), and how often each occurs."""
+    if values.shape[1] == 1:
+        table, codes, counts = np.unique(values[:, 0], return_inverse=True, return_counts=True)
+        return codes, table[:, None], counts
+    packed = values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)  # Several times as fast as by rows.
+    table, codes, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    return codes, np.stack([table >> 16, table >> 8 & 255, table & 255], 1).astype(np.float32), counts
 
 
 def _of_few(codes: npt.NDArray[np.intp], table: Planes) -> Planes:
@@ -93,6 +114,7 @@ def _of_few(codes: npt.NDArray[np.intp], table: Planes) -> Planes:
 
 def _of_many(planes: Planes, reach: int) -> Planes:
     span = float(np.abs(planes).max()) or 1.0
+    planes = _around_drawn(planes, 2 * reach + 2)
     flat = _range(planes, 3) <= _FLAT * span
     calm = flat & (_range(planes, 2 * reach + 1) <= _NEAR * span)
     found: list[Planes] = []
@@ -123,13 +145,15 @@ def _no_edges(planes: Planes, near: list[npt.NDArray[np.bool_]], span: float, re
     rising = (top - minimum(level, spots, numbers) > _NEAR * span) & (top > _PEAK * span)
     solid = maximum(np.any([one & (level > 0.5 * span) for one in near], axis=0), spots, numbers) > 0
     blurred = np.concatenate([[False], rising & ~solid])
-    return [value[None] for value in np.unique(planes[left & ~blurred[spots]], axis=0)]
+    return list(_counted(planes[left & ~blurred[spots]])[1][:, None])
 
 
 def _add_clusters(found: list[Planes], values: Planes, tolerance: float) -> None:
     """Appends the most frequent of ``values`` that lie near none of ``found``, until all lie near one."""
-    table, counts = np.unique(values, axis=0, return_counts=True)
+    _, table, counts = _counted(values)
     for value in table[np.argsort(-counts, kind="stable")]:
+        if len(found) == _MOST:
+            return
         if all(np.abs(value - other).max() > tolerance for other in found):
             found.append(value)
 
@@ -139,10 +163,17 @@ def _distance(planes: Planes, value: Planes) -> Planes:
     return np.asarray(np.abs(planes - value).max(axis=2))
 
 
+def _around_drawn(planes: Planes, margin: int) -> Planes:
+    """The part that is not all black, with a margin: a tumour is small, and what is looked for takes time."""
+    rows, columns = (np.flatnonzero(planes.any(axis=axes)) for axes in ((1, 2), (0, 2)))
+    top, left = (max(int(some[0]) - margin, 0) for some in (rows, columns))
+    return planes[top : int(rows[-1]) + margin + 1, left : int(columns[-1]) + margin + 1]
+
+
 def _range(planes: Planes, size: int) -> Planes:
-    """(Y, X) largest difference within a window of ``size`` pixels."""
-    window = (size, size, 1)
-    return np.asarray((maximum_filter(planes, window) - minimum_filter(planes, window)).max(axis=2))
+    """(Y, X) largest difference of a channel within a window of ``size`` pixels."""
+    channels = np.moveaxis(planes, 2, 0)
+    return np.asarray(np.max([maximum_filter(one, size) - minimum_filter(one, size) for one in channels], axis=0))
 
 
 def _spread(mask: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:

@@ -34,9 +34,13 @@ class MaskValues:
         values = MaskValues(_parsed("tumour_values", tumour), _parsed("other_values", other))
         both = set(values.tumour) & set(values.other)
         if both:
-            raise ConfigError(f"tumour_values and other_values both hold {named(both.pop())}; a value is one or the other")
+            raise ConfigError(
+                f"tumour_values and other_values both hold {named(both.pop())}; a value is one or the other"
+            )
         if values.other and not values.tumour:
-            raise ConfigError("other_values says what is no tumour; give tumour_values as well, e.g. tumour_values: [2]")
+            raise ConfigError(
+                "other_values says what is no tumour; give tumour_values as well, e.g. tumour_values: [2]"
+            )
         return values
 
 
