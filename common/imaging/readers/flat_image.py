@@ -120,7 +120,8 @@ def luma(colours: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def _pixels(image: Image.Image, name: str) -> Pixels:
     tags: Any = getattr(image, "tag_v2", {})
-    arguments: Any = image.tile[0][3] if image.tile else ""
+    tiles: Any = getattr(image, "tile", ())
+    arguments = tiles[0][3] if tiles else ""
     stored = arguments if isinstance(arguments, str) else str(arguments[0])
     if ";16" in stored and image.mode not in _NUMBERS:
         raise BadStudyError(
@@ -170,4 +171,4 @@ def _planes(
 
 
 def _alpha(image: Image.Image) -> npt.NDArray[np.float32]:
-    return np.asarray(image.convert("RGBA"), dtype=np.float32)[..., 3] / 255
+    return np.asarray(image.convert("RGBA").getchannel("A"), dtype=np.float32) / np.float32(255)

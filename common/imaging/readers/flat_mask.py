@@ -75,9 +75,9 @@ class _Drawn:
         """(N, C) what a value of an option is in this mask; N is 0 where it cannot occur."""
         channels = self.planes.shape[2]
         if self.colour is not None:
-            along = (
-                float(np.dot(value, self.colour) / np.dot(self.colour, self.colour)) if isinstance(value, tuple) else 0
-            )
+            if not isinstance(value, tuple):
+                return np.empty((0, 1), np.float32)
+            along = float(np.dot(value, self.colour) / np.dot(self.colour, self.colour))
             alike = along > 0 and np.abs(np.subtract(value, along * self.colour)).max() <= _COLOUR_ERROR
             return np.array([[along * _brightness(self.colour)]] if alike else np.empty((0, 1)), np.float32)
         if isinstance(value, tuple):
@@ -171,9 +171,7 @@ def _stencil(pixels: Pixels, name: str) -> npt.NDArray[np.bool_] | None:
     drawn = np.asarray(pixels.opacity >= 0.5)
     values: npt.NDArray[Any] = pixels.values if pixels.palette is None else pixels.palette[pixels.values]
     if not drawn.any() and (values != values[0, 0]).any():
-        raise BadStudyError(
-            f"{name}: every pixel is transparent, and something lies below; save it without transparency"
-        )
+        raise BadStudyError(f"{name}: every pixel is transparent, and something is drawn below; save it without")
     return None if not drawn.any() or values[drawn].any() else drawn
 
 
@@ -186,14 +184,15 @@ def _of_two_values(drawn: _Drawn, classes: Planes, name: str) -> MaskReading:
     black = ~classes.any(axis=1)
     if len(classes) > 2 or not black.any():
         raise BadStudyError(f"{name}: {_what_it_holds(drawn, classes, belongs)}")
-    lesion = ~black[belongs]
+    lesion: npt.NDArray[np.bool_] = np.logical_not(black)[belongs]
     if lesion.mean() <= 0.5:
         return MaskReading(lesion)
-    if lesion[[0, 0, -1, -1], [0, -1, 0, -1]].all():
-        value = drawn.about(classes[~black][0])
+    if lesion[0, 0] and lesion[0, -1] and lesion[-1, 0] and lesion[-1, -1]:
+        value = _quoted(drawn.about(classes[~black][0]))
         raise BadStudyError(
             f"{name}: mask is {value} over {lesion.mean():.0%} of the image and in its corners, as where black is the "
-            f"tumour; set tumour_values: [0] and other_values: [{_quoted(value)}] if it is, or tumour_values: [{_quoted(value)}] if that is the tumour"
+            f"tumour; set tumour_values: [0] and other_values: [{value}] if it is, or tumour_values: [{value}] if that "
+            "is the tumour"
         )
     return MaskReading(lesion, remarks=(_LARGE,))
 
@@ -223,9 +222,8 @@ def _by_options(drawn: _Drawn, classes: Planes, values: MaskValues, *, exact: bo
     tolerance = 0.0
     if exact:  # A value that is listed counts wherever it stands, however thin.
         _, table = coded(drawn.planes)
-        classes = np.unique(
-            np.concatenate([classes, [one for one in table if (listed == one).all(axis=1).any()]]), axis=0
-        )
+        present = [one[None] for one in table if (listed == one).all(axis=1).any()]
+        classes = np.unique(np.concatenate([classes, *present]), axis=0)
     else:
         apart = min((np.abs(a - b).max() for a, b in combinations(listed, 2)), default=np.inf)
         tolerance = min(0.1 * float(np.abs(drawn.planes).max()), 0.5 * float(apart))
