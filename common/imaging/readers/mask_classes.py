@@ -128,7 +128,8 @@ def _of_many(planes: Planes, reach: int) -> Planes:
         found.append(planes[np.unravel_index(level.argmax(), level.shape)])
     near = [_distance(planes, value) <= _NEAR * span for value in found]
     _add_clusters(found, _no_edges(planes, near, span, reach), _NEAR * span)
-    return np.asarray([np.zeros_like(value) if np.abs(value).max() <= _CALM * span else value for value in found])
+    black = np.zeros_like(found[0])
+    return np.stack([black if np.abs(value).max() <= _CALM * span else value for value in found])
 
 
 def _no_edges(planes: Planes, near: list[npt.NDArray[np.bool_]], span: float, reach: int) -> Planes:
@@ -139,7 +140,7 @@ def _no_edges(planes: Planes, near: list[npt.NDArray[np.bool_]], span: float, re
     around = np.sum([_spread(one, reach) for one in near], axis=0)
     left = ~np.any(near, axis=0) & (around < 2)
     if not left.any():
-        return planes[left]
+        return np.empty((0, planes.shape[2]), np.float32)
     level = np.abs(planes).max(axis=2)
     spots, count = label(level > _NEAR * span, np.ones((3, 3)))
     numbers = np.arange(1, count + 1)

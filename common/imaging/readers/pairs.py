@@ -24,7 +24,11 @@ _NUMBER = rf"(?:{_SEPARATOR}?\(?\d+\)?)"
 _AT_END = re.compile(rf"(?P<stem>.+?){_SEPARATOR}{_WORDS}{_NUMBER}?", re.IGNORECASE)
 _AT_START = re.compile(rf"{_WORDS}{_SEPARATOR}(?P<stem>.+)", re.IGNORECASE)
 _BETWEEN = re.compile(rf"(?P<stem>.+?){_SEPARATOR}{_WORDS}(?P<rest>{_SEPARATOR}.+)", re.IGNORECASE)
-_ALONE = re.compile(rf"{_WORDS}{_NUMBER}?|[a-z]+Mask", re.IGNORECASE)
+_ALONE = re.compile(rf"{_WORDS}{_NUMBER}?", re.IGNORECASE)
+_PERHAPS = re.compile(
+    rf"(?P<stem>.+?)(?:masks?|{_SEPARATOR}(?:lesions?|rois?|tumou?rs?|nodules?|outlines?)){_NUMBER}?", re.IGNORECASE
+)
+"""A mask only where the image is there as well: such words are said of images too."""
 _NUMBERED = re.compile(rf"(?P<stem>.+?){_NUMBER}")
 _IMAGE_WORDS = re.compile(r"images?|img|im|volume|vol|scan|orig(?:inal)?|0000", re.IGNORECASE)
 
@@ -54,10 +58,18 @@ def paired(root: Path, files: Iterable[Path]) -> Pairs:
     Args:
         files: below ``root``; those without an image's suffix are left aside.
     """
-    images, masks = [], []
+    images: list[Path] = []
+    masks: list[Path] = []
     for path in sorted(files):
         if path.suffix.lower() in SUFFIXES:
             (masks if is_mask(path.relative_to(root)) else images).append(path)
+    there = {image.with_suffix("") for image in images}
+    perhaps = {
+        image
+        for image in images
+        if (match := _PERHAPS.fullmatch(image.stem)) and image.with_name(match["stem"]) in there
+    }
+    images, masks = [image for image in images if image not in perhaps], sorted([*masks, *perhaps])
     by_name: dict[str, list[Path]] = defaultdict(list)
     by_words: dict[str, list[Path]] = defaultdict(list)
     alone: dict[tuple[str, ...], list[Path]] = defaultdict(list)
@@ -84,8 +96,8 @@ def paired(root: Path, files: Iterable[Path]) -> Pairs:
 def is_mask(relative: Path) -> bool:
     """Whether a file's path below the root says that it is a mask.
 
-    >>> [is_mask(Path(name)) for name in ("a/x_Mask.png", "masks/x.png", "a/gt-7.tif", "a/unmasked.png", "label_1/x.png")]
-    [True, True, True, False, False]
+    >>> [is_mask(Path(name)) for name in ("a/x_Mask.png", "masks/x.png", "a/gt-7.tif", "a/unmasked.png")]
+    [True, True, True, False]
     """
     stem = relative.stem
     named = any(form.fullmatch(stem) for form in (_AT_END, _AT_START, _BETWEEN, _ALONE))
@@ -140,7 +152,7 @@ def _owners(
 def _names(mask: Path) -> Iterator[str]:
     """What the image of a mask may be called, without its suffix, the likeliest first."""
     stem = mask.stem
-    for form in (_AT_END, _AT_START):
+    for form in (_AT_END, _AT_START, _PERHAPS):
         if match := form.fullmatch(stem):
             yield PurePosixPath(match["stem"]).stem if _is_suffixed(match["stem"]) else match["stem"]
     if match := _BETWEEN.fullmatch(stem):
