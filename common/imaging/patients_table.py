@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -81,8 +81,9 @@ class PatientsTable:
         """
         index = _Index.of(self.root, locations, self.files)
         rows: dict[int, Row] = {}
+        written = Counter((row.file, row.patient) for row in self.rows)
         for row in self.rows:
-            for number in index.locations_of(row, self.path):
+            for number in index.locations_of(row, self.path, times=written[row.file, row.patient]):
                 known = rows.setdefault(number, row)
                 if known.patient != row.patient:
                     raise DataError(
@@ -145,22 +146,25 @@ class _Index:
             named[name.casefold()][name] = frozenset(numbers)
         return _Index(root, (exact, folded, ends, stems, named))
 
-    def locations_of(self, row: Row, table: Path) -> frozenset[int]:
+    def locations_of(self, row: Row, table: Path, times: int) -> frozenset[int]:
         """The locations that a row speaks of; none for one that no study is made of.
+
+        Args:
+            times: how often the table says the same: once for each of several files of one name.
 
         Raises:
             DataError: if it fits several places with different studies.
         """
         for found in self._found(row):
             meant = {place: numbers for place, numbers in found.items() if numbers}
-            if len(set(meant.values())) > 1:
+            if len(set(meant.values())) > times:
                 one, other = sorted(meant)[:2]
                 raise DataError(
                     f"{table}, line {row.line}: {row.file!r} may be {as_text(one)} or {as_text(other)}; give the path "
                     "below the folder"
                 )
             if meant:
-                return next(iter(meant.values()))
+                return frozenset[int]().union(*meant.values())
         return frozenset()
 
     def holds(self, row: Row) -> bool:
