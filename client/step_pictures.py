@@ -5,6 +5,7 @@ import numpy as np
 from client.session import Session
 from common.array_files import write_arrays
 from common.errors import BadStudyError
+from common.imaging.finding import find_studies
 from common.imaging.preprocessing import trace
 from common.seeding import numpy_generator
 
@@ -19,7 +20,7 @@ def keep_step_pictures(session: Session) -> None:
     names = sorted(patient.patient for patient in session.cohort.patients if patient.has_tumour)
     names = names or sorted(patient.patient for patient in session.cohort.patients)
     chosen = names[int(numpy_generator(session.experiment.seed, session.settings.name, "steps").integers(len(names)))]
-    locations = [one for one in session.reader.find(session.settings.path) if one.patient == chosen]
+    locations = [one for one in find_studies(session.reader, session.settings.path) if one.patient == chosen]
     for location in locations:
         try:
             pictures = trace(session.reader.read(location), session.experiment.image, session.steps)

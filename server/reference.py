@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import DataError
+from common.imaging.finding import find_studies
 from common.imaging.listing import list_files, listing_digest
 from common.imaging.prepare import Progress, prepare_cohort
 from common.imaging.readers.reader import Reader
@@ -79,7 +80,7 @@ def patients_by_part(reader: Reader, root: Path) -> dict[str, int]:
     counts = {}
     for part in PARTS:
         folder = root / part
-        patients = sorted({location.patient for location in reader.find(folder)}) if folder.is_dir() else []
+        patients = sorted({location.patient for location in find_studies(reader, folder)}) if folder.is_dir() else []
         for patient in patients:
             name = re.sub(r"\W+", "", patient).lower()
             if name in owner:

@@ -29,7 +29,7 @@ def passed_over(root: Path, files: Iterable[Path], locations: Collection[StudyLo
         path
         for path in files
         if path not in used
-        and not (path.parent == root and path.name in TABLES)
+        and not (path.parent == root and path.name.lower() in TABLES)
         and whole.isdisjoint((path, *path.parents))
     ]
     return tallied(

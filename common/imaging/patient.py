@@ -99,12 +99,15 @@ class StudyLocation:
         path: the folder or file.
         files: the files that belong to the study; empty means everything below ``path``.
         patient_known: False where the data set names no patients, so that each image stands for one.
+        remarks: what is known of it beside the other studies of its folder; a reader hands them on, unless whoever
+            prepares the whole folder has told them already.
     """
 
     patient: str
     path: Path
     files: tuple[Path, ...] = ()
     patient_known: bool = True
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)

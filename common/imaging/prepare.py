@@ -15,8 +15,8 @@ from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
 from common.imaging.dicom.files import quiet
 from common.imaging.facts import StudyFacts
-from common.imaging.listing import Stamp, as_text, list_files, listing_digest, signature
-from common.imaging.passed_over import passed_over
+from common.imaging.finding import find_studies, told_of
+from common.imaging.listing import Stamp, list_files, listing_digest, signature
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
@@ -226,9 +226,9 @@ def _find(
     if known is not None:
         return known
     with quiet():
-        found = [replace(one, patient=as_text(one.patient)) for one in reader.find(root)]
-    locations = sorted(found, key=lambda location: location.patient)
-    over = passed_over(root, files, locations)
+        found = find_studies(reader, root, files)
+    over = told_of(root, files, found)
+    locations = [replace(one, remarks=()) for one in found]  # They are told of the folder, not again of each study.
     cache.keep_found(listing, locations, over)
     return locations, over
 

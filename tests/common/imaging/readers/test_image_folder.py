@@ -176,7 +176,7 @@ def test_a_root_that_cannot_be_used_says_what_to_change(folder: Path, tmp_path: 
     [
         ("file,patient\ntumour/a.png,p1\n", "names no patient for 2 of 3 images, e.g. healthy/c.png"),
         ("image;person\n", "names no patient for 3|columns file and patient"),
-        ("name,patient\ntumour/a.png,p1\n", "columns file and patient"),
+        ("title,patient\ntumour/a.png,p1\n", "columns file and patient"),
         ("file,patient\ntumour/a.png\n", "columns file and patient"),
     ],
 )
