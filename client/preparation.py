@@ -75,7 +75,8 @@ def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
         say(f"  {len(studies):>4}  {reason}")
     for question in cohort.questions:
         say(f"  is it a tumour? {question.about} ({question.count}): {' or '.join(question.options)} of site.yaml")
-    say(*(f"not used: {sentence}" for sentence in unused_sentences(cohort.remarks)))
+    for sentence in unused_sentences(cohort.remarks):
+        say(f"not used: {sentence}")
     say(f"cache: {session.settings.cache_dir}")
 
 

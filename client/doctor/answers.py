@@ -9,13 +9,12 @@ from client.doctor.examination import Unanswered
 from common.report.formatting import listed, plural
 
 
-def asked(questions: Sequence[Unanswered]) -> str:
-    """Why the site is not fit before they are answered, in one sentence."""
-    studies = max(one.count for one in questions)
+def asked(questions: Sequence[Unanswered], studies: int) -> str:
+    """Why the site is not fit before they are answered, in one sentence; ``studies`` wait for that."""
     names = ", ".join(f"{one.about} ({one.count})" for one in questions)
     options = list(dict.fromkeys(option for one in questions for option in one.options))
     return (
-        f"at least {plural(studies, 'study', 'studies')} would count as tumour-free but "
+        f"{plural(studies, 'study', 'studies')} would count as tumour-free but "
         f"{'holds' if studies == 1 else 'hold'} what may be a tumour, and {'is' if studies == 1 else 'are'} left out: "
         f"{names}. Name each in {listed([f'options.{option}' for option in options], 'or')} of site.yaml; the lines to "
         "paste are below"

@@ -117,7 +117,8 @@ def _tell_unused(found: Examination, session: Session, everything: PreparedFolde
     found.questions = [Unanswered.model_validate(asdict(one)) for one in everything.questions]
     if found.questions:
         found.answers = answers(session.settings.options, found.questions)
-        found.problems.append(asked(found.questions))
+        waiting = sum(bool(study.questions) for patient in everything.patients for study in patient.studies)
+        found.problems.append(asked(found.questions, waiting))
     found.warnings += unused_sentences(everything.remarks)
 
 

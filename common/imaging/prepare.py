@@ -16,7 +16,7 @@ from common.imaging.cohort import PreparedCohort
 from common.imaging.dicom.files import quiet
 from common.imaging.facts import StudyFacts
 from common.imaging.finding import find_studies, told_of
-from common.imaging.listing import Stamp, list_files, listing_digest, signature
+from common.imaging.listing import Stamp, as_text, list_files, listing_digest, signature
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader

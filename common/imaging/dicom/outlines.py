@@ -1,6 +1,5 @@
 """What a file outlines, and how its names are compared with a hospital's lists."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -48,15 +47,6 @@ def plain_pattern(text: str) -> str:
     ('gtv*', 'mass')
     """
     return _plain(text) if "*" in text else plain_name(text)
-
-
-def fits(name: str, pattern: str) -> bool:
-    """Whether a pattern names an outline; ``*`` stands for any text, also for none, and nothing else is special.
-
-    >>> fits("gtv p1", "gtv*"), fits("gtv", "gtv*"), fits("ctv", "gtv*"), fits("m.ss", "m.*"), fits("mass", "m.*")
-    (True, True, False, True, False)
-    """
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
 
 
 def _plain(text: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.errors import BadStudyError
 from common.imaging.contrast_names import CONTRAST_NAMES, contrast_of
-from common.imaging.readers.patterns import matched
+from common.imaging.patterns import matched
 
 MASK = "seg"
 MASK_NAMES: Mapping[str, int] = {

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import ConfigError
+from common.imaging.patterns import matched
 from common.imaging.readers.nnunet_dataset import DATASET_FILE, Description, listed
-from common.imaging.readers.patterns import matched
 from common.imaging.remarks import Question, Remark
 
 OPTIONS = ("tumour_labels", "organ_labels", "other_labels")

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from common.errors import BadStudyError, ConfigError
 from common.imaging.dicom.masks import Masks
-from common.imaging.dicom.outlines import fits, plain_pattern
+from common.imaging.dicom.outlines import plain_pattern
+from common.imaging.patterns import matched
 from common.imaging.remarks import Question, Remark
 
 Mask = npt.NDArray[np.bool_]
@@ -72,7 +73,7 @@ class OutlineNames:
         for option in MEANINGS:
             if name in getattr(self, option):
                 return (option,)
-        return tuple(option for option in MEANINGS if any(fits(name, pattern) for pattern in getattr(self, option)))
+        return tuple(option for option in MEANINGS if matched(getattr(self, option), name))
 
     def meaning(self, name: str) -> Meaning | None:
         """What an outline is; None if nobody has said so."""
@@ -84,7 +85,7 @@ class OutlineNames:
 
     def may_be_empty(self, name: str) -> bool:
         """Whether an outline of this name that is drawn on no slice says that there is no tumour."""
-        return any(fits(name, pattern) for pattern in self.empty_segments)
+        return matched(self.empty_segments, name) is not None
 
 
 _EXAMPLES = {

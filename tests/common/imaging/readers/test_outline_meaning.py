@@ -3,7 +3,8 @@
 import pytest
 
 from common.errors import ConfigError
-from common.imaging.dicom.outlines import fits, plain_name, plain_pattern
+from common.imaging.dicom.outlines import plain_name, plain_pattern
+from common.imaging.patterns import matched
 from common.imaging.readers.outline_meaning import OutlineNames
 
 
@@ -38,7 +39,7 @@ from common.imaging.readers.outline_meaning import OutlineNames
 def test_a_name_fits_whatever_its_case_and_spaces_and_only_an_asterisk_is_special(
     name: str, pattern: str, is_fitting: bool
 ) -> None:
-    assert fits(plain_name(name), plain_pattern(pattern)) is is_fitting
+    assert (matched([plain_pattern(pattern)], plain_name(name)) is not None) is is_fitting
 
 
 def test_the_answer_to_a_question_names_that_outline_alone() -> None:
