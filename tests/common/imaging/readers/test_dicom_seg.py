@@ -95,8 +95,6 @@ def read(folder: Path, reader: DicomReader | HccTaceReader, slices: list[Dataset
 def test_a_mask_is_where_its_positions_say(
     tmp_path: Path, reader: DicomReader, spoil: Callable[[Dataset], None]
 ) -> None:
-    tmp_path: Path, reader: DicomReader, spoil: Callable[[Dataset], None]
-) -> None:
     slices = ct_series(body(SHAPE), spacing=(3.0, 0.8, 1.1))
     outline = segmentation(slices, {"Liver": LIVER, "Mass": MASS})
     spoil(outline)
