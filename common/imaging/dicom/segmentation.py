@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from common.errors import BadStudyError
-from common.imaging.dicom.outlines import Mask, Outlines, plain_name
+from common.imaging.dicom.outlines import UNNAMED, Mask, Outlines, plain_name
 from common.imaging.dicom.volume import DicomVolume
 from common.imaging.remarks import Remark
 
@@ -27,7 +27,8 @@ _MOST_FACTOR = 8
 def segment_labels(name: str, dataset: Dataset) -> dict[int, str]:
     """Segment number -> label, as ``plain_name`` writes it. Two may share a label.
 
-    Number 0 is the background that a label map describes.
+    Number 0 is the background that a label map describes. A segment that is drawn and not described stands under
+    ``UNNAMED``.
 
     Raises:
         BadStudyError: two segments have one number, so that their frames cannot be told apart.
@@ -37,7 +38,18 @@ def segment_labels(name: str, dataset: Dataset) -> dict[int, str]:
         number, label = int(segment.SegmentNumber), plain_name(segment.get("SegmentLabel"))
         if number > 0 and labels.setdefault(number, label) != label:
             raise BadStudyError(f"{name}: the segments {labels[number]} and {label} have one number")
-    return labels
+    return {**dict.fromkeys(_drawn(dataset), UNNAMED), **labels}
+
+
+def _drawn(dataset: Dataset) -> list[int]:
+    """The numbers of the segments that frames, or the pixels of a label map, belong to."""
+    if dataset.get("SegmentationType") == "LABELMAP":
+        return [int(number) for number in np.unique(dataset.pixel_array) if number > 0]
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    drawn = (
+        item.ReferencedSegmentNumber for group in groups for item in group.get("SegmentIdentificationSequence") or ()
+    )
+    return sorted({int(number) for number in drawn})
 
 
 def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, wanted: Callable[[str], bool]) -> Outlines:
@@ -60,6 +72,8 @@ def segment_masks(name: str, dataset: Dataset, volume: DicomVolume, wanted: Call
     chosen = {number: label for number, label in segment_labels(name, dataset).items() if wanted(label)}
     if not chosen:
         return found
+    for segment in dataset.SegmentSequence:
+        segment.SegmentLabel = segment.get("SegmentLabel") or UNNAMED  # Without one highdicom reads none of them.
     _state_slice_spacing(dataset, volume)
     cut_off = set()
     try:

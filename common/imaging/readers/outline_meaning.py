@@ -166,9 +166,10 @@ def weigh(files: Sequence[tuple[str, Masks]], names: OutlineNames, shape: tuple[
             remarks.append(Remark("guess", f"{name} fits {' and '.join(several)}, taken as of {several[0]}"))
     if not (has_tumour or organs or declared or questions):
         held = ", ".join(name for some in by_meaning.values() for name in some) or "nothing"
+        why = "".join(f" ({reason})" for _, masks in files for reason in masks.outlines.unusable.values())
         raise BadStudyError(
-            f"{files[0][0]}: outlines {held}, neither a tumour nor the organ, so that nothing says whether there is a "
-            "tumour; if one of these is the organ, name it in organ_segments"
+            f"{files[0][0]}: outlines {held}, neither a tumour nor the organ{why}, so that nothing says whether there "
+            "is a tumour; if one of these is the organ, name it in organ_segments"
         )
     organ = _joined([drawn[name] for name in organs], shape) | tumour if organs else None
     unique = tuple(dict.fromkeys(sorted(remarks, key=lambda remark: (remark.kind, remark.what))))

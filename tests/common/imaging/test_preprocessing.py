@@ -256,7 +256,7 @@ def test_pictures_of_a_patient_without_a_lesion_show_the_middle() -> None:
 
 def test_a_real_liver_fills_its_box_and_is_equalised(real_liver) -> None:
     volume = load_volume(sorted(real_liver.glob("0*.dcm")))
-    liver = load_masks(real_liver / "liver_seg.dcm", volume, ["liver"]).by_name["liver"]
+    liver = load_masks(real_liver / "liver_seg.dcm", volume, ["liver"].__contains__).by_name["liver"]
     images = np.ascontiguousarray(volume.to_lps(volume.voxels))[None]
     outline = np.ascontiguousarray(volume.to_lps(liver)).astype(np.uint8)
     patient = patient_of(images, None, organ="liver", contrasts=("ct",), spacing=volume.lps_spacing, organ_mask=outline)

@@ -386,6 +386,25 @@ def test_two_segments_of_one_number_are_refused(tmp_path: Path) -> None:
         outlined(slices, outline, tmp_path, "mass")
 
 
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_a_segment_that_is_drawn_and_not_described_is_an_outline_without_a_name(tmp_path: Path, kind: str) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = segmentation(slices, {"Liver": LIVER & ~MASS, "Mass": MASS}, kind=kind)
+    del outline.SegmentSequence[-1]
+    _, masks = outlined(slices, outline, tmp_path, "liver")
+    assert masks.names == ("liver", "unnamed")
+    np.testing.assert_array_equal(masks.by_name["liver"], LIVER & ~MASS)
+
+
+def test_a_segment_without_a_label_is_an_outline_without_a_name(tmp_path: Path) -> None:
+    slices = ct_series(body(SHAPE))
+    outline = segmentation(slices, {"Liver": LIVER, "Mass": MASS})
+    del outline.SegmentSequence[1].SegmentLabel
+    _, masks = outlined(slices, outline, tmp_path, "liver", "unnamed")
+    np.testing.assert_array_equal(masks.by_name["liver"], LIVER)
+    np.testing.assert_array_equal(masks.by_name["unnamed"], MASS)
+
+
 def test_contours_without_a_description_are_an_outline_without_a_name(tmp_path: Path) -> None:
     slices = ct_series(body(SHAPE))
     outline = structure_set(slices, {"Liver": [(2, OUTER)], "": [(2, INNER)], "GTV": [(3, INNER)]})
