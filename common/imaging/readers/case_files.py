@@ -136,16 +136,19 @@ def cases_in(folder: Path, mask_names: Sequence[str] | None = None) -> list[Case
         if one := named(path, mask_names):
             files[one.case].append(path)
     imaged = [case for case, paths in files.items() if not _only_masks(paths, mask_names)]
-    for case in [case for case in files if case not in imaged and imaged]:
-        paths = files[case]
-        longer = max((one for one in imaged if case.startswith(one)), key=len, default=None)
-        owner = longer or (imaged[0] if len(imaged) == 1 else None)
+    strays = [case for case in files if case not in imaged]
+    alone = [case for case in strays if not any(_carries_on(case, one) for one in imaged)]
+    for case in strays if imaged else []:
+        longer = max((one for one in imaged if _carries_on(case, one)), key=len, default=None)
+        owner = longer or (imaged[0] if len(imaged) == len(alone) == 1 else None)
         if owner is None:
-            continue  # Of another case: of which one cannot be told.
-        listed = any(_named(path, mask_names).listed for path in paths)
-        if listed or (not longer and MASK not in by_role(files[owner], mask_names, strict=False)):
+            continue  # Of which case it is cannot be told.
+        paths = files.pop(case)
+        held, listed = (any(_named(one, mask_names).listed for one in some) for some in (files[owner], paths))
+        masked = MASK in by_role(files[owner], mask_names, strict=False)
+        if (listed and (longer or not held)) or not (longer or masked):
             files[owner].extend(paths)
-        del files[case]  # Also where it is neither, e.g. <case>_brain_seg: it is told among the files passed over.
+        # What is left is told among the files passed over, e.g. <case>_brain_seg.
     return [Case(case, folder, _lowest(paths, mask_names)) for case, paths in files.items()]
 
 
@@ -170,13 +173,15 @@ def by_role(paths: Iterable[Path], mask_names: Sequence[str] | None = None, *, s
 def beside(folder: Path, used: Collection[Path], mask_names: Sequence[str] | None = None) -> list[Path]:
     """Volumes in the folder of a case that may belong to it, and whose names do not say what they are."""
     cases = {one.case for path in used if (one := named(path, mask_names)) and one.role != MASK}
-    others = [case for case in cases_in(folder, mask_names) if case.name not in cases]
+    others = any(
+        case.name not in cases and not _only_masks(case.files, mask_names) for case in cases_in(folder, mask_names)
+    )
     return [
         path
         for path in _files(folder)
         if path not in used
         and ((one := named(path, mask_names)) is None or one.case not in cases)
-        and (not others or any(path.name.startswith(case) for case in cases))
+        and (not others or any(_carries_on(path.name, case) for case in cases))
     ]
 
 
@@ -214,6 +219,11 @@ def _bids(name: re.Match[str]) -> Named | None:
     if suffix in MASK_NAMES or outlined:
         return Named(name["case"], MASK, suffix, MASK_NAMES.get(suffix, 1))
     return None
+
+
+def _carries_on(name: str, case: str) -> bool:
+    """Whether a name begins with a case's, e.g. ``a1_x`` with ``a1``, and not with another's, as ``a10`` does."""
+    return name.startswith(case) and not name[len(case) : len(case) + 1].isalnum()
 
 
 def _only_masks(paths: Iterable[Path], mask_names: Sequence[str] | None) -> bool:

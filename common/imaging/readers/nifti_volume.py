@@ -22,6 +22,7 @@ _MOST_VOXELS = 2**28
 _NEARLY = 1e-3
 """How far a mask's value may lie from a whole number: what scaling and storing as float leave of it is far less, what
 interpolation makes far more."""
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,14 @@ def whole_numbers(mask: Volume) -> npt.NDArray[Any]:
     """The values of a mask (Z, Y, X) as integers, whatever type they were stored in.
 
     Raises:
-        BadStudyError: if one lies further than 0.001 from a whole number.
+        BadStudyError: if one lies further than 0.001 from a whole number, or all are small but not 0.
     """
     if mask.values.dtype.kind != "f":
         return mask.values
     whole = np.rint(mask.values)
-    odd = np.unique(mask.values[np.abs(mask.values - whole) > _NEARLY]).tolist()
+    # A mask whose values are all small is no empty one: its scale is lost.
+    nearly = _NEARLY if whole.any() else _NOTHING
+    odd = np.unique(mask.values[np.abs(mask.values - whole) > nearly]).tolist()
     if odd:
         found = ", ".join(f"{value:.7g}" for value in odd[:3])
         raise BadStudyError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
+from common.outside import printable
 from common.safe_json import read_json_text
 
 DATASET_FILE = "dataset.json"
@@ -19,7 +20,7 @@ class Description:
     """What a ``dataset.json`` says.
 
     Attributes:
-        channels: the name of each channel, in order.
+        channels: the name of each channel, in order; as those of labels without characters that cannot be seen.
         labels: name -> the values of a mask that it stands for; several where it is a region. The background is not
             among them.
     """
@@ -107,7 +108,7 @@ def _channels(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
         raise DataError(
             f'{path}: channel_names (or modality) does not name the channels 0, 1, ...; write e.g. {{"0": "CT"}}'
         )
-    return tuple(numbered[number] for number in range(len(numbered)))
+    return tuple(printable(numbered[number]) for number in range(len(numbered)))
 
 
 def _labels(path: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -117,9 +118,9 @@ def _labels(path: Path, content: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     turned: dict[str, list[Any]] = {}
     for key, value in stated.items():
         if key.strip().isdecimal() and isinstance(value, str) and not value.strip().isdecimal():
-            turned.setdefault(value, []).append(key)  # As in the first version: number -> name.
+            turned.setdefault(printable(value), []).append(key)  # As in the first version: number -> name.
         else:
-            turned.setdefault(key, []).extend(value if isinstance(value, list) else [value])
+            turned.setdefault(printable(key), []).extend(value if isinstance(value, list) else [value])
     try:
         numbered = {name: tuple(sorted({_number(value) for value in values})) for name, values in turned.items()}
     except ValueError as error:

@@ -53,10 +53,11 @@ def scaled(path: Path, stored: npt.NDArray[Any], slope: float, inter: float, aff
         labelled() * np.float32(0.9999999),
         labelled() + np.float32(0.0004),
         labelled() - np.float64(1e-9),
+        np.where(labelled() == 0, np.float32(0.0009), labelled().astype(np.float32)),
         np.where(labelled() == 0, np.float32(-0.0), labelled().astype(np.float32)),
         labelled().astype(np.int32),
     ],
-    ids=["float64", "float32", "a little above", "a little below", "negative zero", "int32"],
+    ids=["float64", "float32", "a little above", "a little below", "noise", "negative zero", "int32"],
 )
 def test_labels_that_are_whole_but_for_rounding_are_those_labels(tmp_path, write_case, stored) -> None:
     write_case(tmp_path, files={"seg": stored})
@@ -79,6 +80,7 @@ def test_labels_stored_with_a_scale_are_those_labels_and_a_shifted_mask_is_refus
     [
         ((labelled() + np.roll(labelled(), 1, 2)) / 2, "2.5"),
         (labelled() * 0.998, "0.998, 1.996, 3.992"),
+        (labelled() * np.float32(0.0001), "0.0001, 0.0002, 0.0004"),
         (labelled() * np.float32(0.001) + np.float32(0.002), "0.002, 0.003, 0.004"),
     ],
 )

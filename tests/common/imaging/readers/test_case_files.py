@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import BadStudyError
-from common.imaging.readers.case_files import by_role, find_cases, named
+from common.imaging.readers.case_files import beside, by_role, find_cases, named
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -107,6 +107,25 @@ def test_a_known_mask_under_another_name_belongs_to_the_only_case_of_its_folder(
     touch(tmp_path, "BraTS20_Training_356_flair")
     assert found(tmp_path)["BraTS20_Training_355"] == ["BraTS20_Training_355_flair"]
     assert found(tmp_path)["W39_1998.09.19"] == ["W39_1998.09.19_Segm"]
+
+
+def test_one_of_two_masks_of_other_names_is_not_chosen(tmp_path) -> None:
+    touch(tmp_path, "a_flair", "W39_1998.09.19_Segm", "W40_1998.09.19_Segm")
+    assert found(tmp_path)["a"] == ["a_flair"]
+    files = [tmp_path / "a_flair.nii.gz"]
+    assert [path.name[:3] for path in beside(tmp_path, files)] == ["W39", "W40"]
+
+
+def test_a_case_whose_name_begins_like_anothers_is_not_that_one(tmp_path) -> None:
+    touch(tmp_path, "a1_flair", "a2_flair", "a10_mask", "a11_seg")
+    assert found(tmp_path) == {"a1": ["a1_flair"], "a2": ["a2_flair"], "a11": ["a11_seg"]}
+    assert found(tmp_path, ("*_mask",))["a1"] == ["a1_flair"]
+    assert beside(tmp_path, [tmp_path / "a1_flair.nii.gz"]) == []
+
+
+def test_two_listed_masks_of_one_case_are_both_told(tmp_path) -> None:
+    touch(tmp_path, "a_flair", "a_v1_mask", "a_v2_mask")
+    assert found(tmp_path, ("*_mask",)) == {"a": ["a_flair", "a_v1_mask", "a_v2_mask"]}
 
 
 def test_an_outline_of_the_brain_is_no_mask_of_a_tumour(tmp_path) -> None:

@@ -40,6 +40,14 @@ def test_numbers_may_be_written_as_text_and_one_name_may_have_two(tmp_path) -> N
     assert description.labels == {"cancer": (1, 2)}
 
 
+def test_names_are_kept_as_they_can_be_shown(tmp_path) -> None:
+    names = {"background": 0, "no\x1b[2J\nfit": 1, "half \ud800": 2, "x" * 10_000: 3}
+    description = described(tmp_path, {**VERSION_2, "labels": names, "channel_names": {"0": "CT\n"}})
+    assert description.channels == ("CT",)
+    assert list(description.labels)[:2] == ["no [2J fit", "half"]
+    assert all(name.isprintable() and len(name) < 1000 for name in description.labels)
+
+
 def test_channels_are_in_the_order_of_their_numbers_also_as_a_list(tmp_path) -> None:
     names = {str(number): f"c{number}" for number in (10, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9)}
     description = described(tmp_path, {**VERSION_2, "channel_names": names})

@@ -14,7 +14,9 @@ def test_a_reader_is_built_from_its_name_and_plain_options() -> None:
 
 
 def test_an_unknown_reader_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown reader 'nrrd'; known: brats, dicom, hcc_tace, image_folder, lidc"):
+    with pytest.raises(
+        ConfigError, match="unknown reader 'nrrd'; known: brats, dicom, hcc_tace, image_folder, lidc, nnunet"
+    ):
         build_reader("nrrd", organ="brain", contrasts=["t1"], options={})
 
 
