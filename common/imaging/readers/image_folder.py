@@ -125,7 +125,7 @@ class ImageFolderReader:
         if pairs.lost and not any(pairs.masks.values()):
             lost, image = (some.relative_to(root).as_posix() for some in (pairs.lost[0], next(iter(pairs.masks))))
             raise DataError(
-                f"{root}: none of {len(pairs.lost)} masks belongs to an image by its name, e.g. {as_text(lost)} beside "
+                f"{root}: no mask ({len(pairs.lost)}) belongs to an image by its name, e.g. {as_text(lost)} beside "
                 f"{as_text(image)}; a mask is called <image>_mask, or as its image in a folder masks"
             )
         if self.classes == "folders" and all(image.parent == root for image in pairs.masks):
