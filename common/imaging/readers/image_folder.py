@@ -1,5 +1,6 @@
 """Plain 2D images in folders, with masks beside them or in folders of their own, as 2D sets are stored."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _UNMASKED = Remark("guess", "no mask beside an image of a tumour class, taken as a tumour without an outline")
 _SHARED = Remark("guess", "one mask for images whose names differ in the suffix alone")
 _NESTED = Remark(
-    "guess", "each image taken as a patient of its own; options.patients: folders takes each folder as one"
+    "guess", "each image taken as a patient of its own; if folders are patients, set options.patients: folders"
 )
+_PART = re.compile(r"(train(ing)?|test(ing)?|val(id(ation)?)?)([ _-].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class ImageFolderReader:
         """
         root = location.path
         pairs = paired(root, location.files)
-        classes = ClassFolders(frozenset(name.strip().casefold() for name in self.tumour_classes), None)
+        classes = ClassFolders(frozenset(name.strip().casefold() for name in self.tumour_classes))
         by_mask = self._decided_by_masks(root, pairs)
         slices = [
             read_slice(
@@ -263,10 +265,10 @@ class ImageFolderReader:
 
 
 def _patient_folders(root: Path, image: Path, classes: ClassFolders) -> tuple[str, ...]:
-    """The folders between an image and its class, without those that only say that images lie in them."""
-    folders = image.relative_to(root).parts[:-1]
-    below = 0 if classes.level is None else classes.level + 1
-    return tuple(folder for folder in folders[below:] if not is_image_folder(folder))
+    """The folders below an image's class that may be a patient's: not those of images, or of a part of the data set."""
+    return tuple(
+        folder for folder in classes.below(root, image) if not is_image_folder(folder) and not _PART.fullmatch(folder)
+    )
 
 
 def _centred(image: npt.NDArray[Scalar], shape: tuple[int, ...], fill: float) -> npt.NDArray[Scalar]:

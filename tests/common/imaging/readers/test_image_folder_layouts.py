@@ -125,6 +125,21 @@ def test_training_and_testing_folders_hold_the_same_classes(tmp_path: Path, tumo
     assert told(tmp_path, tumour_classes=[tumour]) == {}
 
 
+def test_the_same_set_twice_on_other_levels_keeps_every_image_and_its_class(tmp_path: Path) -> None:
+    names = ("set/no/1.png", "set/yes/1.png", "no/1.png", "yes/1.png", "normal/2.png")
+    saved(tmp_path, {name: grey(n) for n, name in enumerate(names)})
+    found = verdicts(tmp_path, tumour_classes=["yes"])
+    assert {name: one[0] for name, one in found.items()} == {name: ["yes" in name] for name in names}
+    assert told(tmp_path, tumour_classes=["yes"]) == {}
+
+
+def test_parts_of_a_set_are_no_patients(tmp_path: Path) -> None:
+    for part in ("train", "Test_2"):
+        saved(tmp_path, {f"{part}/images/1.png": grey(), f"{part}/masks/1.png": TUMOUR})
+    assert told(tmp_path, classes="masks") == {}
+    assert verdicts(tmp_path, classes="masks") == {"Test_2/images/1.png": OUTLINED, "train/images/1.png": OUTLINED}
+
+
 def test_folders_of_patients_below_the_class_keep_the_class(tmp_path: Path) -> None:
     names = ("glioma/p1/1.png", "glioma/p2/1.png", "healthy/p3/1.png", "healthy/p1/2.png")
     saved(tmp_path, {name: grey(n) for n, name in enumerate(names)})
