@@ -29,6 +29,7 @@ _SHARED = Remark("guess", "one mask for images whose names differ in the suffix 
 _NESTED = Remark(
     "guess", "each image taken as a patient of its own; if folders are patients, set options.patients: folders"
 )
+_MERGED = Remark("guess", "folders of one name in several places, taken as one patient")
 _PART = re.compile(r"(train(ing)?|test(ing)?|val(id(ation)?)?)([ _-].*)?", re.IGNORECASE)
 
 
@@ -256,7 +257,16 @@ class ImageFolderReader:
                     f"images, e.g. {as_text(bare[0].relative_to(root).as_posix())}; set patients: images, or name them "
                     "in patients.csv"
                 )
-            return [StudyLocation(above[one.files[0]][-1], root, one.files, remarks=one.remarks) for one in single]
+            places: dict[str, set[Path]] = defaultdict(set)
+            for image, folders in above.items():
+                places[folders[-1]].add(image.parent)
+            return [
+                StudyLocation(
+                    name, root, one.files, remarks=(*one.remarks, _MERGED) if len(places[name]) > 1 else one.remarks
+                )
+                for one in single
+                for name in above[one.files[0]][-1:]
+            ]
         nested = len({folders for folders in above.values() if folders}) > 1
         return [
             StudyLocation(one.patient, root, one.files, False, (*one.remarks, _NESTED) if nested else one.remarks)

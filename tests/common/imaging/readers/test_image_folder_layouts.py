@@ -148,6 +148,9 @@ def test_folders_of_patients_below_the_class_keep_the_class(tmp_path: Path) -> N
     assert list(told(tmp_path, tumour_classes=["glioma"]).values()) == [4]
     by_folder = verdicts(tmp_path, tumour_classes=["glioma"], patients="folders")
     assert {name: one[0] for name, one in by_folder.items()} == {"p1": [True, False], "p2": [True], "p3": [False]}
+    assert told(tmp_path, tumour_classes=["glioma"], patients="folders") == {
+        "folders of one name in several places, taken as one patient": 2
+    }
 
 
 def test_images_below_a_class_in_images_and_masks(tmp_path: Path) -> None:
