@@ -1,12 +1,11 @@
 """``patients.csv`` in the root of a data set: whose image, file, folder or case each is, whatever the reader."""
 
 import csv
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from common.errors import DataError
 from common.imaging.listing import as_text
@@ -22,6 +21,7 @@ _PATIENT_COLUMNS = ("patient", "patientid", "patientname", "subject", "subjectid
 _DELIMITERS = ",;\t|"
 _ABSENT = Remark("file", "rows of patients.csv whose file is not there")
 _NAMED = 3
+_SUFFIX = re.compile(r"(\.nii|\.tar)?\.[a-z0-9]{1,5}$")
 
 
 @dataclass(frozen=True)
@@ -130,18 +130,18 @@ class _Index:
                 if path != root and path.is_relative_to(root):
                     holds.setdefault(path.relative_to(root).as_posix(), set()).add(number)
         for place, numbers in list(holds.items()):
-            for parent in PurePosixPath(place).parents:
-                if parent.name:
-                    holds.setdefault(parent.as_posix(), set()).update(numbers)
+            while "/" in place:
+                place = place.rpartition("/")[0]
+                holds.setdefault(place, set()).update(numbers)
         exact, folded, ends, stems = (defaultdict[str, dict[str, frozenset[int]]](dict) for _ in range(4))
         named: dict[str, dict[str, frozenset[int]]] = defaultdict(dict)
-        for place, numbers in holds.items():
-            parts = place.casefold().split("/")
-            exact[place][place] = folded[place.casefold()][place] = frozenset(numbers)
-            for start in range(len(parts)):
-                end = "/".join(parts[start:])
-                ends[end][place] = frozenset(numbers)
-                stems[_without_suffix(end)][place] = frozenset(numbers)
+        for place, some in holds.items():
+            numbers_here = frozenset(some)
+            end = place.casefold()
+            exact[place][place] = folded[end][place] = numbers_here
+            while end:
+                ends[end][place] = stems[_without_suffix(end)][place] = numbers_here
+                end = end.partition("/")[2]
         for name, numbers in cases.items():
             named[name.casefold()][name] = frozenset(numbers)
         return _Index(root, (exact, folded, ends, stems, named))
@@ -197,7 +197,7 @@ def _without_suffix(place: str) -> str:
     >>> _without_suffix("a/case_1.nii.gz")
     'a/case_1'
     """
-    return re.sub(r"(\.nii|\.tar)?\.[a-z0-9]{1,5}$", "", place)
+    return _SUFFIX.sub("", place)
 
 
 def _rows(table: Path) -> tuple[Row, ...]:
@@ -207,31 +207,33 @@ def _rows(table: Path) -> tuple[Row, ...]:
         raise DataError(
             f"{table} cannot be read as a table with the columns file and patient; save it as CSV"
         ) from error
-    if not text.strip():
-        raise DataError(f"{table} is empty; give it the columns file and patient, or remove it")
     lines = text.splitlines()
-    stated = re.fullmatch(r"sep=(.)", lines[0].strip())  # So Excel states it.
+    stated = re.fullmatch(r"sep=(.)", lines[0].strip()) if lines else None  # So Excel states it.
     skipped = 1 if stated else 0
     header = next((line for line in lines[skipped:] if line.strip()), "")
-    delimiter = stated[1] if stated else max(_DELIMITERS, key=lambda one: len(_columns(header, one)))
-    wanted = _columns(header, delimiter)
-    if set(wanted) != {"file", "patient"}:
-        raise DataError(
-            f"{table}: its first line must name the columns file and patient (a comma, semicolon or tab between them); "
-            f"it is {as_text(header[:80])!r}"
-        )
-    reader = csv.reader(io.StringIO("\n".join(lines[skipped:])), delimiter=delimiter, skipinitialspace=True)
+    if not header:
+        raise DataError(f"{table} is empty; give it the columns file and patient, or remove it")
+    line = skipped + 1
     rows = []
     try:
-        next(row for row in reader if any(cell.strip() for cell in row))
+        delimiter = stated[1] if stated else max(_DELIMITERS, key=lambda one: len(_columns(header, one)))
+        wanted = _columns(header, delimiter)
+        if set(wanted) != {"file", "patient"}:
+            raise DataError(
+                f"{table}: its first line must name the columns file and patient (a comma, semicolon or tab between "
+                f"them); it is {as_text(header[:80])!r}"
+            )
+        reader = csv.reader(lines[skipped:], delimiter=delimiter, skipinitialspace=True)
+        past_header = False
         for cells in reader:
+            line = reader.line_num + skipped
             values = [cell.strip().strip("\"'").strip() for cell in cells]
-            if any(values):
-                rows.append(_row(table, reader.line_num + skipped, values, wanted))
-    except (csv.Error, StopIteration) as error:
+            if any(values) and past_header:
+                rows.append(_row(table, line, values, wanted))
+            past_header = past_header or any(values)
+    except (csv.Error, TypeError) as error:  # The latter for a sign that cannot part columns.
         raise DataError(
-            f"{table}, line {reader.line_num + skipped}: cannot be read as a table with the columns file and patient "
-            f"({error})"
+            f"{table}, line {line}: cannot be read as a table with the columns file and patient ({error})"
         ) from error
     return tuple(rows)
 

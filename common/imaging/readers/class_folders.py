@@ -19,19 +19,22 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """The folders whose images show a tumour, and on which level below the root such folders lie.
+    """The folders whose images show a tumour, and where such folders lie.
 
     Attributes:
         tumour: their names, folded.
-        level: 0 for ``<class>/...``, 1 for ``Training/<class>/...``; None where no folder is a class.
+        beside: the folders that hold one: what else lies in them is a class too, ``Training/normal`` beside
+            ``Training/tumour``.
+        level: on which level below the root they usually lie; None where there are none.
     """
 
     tumour: frozenset[str]
-    level: int | None
+    beside: frozenset[tuple[str, ...]] = frozenset()
+    level: int | None = None
 
     @staticmethod
     def of(root: Path, images: Iterable[Path], tumour: Collection[str]) -> "ClassFolders":
-        """The level on which most images of a tumour class have its name.
+        """The class folders of some images.
 
         Raises:
             DataError: if one of ``tumour`` is no folder with images.
@@ -47,8 +50,9 @@ class ClassFolders:
                     f"{root}: tumour class {name!r} has no folder with images; folders are "
                     f"{', '.join(held[:_MOST_NAMED])}{more}; correct tumour_classes"
                 )
-        levels = Counter(level for some in folders for level, name in enumerate(some) if name.casefold() in names)
-        return ClassFolders(names, levels.most_common(1)[0][0] if levels else None)
+        places = [some[:at] for some in folders for at, name in enumerate(some) if name.casefold() in names]
+        levels = Counter(len(place) for place in places)
+        return ClassFolders(names, frozenset(places), levels.most_common(1)[0][0] if levels else None)
 
     def shows_tumour(self, root: Path, image: Path) -> bool:
         """Whether one of the folders of an image is that of a tumour class."""
@@ -56,12 +60,21 @@ class ClassFolders:
 
     def name(self, root: Path, image: Path) -> str | None:
         """The class of an image; None for one that lies in no class folder."""
+        place = self._place(_folders(root, image))
+        return None if place is None else _folders(root, image)[place]
+
+    def below(self, root: Path, image: Path) -> tuple[str, ...]:
+        """The folders between the class of an image and the image; all of them where it has none."""
         folders = _folders(root, image)
-        if self.shows_tumour(root, image):
-            return next(folder for folder in folders if folder.casefold() in self.tumour)
-        if self.level is None or len(folders) <= self.level:
-            return None
-        return folders[self.level]
+        place = self._place(folders)
+        return folders if place is None else folders[place + 1 :]
+
+    def _place(self, folders: tuple[str, ...]) -> int | None:
+        """Which of the folders of an image is its class: a tumour's, one beside such, or one on the usual level."""
+        own = [at for at, folder in enumerate(folders) if folder.casefold() in self.tumour]
+        beside = [at for at in range(len(folders)) if folders[:at] in self.beside]
+        usual = [self.level] if self.level is not None and self.level < len(folders) else []
+        return next(iter([*own, *reversed(beside), *usual]), None)
 
 
 def says_healthy(name: str) -> bool:

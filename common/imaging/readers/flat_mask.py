@@ -120,7 +120,7 @@ def read_mask(path: Path, shape: tuple[int, ...], values: MaskValues) -> MaskRea
     if values.tumour:
         reading = _by_options(drawn, classes, values, exact=exact)
     else:
-        reading = _of_two_values(drawn, classes, path.name)
+        reading = _of_two_values(drawn, classes, path.name, pixels.white)
     return MaskReading(reading.lesion, reading.unspoken, (*remarks, *reading.remarks))
 
 
@@ -179,14 +179,20 @@ def _is_black_tumour(values: MaskValues) -> bool:
     return any(value in (0.0, (0, 0, 0)) for value in values.tumour)
 
 
-def _of_two_values(drawn: _Drawn, classes: Planes, name: str) -> MaskReading:
+def _of_two_values(drawn: _Drawn, classes: Planes, name: str, white: float | None) -> MaskReading:
     belongs = nearest(drawn.planes, classes)
     black = ~classes.any(axis=1)
     if len(classes) > 2 or not black.any():
         raise BadStudyError(f"{name}: {_what_it_holds(drawn, classes, belongs)}")
     lesion: npt.NDArray[np.bool_] = np.logical_not(black)[belongs]
+    remarks = []
+    for value in classes[~black]:
+        # The liver of a slice without a tumour is one value as well, and not white.
+        if drawn.indexed or white is None or drawn.colour is not None or value.min() < 0.98 * white:
+            about = drawn.name(value) if not drawn.lossy else "a colour" if drawn.is_coloured else "a grey"
+            remarks.append(Remark("guess", f"{about}, the one value of a mask, taken as tumour"))
     if lesion.mean() <= 0.5:
-        return MaskReading(lesion)
+        return MaskReading(lesion, remarks=tuple(remarks))
     if lesion[0, 0] and lesion[0, -1] and lesion[-1, 0] and lesion[-1, -1]:
         value = _quoted(drawn.about(classes[~black][0]))
         raise BadStudyError(
@@ -194,7 +200,7 @@ def _of_two_values(drawn: _Drawn, classes: Planes, name: str) -> MaskReading:
             f"tumour; set tumour_values: [0] and other_values: [{value}] if it is, or tumour_values: [{value}] if that "
             "is the tumour"
         )
-    return MaskReading(lesion, remarks=(_LARGE,))
+    return MaskReading(lesion, remarks=(*remarks, _LARGE))
 
 
 def _what_it_holds(drawn: _Drawn, classes: Planes, belongs: npt.NDArray[np.intp]) -> str:
@@ -226,7 +232,8 @@ def _by_options(drawn: _Drawn, classes: Planes, values: MaskValues, *, exact: bo
         classes = np.unique(np.concatenate([classes, *present]), axis=0)
     else:
         apart = min((np.abs(a - b).max() for a, b in combinations(listed, 2)), default=np.inf)
-        tolerance = min(0.1 * float(np.abs(drawn.planes).max()), 0.5 * float(apart))
+        error = _COLOUR_ERROR if drawn.lossy and drawn.is_coloured else 0.1 * float(np.abs(drawn.planes).max())
+        tolerance = min(error, 0.5 * float(apart))
     kinds = [_kind(value, tumour, other, tolerance) for value in classes]
     lesion = np.array([kind == "tumour" for kind in kinds])[nearest(drawn.planes, classes)]
     unspoken = [drawn.about(value) for value, kind in zip(classes, kinds, strict=True) if kind == "unspoken"]

@@ -1,5 +1,6 @@
 """Plain 2D images in folders, with masks beside them or in folders of their own, as 2D sets are stored."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _UNMASKED = Remark("guess", "no mask beside an image of a tumour class, taken as a tumour without an outline")
 _SHARED = Remark("guess", "one mask for images whose names differ in the suffix alone")
 _NESTED = Remark(
-    "guess", "each image taken as a patient of its own; options.patients: folders takes each folder as one"
+    "guess", "each image taken as a patient of its own; if folders are patients, set options.patients: folders"
 )
+_MERGED = Remark("guess", "folders of one name in several places, taken as one patient")
+_PART = re.compile(r"(train(ing)?|test(ing)?|val(id(ation)?)?)([ _-].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class ImageFolderReader:
         if pairs.lost and not any(pairs.masks.values()):
             lost, image = (some.relative_to(root).as_posix() for some in (pairs.lost[0], next(iter(pairs.masks))))
             raise DataError(
-                f"{root}: none of {len(pairs.lost)} masks belongs to an image by its name, e.g. {as_text(lost)} beside "
+                f"{root}: no mask ({len(pairs.lost)}) belongs to an image by its name, e.g. {as_text(lost)} beside "
                 f"{as_text(image)}; a mask is called <image>_mask, or as its image in a folder masks"
             )
         if self.classes == "folders" and all(image.parent == root for image in pairs.masks):
@@ -170,7 +173,7 @@ class ImageFolderReader:
         """
         root = location.path
         pairs = paired(root, location.files)
-        classes = ClassFolders(frozenset(name.strip().casefold() for name in self.tumour_classes), None)
+        classes = ClassFolders(frozenset(name.strip().casefold() for name in self.tumour_classes))
         by_mask = self._decided_by_masks(root, pairs)
         slices = [
             read_slice(
@@ -254,7 +257,16 @@ class ImageFolderReader:
                     f"images, e.g. {as_text(bare[0].relative_to(root).as_posix())}; set patients: images, or name them "
                     "in patients.csv"
                 )
-            return [StudyLocation(above[one.files[0]][-1], root, one.files, remarks=one.remarks) for one in single]
+            places: dict[str, set[Path]] = defaultdict(set)
+            for image, folders in above.items():
+                places[folders[-1]].add(image.parent)
+            return [
+                StudyLocation(
+                    name, root, one.files, remarks=(*one.remarks, _MERGED) if len(places[name]) > 1 else one.remarks
+                )
+                for one in single
+                for name in above[one.files[0]][-1:]
+            ]
         nested = len({folders for folders in above.values() if folders}) > 1
         return [
             StudyLocation(one.patient, root, one.files, False, (*one.remarks, _NESTED) if nested else one.remarks)
@@ -263,10 +275,10 @@ class ImageFolderReader:
 
 
 def _patient_folders(root: Path, image: Path, classes: ClassFolders) -> tuple[str, ...]:
-    """The folders between an image and its class, without those that only say that images lie in them."""
-    folders = image.relative_to(root).parts[:-1]
-    below = 0 if classes.level is None else classes.level + 1
-    return tuple(folder for folder in folders[below:] if not is_image_folder(folder))
+    """The folders below an image's class that may be a patient's: not those of images, or of a part of the data set."""
+    return tuple(
+        folder for folder in classes.below(root, image) if not is_image_folder(folder) and not _PART.fullmatch(folder)
+    )
 
 
 def _centred(image: npt.NDArray[Scalar], shape: tuple[int, ...], fill: float) -> npt.NDArray[Scalar]:

@@ -72,7 +72,7 @@ def single_colour(planes: Planes) -> Planes | None:
         found.append(planes.reshape(-1, 3)[planes.sum(axis=2).argmax()])
     colour = found[0]
     along = planes @ colour / (colour @ colour)
-    return None if np.abs(planes - along[..., None] * colour).max() > 0.5 * span else colour
+    return None if np.abs(planes - along[..., None] * colour).max() > 0.6 * span else colour
 
 
 def coded(planes: Planes) -> tuple[npt.NDArray[np.intp], Planes]:

@@ -38,9 +38,7 @@ class MaskValues:
                 f"tumour_values and other_values both hold {named(both.pop())}; a value is one or the other"
             )
         if values.other and not values.tumour:
-            raise ConfigError(
-                "other_values says what is no tumour; give tumour_values as well, e.g. tumour_values: [2]"
-            )
+            raise ConfigError("other_values says what is no tumour; give tumour_values too, e.g. tumour_values: [2]")
         return values
 
 

@@ -16,7 +16,7 @@ def what_lies(files: list[Path], pairs: Pairs) -> str:
     """Why there is no image among some files, for the text of an error."""
     if pairs.lost:
         return (
-            f"all {len(pairs.lost)} image files are masks by their names, e.g. {as_text(pairs.lost[0].name)}; set the "
+            f"every image file is a mask by its name ({len(pairs.lost)}, e.g. {as_text(pairs.lost[0].name)}); set the "
             "site's path to the folder that holds images and masks"
         )
     looked = f"looked for {', '.join(SUFFIXES)} in it and below"
@@ -37,8 +37,9 @@ def unread(files: Iterable[Path]) -> str:
     if not kinds:
         return ""
     told = ", ".join(
-        f"{count} files {f'*{kind}' if kind.startswith('.') else kind}"
-        for kind, count in kinds.most_common(_MOST_KINDS)
+        f"{count} file{'' if count == 1 else 's'} {f'*{kind}' if kind.startswith('.') else kind}"
+        for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0]))[:_MOST_KINDS]
     )
+    verb = "was" if kinds.total() == 1 else "were"
     way = "convert to PNG or TIFF" if ".dcm" not in kinds else "set reader: dicom, or convert to PNG or TIFF"
-    return f"{told} were found, which this reader does not read: {way}"
+    return f"{told} {verb} found, which this reader does not read: {way}"

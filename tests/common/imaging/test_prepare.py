@@ -402,6 +402,39 @@ def test_image_folders_carry_the_class_of_images_without_a_mask(tmp_path, prepar
         assert slices.healthy_positions().tolist() == [0]
 
 
+def test_what_is_known_of_a_folder_is_told_once_and_again_when_it_is_read_from_the_cache(tmp_path, prepare) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("tumour/a", "tumour/b", "benign/c", "benign/d"):
+        pixels = np.zeros((40, 40), np.uint8)
+        pixels[6:34, 6:34] = rng.integers(80, 200, (28, 28))
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "data" / f"{name}.png")
+    mask = np.zeros((40, 40), np.uint8)
+    mask[12:20, 12:20] = 2
+    mask[20:30, 12:30] = 1
+    Image.fromarray(mask).save(tmp_path / "data" / "tumour" / "a_mask.png")
+    Image.fromarray(np.uint8(mask == 1)).save(tmp_path / "data" / "benign" / "c_mask.png")
+    (tmp_path / "data" / "patients.csv").write_text("file;patient\na;ann\nb;bob\nc;cid\nd;dan\ne;eve\n")
+    reader = ImageFolderReader("brain", ("flair",), ("tumour",), tumour_values=(2,))
+    for _ in range(2):
+        cohort = prepare(tmp_path / "data", reader)
+        assert {(one.kind, one.what, one.count) for one in cohort.remarks} == {
+            ("file", "rows of patients.csv whose file is not there", 1),
+            ("guess", "folder benign is not in tumour_classes, taken as without a tumour", 2),
+            ("guess", "no mask beside an image of a tumour class, taken as a tumour without an outline", 1),
+            ("value", "1", 1),
+        }
+        assert [(one.about, one.options, one.count, one.examples) for one in cohort.questions] == [
+            ("1", ("tumour_values", "other_values"), 1, ("cid",))
+        ]
+        assert cohort.tumour_by_patient == [("ann", True), ("bob", True), ("dan", False)]
+        assert cohort.patients_known
+    answered = ImageFolderReader("brain", ("flair",), ("tumour",), tumour_values=(2,), other_values=("1",))
+    cohort = prepare(tmp_path / "data", answered)
+    assert cohort.questions == ()
+    assert cohort.tumour_by_patient == [("ann", True), ("bob", True), ("cid", False), ("dan", False)]
+
+
 def test_the_index_is_plain_json_with_counts(root, prepare) -> None:
     anna = prepare(root).patients[0]
     index = json.loads((anna.folder / "index.json").read_text())
