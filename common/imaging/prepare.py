@@ -247,7 +247,9 @@ def _prepare_patient(
             if patient.questions:
                 left_out.append(facts)
                 raise BadStudyError(_ASKED)
-            studies.append((facts, preprocess(patient, image, steps), patient.has_tumour))
+            prepared = preprocess(patient, image, steps)
+            facts = replace(facts, remarks=(*facts.remarks, *prepared.remarks))
+            studies.append((facts, prepared, patient.has_tumour))
         except BadStudyError as error:
             quarantined.append(Quarantined(name, location.path, error.reason))
     if any(facts.has_mask or slices.tumour_slices is not None for facts, slices, _ in studies):

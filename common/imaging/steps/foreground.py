@@ -17,10 +17,11 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 BODY_HU = -500.0
 """Between air (-1000) and fat (-100): above it is body."""
 
-AIR_HU = -972.0
-"""Between the air around a body and a lung: of the images of 853 crops, the middle value of no lung was below -967 and
-that of no air above -977."""
-
+AIR_HU = -950.0
+"""Between the air around a body, foam and blankets included, and a lung (about -850)."""
+AIR_IN_PICTURES = -972.0
+"""The same in pictures, whose black and white are no Hounsfield units to rely on: of 853 crops around nodules, the middle
+value of no lung was below -967 and that of no air above -977."""
 _INVERTED = 0.2
 """Where hardly anything is brighter than the background by this share of the range, but much is darker, black and white
 are exchanged."""
@@ -53,6 +54,8 @@ def mri_foreground(images: Volume, *, single: bool = False) -> Mask:
         usual = float(np.percentile(bright, 75))
         for slab in slabs:
             inside[slab] |= _standing_out(channel[slab], usual)
+    if not inside.any():
+        raise BadStudyError(_NOTHING)
     return np.concatenate([solid(inside[slab]) if inside[slab].any() else inside[slab] for slab in slabs])
 
 
@@ -96,23 +99,21 @@ def ct_foreground(images: Volume, *, single: bool = False) -> Mask:
     if images.min() > BODY_HU:
         return mri_foreground(images, single=single)
     dense = images[0] > BODY_HU
-    if not single:
-        return solid(dense)
-    inside = np.stack([solid(plane[None])[0] if plane.any() else plane for plane in dense])
+    inside = np.stack([solid(one[None])[0] if one.any() else one for one in dense]) if single else solid(dense)
     for shown, plane in zip(inside, images[0], strict=True):
-        shown |= _lung_at_the_edge(plane, shown)
+        shown |= _lung_at_the_edge(plane, shown, AIR_IN_PICTURES if single else AIR_HU)
     if not inside.any():
         raise BadStudyError(_NOTHING)
     return inside
 
 
-def _lung_at_the_edge(plane: npt.NDArray[np.float32], body: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """(Y, X) the lung in a picture that cuts it: it reaches the edge as air does, but is denser."""
+def _lung_at_the_edge(plane: npt.NDArray[np.float32], body: npt.NDArray[np.bool_], air: float) -> npt.NDArray[np.bool_]:
+    """(Y, X) the lung in a picture that cuts it: it reaches the edge as the air around a body does, but is denser."""
     parts, _ = ndimage.label(~body)
     sizes = np.bincount(parts.ravel())[1:]
     large = 1 + np.flatnonzero(sizes >= 0.01 * body.size)
-    lung = [part for part in large if np.median(plane[parts == part]) > AIR_HU]
-    if not lung:
+    lung = [part for part in large if np.median(plane[parts == part]) > air]
+    if not lung or not body.any():
         return np.zeros_like(body)
     # What lies in a lung without being a large part of the picture: vessels, nodules.
     return np.asarray(fill_voids.fill(body | np.isin(parts, lung)))
