@@ -1,7 +1,6 @@
 """Air: what lies around a head, where a scanner's noise makes it grey."""
 
 from dataclasses import dataclass
-
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +25,8 @@ _GREY = 0.2
 """Of the range from black to bright tissue: what is brighter than this is no air."""
 _ALONE = 0.5
 """Where air is brighter than this share of all that is bright in the picture, there is nothing but air in it."""
+_UNEVEN = 0.26
+"""Standard deviation of noise by its mean: 0.52 for Rayleigh noise, half of it where four pixels became one."""
 _GRAIN = 0.6
 """Standard deviation of a smoothed image by that of the image itself: a third for noise, nearly 1 for tissue."""
 _STEP, _WIDE, _RESTS, _SHARP, _SKIN = 1.25, 3, 0.05, 0.7, 0.25
@@ -83,9 +84,10 @@ def grey_air(channel: Volume, background: float, bright: float) -> Air | None:
     air = rim[: -(-len(rim) * 6 // 10)]
     level = float(np.median(air))
     spread = 1.4826 * float(np.median(np.abs(air - level)))
-    # Values far out are what a scanner's noise has few of: a patch of tissue is about as even after smoothing as before.
+    # Noise is uneven, and much less so once smoothed; a patch of tissue is neither.
     brightest = float(np.percentile(grey[scanned], 99))
-    grain = float(grey[scanned].std()) < _GRAIN * float(image[scanned].std())
+    uneven = float(image[scanned].std())
+    grain = uneven > _UNEVEN * level and float(grey[scanned].std()) < _GRAIN * uneven
     if level > _ALONE * brightest and (grain or level < _GREY * bright):
         return Air(black + brightest, everywhere=True)
     if level > _GREY * bright:

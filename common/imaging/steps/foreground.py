@@ -20,8 +20,8 @@ BODY_HU = -500.0
 AIR_HU = -950.0
 """Between the air around a body, foam and blankets included, and a lung (about -850)."""
 AIR_IN_PICTURES = -972.0
-"""The same in pictures, whose black and white are no Hounsfield units to rely on: of 853 crops around nodules, the middle
-value of no lung was below -967 and that of no air above -977."""
+"""The same in pictures, whose black and white are no Hounsfield units to rely on: of 853 crops around nodules, the
+middle value of no lung was below -967 and that of no air above -977."""
 _INVERTED = 0.2
 """Where hardly anything is brighter than the background by this share of the range, but much is darker, black and white
 are exchanged."""

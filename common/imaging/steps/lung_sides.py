@@ -21,8 +21,8 @@ _TOUCHES_MM = 3.0
 
 
 def sides(lungs: Mask, spacing: Spacing) -> Labels:
-    """(Z, Y, X) ``RIGHT`` or ``LEFT`` all over the volume, by the lung that is nearest; ``BOTH`` all over it if there is
-    one lung, or if nothing thin lies between two.
+    """(Z, Y, X) ``RIGHT`` or ``LEFT`` everywhere, by the lung that is nearest; ``BOTH`` everywhere if there is one lung, or
+    if nothing thin lies between two.
 
     Lungs that touch, as they do in front of the heart, are cut where the bridge between them is thinnest: what is left
     of both after a layer has been taken off, as thin as will part them, says for every voxel which it belongs to.
