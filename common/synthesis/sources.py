@@ -12,6 +12,10 @@ from common.synthesis.public_masks import PublicMasks
 from common.training.kinds import SyntheticSlices
 
 
+_OTHER_SLICES = 20
+"""How often another slice is taken before it is said that there is no place."""
+
+
 @dataclass(frozen=True)
 class Places:
     """Healthy slices, each with a mask put into it.
@@ -20,11 +24,13 @@ class Places:
         origin: (N,) int64, positions of the healthy slices.
         target: the healthy slices.
         placed: their masks.
+        moved_on: how often a slice had no place for any mask tried, and another slice was taken.
     """
 
     origin: Tensor
     target: SliceBatch
     placed: PlacedMasks
+    moved_on: int = 0
 
     def together(self, images: Tensor, count: int) -> SyntheticSlices:
         """The first half of ``images`` (count, C, H, W) as tumours in these places, the second as their negatives.
@@ -40,6 +46,7 @@ class Places:
             tumour=torch.arange(count) < tumours,
             foreground=torch.cat([self.target.foreground, self.target.foreground[: count - tumours]]),
             origin=torch.cat([self.origin, self.origin[: count - tumours]]),
+            moved_on=self.moved_on,
         )
 
 
@@ -71,12 +78,23 @@ class InsertionSource:
         return self.healthy[torch.randint(len(self.healthy), (count,), generator=generator)]
 
     def places(self, count: int, deformation: Deformation, generator: torch.Generator) -> Places:
-        """``count`` healthy slices, each with a deformed mask of the bank inside its organ.
+        """``count`` healthy slices, each with a deformed mask of the bank wholly inside its organ.
+
+        A slice in which none of the masks tried has a place gives way to another one.
 
         Raises:
-            DataError: if no mask fits into some slice.
+            DataError: if hardly any slice has a place for a mask.
         """
         origin = self.draw_healthy(count, generator)
         target = self.slices.batch(origin)
-        placed = place_masks(self.bank, target.organ, deformation, generator=generator)
-        return Places(origin, target, placed)
+        placed = place_masks(self.bank, target.organ, deformation, generator=generator, must_fit=False)
+        moved_on = 0
+        for last in (*[False] * _OTHER_SLICES, True):
+            bad = (~placed.fitted).nonzero().squeeze(1)
+            if not len(bad):
+                break
+            moved_on += len(bad)
+            origin[bad] = self.draw_healthy(len(bad), generator)
+            organ = self.slices.batch(origin[bad]).organ
+            placed.take(place_masks(self.bank, organ, deformation, generator=generator, must_fit=last), bad)
+        return Places(origin, self.slices.batch(origin) if moved_on else target, placed, moved_on)

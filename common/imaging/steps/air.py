@@ -25,8 +25,8 @@ _GREY = 0.2
 """Of the range from black to bright tissue: what is brighter than this is no air."""
 _ALONE = 0.5
 """Where air is brighter than this share of all that is bright in the picture, there is nothing but air in it."""
-_UNEVEN = 0.26
-"""Standard deviation of noise by its mean: 0.52 for Rayleigh noise, half of it where four pixels became one."""
+_UNEVEN = 0.28
+"""Standard deviation of noise by its mean: 0.52 for Rayleigh noise, about half of it where four pixels became one."""
 _GRAIN = 0.6
 """Standard deviation of a smoothed image by that of the image itself: a third for noise, nearly 1 for tissue."""
 _STEP, _WIDE, _RESTS, _SHARP, _SKIN = 1.25, 3, 0.05, 0.7, 0.25

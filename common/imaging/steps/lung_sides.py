@@ -21,7 +21,7 @@ _TOUCHES_MM = 3.0
 
 
 def sides(lungs: Mask, spacing: Spacing) -> Labels:
-    """(Z, Y, X) ``RIGHT`` or ``LEFT`` everywhere, by the lung that is nearest; ``BOTH`` everywhere if there is one lung, or
+    """(Z, Y, X) ``RIGHT`` or ``LEFT`` everywhere, by the nearest lung; ``BOTH`` everywhere if there is one lung, or
     if nothing thin lies between two.
 
     Lungs that touch, as they do in front of the heart, are cut where the bridge between them is thinnest: what is left
