@@ -192,7 +192,7 @@ def _places_table(places: Mapping[str, Placement]) -> Table:
     ]
     return Table(
         "Lesions that were put into healthy slices: how many lie in the organ, or the head where that is the organ, to "
-        "the last pixel, how many of their pixels do, and how often a slice had no room for one and gave way to another.",
+        "the last pixel, how many of their pixels do, and how often a slice had no room and gave way to another.",
         ["images", "lesions", "wholly inside", "pixels inside", "no room"],
         rows,
     )

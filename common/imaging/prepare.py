@@ -125,7 +125,7 @@ def prepare_cohort(
         reasons = "; ".join(f"{bad.patient}: {bad.reason}" for bad in quarantine[:3])
         raise DataError(
             f"{root}: none of {found.studies} studies can be used, all {len(quarantine)} are quarantined ({reasons}"
-            f"{'; ...' if len(quarantine) > 3 else ''}); mend the files or set the site's path to another folder"
+            f"{'; ...' if len(quarantine) > 3 else ''}); if other studies are meant, set the site's path to their folder"
         )
     return PreparedCohort(
         organ=organ,

@@ -256,8 +256,10 @@ def _with_organ(study: Study, patient: Patient, *, needed: bool, both: bool) -> 
                 raise
             return replace(study, organ=None)
     if needed and patient.organ != "brain" and study.organ is None:
-        way_out = FOR_ALL_THAT_IS_THERE.format(organ=patient.organ)
-        raise BadStudyError(f"there is no mask of the {patient.organ}, which crop=organ needs; {way_out}")
+        raise BadStudyError(
+            f"there is no mask of the {patient.organ}, which crop=organ needs; name it in the site's options (reader "
+            f"dicom: organ_segments), or {FOR_ALL_THAT_IS_THERE.format(organ=patient.organ)}"
+        )
     return study
 
 

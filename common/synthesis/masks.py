@@ -254,7 +254,7 @@ def place_masks(
 
 
 def broad_parts(organ: Tensor) -> Tensor:
-    """(N, H, W) bool: each organ without what is narrow (ears, fringes of an outline); all of it where half would go."""
+    """(N, H, W) bool: each organ without what is narrow (ears, fringes of an outline); all of it if half would go."""
     reach = max(1, round(organ.shape[-1] * _NARROW))
     kept = dilate(~dilate(F.pad(~organ, [reach] * 4, value=True), reach), reach)[:, reach:-reach, reach:-reach]
     enough = kept.flatten(1).sum(1) >= 0.5 * organ.flatten(1).sum(1)

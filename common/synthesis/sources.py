@@ -11,7 +11,6 @@ from common.synthesis.masks import Deformation, MaskBank, Masks, PlacedMasks, pl
 from common.synthesis.public_masks import PublicMasks
 from common.training.kinds import SyntheticSlices
 
-
 _OTHER_SLICES = 20
 """How often another slice is taken before it is said that there is no place."""
 

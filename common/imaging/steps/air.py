@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
+import fill_voids
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -160,9 +161,11 @@ def out_of_air(channel: Volume, air: Air) -> Mask:
 
 def _stands_out(image: Volume, grey: Volume, level: float) -> Mask:
     shown = (image > level) & (grey > level)
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in shown])
+    filled = np.stack([fill_voids.fill(plane) for plane in shown]).astype(np.uint8)
     reach = max(1, round(max(image.shape[1:]) * _FRINGE))
-    return np.asarray(ndimage.binary_opening(filled, np.ones((1, 2 * reach + 1, 2 * reach + 1), bool)))
+    # Filters of grey values go along one axis after the other: ten times as fast as those of masks.
+    eroded = ndimage.minimum_filter(filled, (1, 2 * reach + 1, 2 * reach + 1), mode="constant")
+    return np.asarray(ndimage.maximum_filter(eroded, (1, 2 * reach + 1, 2 * reach + 1), mode="constant") > 0)
 
 
 def _scanned(image: Volume) -> tuple[Mask, float]:
