@@ -14,6 +14,7 @@ from client.report.mistakes import mistakes_table
 from client.report.training import training_groups, training_table
 from common.files import write_bytes
 from common.imaging.remarks import TITLES
+from common.placement import Placement
 from common.report.arms import (
     ARM_COLUMNS,
     Scores,
@@ -29,7 +30,6 @@ from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.privacy import composed_table, epsilon_text, left_out, mechanisms_table, sentences
 from common.report.reliability import reliability_charts
 from common.report.tables import Cell, Table, figure, number, prose, word, write_csv
-from common.synthesis.placement import Placement
 
 SECTIONS = (
     Section("data", "Data and quarantine"),

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from client.report.explanation_inputs import Explanations, nearest_figures, read_explanations
 from common.array_files import arrays_in
 from common.imaging.remarks import Kind
+from common.placement import Placement
 from common.report.formatting import role_titles
 from common.results_classifier import ArmScores, Interval
 from common.results_privacy import PrivacyStatement
-from common.synthesis.placement import Placement
 
 Part = TypeVar("Part")
 

@@ -125,7 +125,7 @@ def prepare_cohort(
         reasons = "; ".join(f"{bad.patient}: {bad.reason}" for bad in quarantine[:3])
         raise DataError(
             f"{root}: none of {found.studies} studies can be used, all {len(quarantine)} are quarantined ({reasons}"
-            f"{'; ...' if len(quarantine) > 3 else ''}); if other studies are meant, set the site's path to their folder"
+            f"{'; ...' if len(quarantine) > 3 else ''}); if these are not the ones, set the site's path to theirs"
         )
     return PreparedCohort(
         organ=organ,

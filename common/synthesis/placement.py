@@ -1,33 +1,13 @@
 """How many inserted lesions lie where lesions can lie: a figure, so that none lies in the air without a word."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from common.imaging.slices import Slices, lesion_mask
+from common.placement import Placement
 from common.training.kinds import SyntheticSlices
 
 _TOGETHER = 256
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the lesions of made slices lie.
-
-    Attributes:
-        lesions: slices with a lesion that was put into a real slice.
-        wholly_inside: how many of them lie in the organ, or the head where it is all of that, to the last pixel.
-        pixels: of all lesions.
-        pixels_inside: of these, in the organ.
-        moved_on: how often a slice had no place for a lesion, and another slice was taken.
-    """
-
-    lesions: int
-    wholly_inside: int
-    pixels: int
-    pixels_inside: int
-    moved_on: int
 
 
 def placement(made: SyntheticSlices, slices: Slices) -> Placement | None:
@@ -35,7 +15,7 @@ def placement(made: SyntheticSlices, slices: Slices) -> Placement | None:
     chosen = (made.tumour & (made.origin >= 0) & lesion_mask(made.labels).flatten(1).any(1)).nonzero().squeeze(1)
     if not len(chosen):
         return None
-    organs = [slices.batch(made.origin[some]).organ for some in chosen.split(_TOGETHER)]
+    organs = [slices.batch(made.origin[some]).organ for some in torch.split(chosen, _TOGETHER)]
     return placed_inside(made.labels[chosen], torch.cat(organs), made.moved_on)
 
 

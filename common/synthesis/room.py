@@ -22,7 +22,7 @@ def shifts_that_fit(mask: Tensor, room: Tensor) -> Tensor:
     outside = torch.ones(len(mask), *size)
     outside[:, :height, :width] = (~room).float()
     # How many pixels of the mask lie outside, for every shift at once.
-    overlap = torch.fft.irfft2(torch.fft.rfft2(outside) * torch.fft.rfft2(mask.float(), s=size).conj(), s=size)
+    overlap: Tensor = torch.fft.irfft2(torch.fft.rfft2(outside) * torch.fft.rfft2(mask.float(), s=size).conj(), s=size)
     return overlap < 0.5
 
 

@@ -75,7 +75,7 @@ def grey_air(channel: Volume, background: float, bright: float) -> Air | None:
     # Every n-th pixel, not the mean of n: noise stays what it is.
     image = np.ascontiguousarray(channel[:: steps[0], :: steps[1], :: steps[2]])
     scanned, black = _scanned(image)
-    image -= black
+    image = image - black
     grey = smoothed(image)
     dark = DARK * bright
     rim = np.sort(grey[_rim(scanned)])

@@ -45,7 +45,7 @@ def sides(lungs: Mask, spacing: Spacing) -> Labels:
             on_left = (np.arange(lungs.shape[2])[box[2]] >= middle)[None, None] & here
             share = np.count_nonzero(on_left) / np.count_nonzero(here)
             # A part that reaches across with a tenth of it is two lungs, or the larger part of what they share.
-            astride |= 0.1 < share < 0.9 and np.count_nonzero(here) > _LARGE * total
+            astride = astride or bool(0.1 < share < 0.9 and np.count_nonzero(here) > _LARGE * total)
             cores[box][here] = LEFT if share > 0.5 else RIGHT
         if count and not astride:
             _, nearest = ndimage.distance_transform_edt(cores == 0, spacing, return_indices=True)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.placement import Placement
 from common.results_classifier import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
-from common.synthesis.placement import Placement
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
 
