@@ -1,6 +1,7 @@
 """Where a site's synthetic tumours come from and where they go: its masks, and its slices without a tumour."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from common.synthesis.masks import Deformation, MaskBank, Masks, PlacedMasks, pl
 from common.synthesis.public_masks import PublicMasks
 from common.training.kinds import SyntheticSlices
 
-_OTHER_SLICES = 20
-"""How often another slice is taken before it is said that there is no place."""
+_OTHER_MASKS, _OTHER_SLICES = 5, 20
+"""How often another mask is tried in a slice, and then another slice, before it is said that there is no place."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class InsertionSource:
         """
         origin = self.draw_healthy(count, generator)
         target = self.slices.batch(origin)
-        placed = place_masks(self.bank, target.organ, deformation, generator=generator, must_fit=False)
+        place = partial(place_masks, self.bank, deformation=deformation, generator=generator, attempts=_OTHER_MASKS)
+        placed = place(organ=target.organ, must_fit=False)
         moved_on = 0
         for last in (*[False] * _OTHER_SLICES, True):
             bad = (~placed.fitted).nonzero().squeeze(1)
@@ -95,5 +97,5 @@ class InsertionSource:
             moved_on += len(bad)
             origin[bad] = self.draw_healthy(len(bad), generator)
             organ = self.slices.batch(origin[bad]).organ
-            placed.take(place_masks(self.bank, organ, deformation, generator=generator, must_fit=last), bad)
+            placed.take(place(organ=organ, must_fit=last), bad)
         return Places(origin, self.slices.batch(origin) if moved_on else target, placed, moved_on)

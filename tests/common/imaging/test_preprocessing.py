@@ -321,7 +321,7 @@ def test_images_of_their_own_that_show_no_head_go_and_are_counted() -> None:
         ("slice", "with less of the head than image.min_foreground asks for"): 1,
     }
     assert (prepared.images[:, 0][prepared.foreground == 0] == 0).all()
-    assert (prepared.foreground.mean(axis=(1, 2)) < 0.6).all()
+    assert (prepared.foreground.mean(axis=(1, 2)) < 0.68).all()  # a disc, not its box
 
 
 def test_slices_with_a_tumour_that_show_too_little_are_told() -> None:
