@@ -1,7 +1,7 @@
 """Lesions put into healthy slices as the study would do it, so that nobody learns of it from its images."""
 
 from client.session import Session
-from common.errors import DataError
+from common.errors import DataError, RefusalError
 from common.placement import Placement
 from common.seeding import torch_generator
 from common.synthesis.masks import Deformation
@@ -18,14 +18,11 @@ def try_places(session: Session) -> Placement | None:
     """
     if session.private:
         return None
-    slices = session.training
-    if not len(slices.healthy_positions()):
-        return None
     try:
-        source = InsertionSource(slices)
+        source = InsertionSource(session.training)
         generator = torch_generator(session.experiment.seed, session.settings.name, "doctor", "places")
         places = source.places(_TRIED, Deformation(), generator)
-    except DataError:
+    except (DataError, RefusalError):  # What keeps it from training is told elsewhere.
         return None
     return placed_inside(places.placed.labels, places.target.organ, places.moved_on)
 
