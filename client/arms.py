@@ -1,6 +1,6 @@
 """What each arm of the classifier study is trained on at this site."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from common.array_files import read_arrays, write_arrays
 from common.errors import RefusalError
 from common.experiment import ARMS
 from common.synthesis.baselines import blob, copy_and_paste
+from common.synthesis.placement import placement
 from common.training.build import tumour_share
 from common.training.classifier import TrainingSet
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
@@ -141,7 +142,7 @@ def _kept(session: Session, name: str) -> dict[str, Any]:
 
 
 def keep_images(session: Session, name: str, made: SyntheticSlices, owner: Tensor | None = None) -> None:
-    """Keeps slices that were made at this site, and which patients were learnt from: both stay here.
+    """Keeps slices that were made at this site, which patients were learnt from, and where lesions lie: all stay here.
 
     Args:
         owner: (N,) of which training patient each was made, where one patient alone is behind it.
@@ -157,6 +158,8 @@ def keep_images(session: Session, name: str, made: SyntheticSlices, owner: Tenso
     names = np.array(session.split.train, dtype=np.str_)
     arrays = {key: np.asarray(value) for key, value in tensors.items()}
     write_arrays(_file(session, name), {**arrays, "learnt_from": names})
+    if found := placement(made, kept_here(session)):
+        session.update_result("places.json", name, asdict(found))
 
 
 def _file(session: Session, name: str) -> Path:

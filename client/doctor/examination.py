@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from common.imaging.listing import as_text
 from common.imaging.remarks import Kind
+from common.placement import Placement
 
 
 class Finding(BaseModel):
@@ -177,6 +178,7 @@ class Examination(Finding):
         answers: the lines of ``site.yaml`` that answer them, to be looked through before they are pasted.
         identifying, to_review: header field -> patients (studies) that have it.
         network: the way to the coordinator; None if the site has not joined a federation.
+        places: where lesions would lie that are put into this site's healthy slices; None if none can be.
         tasks, notes: what the site would say of itself at hello.
     """
 
@@ -210,6 +212,7 @@ class Examination(Finding):
     outliers: list[Outlier] = []
     machine: Machine | None = None
     network: Network | None = None
+    places: Placement | None = None
     training: list[TrainingStep] = []
     tasks: list[str] = []
     notes: list[str] = []

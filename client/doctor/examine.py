@@ -10,6 +10,7 @@ from client.doctor.findings import clipped_shares, duplicates, outliers, study_r
 from client.doctor.headers import header_fields_to_review
 from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_machine
 from client.doctor.network.look import look_at_network
+from client.doctor.placing import place_sentences, try_places
 from client.doctor.rehearsal import rehearse
 from client.preparation import by_reason
 from client.session import Session
@@ -73,6 +74,7 @@ def examine(session: Session, folder: Path, node: Path) -> Examined:
     if cohort is not None:
         _tell_cohort(found, session, cohort)
         _tell_rehearsal(found, session, folder)
+        _tell_places(found, session)
     found.fit = not found.problems
     return Examined(found, cohort)
 
@@ -198,6 +200,12 @@ def _tell_cohort(found: Examination, session: Session, cohort: PreparedCohort) -
                 f"{max(dark, bright):.0%} of what {contrast} shows is {end} value of the window: look at the pictures, "
                 "the study's window may not suit these images."
             )
+
+
+def _tell_places(found: Examination, session: Session) -> None:
+    found.places = try_places(session)
+    if found.places is not None:
+        found.warnings += place_sentences(found.places)
 
 
 def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:

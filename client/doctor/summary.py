@@ -73,6 +73,11 @@ def terminal_lines(found: Examination) -> list[str]:
             for part, b in found.parts.items()
             if b.patients
         ]
+    if found.places is not None:
+        lines.append(
+            f"inserted lesions, tried: {found.places.wholly_inside} of {found.places.lesions} wholly inside, "
+            f"another slice taken {plural(found.places.moved_on, 'time')}"
+        )
     if found.identifying:
         counted = ", ".join(f"{keyword} {count}" for keyword, count in found.identifying.items())
         lines.append(f"headers that may identify, by patients: {counted}")

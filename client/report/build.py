@@ -1,6 +1,7 @@
 """The site report: one page from what the client app left in the hospital. It may show patients and stays there."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from client.report.mistakes import mistakes_table
 from client.report.training import training_groups, training_table
 from common.files import write_bytes
 from common.imaging.remarks import TITLES
+from common.placement import Placement
 from common.report.arms import (
     ARM_COLUMNS,
     Scores,
@@ -82,6 +84,7 @@ def build_site_report(site_dir: Path) -> Path:
         preprocessing=_pairs(summary.preprocessing) if summary else [],
         steps=step_rows(inputs.steps),
         groups=kind_groups(inputs.gallery),
+        places=_places_table(inputs.places) if inputs.places else None,
         missing_kinds=missing_kinds(inputs.gallery) if inputs.gallery else [],
         arms_charts=arms_charts(scopes),
         arms_tables=[
@@ -172,8 +175,27 @@ def _unused_table(summary: Summary) -> Table:
         [word(TITLES[one.kind]), word(one.what), number(one.count), prose(", ".join(one.examples))]
         for one in summary.unused
     ]
-    caption = "What of the files was not taken up, or was read on a guess; files, otherwise studies."
+    caption = "What of the files was not taken up, or was read on a guess; files and slices, otherwise studies."
     return Table(caption, ["kind", "what", "how many", "for example"], rows)
+
+
+def _places_table(places: Mapping[str, Placement]) -> Table:
+    rows = [
+        [
+            word(name.replace("_", " ")),
+            number(one.lesions),
+            number(one.wholly_inside),
+            word(f"{one.pixels_inside / max(1, one.pixels):.1%}"),
+            number(one.moved_on),
+        ]
+        for name, one in places.items()
+    ]
+    return Table(
+        "Lesions that were put into healthy slices: how many lie in the organ, or the head where that is the organ, to "
+        "the last pixel, how many of their pixels do, and how often a slice had no room and gave way to another.",
+        ["images", "lesions", "wholly inside", "pixels inside", "no room"],
+        rows,
+    )
 
 
 def _arms_caption(scope: str) -> str:

@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from client.report.explanation_inputs import Explanations, nearest_figures, read_explanations
 from common.array_files import arrays_in
 from common.imaging.remarks import Kind
+from common.placement import Placement
 from common.report.formatting import role_titles
 from common.results_classifier import ArmScores, Interval
 from common.results_privacy import PrivacyStatement
@@ -142,6 +143,7 @@ class SiteInputs:
     cross_site: dict[str, CrossSiteScores] = field(default_factory=dict)
     predictions: list[Prediction] = field(default_factory=list)
     gallery: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    places: dict[str, Placement] = field(default_factory=dict)
     steps: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     privacy: PrivacyAccount | None = None
     explanations: Explanations = field(default_factory=Explanations)
@@ -156,6 +158,7 @@ class SiteInputs:
             "arms": {arm: scores.model_dump() for arm, scores in self.arms.items()},
             "federated_arms": {arm: scores.model_dump() for arm, scores in self.federated_arms.items()},
             "cross_site": {model: scores.model_dump() for model, scores in self.cross_site.items()},
+            "places": {name: asdict(one) for name, one in self.places.items()},
             "privacy": self.privacy.model_dump() if self.privacy else None,
             "explanations": {arm: one.figures.model_dump() for arm, one in self.explanations.arms.items()},
             "nearest": nearest_figures(self.explanations.nearest),
@@ -170,6 +173,7 @@ FILES = {
     "cross_site": "cross_site.json",
     "predictions": "predictions.csv",
     "gallery": "gallery.npz",
+    "places": "places.json",
     "steps": "steps.npz",
     "privacy": "privacy.json",
 }
@@ -206,6 +210,7 @@ def read_inputs(folder: Path) -> SiteInputs:
     inputs.cross_site = part("cross_site", lambda text: _CROSS_SITE.validate_python(_json(text)), {})
     inputs.predictions = part("predictions", _predictions, [])
     inputs.gallery = part("gallery", _gallery, {})
+    inputs.places = part("places", lambda text: _PLACES.validate_python(_json(text)), {})
     inputs.steps = part("steps", _steps, {})
     inputs.privacy = part("privacy", lambda text: PrivacyAccount.model_validate(_json(text)), None)
     inputs.explanations = read_explanations(folder)
@@ -216,7 +221,8 @@ def read_inputs(folder: Path) -> SiteInputs:
 
 _ARMS = TypeAdapter(dict[str, ArmScores])
 _CROSS_SITE = TypeAdapter(dict[str, CrossSiteScores])
-_TRAINING_PARTS = ("training", "arms", "gallery", "privacy", "explanations")
+_PLACES = TypeAdapter(dict[str, Placement])
+_TRAINING_PARTS = ("training", "arms", "gallery", "places", "privacy", "explanations")
 
 
 def _why_missing(name: str, summary: Summary | None) -> str:

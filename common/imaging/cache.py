@@ -27,7 +27,7 @@ from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.remarks import Tally
 from common.imaging.slices import PatientSlices
 
-SCHEMA = 6
+SCHEMA = 7
 """Raised whenever preprocessing or the files' layout changes, so that older caches are not taken for current ones."""
 
 ARRAYS = ("images", "labels", "foreground")

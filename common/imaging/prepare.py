@@ -134,8 +134,8 @@ def prepare_cohort(
         answer = "name in the options of site.yaml what oncofed-client doctor asks for, "
         raise DataError(
             f"{root}: none of {found.studies} studies can be used, all {len(quarantine)} are quarantined ({reasons}"
-            f"{'; ...' if len(quarantine) > 3 else ''}); {answer if found.questions else ''}mend the files or set the "
-            "site's path to another folder"
+            f"{'; ...' if len(quarantine) > 3 else ''}); {answer if found.questions else ''}if these are not the ones, "
+            "set the site's path to theirs"
         )
     return PreparedCohort(
         organ=organ,
@@ -267,7 +267,9 @@ def _prepare_patient(
             if patient.questions:
                 left_out.append(facts)
                 raise BadStudyError(_ASKED)
-            studies.append((facts, preprocess(patient, image, steps), patient.has_tumour))
+            prepared = preprocess(patient, image, steps)
+            facts = replace(facts, remarks=(*facts.remarks, *prepared.remarks))
+            studies.append((facts, prepared, patient.has_tumour))
         except BadStudyError as error:
             quarantined.append(Quarantined(name, location.path, error.reason))
     if any(facts.has_mask or slices.tumour_slices is not None for facts, slices, _ in studies):

@@ -21,8 +21,9 @@ from common.imaging.steps.crop import crop_to_each_lung, crop_to_foreground, cro
 from common.imaging.steps.equalise import equalise
 from common.imaging.steps.foreground import bounding_box, ct_foreground, labels_inside, mri_foreground
 from common.imaging.steps.intensity import window, z_score
+from common.imaging.steps.lung_sides import told_apart
 from common.imaging.steps.median import median_in_plane
-from common.imaging.steps.organ import lungs, whole
+from common.imaging.steps.organ import FOR_ALL_THAT_IS_THERE, lungs, whole
 from common.imaging.steps.resample import resample
 from common.imaging.steps.skull import brain_mask
 from common.imaging.steps.square import fit_to_square
@@ -79,6 +80,7 @@ def preprocess(patient: Patient, image: ImageConfig, steps: PreprocessingConfig)
         foreground=study.inside.astype(np.uint8),
         organ=None if study.organ is None else np.asarray(study.organ > 0, dtype=np.uint8),
         tumour_slices=study.stated,
+        remarks=study.remarks,
     )
 
 
@@ -112,7 +114,9 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
     is_ct = patient.modality == "CT"
     check_preprocessing(steps, patient.organ)
     if is_ct and (steps.skull_strip or steps.bias_field):
-        raise ConfigError(f"preprocessing.{patient.organ}: skull_strip and bias_field are for MRI, this study is CT")
+        raise ConfigError(
+            f"organs.{patient.organ}.steps: skull_strip and bias_field are for MRI, this study is CT; set both to false"
+        )
     study = _as_stored(patient)
     yield _Stage("as stored", "", study)
 
@@ -129,19 +133,28 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
 
     if steps.spacing is not None:
         if not patient.spacing_known:
-            raise BadStudyError("resampling needs a known spacing, which these images do not have")
+            raise BadStudyError(
+                "resampling needs a known spacing, which these images do not have; "
+                "steps: {spacing: null} in site.yaml leaves it out"
+            )
         study = resample(study, steps.spacing)
         yield _Stage("resample", f"to {' x '.join(f'{mm:.3g}' for mm in study.spacing)} mm along z, y, x", study)
 
     study = _with_organ(study, patient, needed=steps.crop != "foreground", both=steps.crop == "each_lung")
-    if steps.crop == "foreground":
+    crop = steps.crop
+    if crop == "each_lung" and study.organ is not None and not told_apart(study.organ):
+        crop = "organ"
+        study = study.with_remark("guess", "one lung, or two that cannot be told apart: shown in one box")
+    whole_study = study
+    if crop == "foreground":
         study = crop_to_foreground(study, image.min_foreground)
-    elif steps.crop == "organ":
+    elif crop == "organ":
         study = crop_to_organ(study, steps.margin, image.min_foreground)
     else:
         study = crop_to_each_lung(study, steps.margin, image.min_foreground)
+    study = _telling_what_went(whole_study, study, patient, crop)
     if steps.crop != "foreground" or steps.skull_strip:
-        shown = {"foreground": "brain", "organ": patient.organ, "each_lung": "right and the left lung"}[steps.crop]
+        shown = {"foreground": "brain", "organ": patient.organ, "each_lung": "right and the left lung"}[crop]
         yield _Stage("crop", f"to the {shown}" + f", {steps.margin:g} mm around" * (steps.crop != "foreground"), study)
 
     if steps.median:
@@ -174,18 +187,52 @@ def _stages(patient: Patient, image: ImageConfig, steps: PreprocessingConfig) ->
 
 def _as_stored(patient: Patient) -> Study:
     images = patient.images
-    inside = ct_foreground(images) if patient.modality == "CT" else mri_foreground(images)
-    labels = np.zeros(inside.shape, np.uint8) if patient.labels is None else labels_inside(patient.labels, inside)
+    find = ct_foreground if patient.modality == "CT" else mri_foreground
+    inside = find(images, single=_single_images(patient))
+    labels = np.zeros(inside.shape, np.uint8) if patient.labels is None else patient.labels
+    kept = labels_inside(labels, inside)
+    lost = np.count_nonzero(kept, axis=(1, 2)) < 0.5 * np.count_nonzero(labels, axis=(1, 2))
+    if lost.any():
+        # A slice of a tumour must not become one without: where most of it would go, the mask is believed.
+        inside[lost] |= labels[lost] > 0
+        kept[lost] = labels[lost]
     outline = patient.organ_mask
-    return Study(
+    study = Study(
         images=images,
         inside=inside,
-        labels=labels,
-        organ=None if outline is None or not outline.any() else whole(outline, labels, inside),
+        labels=kept,
+        organ=None if outline is None or not outline.any() else whole(outline, kept, inside),
         stated=patient.tumour_slices,
         height=np.arange(len(inside), dtype=np.float64) * patient.spacing[0],
         spacing=patient.spacing,
     )
+    beyond = f"a tumour outside the {_body(patient)} as it was found, taken in on some slices"
+    return study.with_remark("guess", beyond) if lost.any() else study
+
+
+def _single_images(patient: Patient) -> bool:
+    """Whether its slices are images of their own, not neighbours in a volume: a scan says how far apart they are."""
+    return not patient.spacing_known
+
+
+def _body(patient: Patient) -> str:
+    return "head" if patient.organ == "brain" else "body"
+
+
+def _telling_what_went(before: Study, after: Study, patient: Patient, crop: str) -> Study:
+    """The study ``after`` a crop with what it left out told: slices with a tumour, and images of their own."""
+    shown = {"foreground": _body(patient), "organ": patient.organ, "each_lung": "lung"}[crop]
+    gone = ~np.isin(before.height, after.height)
+    tumour = np.isin(before.height, after.height[after.shows_tumour], invert=True) & before.shows_tumour
+    told = [(f"with a tumour, and less of the {shown} than image.min_foreground asks for", tumour)]
+    if _single_images(patient):
+        empty = ~before.inside.any(axis=(1, 2))
+        told.append((f"without a {_body(patient)}", gone & empty))
+        told.append((f"with less of the {shown} than image.min_foreground asks for", gone & ~empty & ~tumour))
+    for what, slices in told:
+        if slices.any():
+            after = after.with_remark("slice", what, int(np.count_nonzero(slices)))
+    return after
 
 
 def _without_skull(study: Study, patient: Patient) -> Study:
@@ -209,7 +256,10 @@ def _with_organ(study: Study, patient: Patient, *, needed: bool, both: bool) -> 
                 raise
             return replace(study, organ=None)
     if needed and patient.organ != "brain" and study.organ is None:
-        raise BadStudyError(f"there is no mask of the {patient.organ}, which crop=organ needs")
+        raise BadStudyError(
+            f"there is no mask of the {patient.organ}, which crop=organ needs; name it in the site's options (reader "
+            f"dicom: organ_segments), or {FOR_ALL_THAT_IS_THERE.format(organ=patient.organ)}"
+        )
     return study
 
 

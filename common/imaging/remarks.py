@@ -1,17 +1,18 @@
 """What a folder holds that was not taken up, or was read on a guess: told to the hospital, so that nothing is missing
 without a word."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["file", "outline", "value", "guess"]
+Kind = Literal["file", "outline", "value", "slice", "guess"]
 
 TITLES: Mapping[Kind, str] = {
     "file": "files passed over",
     "outline": "outlines that nothing asks for",
     "value": "mask values not taken as tumour",
+    "slice": "slices left out",
     "guess": "read on a guess",
 }
 """What each kind of remark is about, in the order in which they are told."""
@@ -28,10 +29,12 @@ class Remark:
         kind: a key of ``TITLES``.
         what: in a few words that are the same for every study of which it holds, so that it can be counted, e.g.
             ``"portal vein"`` or ``"the header states no orientation, taken as RAS"``; no name of a file or patient.
+        count: how many slices, for kind ``slice``; 1 for any other.
     """
 
     kind: Kind
     what: str
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Tally:
     """One remark over a whole folder.
 
     Attributes:
-        count: of studies, or of files for kind ``file``.
+        count: of studies; of files for kind ``file``, of slices for kind ``slice``.
         examples: a few of them, by patient or path below the folder.
     """
 
@@ -79,12 +82,14 @@ def tallied(found: Iterable[tuple[Remark, str]]) -> tuple[Tally, ...]:
     >>> tallied([(Remark("outline", "aorta"), "ann"), (Remark("outline", "aorta"), "bob")])
     (Tally(kind='outline', what='aorta', count=2, examples=('ann', 'bob')),)
     """
-    places: dict[Remark, list[str]] = defaultdict(list)
+    places: dict[tuple[Kind, str], list[str]] = defaultdict(list)
+    counts: Counter[tuple[Kind, str]] = Counter()
     for remark, where in found:
-        places[remark].append(where)
+        places[remark.kind, remark.what].append(where)
+        counts[remark.kind, remark.what] += remark.count
     order = list(TITLES)
-    ranked = sorted(places.items(), key=lambda item: (order.index(item[0].kind), -len(item[1]), item[0].what))
-    return tuple(Tally(one.kind, one.what, len(where), tuple(where[:_EXAMPLES])) for one, where in ranked)
+    ranked = sorted(places.items(), key=lambda item: (order.index(item[0][0]), -counts[item[0]], item[0][1]))
+    return tuple(Tally(*one, counts[one], tuple(where[:_EXAMPLES])) for one, where in ranked)
 
 
 def open_questions(found: Iterable[tuple[Question, str]]) -> tuple[OpenQuestion, ...]:

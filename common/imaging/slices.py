@@ -11,6 +11,7 @@ from torch import Tensor
 
 from common.conditions import condition_code
 from common.imaging.patient import LESION_LABELS
+from common.imaging.remarks import Remark
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PatientSlices:
         tumour_slices: (Z,) bool, the class stated for each slice by a data set whose tumours may lack a mask; None
             where ``labels`` say it all.
         lesion_pixels: (Z,) int64, pixels with a lesion label; counted from ``labels`` if None.
+        remarks: what of the study is not in the slices, as they were made; not kept with them.
     """
 
     patient: str
@@ -35,6 +37,7 @@ class PatientSlices:
     organ: npt.NDArray[np.uint8] | None = None
     tumour_slices: npt.NDArray[np.bool_] | None = None
     lesion_pixels: npt.NDArray[np.int64] | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)

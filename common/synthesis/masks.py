@@ -14,6 +14,10 @@ from torch import Tensor
 
 from common.errors import DataError
 from common.imaging.slices import SliceBatch, Slices, lesion_mask
+from common.synthesis.room import draw_shifts, moved
+
+_NARROW = 1 / 32
+"""Half the width of what of an organ is too narrow for a lesion, as a share of the slice's width."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Deformation:
         scale: smallest and largest size relative to the original.
         stretch: largest ratio by which one axis may exceed the other.
         elastic: standard deviation of the elastic displacement, as a share of the image's width.
-        inset: how many pixels inside the organ's edge the mask's centre must lie.
+        inset: how many pixels inside the organ's edge the mask's centre lies, where there is room.
     """
 
     scale: tuple[float, float] = (0.7, 1.3)
@@ -42,6 +46,8 @@ class MaskBank:
     Raises:
         DataError: if fewer than ``least`` slices qualify.
     """
+
+    from_patients = True
 
     def __init__(self, slices: Slices, least: int = 1) -> None:
         self.slices = slices
@@ -170,7 +176,7 @@ class PlacedMasks:
     """Masks put into other slices.
 
     Attributes:
-        labels: (N, H, W) uint8, zero outside the organ.
+        labels: (N, H, W) uint8, wholly inside the organ; all 0 where no mask fitted.
         grid: (N, H, W, 2), where each pixel was sampled from in the source slice.
         source: the slices that the masks come from.
     """
@@ -179,11 +185,31 @@ class PlacedMasks:
     grid: Tensor
     source: SliceBatch
 
+    @property
+    def fitted(self) -> Tensor:
+        """(N,) bool."""
+        return lesion_mask(self.labels).flatten(1).any(1)
+
+    def take(self, other: "PlacedMasks", at: Tensor) -> None:
+        """The masks of ``other`` in place of those at some positions (n,)."""
+        for whole, part in zip(self._tensors(), other._tensors(), strict=True):
+            whole[at] = part
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        one = self.source
+        return self.labels, self.grid, one.images, one.labels, one.foreground, one.organ, one.patients
+
 
 class Masks(Protocol):
-    """Where masks are drawn from."""
+    """Where masks are drawn from.
+
+    Attributes:
+        slices: of the site.
+        from_patients: whether the place of a mask in its slice means anything.
+    """
 
     slices: Slices
+    from_patients: bool
 
     def draw(self, count: int, generator: torch.Generator) -> SliceBatch:
         """``count`` slices with a mask."""
@@ -200,50 +226,77 @@ def place_masks(
     attempts: int = 20,
     must_fit: bool = True,
 ) -> PlacedMasks:
-    """One deformed mask of the bank inside each organ (N, H, W), with at least ``min_tumour_pixels`` of the bank left.
+    """One deformed mask of the bank wholly inside each organ (N, H, W), of at least the bank's ``min_tumour_pixels``.
 
-    A mask that loses too many pixels at the organ's edge is drawn again, place and all.
+    A mask for which an organ has no place is drawn again. Places where the mask lay in the organ of its own slice,
+    or in its mirror image, are preferred; narrow parts of an organ are none.
 
     Args:
         must_fit: otherwise an organ in which no draw fits keeps an empty mask.
 
     Raises:
-        DataError: if after ``attempts`` draws a mask still does not fit, and it must.
+        DataError: if after ``attempts`` draws no mask fits, and one must.
     """
-    n = len(organ)
-    least = bank.slices.min_tumour_pixels
-    source = bank.draw(n, generator)
-    labels, grid = _place(source.labels, organ, deformation, largest, generator)
+    room = broad_parts(organ)
+    placed = _place(bank, room, deformation, largest, generator)
     for _ in range(attempts):
-        bad = (lesion_mask(labels).flatten(1).sum(1) < least).nonzero().squeeze(1)
+        bad = (~placed.fitted).nonzero().squeeze(1)
         if not len(bad):
-            return PlacedMasks(labels, grid, source)
-        again = bank.draw(len(bad), generator)
-        for whole, part in zip(
-            (source.images, source.labels, source.foreground, source.organ, source.patients, labels, grid),
-            (
-                again.images,
-                again.labels,
-                again.foreground,
-                again.organ,
-                again.patients,
-                *_place(again.labels, organ[bad], deformation, largest, generator),
-            ),
-            strict=True,
-        ):
-            whole[bad] = part
-    if not must_fit:
-        labels[lesion_mask(labels).flatten(1).sum(1) < least] = 0
-        return PlacedMasks(labels, grid, source)
-    raise DataError(
-        f"no mask with at least {least} pixels fits into the organ on some healthy slices; check that the"
-        " organ is not nearly empty, or lower the number of pixels"
-    )
+            break
+        placed.take(_place(bank, room[bad], deformation, largest, generator), bad)
+    if must_fit and not placed.fitted.all():
+        raise DataError(
+            f"no mask with at least {bank.slices.min_tumour_pixels} pixels fits into the organ on some "
+            f"healthy slices; add healthy slices that show more of it, or lower "
+            f"organs.{bank.slices.organ}.min_tumour_pixels"
+        )
+    return placed
+
+
+def broad_parts(organ: Tensor) -> Tensor:
+    """(N, H, W) bool: each organ without what is narrow (ears, fringes of an outline); all of it if half would go."""
+    reach = max(1, round(organ.shape[-1] * _NARROW))
+    kept = dilate(~dilate(F.pad(~organ, [reach] * 4, value=True), reach), reach)[:, reach:-reach, reach:-reach]
+    enough = kept.flatten(1).sum(1) >= 0.5 * organ.flatten(1).sum(1)
+    return torch.where(enough.view(-1, 1, 1), kept & organ, organ)
 
 
 def _place(
-    labels: Tensor, organ: Tensor, deformation: Deformation, largest: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    centres = draw_centres(organ, deformation.inset, generator)
-    grid = random_grid(labels, centres, deformation, largest, generator)
-    return warp_labels(labels, grid) * organ, grid
+    bank: Masks, room: Tensor, deformation: Deformation, largest: int, generator: torch.Generator
+) -> PlacedMasks:
+    source = bank.draw(len(room), generator)
+    middle = torch.tensor([(room.shape[1] - 1) / 2, (room.shape[2] - 1) / 2]).expand(len(room), -1)
+    grid = random_grid(source.labels, middle, deformation, largest, generator)
+    labels = warp_labels(source.labels, grid)
+    mask = lesion_mask(labels)
+    wanted = _same_place(source, room, generator) if bank.from_patients else None
+    inner = erode(F.pad(room, [deformation.inset] * 4), deformation.inset)
+    inner = inner[:, deformation.inset : inner.shape[1] - deformation.inset]
+    inner = inner[:, :, deformation.inset : inner.shape[2] - deformation.inset]
+    shift, fits = draw_shifts(mask, room, centroids(mask), wanted, inner, generator)
+    fits &= mask.flatten(1).sum(1) >= max(1, bank.slices.min_tumour_pixels)
+    return PlacedMasks(moved(labels, shift) * fits.view(-1, 1, 1), moved(grid, shift), source)
+
+
+def _same_place(source: SliceBatch, room: Tensor, generator: torch.Generator) -> Tensor:
+    """(N, 2) row and column of the place in each room that is that of the lesion in its own organ, or its mirror image.
+
+    Only the slice that the mask comes from is looked at, which the mask speaks of already.
+    """
+    (top, left), (height, width) = _boxes(source.organ)
+    there = (centroids(lesion_mask(source.labels)) - torch.stack([top, left], 1)) / torch.stack([height, width], 1)
+    mirrored = torch.rand(len(room), generator=generator) < 0.5
+    there[:, 1] = torch.where(mirrored, 1 - there[:, 1], there[:, 1])
+    (top, left), (height, width) = _boxes(room)
+    return torch.stack([top, left], 1) + there * torch.stack([height, width], 1)
+
+
+def _boxes(mask: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """First row and column of each mask, and its height and width less a pixel, at least 1; float32."""
+    firsts, sizes = [], []
+    for held in (mask.any(2), mask.any(1)):
+        first = held.float().argmax(1)
+        last = held.shape[1] - 1 - held.flip(1).float().argmax(1)
+        firsts.append(first.float())
+        sizes.append((last - first).clamp(min=1).float())
+    return (firsts[0], firsts[1]), (sizes[0], sizes[1])

@@ -28,6 +28,8 @@ class PublicMasks:
         slices: of which only organ, size and ``min_tumour_pixels`` are looked at.
     """
 
+    from_patients = False
+
     def __init__(self, slices: Slices) -> None:
         self.slices = slices
         self.size = int(slices.patients[0].labels.shape[-1])

@@ -1,6 +1,7 @@
 """Where a site's synthetic tumours come from and where they go: its masks, and its slices without a tumour."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from common.synthesis.masks import Deformation, MaskBank, Masks, PlacedMasks, pl
 from common.synthesis.public_masks import PublicMasks
 from common.training.kinds import SyntheticSlices
 
+_OTHER_MASKS, _OTHER_SLICES = 5, 20
+"""How often another mask is tried in a slice, and then another slice, before it is said that there is no place."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -20,11 +24,13 @@ class Places:
         origin: (N,) int64, positions of the healthy slices.
         target: the healthy slices.
         placed: their masks.
+        moved_on: how often a slice had no place for any mask tried, and another slice was taken.
     """
 
     origin: Tensor
     target: SliceBatch
     placed: PlacedMasks
+    moved_on: int = 0
 
     def together(self, images: Tensor, count: int) -> SyntheticSlices:
         """The first half of ``images`` (count, C, H, W) as tumours in these places, the second as their negatives.
@@ -40,6 +46,7 @@ class Places:
             tumour=torch.arange(count) < tumours,
             foreground=torch.cat([self.target.foreground, self.target.foreground[: count - tumours]]),
             origin=torch.cat([self.origin, self.origin[: count - tumours]]),
+            moved_on=self.moved_on,
         )
 
 
@@ -71,12 +78,24 @@ class InsertionSource:
         return self.healthy[torch.randint(len(self.healthy), (count,), generator=generator)]
 
     def places(self, count: int, deformation: Deformation, generator: torch.Generator) -> Places:
-        """``count`` healthy slices, each with a deformed mask of the bank inside its organ.
+        """``count`` healthy slices, each with a deformed mask of the bank wholly inside its organ.
+
+        A slice in which none of the masks tried has a place gives way to another one.
 
         Raises:
-            DataError: if no mask fits into some slice.
+            DataError: if hardly any slice has a place for a mask.
         """
         origin = self.draw_healthy(count, generator)
         target = self.slices.batch(origin)
-        placed = place_masks(self.bank, target.organ, deformation, generator=generator)
-        return Places(origin, target, placed)
+        place = partial(place_masks, self.bank, deformation=deformation, generator=generator, attempts=_OTHER_MASKS)
+        placed = place(organ=target.organ, must_fit=False)
+        moved_on = 0
+        for last in (*[False] * _OTHER_SLICES, True):
+            bad = (~placed.fitted).nonzero().squeeze(1)
+            if not len(bad):
+                break
+            moved_on += len(bad)
+            origin[bad] = self.draw_healthy(len(bad), generator)
+            organ = self.slices.batch(origin[bad]).organ
+            placed.take(place(organ=organ, must_fit=last), bad)
+        return Places(origin, self.slices.batch(origin) if moved_on else target, placed, moved_on)

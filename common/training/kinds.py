@@ -26,6 +26,7 @@ class SyntheticSlices:
         tumour: (N,) bool: the class it was made as.
         foreground: (N, H, W) bool.
         origin: (N,) int64: position in the site's slices of the slice it was built on, -1 where there is none.
+        moved_on: how often a slice had no place for a lesion, and another one was taken.
     """
 
     images: Tensor
@@ -33,6 +34,7 @@ class SyntheticSlices:
     tumour: Tensor
     foreground: Tensor
     origin: Tensor
+    moved_on: int = 0
 
     def __len__(self) -> int:
         return len(self.images)

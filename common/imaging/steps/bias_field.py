@@ -29,6 +29,8 @@ def correct_bias_field(channel: Volume, inside: Mask, *, shrink: int = 4, iterat
     try:
         n4.Execute(SimpleITK.Shrink(full, factors), SimpleITK.Shrink(mask, factors))
     except RuntimeError as error:
-        raise BadStudyError("no bias field can be fitted to the image") from error
+        raise BadStudyError(
+            "no bias field can be fitted to the image; steps: {bias_field: false} in site.yaml leaves that out"
+        ) from error
     field = np.exp(SimpleITK.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full)))
     return np.asarray(np.where(inside, channel / field, channel), dtype=np.float32)

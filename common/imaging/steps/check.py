@@ -18,7 +18,7 @@ def check_preprocessing(steps: PreprocessingConfig, organ: str) -> None:
     """Refuses what no study of an organ could pass.
 
     Args:
-        organ: one of ``ORGANS``; the key below ``preprocessing``.
+        organ: one of ``ORGANS``; the key below ``organs``.
 
     Raises:
         ConfigError: naming the key, the value and what is allowed.
@@ -26,7 +26,7 @@ def check_preprocessing(steps: PreprocessingConfig, organ: str) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"preprocessing.{organ}.{key}={value}: {allowed}")
+            raise ConfigError(f"organs.{organ}.steps.{key}={value}: {allowed}")
 
     if steps.skull_strip:
         require(organ == "brain", "skull_strip", steps.skull_strip, "only a brain has a skull to take off")

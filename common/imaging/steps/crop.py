@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 
 from common.errors import BadStudyError
 from common.imaging.steps.foreground import bounding_box, foreground_share
-from common.imaging.steps.organ import LEFT, RIGHT
-from common.imaging.steps.study import Box, Mask, Spacing, Study
+from common.imaging.steps.lung_sides import LEFT, RIGHT, lung_of
+from common.imaging.steps.study import Box, Labels, Mask, Spacing, Study
 
 
 def crop_to_foreground(study: Study, least: float) -> Study:
@@ -37,24 +38,28 @@ def crop_to_organ(study: Study, margin: float, least: float) -> Study:
 def crop_to_each_lung(study: Study, margin: float, least: float) -> Study:
     """The slices of the right lung, then those of the left: a box around each, both of one size.
 
-    A lung of less than a tenth of the other's volume is left out. ``organ`` then is the lung shown, and 1.
+    A box holds each lesion that it shows as a whole. A lung of less than a tenth of the other's volume is left out.
+    ``organ`` then is the lung shown with the lesions in the box, and 1.
 
     Raises:
         BadStudyError: if no slice is left.
     """
     assert study.organ is not None
-    lungs = [np.asarray(study.organ == side) for side in (RIGHT, LEFT)]
+    lungs = [lung_of(study.organ, side) for side in (RIGHT, LEFT)]
     largest = max(int(lung.sum()) for lung in lungs)
     lungs = [lung for lung in lungs if lung.sum() > 0.1 * largest]
     tight = [bounding_box(lung) for lung in lungs]
     shares = [foreground_share(lung[box]) for lung, box in zip(lungs, tight, strict=True)]
-    boxes = _same_size([_grown(box, margin, study.spacing, study.inside.shape) for box in tight], study.inside.shape)
+    boxes = [_grown(box, margin, study.spacing, study.inside.shape) for box in tight]
+    boxes = _around_lesions(boxes, study.labels)
     parts = [
-        replace(study, organ=lung.astype(np.uint8)).within(box).slices(np.flatnonzero(share >= least))
+        replace(study, organ=(lung | (study.labels > 0)).astype(np.uint8))
+        .within(box)
+        .slices(np.flatnonzero(share >= least))
         for lung, box, share in zip(lungs, boxes, shares, strict=True)
     ]
     if not any(len(part.height) for part in parts):
-        raise BadStudyError(f"no slice shows {least:.0%} of a lung")
+        raise BadStudyError(too_little(least, "of a lung"))
     return Study(
         images=np.concatenate([part.images for part in parts], axis=1),
         inside=np.concatenate([part.inside for part in parts]),
@@ -63,13 +68,42 @@ def crop_to_each_lung(study: Study, margin: float, least: float) -> Study:
         stated=None if study.stated is None else np.concatenate([p.stated for p in parts if p.stated is not None]),
         height=np.concatenate([part.height for part in parts]),
         spacing=study.spacing,
+        remarks=study.remarks,
     )
+
+
+def too_little(least: float, what: str) -> str:
+    """Why a study without a slice that shows enough is left out, and the option that helps."""
+    return f"no slice shows {least:.0%} {what}; image.min_foreground says how much is enough"
+
+
+def _around_lesions(boxes: list[Box], labels: Labels) -> list[Box]:
+    """Boxes of one size in the plane that hold, on their slices, every lesion that they show as a whole."""
+    shape = labels.shape
+    while True:
+        boxes = _same_size(boxes, shape)
+        whole = [_whole_lesions(box, labels[box[0]]) for box in boxes]
+        if whole == boxes:
+            return boxes
+        boxes = whole
+
+
+def _whole_lesions(box: Box, labels: Labels) -> Box:
+    """A box grown in the plane to the lesions that its edge cuts; ``labels`` are those of its slices."""
+    flat, _ = ndimage.label(labels.any(axis=0), np.ones((3, 3)))
+    y, x = box[1:]
+    shown = np.unique(flat[y, x])
+    for part, (rows, columns) in enumerate(ndimage.find_objects(flat), start=1):
+        if part in shown:
+            y = slice(min(y.start, rows.start), max(y.stop, rows.stop))
+            x = slice(min(x.start, columns.start), max(x.stop, columns.stop))
+    return box[0], y, x
 
 
 def _enough(shown: Mask, least: float, what: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     kept = np.flatnonzero(foreground_share(shown) >= least)
     if len(kept) == 0:
-        raise BadStudyError(f"no slice shows {least:.0%} {what}")
+        raise BadStudyError(too_little(least, what))
     return kept
 
 

@@ -25,5 +25,5 @@ def equalise(channel: Volume, region: Mask) -> Volume:
     levels = np.rint(channel * np.float32(LEVELS - 1)).astype(np.uint16)
     counts = np.bincount(levels[region & (channel > 0) & (channel < 1)], minlength=LEVELS)
     if np.count_nonzero(counts) < 2:
-        raise BadStudyError("the image has no contrast to equalise")
+        raise BadStudyError("the image has no contrast to equalise; organs.<organ>.steps.equalise=false leaves it out")
     return np.asarray((np.cumsum(counts) / counts.sum()).astype(np.float32)[levels])

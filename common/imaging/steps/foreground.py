@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from common.errors import BadStudyError
+from common.imaging.steps.air import DARK, edges, grey_air, out_of_air
 from common.imaging.steps.study import Box, Labels, Mask, Volume
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -16,48 +17,106 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 BODY_HU = -500.0
 """Between air (-1000) and fat (-100): above it is body."""
 
+AIR_HU = -950.0
+"""Between the air around a body, foam and blankets included, and a lung (about -850)."""
+AIR_IN_PICTURES = -972.0
+"""The same in pictures, whose black and white are no Hounsfield units to rely on: of 853 crops around nodules, the
+middle value of no lung was below -967 and that of no air above -977."""
+_INVERTED = 0.2
+"""Where hardly anything is brighter than the background by this share of the range, but much is darker, black and white
+are exchanged."""
+_NOTHING = "nothing stands out from the background"
 _MANY_VOXELS = 1_000_000
 
 IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
 """Neighbours within a slice, for ``scipy.ndimage``."""
 
 
-def mri_foreground(images: Volume) -> Mask:
+def mri_foreground(images: Volume, *, single: bool = False) -> Mask:
     """(Z, Y, X) True inside the head, or inside the brain of a skull-stripped study; from images (C, Z, Y, X).
 
     Inside is what stands out from the background in at least one contrast, by more than 2% of the bright tissue, with
     the holes of every slice filled and specks left out. The background is the median of the slices' edges. Values
     below it count only where they are many (a study stored as z-scores): the few that real studies have outside the
-    brain are ringing from resampling.
+    brain are ringing from resampling. Where a scanner's noise makes the air grey, inside is what stands out from that.
+
+    Args:
+        single: slices are images of their own, not neighbours: each is judged by itself, and may show nothing.
 
     Raises:
         BadStudyError: if no voxel stands out.
     """
-    inside, above, below = (np.zeros(images.shape[1:], bool) for _ in range(3))
+    slabs = [slice(z, z + 1) for z in range(images.shape[1])] if single else [slice(None)]
+    inside = np.zeros(images.shape[1:], bool)
     for channel in images:
-        background = np.median(_edges(channel))
-        rows = np.ascontiguousarray(channel[:, ::3])  # Twice as fast as picking every third voxel straight away.
-        sample = rows[:, :, ::3] - background
-        np.abs(sample, out=sample)
-        bright = np.percentile(sample[sample > 0], 99) if sample.any() else 0.0
-        inside |= np.greater(channel, background + 0.02 * bright, out=above)
-        np.less(channel, background - 0.02 * bright, out=below)
-        if np.count_nonzero(below) > 0.1 * np.count_nonzero(above):
-            inside |= below
-    return solid(inside)
+        bright = [_bright(channel[slab]) for slab in slabs]
+        # What is bright at all is the same for all images of a patient: one without a head has nothing bright.
+        usual = float(np.percentile(bright, 75))
+        for slab in slabs:
+            inside[slab] |= _standing_out(channel[slab], usual)
+    if not inside.any():
+        raise BadStudyError(_NOTHING)
+    return np.concatenate([solid(inside[slab]) if inside[slab].any() else inside[slab] for slab in slabs])
 
 
-def ct_foreground(images: Volume) -> Mask:
+def _background(channel: Volume) -> float:
+    return float(np.median(np.concatenate([side.ravel() for side in edges(channel)])))
+
+
+def _bright(channel: Volume) -> float:
+    """How far the bright tissue of a (Z, Y, X) volume stands out from the background."""
+    rows = np.ascontiguousarray(channel[:, ::3])  # Twice as fast as picking every third voxel straight away.
+    sample = rows[:, :, ::3] - _background(channel)
+    np.abs(sample, out=sample)
+    return float(np.percentile(sample[sample > 0], 99)) if sample.any() else 0.0
+
+
+def _standing_out(channel: Volume, bright: float) -> Mask:
+    """(Z, Y, X) True where a volume of one contrast is not background."""
+    background = _background(channel)
+    above, below = channel > background + DARK * bright, channel < background - DARK * bright
+    if np.count_nonzero(channel > background + _INVERTED * bright) < 0.1 * np.count_nonzero(
+        channel < background - _INVERTED * bright
+    ):
+        channel, background, above, below = -channel, -background, below, above
+    air = grey_air(channel, background, bright)
+    if air is not None:
+        return np.zeros(channel.shape, bool) if air.everywhere else out_of_air(channel, air)
+    return above | below if np.count_nonzero(below) > 0.1 * np.count_nonzero(above) else above
+
+
+def ct_foreground(images: Volume, *, single: bool = False) -> Mask:
     """(Z, Y, X) True inside the body (lungs and bowel gas included); from images (1, Z, Y, X) in HU.
 
     Images that were stored with a narrow window have no air: there the body is what stands out from the background.
+
+    Args:
+        single: slices are images of their own: each is judged by itself, and may be a part of a lung.
 
     Raises:
         BadStudyError: if nothing is denser than air.
     """
     if images.min() > BODY_HU:
-        return mri_foreground(images)
-    return solid(images[0] > BODY_HU)
+        return mri_foreground(images, single=single)
+    dense = images[0] > BODY_HU
+    inside = np.stack([solid(one[None])[0] if one.any() else one for one in dense]) if single else solid(dense)
+    for shown, plane in zip(inside, images[0], strict=True):
+        shown |= _lung_at_the_edge(plane, shown, AIR_IN_PICTURES if single else AIR_HU)
+    if not inside.any():
+        raise BadStudyError(_NOTHING)
+    return inside
+
+
+def _lung_at_the_edge(plane: npt.NDArray[np.float32], body: npt.NDArray[np.bool_], air: float) -> npt.NDArray[np.bool_]:
+    """(Y, X) the lung in a picture that cuts it: it reaches the edge as the air around a body does, but is denser."""
+    parts, _ = ndimage.label(~body)
+    sizes = np.bincount(parts.ravel())[1:]
+    large = 1 + np.flatnonzero(sizes >= 0.01 * body.size)
+    lung = [part for part in large if np.median(plane[parts == part]) > air]
+    if not lung or not body.any():
+        return np.zeros_like(body)
+    # What lies in a lung without being a large part of the picture: vessels, nodules.
+    return np.asarray(fill_voids.fill(body | np.isin(parts, lung)))
 
 
 def solid(mask: Mask) -> Mask:
@@ -120,7 +179,7 @@ def bounding_box(mask: Mask) -> Box:
         BadStudyError: if the mask is empty.
     """
     if not mask.any():
-        raise BadStudyError("nothing stands out from the background")
+        raise BadStudyError(_NOTHING)
     from_above = np.any(mask, axis=0)
     shown = (np.any(mask, axis=(1, 2)), np.any(from_above, axis=1), np.any(from_above, axis=0))
     z, y, x = (slice(int(hits[0]), int(hits[-1]) + 1) for hits in map(np.flatnonzero, shown))
@@ -130,9 +189,3 @@ def bounding_box(mask: Mask) -> Box:
 def foreground_share(inside: Mask) -> npt.NDArray[np.float64]:
     """(Z,) share of foreground pixels in each slice of a cropped (Z, Y, X) mask."""
     return np.asarray(inside.mean(axis=(1, 2), dtype=np.float64))
-
-
-def _edges(volume: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-    """The outermost in-plane voxels of a (Z, Y, X) volume."""
-    sides = (volume[:, 0], volume[:, -1], volume[:, :, 0], volume[:, :, -1])
-    return np.concatenate([side.ravel() for side in sides])

@@ -41,7 +41,7 @@ def window(values: Volume, limits: list[float], out: Volume | None = None) -> Vo
         ConfigError: if ``limits`` are not two ascending numbers.
     """
     if len(limits) != 2 or not limits[0] < limits[1]:
-        raise ConfigError(f"preprocessing window {limits}: give two ascending numbers")
+        raise ConfigError(f"organs.<organ>.steps.window={limits}: give two ascending numbers")
     low, high = np.float32(limits[0]), np.float32(limits[1])
     scaled = np.subtract(values, low, out=out)
     scaled /= high - low

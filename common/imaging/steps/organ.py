@@ -8,15 +8,15 @@ from scipy import ndimage
 
 from common.errors import BadStudyError
 from common.imaging.steps.foreground import IN_PLANE, bounding_box, large_parts
+from common.imaging.steps.lung_sides import sides, with_lesions
 from common.imaging.steps.study import Labels, Mask, Spacing, Volume
-
-RIGHT, LEFT = 1, 2
-"""Values of a mask of the lungs; any other organ is 1."""
 
 LUNG_HU = -400.0
 """Between lung (about -850) and soft tissue (about 40)."""
 GAS_HU = -930.0
 """A part whose middle value is below is gas without tissue: windpipe, main bronchi, stomach, bowel."""
+FOR_ALL_THAT_IS_THERE = "organs.{organ}.steps.crop=foreground takes studies without"
+"""The option that helps where an organ is not known."""
 _GRID_MM = 3.0
 _CLOSING_MM = 9.0
 _SMALLEST_SHARE = 0.01
@@ -24,6 +24,8 @@ _SMALLEST_SHARE = 0.01
 
 def lungs(image: Volume, body: Mask, spacing: Spacing, lesions: Labels) -> Labels:
     """(Z, Y, X) uint8: ``RIGHT`` and ``LEFT`` in the lungs, with their vessels and nodules, without the windpipe.
+
+    ``BOTH`` is a lesion that touches both lungs, and all of lungs that cannot be told apart.
 
     Found on a grid of about 3 mm: what is air inside the body, without parts that are pure gas, closed by 9 mm (so
     that nodules at the pleura and vessels at the hilum belong to it) and with the holes of every slice filled.
@@ -45,15 +47,16 @@ def lungs(image: Volume, body: Mask, spacing: Spacing, lesions: Labels) -> Label
     below_skin = ndimage.binary_erosion(inside, IN_PLANE, iterations=2, border_value=1)
     found = large_parts(_without_gas((coarse < LUNG_HU) & below_skin, coarse))
     if found.sum() < _SMALLEST_SHARE * max(1, inside.sum()):
-        raise BadStudyError("no lungs can be seen in the image")
+        raise BadStudyError(f"no lungs can be seen in the image; {FOR_ALL_THAT_IS_THERE.format(organ='lung')}")
     box = bounding_box(found)
     found[box] = _filled(_closed(found[box], grid)) & inside[box]
-    sides = _sides(found)
+    which = sides(found, grid)
     smooth = F.interpolate(torch.from_numpy(found)[None, None].float(), scale_factor=steps, mode="trilinear")[0, 0]
-    lung = (smooth.numpy()[tuple(slice(n) for n in body.shape)] > 0.5) | (lesions > 0)
+    lung = smooth.numpy()[tuple(slice(n) for n in body.shape)] > 0.5
     for axis, step in enumerate(steps):
-        sides = sides.repeat(step, axis=axis)
-    return np.asarray(sides[tuple(slice(n) for n in body.shape)] * (lung & body), dtype=np.uint8)
+        which = which.repeat(step, axis=axis)
+    organ = np.asarray(which[tuple(slice(n) for n in body.shape)] * (lung & body), dtype=np.uint8)
+    return with_lesions(organ, lesions, spacing)
 
 
 def _without_gas(air: Mask, image: Volume) -> Mask:
@@ -77,21 +80,6 @@ def _closed(mask: Mask, spacing: Spacing) -> Mask:
 
 def _filled(mask: Mask) -> Mask:
     return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
-
-
-def _sides(mask: Mask) -> Labels:
-    """(Z, Y, X) ``RIGHT`` or ``LEFT`` everywhere: a part on one side belongs to it, others are cut at the midline."""
-    profile = mask.sum(axis=(0, 1))
-    across = bounding_box(mask)[2]
-    third = (across.stop - across.start) // 3
-    middle = across.start + third + int(np.argmin(profile[across.start + third : across.stop - third]))
-    side = np.where(np.arange(mask.shape[2]) < middle, RIGHT, LEFT).astype(np.uint8)
-    sides = np.broadcast_to(side, mask.shape).copy()
-    parts, count = ndimage.label(mask)
-    for part, on_left in enumerate(ndimage.mean(sides == LEFT, parts, np.arange(1, count + 1)), start=1):
-        if on_left < 0.1 or on_left > 0.9:
-            sides[parts == part] = LEFT if on_left > 0.5 else RIGHT
-    return sides
 
 
 def whole(outline: npt.NDArray[np.uint8], lesions: Labels, inside: Mask) -> Labels:

@@ -31,7 +31,10 @@ def resample(study: Study, spacing: list[float]) -> Study:
     # The last new voxel lies within the old volume, up to half an old voxel.
     counts = tuple(int((n - 1) * a / b + 0.5 * min(1.0, a / b)) + 1 for n, a, b in zip(shape, old, new, strict=True))
     if np.prod([float(n) for n in counts]) > _MOST_VOXELS:
-        raise BadStudyError(f"at {' x '.join(f'{step:g}' for step in new)} mm the volume would be too large")
+        raise BadStudyError(
+            f"at {' x '.join(f'{step:g}' for step in new)} mm the volume would be too large; "
+            "steps: {spacing: null} in site.yaml keeps the study as it is"
+        )
     nearest = tuple(
         np.minimum((np.arange(count) * b / a + 0.5).astype(np.intp), n - 1)
         for count, n, a, b in zip(counts, shape, old, new, strict=True)

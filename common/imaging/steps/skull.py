@@ -8,6 +8,7 @@ import numpy as np
 from common.errors import BadStudyError
 from common.imaging.steps.study import Mask, Spacing, Volume
 
+_WITHOUT = "steps: {skull_strip: false} in site.yaml leaves it out"
 FEWEST_SLICES = 16
 """The network was trained on whole heads; of a few slices it makes nothing that can be trusted."""
 
@@ -29,7 +30,7 @@ def brain_mask(head: Volume, spacing: Spacing) -> Mask:
     from deepbet import BrainExtraction  # brings pandas along: loaded only where a skull is to be taken off
 
     if len(head) < FEWEST_SLICES:
-        raise BadStudyError(f"skull stripping needs a whole head, this study has {len(head)} slices")
+        raise BadStudyError(f"skull stripping needs a whole head, this study has {len(head)} slices; {_WITHOUT}")
     to_ras = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
     image = nib.Nifti1Image(np.ascontiguousarray(head.transpose(2, 1, 0)), to_ras)
     with warnings.catch_warnings():
@@ -38,8 +39,8 @@ def brain_mask(head: Volume, spacing: Spacing) -> Mask:
     try:
         _, mask, _ = network.run(image)
     except (AssertionError, ValueError, RuntimeError) as error:  # it has no other way to say that it marked nothing
-        raise BadStudyError("skull stripping found no brain") from error
+        raise BadStudyError(f"skull stripping found no brain; {_WITHOUT}") from error
     brain = np.asarray(mask.dataobj).transpose(2, 1, 0) > 0
     if not brain.any():
-        raise BadStudyError("skull stripping found no brain")
+        raise BadStudyError(f"skull stripping found no brain; {_WITHOUT}")
     return np.ascontiguousarray(brain)

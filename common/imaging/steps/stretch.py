@@ -15,5 +15,5 @@ def stretch(channel: Volume, region: Mask, percentiles: list[float]) -> Volume:
     """
     low, high = np.percentile(channel[region], percentiles)
     if not low < high:
-        raise BadStudyError("the image has no contrast to stretch")
+        raise BadStudyError("the image has no contrast to stretch; organs.<organ>.steps.stretch=null leaves that out")
     return window(channel, [float(low), float(high)])

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.imaging.remarks import Kind, Remark
+
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]
@@ -21,11 +23,12 @@ class Study:
         images: (C, Z, Y, X) float32; float16 once they are squares.
         inside: (Z, Y, X) True in the head, brain or body.
         labels: (Z, Y, X) uint8, 0 outside ``inside``.
-        organ: (Z, Y, X) uint8, 1 in the organ, lesions included (right lung 1, left lung 2); None where it is all of
-            ``inside``, or not known.
+        organ: (Z, Y, X) uint8, 1 in the organ, lesions included (right lung 1, left lung 2, both 3); None where it is
+            all of ``inside``, or not known.
         stated: (Z,) the class that the data set states for each slice; None where ``labels`` say it all.
         height: (Z,) millimetres of each slice above the lowest one stored.
         spacing: millimetres along (z, y, x).
+        remarks: what of the study is not in the slices, or was decided on a guess.
     """
 
     images: npt.NDArray[Any]
@@ -35,6 +38,17 @@ class Study:
     stated: Mask | None
     height: npt.NDArray[np.float64]
     spacing: Spacing
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def shows_tumour(self) -> Mask:
+        """(Z,) True where a slice has a lesion, or is stated to show one."""
+        lesion = np.asarray(self.labels.any(axis=(1, 2)))
+        return lesion if self.stated is None else lesion | self.stated
+
+    def with_remark(self, kind: Kind, what: str, count: int = 1) -> "Study":
+        """The same with one thing more told of it."""
+        return replace(self, remarks=(*self.remarks, Remark(kind, what, count)))
 
     def within(self, box: Box) -> "Study":
         """The part in a box, as views."""

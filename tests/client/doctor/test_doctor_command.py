@@ -24,7 +24,7 @@ SCHEMA = {
     "version", "site", "study", "reader", "path", "organ", "modality", "contrasts", "roles", "fit", "problems",
     "warnings", "patients", "patients_known", "usable_patients", "slices", "parts", "studies", "quarantine",
     "identifying", "identifying_patients", "identifying_policy", "to_review", "duplicates", "outliers", "machine",
-    "network", "training", "tasks", "notes", "preprocessing", "versions", "unused", "questions", "answers",
+    "network", "training", "tasks", "notes", "preprocessing", "versions", "unused", "questions", "answers", "places",
 }  # fmt: skip
 
 

@@ -4,12 +4,14 @@ import csv
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from common.placement import Placement
 from common.results_classifier import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
@@ -246,6 +248,7 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
             "arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm]) for arm in CENTRES}),
             "federated_arms.json": json.dumps({arm: fabricated_arm(CENTRES[arm] + 0.04) for arm in CENTRES}),
             "privacy.json": json.dumps(fabricated_privacy()),
+            "places.json": json.dumps({"synthetic": asdict(Placement(40, 39, 2000, 1990, 3))}),
             "cross_site.json": json.dumps(dict.fromkeys(("hospital1", "hospital2", "federated"), scores)),
         }
         for name, text in files.items():

@@ -170,7 +170,7 @@ def test_what_a_step_needs_and_a_study_lacks_is_named() -> None:
         preprocess(abdomen_of(organ="lung", organ_mask=None), small, LUNG)
     with pytest.raises(ConfigError, match="for MRI, this study is CT"):
         preprocess(abdomen_of(), small, replace(LIVER, bias_field=True))
-    with pytest.raises(ConfigError, match=r"preprocessing\.brain\.crop=each_lung"):
+    with pytest.raises(ConfigError, match=r"organs\.brain\.steps\.crop=each_lung"):
         preprocess(patient_of(brain()[None], None), small, PreprocessingConfig(crop="each_lung"))
 
 
@@ -288,3 +288,66 @@ def test_real_patients_keep_their_brain_and_lesion(real_brats, size: int) -> Non
         assert volume_ratio == pytest.approx(scale**2, rel=0.25)
         bright = prepared.images[:, 0][prepared.labels > 0].astype(np.float64).mean()
         assert bright > prepared.images[:, 0][prepared.foreground > 0].astype(np.float64).mean() + 0.1
+
+
+def test_one_lung_or_two_that_cannot_be_told_apart_are_shown_in_one_box_and_that_is_told() -> None:
+    chest = thorax()
+    hu = np.where(chest.left, 40, chest.hu).astype(np.float32)
+    patient = replace(chest_of(), images=hu[None])
+    prepared = preprocess(patient, ImageConfig(size=64), replace(LUNG, crop="each_lung"))
+    told = [one.what for one in prepared.remarks if one.kind == "guess"]
+    assert told == ["one lung, or two that cannot be told apart: shown in one box"]
+    assert prepared.labels.any()
+
+
+def single_images(count: int = 6) -> Patient:
+    """Images of their own with grey air, one of them without a head, one with little of it."""
+    image = brain((count, 48, 40))
+    image[1] = 0
+    image[2] = np.where(ellipse((count, 48, 40), 0.25)[2], image[2], 0)
+    image[2, 24, 20] = 400
+    rng = np.random.default_rng(0)
+    noisy = np.hypot(image + rng.normal(0, 12, image.shape), rng.normal(0, 12, image.shape)).astype(np.float32)
+    labels = np.zeros(image.shape, np.uint8)
+    labels[4, 20:30, 15:25] = 1
+    return patient_of(noisy[None], labels, spacing_known=False)
+
+
+def test_images_of_their_own_that_show_no_head_go_and_are_counted() -> None:
+    prepared = preprocess(single_images(), ImageConfig(size=32), PreprocessingConfig())
+    assert len(prepared.images) == 4
+    assert {(one.kind, one.what): one.count for one in prepared.remarks} == {
+        ("slice", "without a head"): 1,
+        ("slice", "with less of the head than image.min_foreground asks for"): 1,
+    }
+    assert (prepared.images[:, 0][prepared.foreground == 0] == 0).all()
+    assert (prepared.foreground.mean(axis=(1, 2)) < 0.68).all()  # a disc, not its box
+
+
+def test_slices_with_a_tumour_that_show_too_little_are_told() -> None:
+    image, labels = brain(), np.zeros((10, 48, 40), np.uint8)
+    image[0] = np.where(ellipse((10, 48, 40), 0.25)[0], image[0], 0)
+    labels[0, 23:26, 19:22] = 1
+    prepared = preprocess(patient_of(image[None], labels), ImageConfig(size=32), PreprocessingConfig())
+    assert not prepared.labels.any()
+    told = [(one.kind, one.what, one.count) for one in prepared.remarks]
+    assert told == [("slice", "with a tumour, and less of the head than image.min_foreground asks for", 1)]
+
+
+def test_a_slice_of_a_tumour_outside_the_head_as_found_does_not_become_one_without() -> None:
+    labels = np.zeros((10, 48, 40), np.uint8)
+    labels[4:6, 20:30, 15:25] = 1
+    labels[7, 0:4, 0:4] = 1
+    prepared = preprocess(patient_of(brain()[None], labels), ImageConfig(size=32), PreprocessingConfig())
+    assert prepared.labels.any(axis=(1, 2)).tolist() == [z in (4, 5, 7) for z in range(10)]
+    assert [one.kind for one in prepared.remarks] == ["guess"]
+
+
+def test_reasons_name_the_option_that_helps() -> None:
+    small = ImageConfig(size=32)
+    with pytest.raises(BadStudyError, match=r"organ_segments.*organs\.liver\.steps\.crop=foreground"):
+        preprocess(abdomen_of(organ_mask=None), small, LIVER)
+    with pytest.raises(BadStudyError, match=r"organs\.lung\.steps\.crop=foreground"):
+        preprocess(abdomen_of(organ="lung", organ_mask=None), small, LUNG)
+    with pytest.raises(BadStudyError, match=r"image\.min_foreground"):
+        preprocess(patient_of(brain()[None], None), ImageConfig(size=32, min_foreground=0.99), PreprocessingConfig())

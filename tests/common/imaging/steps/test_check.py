@@ -47,5 +47,5 @@ def test_the_steps_of_each_data_set_are_possible(organ: str, changes: dict[str, 
     ],
 )
 def test_what_cannot_be_is_refused_by_the_name_of_its_key(organ: str, key: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"preprocessing\.{organ}\.{key}="):
+    with pytest.raises(ConfigError, match=rf"organs\.{organ}\.steps\.{key}="):
         check_preprocessing(PreprocessingConfig(**{key: value}), organ)

@@ -85,3 +85,30 @@ def test_what_is_left_of_a_removed_lung_is_not_shown() -> None:
     assert cropped.stated.tolist() == [False, True] + [False] * 6
     with pytest.raises(BadStudyError, match="of a lung"):
         crop_to_each_lung(with_organ(ellipsoid(SHAPE, (10, 30, 40), (9, 15, 15))), 0, 0.99)
+
+
+def test_a_lesion_at_the_midline_is_whole_in_every_crop_that_shows_it() -> None:
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[2:10, 10:50, 5:35], lungs[2:10, 10:50, 45:75] = 1, 2
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[5:7, 20:30, 30:43] = 1  # of the right lung, and into the box around the left one
+    lungs[labels > 0] = 1
+    labels[4, 40:44, 47:52] = 1
+    cropped = crop_to_each_lung(with_organ(lungs, labels=labels), margin=4, least=0.2)
+    assert cropped.organ is not None
+    assert (cropped.organ[cropped.labels > 0] == 1).all()
+    turn = int(np.flatnonzero(np.diff(cropped.height) < 0)[0]) + 1
+    right, left = cropped.labels[:turn], cropped.labels[turn:]
+    assert np.count_nonzero(right[3:5]) == np.count_nonzero(left[3:5]) == 260
+    assert np.count_nonzero(left[2]) == 20
+    assert np.count_nonzero(right[2]) in (0, 20)
+
+
+def test_what_belongs_to_both_lungs_is_whole_in_both_crops() -> None:
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[2:10, 10:50, 5:35], lungs[2:10, 10:50, 45:75] = 1, 2
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[5:7, 20:30, 33:47] = 1
+    lungs[labels > 0] = 3
+    cropped = crop_to_each_lung(with_organ(lungs, labels=labels), margin=0, least=0.2)
+    assert np.count_nonzero(cropped.labels) == 2 * 280

@@ -3,7 +3,8 @@ import pytest
 from phantoms import thorax
 
 from common.errors import BadStudyError
-from common.imaging.steps.organ import LEFT, RIGHT, lungs, whole
+from common.imaging.steps.lung_sides import LEFT, RIGHT
+from common.imaging.steps.organ import lungs, whole
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
