@@ -37,6 +37,7 @@ from common.training.ema import averaged_copy, update_average
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
+from common.training.shares import counts_of_a_share
 from common.training.trainer import Contributor, OptimiserStep, plain_step
 
 __all__ = ["Config", "InsertionBatch", "Trainer"]
@@ -122,10 +123,12 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         """
         c = self.config
         source = self._source(slices)
-        shape = ExampleShape(
-            c.batch_size, c.healthy_share, self.window, c.jitter, self.margins, c.brightness, c.diffaugment
+        shape = ExampleShape(self.window, c.jitter, self.margins, c.brightness, c.diffaugment)
+        controls = counts_of_a_share(c.batch_size, c.healthy_share, count, seed)
+        return (
+            draw_examples(source, shape, c.batch_size - number, number, torch_generator(seed, "cgan", "batch", i))
+            for i, number in enumerate(controls)
         )
-        return (draw_examples(source, shape, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
 
     def _source(self, slices: Slices) -> InsertionSource:
         masks = PublicMasks(slices) if self.public_masks else None
@@ -234,7 +237,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
     def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> InsertionBatch:
         """One example a slice: its lesion blanked, or where it has none a region of a public shape, without labels."""
         c = self.config
-        return slice_examples(draw, ExampleShape(0, 0.0, self.window, c.jitter, self.margins, c.brightness), generator)
+        return slice_examples(draw, ExampleShape(self.window, c.jitter, self.margins, c.brightness), generator)
 
     def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[InsertionBatch]]:
         """The discriminator, then the generator: both look at real slices, so both are paid for."""

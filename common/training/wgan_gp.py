@@ -26,6 +26,7 @@ from common.training.ema import averaged_copy, update_average
 from common.training.kinds import SamplingTrainer, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
+from common.training.shares import counts_of_a_share
 from common.training.trainer import OptimiserStep, View, plain_step
 
 SAMPLES_AT_ONCE = 64
@@ -158,7 +159,10 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
             c.batch_size, c.n_critic, c.noise_size, c.tumour_share, c.augmented_share, c.rotation, c.diffaugment
         )
         source = ClassSource(slices, shape, c.min_slices)
-        return (source.draw(torch_generator(seed, "wgan_gp", "batch", i)) for i in range(count))
+        tumours = counts_of_a_share(c.batch_size, c.tumour_share, count, seed)
+        return (
+            source.draw(number, torch_generator(seed, "wgan_gp", "batch", i)) for i, number in enumerate(tumours)
+        )
 
     # ------------------------------------------------------------------ training
 
