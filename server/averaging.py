@@ -20,7 +20,7 @@ from common.records import (
     to_arrays,
 )
 from server.roster import SiteGrid
-from server.rounds import FederatedTraining
+from server.rounds import FederatedTraining, last_counted
 from server.strategy import build_strategy, norm_bound
 
 Weighting = Callable[[str], Mapping[str, float]]
@@ -48,12 +48,14 @@ class Averaging:
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Sends ``weights`` out and averages what comes back."""
         bound = norm_bound(training.config, records[-1]["norms"] if records else [], weights)
-        heard = training.hear(server_round, self._questions(training, server_round, weights), weights, bound)
+        counted = last_counted(records)
+        heard = training.hear(server_round, self._questions(training, server_round, weights), weights, bound, counted)
         # The strategy takes each reply's one ArrayRecord and MetricRecord; sorted by site, so the sum is reproducible.
         averaged, metrics = aggregate(self.strategy, server_round, heard.messages, self.weighting)
         return from_arrays(averaged), {
             "round": server_round,
             "contributors": list(heard.messages),
+            "counted": {**counted, **dict.fromkeys(heard.messages, server_round)},
             "refused": [{"site": site, "reason": reason} for site, reason in heard.missing.items()],
             "losses": read_losses(metrics),
             "norms": list(heard.norms.values()),

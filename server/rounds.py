@@ -1,13 +1,14 @@
 """One federated training: rounds of send, check, aggregate, score, save, whatever is being trained."""
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import StudyProgress
-from common.records import METRICS, Instruction, UnacceptableError, check_reply
+from common.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
 from common.reply_checks import UpdateCheck
 from common.trials import Trial
 from server.checkpoint import PhaseCheckpoints
@@ -82,7 +83,8 @@ class RoundExchange(Protocol):
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record.
 
-        The record holds ``round``, ``contributors``, ``refused``, ``losses`` and ``norms``.
+        The record holds ``round``, ``contributors``, ``counted`` (see :func:`last_counted`), ``refused``, ``losses``
+        and ``norms``.
 
         Raises:
             StudyError: if the round cannot be done.
@@ -167,13 +169,20 @@ class FederatedTraining:
         )
 
     def hear(
-        self, number: int, questions: Mapping[str, Message], expected: Mapping[str, Tensor], bound: float
+        self,
+        number: int,
+        questions: Mapping[str, Message],
+        expected: Mapping[str, Tensor],
+        bound: float,
+        counted: Mapping[str, int],
     ) -> Heard:
         """Asks every member and checks what comes back.
 
         Args:
             number: of the exchange.
             questions: message by site.
+            counted: by site, the last exchange in which its reply counted; told to each, so that one whose update was
+                refused, or came too late, goes back to the optimisers of the update before.
             expected: names, shapes and starting values of the arrays in a reply.
             bound: largest norm of (reply - expected).
 
@@ -181,6 +190,8 @@ class FederatedTraining:
             StudyError: if fewer replies than the quorum are valid; it names every missing site.
         """
         norms: dict[str, float] = {}
+        for site, question in questions.items():
+            question.content[CONFIG] = ConfigRecord({**question.content[CONFIG], "counted": counted.get(site, 0)})
 
         def check(member: Member, content: RecordDict) -> None:
             try:
@@ -241,8 +252,24 @@ def contributors(records: list[dict[str, Any]]) -> dict[str, int]:
     return dict(sorted(counted.items()))
 
 
+def last_counted(records: list[dict[str, Any]], exchanges: int = 1) -> dict[str, int]:
+    """By site, the last exchange in which its reply counted; none of a site of which no reply has.
+
+    Args:
+        records: of the finished rounds; of earlier releases they hold whose replies counted in the whole round only.
+        exchanges: in a round.
+
+    >>> last_counted([{"round": 1, "contributors": ["a", "b"]}, {"round": 2, "contributors": ["a"]}], 10)
+    {'a': 20, 'b': 10}
+    """
+    found: dict[str, int] = {}
+    for record in records:
+        found |= record.get("counted", dict.fromkeys(record["contributors"], record["round"] * exchanges))
+    return found
+
+
 def _choose(records: list[dict[str, Any]]) -> int:
     """The round with the highest choice figure; the last one where there is none."""
-    scored = [record for record in records if record["choice"] is not None]
+    scored = [record for record in records if record["choice"] is not None and math.isfinite(record["choice"])]
     best = max(scored, key=lambda record: record["choice"]) if scored else records[-1]
     return int(best["round"])
