@@ -100,8 +100,8 @@ class Gradients:
         """
         if not all_finite([*self.trainer.shared_arrays().values(), *self.trainer.private_state().values()]):
             raise StudyError(
-                f"{training.phase}, step {number}: the coordinator's own step came to values that are not finite; lower "
-                f"the learning rates of models.{training.model} in a new run"
+                f"{training.phase}, step {number}: the coordinator's own step came to values that are not finite; "
+                f"lower the learning rates of models.{training.model} in a new run"
             )
 
     def _questions(self, training: FederatedTraining, number: int) -> dict[str, Message]:

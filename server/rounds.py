@@ -191,7 +191,8 @@ class FederatedTraining:
         """
         norms: dict[str, float] = {}
         for site, question in questions.items():
-            question.content[CONFIG] = ConfigRecord({**question.content[CONFIG], "counted": counted.get(site, 0)})
+            asked = question.content.config_records[CONFIG]
+            question.content[CONFIG] = ConfigRecord({**asked, "counted": counted.get(site, 0)})
 
         def check(member: Member, content: RecordDict) -> None:
             try:

@@ -160,9 +160,7 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         )
         source = ClassSource(slices, shape, c.min_slices)
         tumours = counts_of_a_share(c.batch_size, c.tumour_share, count, seed)
-        return (
-            source.draw(number, torch_generator(seed, "wgan_gp", "batch", i)) for i, number in enumerate(tumours)
-        )
+        return (source.draw(number, torch_generator(seed, "wgan_gp", "batch", i)) for i, number in enumerate(tumours))
 
     # ------------------------------------------------------------------ training
 

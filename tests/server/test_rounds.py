@@ -124,6 +124,33 @@ def test_a_sudden_large_update_is_refused_by_the_previous_rounds_norms(tmp_path:
     assert "exceeds the bound" in outcome.records[1]["refused"][0]["reason"]
 
 
+def test_each_site_is_told_its_last_round_that_counted_also_by_a_resumed_coordinator(tmp_path: Path) -> None:
+    told: dict[str, list[tuple[int, int]]] = {site: [] for site in SITES}
+
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict | None:
+        told[site].append((instruction.server_round, instruction.counted))
+        if site == "hospital1" and instruction.server_round in (2, 3):
+            return reply(site, instruction, {name: tensor + 90.0 for name, tensor in arrays.items()})
+        return None if site == "hospital3" and instruction.server_round == 1 else towards(site, instruction, arrays)
+
+    training(ScriptedGrid(behave), tmp_path, rounds=3, deadline=0.1).train(INITIAL)
+    records = training(ScriptedGrid(behave), tmp_path, rounds=5).train(INITIAL).records
+    assert told == {
+        "hospital1": [(1, 0), (2, 1), (3, 1), (4, 1), (5, 4)],
+        "hospital2": [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)],
+        "hospital3": [(1, 0), (2, 0), (3, 2), (4, 3), (5, 4)],
+    }
+    assert "exceeds the bound" in records[2]["refused"][0]["reason"]
+
+
+def test_a_round_whose_figure_is_no_number_is_not_chosen(tmp_path: Path) -> None:
+    choices = {1: float("nan"), 2: 0.1, 3: float("nan")}
+    outcome = training(
+        ScriptedGrid(towards), tmp_path, rounds=3, score=lambda number, _: Scored(choice=choices[number])
+    ).train(INITIAL)
+    assert outcome.chosen_round == 2
+
+
 def test_a_missed_quorum_stops_the_study_and_names_every_missing_site(tmp_path: Path) -> None:
     def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict | str | None:
         return {"hospital1": towards(site, instruction, arrays), "hospital2": "it failed", "hospital3": None}[site]

@@ -7,7 +7,9 @@ import pytest
 from common.training.shares import counts_of_a_share
 
 
-@pytest.mark.parametrize(("size", "share", "expected"), [(8, 0.5, 4), (2, 0.5, 1), (10, 0.3, 3), (4, 0.0, 0), (3, 1.0, 3)])
+@pytest.mark.parametrize(
+    ("size", "share", "expected"), [(8, 0.5, 4), (2, 0.5, 1), (10, 0.3, 3), (4, 0.0, 0), (3, 1.0, 3)]
+)
 def test_a_share_that_divides_the_batch_is_the_same_in_every_batch_and_for_every_seed(
     size: int, share: float, expected: int
 ) -> None:
