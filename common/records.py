@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +104,9 @@ class SiteHello(BaseModel):
     share_site_model: bool = False
     may_release_synthetic: bool = False
     examples: int = Field(default=1, ge=1, le=MAX_EXAMPLES)
-    """Weight in averages: the declared number of training slices, or 1."""
+    """Weight in averages, where every site declares one: the declared number, or 1."""
+    examples_of: Literal["slices", "patients"] | None = None
+    """What ``examples`` is a number of; None where the hospital declares none."""
     patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from common.errors import StudyError
 from common.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
+from common.results_shares import Shares
 from common.training.finite import all_finite
 from common.training.kinds import GradientTrainer
 from common.training.trainer import Contributor
 from server.rounds import FederatedTraining, last_counted
+from server.site_weights import mean_shares, shares_of
 from server.strategy import norm_bound
 
 
@@ -24,7 +26,7 @@ class Gradients:
 
     Args:
         trainer: the coordinator's own; it holds the weights and the optimisers.
-        sites: what each site shows, and its declared examples.
+        sites: what each site shows, and what it counts in averages.
         exchanges: steps in a round.
 
     Raises:
@@ -58,6 +60,7 @@ class Gradients:
         counted = last_counted(records, self.exchanges)
         totals: dict[str, float] = defaultdict(float)
         norms: list[float] = []
+        shares: list[list[Shares]] = []
         refused: dict[str, str] = {}
         for step in range(self.exchanges):
             number = (server_round - 1) * self.exchanges + step + 1
@@ -70,6 +73,8 @@ class Gradients:
             received = {site: received_arrays(message.content) for site, message in heard.messages.items()}
             self.trainer.absorb(received, there)
             self._require_finite(training, number)
+            networks = self.trainer.shared_networks()
+            shares.append(shares_of({name: self.trainer.averaging_weights(name, there) for name in networks}))
             norms += heard.norms.values()
             for message in heard.messages.values():
                 for name, value in read_losses(message.content.metric_records[METRICS]).items():
@@ -79,6 +84,7 @@ class Gradients:
             "contributors": sorted(set(self.sites) - set(refused)),
             "counted": counted,
             "refused": [{"site": site, "reason": reason} for site, reason in refused.items()],
+            "shares": [one.model_dump() for one in mean_shares(shares)],
             "losses": dict(totals),
             "norms": norms,
         }

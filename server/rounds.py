@@ -1,7 +1,6 @@
 """One federated training: rounds of send, check, aggregate, score, save, whatever is being trained."""
 
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,11 +17,13 @@ from common.experiment import StrategyConfig
 from common.progress import StudyProgress
 from common.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
 from common.reply_checks import UpdateCheck
+from common.results_shares import Shares
 from common.trials import Trial
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.instructions import instruction_of
 from server.roster import Member
+from server.site_weights import mean_shares, shares_told
 
 log = logging.getLogger("oncofed.server")
 
@@ -55,6 +56,12 @@ class Training:
         """By site, in how many of the rounds behind the chosen weights its update counted."""
         return contributors(self.records)
 
+    @property
+    def shares(self) -> list[Shares]:
+        """How much each site counted in the average of each network, over the same rounds."""
+        told = [record.get("shares", []) for record in self.records if record["round"] <= self.chosen_round]
+        return mean_shares([[Shares.model_validate(one) for one in of_round] for of_round in told])
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -83,8 +90,8 @@ class RoundExchange(Protocol):
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record.
 
-        The record holds ``round``, ``contributors``, ``counted`` (see :func:`last_counted`), ``refused``, ``losses``
-        and ``norms``.
+        The record holds ``round``, ``contributors``, ``counted`` (see :func:`last_counted`), ``refused``,
+        ``shares``, ``losses`` and ``norms``.
 
         Raises:
             StudyError: if the round cannot be done.
@@ -153,6 +160,9 @@ class FederatedTraining:
             )
             log.info("round", extra={"phase": self.phase, **record})
             self._show(record, scored.shown)
+            if server_round == 1:
+                told = shares_told(Shares.model_validate(one) for one in record["shares"])
+                self.progress.message(f"{self.phase}: shares in the average: {told}")
         chosen = _choose(records)
         return Training(chosen, self.checkpoints.weights(chosen), records)
 
@@ -271,6 +281,6 @@ def last_counted(records: list[dict[str, Any]], exchanges: int = 1) -> dict[str,
 
 def _choose(records: list[dict[str, Any]]) -> int:
     """The round with the highest choice figure; the last one where there is none."""
-    scored = [record for record in records if record["choice"] is not None and math.isfinite(record["choice"])]
+    scored = [record for record in records if record["choice"] is not None]
     best = max(scored, key=lambda record: record["choice"]) if scored else records[-1]
     return int(best["round"])

@@ -79,7 +79,7 @@ class View:
 
 @dataclass(frozen=True)
 class Contributor:
-    """A site in the eyes of the aggregation: what it shows the model, and its declared number of examples."""
+    """A site in the eyes of the aggregation: what it shows the model, and what it counts in averages."""
 
     view: View
     examples: int
