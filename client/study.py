@@ -318,7 +318,7 @@ def _keep_gallery(session: Session) -> None:
         arrays[f"{name}_labels"] = labels.numpy()
 
     for name, positions in (
-        ("real_tumour", slices.tumour_positions()),
+        ("real_tumour", np.flatnonzero(slices.tumour_class())),
         ("real_healthy", slices.healthy_positions()),
     ):
         batch = slices.batch(np.sort(random.permutation(positions)[:wanted]))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from common.actions import Action
 from common.config import contrasts_by_organ
-from common.experiment import Experiment
+from common.experiment import PLAIN_ARMS, Experiment
 from common.phases import classifier_phase
 from common.records import read_result
 from common.results_classifier import ArmScores, SiteArms
@@ -188,6 +188,12 @@ def federated_arms(
         if arm != REAL:
             # Made images come from the sites that train the GAN, with their own masks.
             members = [member for member in members if f"gan/{model}" in member.hello.tasks]
+        if arm in PLAIN_ARMS:
+            members = [member for member in members if f"arm/{arm}" not in member.hello.declined]
+            if len(members) < experiment.strategy.quorum:
+                few = "fewer sites than strategy.quorum have masks of tumours, which its images are made of"
+                settings.progress.message(f"{phase}: not trained, {few}")
+                continue
         checkpoints = PhaseCheckpoints(settings.run_dir, phase)
         training = FederatedTraining(
             grid=grid,

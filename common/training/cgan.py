@@ -115,6 +115,12 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
 
     # ------------------------------------------------------------------ examples
 
+    @classmethod
+    def check_slices(cls, config: Config, slices: Slices) -> None:
+        """Raises ``DataError`` for too few slices with a tumour or without one, or if no mask fits into the latter."""
+        source = InsertionSource(slices, max(1, config.min_slices))
+        _ = source.places(config.batch_size, Deformation(inset=config.margins[1]), torch_generator("cgan", "check"))
+
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[InsertionBatch]:
         """``count`` batches; in each, ``healthy_share`` of the examples blank a healthy region without labels.
 
