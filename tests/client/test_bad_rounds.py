@@ -12,6 +12,7 @@ from torch import Tensor
 
 from client import training
 from client.local_generator import train_alone
+from client.privacy.budget import Budget
 from client.session import Session
 from client.site import SiteSettings
 from client.training import Update, train_classifier, train_gan
@@ -217,8 +218,10 @@ def test_a_private_round_that_overflows_is_paid_for_and_not_kept(
 
     assert not ask(1, 0).has_error()
     monkeypatch.setattr(training, "train_privately", overflowing)
+    paid = Budget(site.settings).charges("demo")
     refused = ask(2, 1)
     assert "not finite" in refused.error.reason
+    assert Budget(site.settings).charges("demo") == 2 * paid > 0
     assert [file.name for file in states.iterdir()] == ["round-00001.safetensors"]
     monkeypatch.undo()
     answer = ask(3, 1)
