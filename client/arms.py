@@ -38,11 +38,12 @@ assert tuple(SOURCES) == ARMS
 def make_images(session: Session, trainer: GeneratorTrainer[object], seed: int) -> None:
     """Makes and keeps this site's synthetic slices and those of the two plain baselines: equal numbers of each.
 
-    In a trial of another GAN's images there are no baselines: they stand in the first trial.
+    In a trial of another GAN's images there are no baselines: they stand in the first trial. Nor are there any where
+    tumours have no masks that could be put elsewhere; that is told at hello (:mod:`client.tasks`).
     """
     slices, count = kept_here(session), images_wanted(session)
     keep_images(session, "synthetic", trainer.synthesise(slices, count, seed))
-    if not session.trial.images:
+    if not session.trial.images and len(slices.tumour_positions()):
         keep_images(session, "copy_paste", copy_and_paste(slices, count, seed))
         keep_images(session, "blob", blob(slices, count, seed))
 

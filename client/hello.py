@@ -1,6 +1,7 @@
 """What a site says of itself at hello: what it has, what it can take part in, and only the counts it declares."""
 
 from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 
@@ -20,15 +21,23 @@ from common.versions import installed_versions
 
 
 def declared_examples(session: Session) -> int:
-    """The site's weight in averages: its training slices if it declares counts, otherwise 1.
+    """The site's weight in averages where all declare one: its training slices if it declares counts, otherwise 1.
 
     With patients as the unit of privacy, and at a site with a privacy budget: its declared number of patients.
     """
     if session.guarded:
         return public_examples(session)
-    if session.settings.declare_counts and "train" in session.settings.roles:
-        return max(1, len(kept_here(session)))
-    return 1
+    return 1 if examples_of(session) is None else max(1, len(kept_here(session)))
+
+
+def examples_of(session: Session) -> Literal["slices", "patients"] | None:
+    """What :func:`declared_examples` is a number of; None where the site declares none."""
+    settings = session.settings
+    if not settings.declare_counts or "train" not in settings.roles:
+        return None
+    if session.guarded:
+        return "patients" if settings.privacy is not None else None
+    return "slices"
 
 
 def introduce(session: Session, witness: str = "") -> SiteHello:
@@ -61,6 +70,7 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         share_site_model=settings.share_site_model and not session.private,
         may_release_synthetic=settings.may_release_synthetic,
         examples=declared_examples(session),
+        examples_of=examples_of(session),
         patients=len(cohort.patients) if declared else None,
         slices=sum(patient.slices for patient in cohort.patients) if declared else None,
         quarantined=len(cohort.quarantine) if declared else None,
@@ -108,7 +118,7 @@ def _keep_summary(session: Session, hello: SiteHello) -> None:
                 **asdict(session.steps),
                 "min_tumour_pixels": session.organ.min_tumour_pixels,
             },
-            "declared": hello.model_dump(include={"examples", "patients", "slices", "quarantined"}),
+            "declared": hello.model_dump(include={"examples", "examples_of", "patients", "slices", "quarantined"}),
             "config": asdict(session.experiment),
             "versions": installed_versions(),
             "demo_cohort": session.settings.demo_cohort,

@@ -7,6 +7,7 @@ never leaves the site.
 import time
 from typing import Any
 
+from client.finite import require_finite
 from client.privacy.slices import kept_here
 from client.session import Session
 from client.state import RoundState
@@ -26,7 +27,8 @@ def train_alone(session: Session, model: str) -> GeneratorTrainer[Any]:
     """The study's GAN ``model``, trained on this site's training patients only; goes on after its last finished round.
 
     Raises:
-        RefusalError: if that model makes no slices, or does not train by averaging weights.
+        RefusalError: if that model makes no slices, does not train by averaging weights, or came to values that are
+            not finite.
     """
     experiment, trial = session.experiment, session.trial
     trainer = build_gan_trainer(
@@ -46,7 +48,7 @@ def train_alone(session: Session, model: str) -> GeneratorTrainer[Any]:
     steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
     done = state.newest()
     if done:
-        kept = state.before(done + 1)
+        kept = state.after(done)
         shared = {key.removeprefix(SHARED): value for key, value in kept.items() if key.startswith(SHARED)}
         trainer.load_shared_arrays(shared)
         trainer.load_private_state({key: value for key, value in kept.items() if not key.startswith(SHARED)})
@@ -55,6 +57,8 @@ def train_alone(session: Session, model: str) -> GeneratorTrainer[Any]:
         seed = derive_seed(experiment.seed, session.settings.name, phase, number)
         losses = trainer.train(trainer.batches(slices, steps, seed))
         shared = {f"{SHARED}{key}": value for key, value in trainer.shared_arrays().items()}
-        state.save(number, {**shared, **trainer.private_state()})
+        kept = {**shared, **trainer.private_state()}
+        require_finite(f"models.{model}", kept, losses)
+        state.save(number, kept, since=number - 1)
         session.record_training(phase, number, losses, steps, time.monotonic() - started)
     return trainer

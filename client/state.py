@@ -1,6 +1,7 @@
 """What must outlast a message and never leaves the site: optimisers and private networks, round by round.
 
-The state after round r is kept until round r + 1 is done, because a coordinator that crashed may ask for r + 1 again.
+A training starts from the state of the last round whose update counted, as the coordinator says. Two are kept: that
+one, because a coordinator that crashed or refused the update of the next round asks again from there, and the newest.
 """
 
 from pathlib import Path
@@ -16,21 +17,26 @@ class RoundState:
     def __init__(self, folder: Path, run: str, phase: str) -> None:
         self.folder = folder / "state" / run / phase
 
-    def before(self, server_round: int) -> dict[str, Tensor]:
-        """The newest state from before ``server_round``; empty at the start."""
-        rounds = [r for r in self._rounds() if r < server_round]
-        return read_tensors(self._file(max(rounds))) if rounds else {}
+    def after(self, server_round: int) -> dict[str, Tensor]:
+        """The newest state from ``server_round`` or before; empty where there is none, as at the start."""
+        begun = self._newest(server_round)
+        return read_tensors(self._file(begun)) if begun else {}
 
     def newest(self) -> int:
         """The last round with a state; 0 where there is none."""
         return max(self._rounds(), default=0)
 
-    def save(self, server_round: int, state: dict[str, Tensor]) -> None:
-        """Keeps ``state`` as that after ``server_round``, and its predecessor; drops what is older."""
+    def save(self, server_round: int, state: dict[str, Tensor], *, since: int) -> None:
+        """Keeps ``state`` as that after ``server_round``, and the one of ``since`` or before that it began from.
+
+        All others go: those that nobody goes back to, and those whose update did not count.
+        """
         write_tensors(self._file(server_round), state)
-        older = sorted(r for r in self._rounds() if r < server_round)
-        for stale in older[:-1]:
+        for stale in set(self._rounds()) - {server_round, self._newest(since)}:
             self._file(stale).unlink()
+
+    def _newest(self, server_round: int) -> int:
+        return max((r for r in self._rounds() if r <= server_round), default=0)
 
     def _file(self, server_round: int) -> Path:
         return self.folder / f"round-{server_round:05d}.safetensors"

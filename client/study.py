@@ -22,6 +22,7 @@ from client.arms import (
 )
 from client.behind import Behind
 from client.explanations import explain, prepare_explanations
+from client.finite import require_finite
 from client.leaks import require_no_leak
 from client.local_generator import train_alone
 from client.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
@@ -88,7 +89,8 @@ def run_arms(session: Session) -> SiteArms:
     """Trains one classifier an arm on this site alone; each takes the same number of optimiser steps.
 
     Raises:
-        RefusalError: if there are no test patients, or one of them would train as well.
+        RefusalError: if there are no test patients, one of them would train as well, or a classifier came to values
+            that are not finite.
     """
     if not session.split.test:
         raise RefusalError("it has no test patients")
@@ -111,6 +113,7 @@ def run_arms(session: Session) -> SiteArms:
         behind = Behind()
         sources = training_sets(session, arm, behind)
         losses = trainer.train(trainer.batches(sources, steps, _seed(session, "arms", arm)))
+        require_finite("classifier", trainer.shared_arrays(), losses)
         phase = session.trial.phase(f"arms/{arm}")
         session.record_training(phase, 0, losses, steps, time.monotonic() - started)
         tested = score_classifier(session, trainer, arm, "local")
@@ -315,7 +318,7 @@ def _keep_gallery(session: Session) -> None:
         arrays[f"{name}_labels"] = labels.numpy()
 
     for name, positions in (
-        ("real_tumour", slices.tumour_positions()),
+        ("real_tumour", np.flatnonzero(slices.tumour_class())),
         ("real_healthy", slices.healthy_positions()),
     ):
         batch = slices.batch(np.sort(random.permutation(positions)[:wanted]))

@@ -1,12 +1,16 @@
 """What a site can take part in, by the images that it has."""
 
+import logging
+
 from client.notes import Notes
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.slices import kept_here
 from client.session import Session
+from common.errors import DataError
+from common.experiment import PLAIN_ARMS
 from common.report.formatting import listed
 from common.training.build import model_needs
-from common.training.trainer import Needs
+from common.training.trainer import Needs, trainer_module
 
 
 def possible_tasks(session: Session, notes: Notes) -> list[str]:
@@ -57,19 +61,42 @@ def training_tasks(session: Session, notes: Notes) -> list[str]:
             notes.append(f"{model}: takes no part, it holds none of the images that {model} looks at")
             notes.decline(task, "it holds none of the images that it looks at")
         elif lacking[needs]:
-            notes.decline(task, _LACKING[needs])
-        elif not blind and not len(kept_here(session, model)):
-            notes.decline(task, "it has no training patients for it")
+            # Tumours of one size alone, or none at all, are no question of masks.
+            notes.decline(task, _LACKING[Needs.CLASSES if known and not classes else needs])
+        elif not blind and (reason := _too_few(session, model)):
+            notes.decline(task, reason)
         else:
             tasks.append(task)
     if known and not classes:
         left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""
         notes.append(f"trains nothing{left}: its training patients do not hold both classes")
     elif known and not masks:
-        notes.append("trains the classifier on real images only: its tumours have no masks")
+        made = any(task.startswith("gan/") for task in tasks)
+        kinds = "images without masks" if made else "real images"
+        notes.append(f"trains the classifier on {kinds} only: its tumours have no masks")
+        for arm in PLAIN_ARMS:
+            notes.decline(f"arm/{arm}", _LACKING[Needs.MASKS])
     if not classes:
         notes.decline("classifier", _LACKING[Needs.CLASSES])
     return [*tasks, "classifier"] if classes else tasks
+
+
+def _too_few(session: Session, model: str) -> str:
+    """Why a GAN cannot draw a batch of this site's training slices, without a number; empty if it can.
+
+    The trainer itself is asked: which slices count, and how many it takes, is its own matter.
+    """
+    chosen, slices = session.model(model), kept_here(session, model)
+    if not len(slices):
+        return "it has no training patients for it"
+    try:
+        trainer_module(chosen.family).Trainer.check_slices(chosen.config, slices)
+    except DataError as error:
+        log = logging.getLogger(f"oncofed.client.{session.settings.name}")
+        log.warning("too few training slices", extra={"fields": {"model": model, "reason": str(error)}})
+        key = f" (models.{model}.min_slices)" if hasattr(chosen.config, "min_slices") else ""
+        return f"its training slices are too few for it, with a tumour or without one{key}"
+    return ""
 
 
 _LACKING = {

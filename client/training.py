@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from client.arms import told_share, training_sets
+from client.finite import require_finite
 from client.leaks import require_no_leak
 from client.privacy.budget import Budget
 from client.privacy.checks import require_private, require_private_exchange
@@ -48,9 +49,11 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
         RefusalError: if the hospital's rules do not allow it.
     """
     experiment, name = session.experiment, instruction.model
+    before = _state_before(session, instruction)
     kept = session.trainers.pop((name, instruction.repeat), None)
     session.trainers.clear()
-    trainer = kept or build_gan_trainer(
+    # An empty state would leave a trainer as its last exchange left it, whether that counted or not.
+    trainer = (kept if before else None) or build_gan_trainer(
         experiment,
         name,
         device=session.device,
@@ -67,13 +70,13 @@ def train_gan(session: Session, instruction: Instruction, arrays: dict[str, Tens
     if session.private:
         sources = [for_noised_steps(session, name)]
         phase = gan_phase(name, instruction.repeat)
-        return _private_round(session, instruction, phase, trainer, arrays, sources, federation)
+        return _private_round(session, instruction, phase, trainer, arrays, before, sources, federation)
     slices = session.behind.watch(session.training_for(name))
     if trainer.exchange is Exchange.GRADIENTS:
-        return _one_exchange(session, instruction, trainer, arrays, slices)
+        return _one_exchange(session, instruction, trainer, arrays, before, slices)
     steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
     batches = trainer.batches(slices, steps, _seed(session, instruction))
-    return _one_round(session, instruction, trainer, arrays, batches, steps)
+    return _one_round(session, instruction, trainer, arrays, before, batches, steps)
 
 
 def train_classifier(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
@@ -83,20 +86,20 @@ def train_classifier(session: Session, instruction: Instruction, arrays: dict[st
         RefusalError: if the hospital's rules do not allow it.
     """
     require_no_leak(session)
-    experiment = session.experiment
+    experiment, before = session.experiment, _state_before(session, instruction)
     federation = experiment.classifier.federation
     if session.private:
         steps = private_steps(experiment, federation, Budget(session.settings).patients)
         trainer = _classifier(session, steps * federation.rounds)
         sources = patient_sources(session, instruction.arm)
         phase = classifier_phase(instruction.arm)
-        return _private_round(session, instruction, phase, trainer, arrays, sources, federation)
+        return _private_round(session, instruction, phase, trainer, arrays, before, sources, federation)
     steps = steps_per_round(federation, len(session.training), experiment.classifier.batch_size)
     trainer = _classifier(session, steps * federation.rounds)
     batches = trainer.batches(
         training_sets(session, instruction.arm, session.behind), steps, _seed(session, instruction)
     )
-    return _one_round(session, instruction, trainer, arrays, batches, steps)
+    return _one_round(session, instruction, trainer, arrays, before, batches, steps)
 
 
 def _classifier(session: Session, total_steps: int) -> ClassifierTrainer:
@@ -115,22 +118,23 @@ def _one_round(
     instruction: Instruction,
     trainer: Trainer[Any],
     arrays: dict[str, Tensor],
+    before: dict[str, Tensor],
     batches: Iterable[Any],
     steps: int,
 ) -> Update:
     started = time.monotonic()
-    state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)
-    trainer.load_private_state(state.before(instruction.server_round))
+    trainer.load_private_state(before)
     if instruction.proximal_mu:
         trainer.step = proximal_step(instruction.proximal_mu, trainer.networks)
     losses = trainer.train(
         prefetched(batches, batches_ahead(session.settings.prefetch, session.device), session.device)
     )
-    state.save(instruction.server_round, trainer.private_state())
+    update = Update(trainer.shared_arrays(), losses)
+    _keep_state(session, instruction, trainer, update)
     seconds = time.monotonic() - started
     session.record_training(instruction.phase, instruction.server_round, losses, steps, seconds)
-    return Update(trainer.shared_arrays(), losses)
+    return update
 
 
 def _private_round(
@@ -139,6 +143,7 @@ def _private_round(
     phase: str,
     trainer: Trainer[Any],
     arrays: dict[str, Tensor],
+    before: dict[str, Tensor],
     sources: list[Slices],
     federation: FederationConfig,
 ) -> Update:
@@ -149,6 +154,7 @@ def _private_round(
 
     Args:
         phase: under which the study announced this training.
+        before: the private state that it starts from.
     """
     started = time.monotonic()
     if instruction.phase != phase:
@@ -157,9 +163,8 @@ def _private_round(
     plan = study_plan(session, budget)
     budget.claim(session.split.train)
     steps = private_steps(session.experiment, federation, budget.patients)
-    state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)
-    trainer.load_private_state(state.before(instruction.server_round))
+    trainer.load_private_state(before)
     model = "" if instruction.arm else instruction.model
     noise = plan.noise(session.experiment.privacy, budget.patients, model)
 
@@ -192,34 +197,64 @@ def _private_round(
         ways=session.ways.setdefault(instruction.phase, {}),
         watch=session.watch,
     )
-    state.save(instruction.server_round, trainer.private_state())
+    update = Update(trainer.shared_arrays(), {})
+    _keep_state(session, instruction, trainer, update)
     seconds = time.monotonic() - started
     session.record_training(instruction.phase, instruction.server_round, {}, steps, seconds)
-    return Update(trainer.shared_arrays(), {})
+    return update
 
 
 def _one_exchange(
-    session: Session, instruction: Instruction, trainer: Trainer[Any], arrays: dict[str, Tensor], slices: Slices
+    session: Session,
+    instruction: Instruction,
+    trainer: Trainer[Any],
+    arrays: dict[str, Tensor],
+    before: dict[str, Tensor],
+    slices: Slices,
 ) -> Update:
     """This site's part of one step that the coordinator takes; the curves get a point each round of steps."""
     started = time.monotonic()
     assert isinstance(trainer, GradientTrainer)
-    state = RoundState(session.folder, instruction.run, instruction.phase)
     trainer.load_shared_arrays(arrays)
-    trainer.load_private_state(state.before(instruction.server_round))
+    trainer.load_private_state(before)
     federation = session.model(instruction.model).federation
     exchanges = federation.local_steps
-    # Every exchange but the first loads the state of the one before, so that a trainer that stays built starts right.
+    batches = trainer.batches(slices, trainer.batches_per_exchange, _seed(session, instruction))
+    update = Update(*trainer.contribute(batches))
+    _keep_state(session, instruction, trainer, update)
+    # Every exchange but the first loads the state of an earlier one, so that a trainer that stays built starts right.
     # After the last one it goes: sites that share a GPU, one after another, shall not each keep networks on it.
     if instruction.server_round < federation.rounds * exchanges:
         session.trainers[instruction.model, instruction.repeat] = trainer
-    batches = trainer.batches(slices, trainer.batches_per_exchange, _seed(session, instruction))
-    contribution, losses = trainer.contribute(batches)
-    state.save(instruction.server_round, trainer.private_state())
     if instruction.server_round % exchanges == 0:
         server_round = instruction.server_round // exchanges
-        session.record_training(instruction.phase, server_round, losses, exchanges, time.monotonic() - started)
-    return Update(contribution, losses)
+        seconds = time.monotonic() - started
+        session.record_training(instruction.phase, server_round, update.losses, exchanges, seconds)
+    return update
+
+
+def _state_before(session: Session, instruction: Instruction) -> dict[str, Tensor]:
+    """The private state after the last round whose update counted: what came after it, the average knows nothing of."""
+    return _state(session, instruction).after(_last_counted(instruction))
+
+
+def _keep_state(session: Session, instruction: Instruction, trainer: Trainer[Any], update: Update) -> None:
+    """Keeps the private state after this round.
+
+    Raises:
+        RefusalError: if a value of it, or of what would be sent, is not finite; nothing is kept then.
+    """
+    section, state = "classifier" if instruction.arm else f"models.{instruction.model}", trainer.private_state()
+    require_finite(section, update.arrays, state, update.losses)
+    _state(session, instruction).save(instruction.server_round, state, since=_last_counted(instruction))
+
+
+def _last_counted(instruction: Instruction) -> int:
+    return min(instruction.counted, instruction.server_round - 1)
+
+
+def _state(session: Session, instruction: Instruction) -> RoundState:
+    return RoundState(session.folder, instruction.run, instruction.phase)
 
 
 def _seed(session: Session, instruction: Instruction) -> int:

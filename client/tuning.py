@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from client.finite import require_finite
 from client.session import Session
 from common.errors import RefusalError
 from common.seeding import derive_seed
@@ -23,7 +24,7 @@ def tuned(session: Session, model: str, arrays: Mapping[str, Tensor], phase: str
         phase: under which its losses are told in the site's report.
 
     Raises:
-        RefusalError: if that model makes no slices of its own.
+        RefusalError: if that model makes no slices of its own, or came to values that are not finite.
     """
     experiment, trial = session.experiment, session.trial
     trainer = build_gan_trainer(experiment, model, device=session.device, weights=session.weights, run=trial.run)
@@ -37,5 +38,6 @@ def tuned(session: Session, model: str, arrays: Mapping[str, Tensor], phase: str
             session.training_for(model), derive_seed(experiment.seed, session.settings.name, "tuning", trial.name)
         )
         if losses:
+            require_finite(f"models.{model}", trainer.shared_arrays(), losses)
             session.record_training(name, 0, losses, trainer.steps_done, time.monotonic() - started)
     return trainer

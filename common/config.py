@@ -19,7 +19,14 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.config_checks import check_federation, check_privacy, check_private_model, check_trials
+from common.config_checks import (
+    check_arms,
+    check_contrasts,
+    check_federation,
+    check_privacy,
+    check_private_model,
+    check_trials,
+)
 from common.errors import ConfigError
 from common.experiment import (
     ARMS,
@@ -276,6 +283,7 @@ def check(experiment: Experiment) -> None:
     size = experiment.image.size
     require(32 <= size <= 2048 and size % 32 == 0, "image.size", size, "must be a multiple of 32, at most 2048")
     require(bool(experiment.organs), "organs", "{}", "a study needs at least one, e.g. organ=[brain]")
+    check_contrasts(experiment)
     counts = {organ: len(config.contrasts) for organ, config in experiment.organs.items()}
     require(
         len(set(counts.values())) == 1 and 0 not in counts.values(),
@@ -302,6 +310,7 @@ def check(experiment: Experiment) -> None:
     require(1 <= study.bootstrap <= 100_000, "study.bootstrap", study.bootstrap, "must be from 1 to 100,000")
     require(study.min_cell >= 1, "study.min_cell", study.min_cell, "must be at least 1")
     require(0 < study.synthetic_ratio <= 100, "study.synthetic_ratio", study.synthetic_ratio, "above 0, at most 100")
+    check_arms(experiment)
     check_trials(experiment)
     shown = experiment.evaluation.gallery
     require(1 <= shown <= 1000, "evaluation.gallery", shown, "must be from 1 to 1000")

@@ -114,3 +114,30 @@ def check_federation(section: str, federation: FederationConfig) -> None:
         raise ConfigError(f"{section}.local_steps={federation.local_steps}: must be from 0 to 10,000,000")
     if federation.share not in ("all", "generator"):
         raise ConfigError(f"{section}.share={federation.share}: all or generator")
+
+
+def check_contrasts(experiment: Experiment) -> None:
+    """Lists of contrasts that name one twice: two channels of a slice would show the same image, and a study of them
+    would be another one than its figures say."""
+    lists: dict[str, Any] = {f"organs.{organ}.contrasts": one.contrasts for organ, one in experiment.organs.items()}
+    lists |= {f"site.{name}.contrasts": site.contrasts for name, site in experiment.site.items()}
+    for name, entry in experiment.models.items():
+        # Not typed yet: a value of another kind is refused where it is.
+        domains = entry.get("domains")
+        for number, domain in enumerate(domains if isinstance(domains, list) else []):
+            if isinstance(domain, dict):
+                lists[f"models.{name}.domains[{number}].contrasts"] = domain.get("contrasts")
+        lists |= {f"models.{name}.{key}": entry[key] for key in ("source", "target") if key in entry}
+    for key, values in lists.items():
+        _require_each_once(key, values, "name every contrast once")
+
+
+def check_arms(experiment: Experiment) -> None:
+    """Lists of arms that name one twice: it would be trained twice and told once."""
+    for key in ("arms", "federated_arms"):
+        _require_each_once(f"study.{key}", getattr(experiment.study, key), "name every arm once")
+
+
+def _require_each_once(key: str, values: object, allowed: str) -> None:
+    if isinstance(values, list) and (twice := next((one for one in values if values.count(one) > 1), None)) is not None:
+        raise ConfigError(f"{key}=[{','.join(map(str, values))}]: {twice} stands there twice; {allowed}")

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from torch import Tensor
 from common.outside import quoted
 from common.safe_json import model_from_json
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -43,6 +43,8 @@ class Instruction(BaseModel):
         run: name of the run.
         phase: e.g. ``gan/cgan``, ``classifier/real``, ``cross_site/hospital1``.
         server_round: 1-based; 0 where there are no rounds.
+        counted: of a training, the last round in which this site's update counted; 0 where none has. A site starts from
+            its optimisers of that round.
         experiment: resolved YAML without the sections that hold local paths.
         model: the GAN of the study, where one is meant.
         repeat: which of that model's trainings with different seeds, 1-based.
@@ -60,6 +62,7 @@ class Instruction(BaseModel):
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     phase: str = Field(pattern=r"^[a-z0-9_][a-z0-9_/-]{0,99}$")
     server_round: int = Field(default=0, ge=0, le=10_000_000, alias="server-round")
+    counted: int = Field(default=0, ge=0, le=10_000_000)
     experiment: str = Field(default="", max_length=2_000_000)
     model: str = Field(default="", pattern=r"^[a-z0-9_]{0,30}$")
     repeat: int = Field(default=1, ge=1, le=10_000)
@@ -101,7 +104,9 @@ class SiteHello(BaseModel):
     share_site_model: bool = False
     may_release_synthetic: bool = False
     examples: int = Field(default=1, ge=1, le=MAX_EXAMPLES)
-    """Weight in averages: the declared number of training slices, or 1."""
+    """Weight in averages, where every site declares one: the declared number, or 1."""
+    examples_of: Literal["slices", "patients"] | None = None
+    """What ``examples`` is a number of; None where the hospital declares none."""
     patients: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     slices: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)
     quarantined: int | None = Field(default=None, ge=0, le=MAX_EXAMPLES)

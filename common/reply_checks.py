@@ -100,7 +100,10 @@ class UpdateCheck:
             raise UnacceptableError("the number of examples is not the declared one")
         norm = math.sqrt(total)
         if not norm <= self.max_norm:
-            raise UnacceptableError(f"update norm {norm:.3g} exceeds the bound {self.max_norm:.3g}")
+            raise UnacceptableError(
+                f"update norm {norm:.3g} exceeds the bound {self.max_norm:.3g} (strategy.norm_bound; a learning rate "
+                "that is too high does this)"
+            )
         return norm
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from common.results_classifier import Apart, ArmScores, CrossSite, Interval, PooledGain, Repeated, TrialResult
 from common.results_privacy import PrivacyResults
+from common.results_shares import Shares
 from common.statistics.records import ComparisonTable
 
 SCHEMA = "oncofed-results/5"
@@ -238,6 +239,8 @@ class GanRound(Record):
     scores: dict[str, AnyScores]
     contributors: list[str]
     refused: list[Refusal] = []
+    shares: list[Shares] = []
+    """How much each contributor counted in the average of each network."""
     losses: dict[str, float] = {}
     seconds: float
 
@@ -253,6 +256,8 @@ class GanRun(Record):
     """What the weights reached on the selection part before the first round; None without public pre-training."""
     contributors: dict[str, int] = {}
     """By site, in how many rounds up to the chosen one its update counted."""
+    shares: list[Shares] = []
+    """How much each site counted in the average of each network, over these rounds."""
 
 
 class GanResult(Record):
@@ -294,11 +299,16 @@ class PlannedTraining(Record):
         training: a GAN's name, or which classifiers.
         sites: those that take part.
         absent: why the others do not, by site.
+        weighted_by: what they count by in averages: their declared training ``slices`` or ``patients``, or all
+            ``sites`` alike; None in results that were written before it was told.
+        weighted: the same in words, and why.
     """
 
     training: str
     sites: list[str]
     absent: dict[str, str] = {}
+    weighted_by: Literal["sites", "slices", "patients"] | None = None
+    weighted: str = ""
 
 
 class RunInfo(Record):

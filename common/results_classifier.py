@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from common.results_shares import Shares
+
 FEDERATED, CENTRALISED, EXTERNAL, SITES = "federated", "centralised", "external", "sites/mean"
 """Scopes beside the names of the sites: in federation, in one place, the federation's on patients of external centres,
 and the mean over the sites' own classifiers."""
@@ -187,6 +189,11 @@ class TrialResult(Record):
     """By arm: the sites whose scores ``federated`` is the mean of."""
     generator: dict[str, int] = {}
     """By site: in how many rounds of the GAN's training for this trial alone its update counted."""
+    shares: dict[str, list[Shares]] = {}
+    """By arm: how much each site counted in the average of the federated classifier, over the rounds up to the chosen
+    one; empty in results that were written before it was told."""
+    generator_shares: list[Shares] = []
+    """The same of the GAN's training for this trial alone."""
 
 
 class Apart(Record):

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from common.actions import Action
 from common.config import contrasts_by_organ
-from common.experiment import Experiment
+from common.experiment import PLAIN_ARMS, Experiment
 from common.phases import classifier_phase
 from common.records import read_result
 from common.results_classifier import ArmScores, SiteArms
+from common.results_shares import Shares
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
 from common.trials import Trial, arms_in_federation, arms_of
@@ -26,6 +27,7 @@ from server.roster import Member, Roster
 from server.rounds import FederatedTraining, contributors
 from server.settings import StudySettings
 from server.site_scores import MODEL, ModelScores, instruct, model_scores, require_quorum
+from server.site_weights import site_weights
 
 REAL = "real"
 """The arm over which the others' gains are told."""
@@ -40,12 +42,14 @@ class FederatedArms:
         trained: site -> its organ, of the sites that trained any of them.
         weights: by arm.
         contributors: by arm and site, in how many rounds its update counted.
+        shares: by arm, how much each site counted in the average.
     """
 
     sites: dict[str, dict[str, ModelScores]]
     trained: dict[str, dict[str, str]]
     weights: dict[str, dict[str, Tensor]] = field(repr=False)
     contributors: dict[str, dict[str, int]]
+    shares: dict[str, list[Shares]] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, ArmScores]:
@@ -184,6 +188,12 @@ def federated_arms(
         if arm != REAL:
             # Made images come from the sites that train the GAN, with their own masks.
             members = [member for member in members if f"gan/{model}" in member.hello.tasks]
+        if arm in PLAIN_ARMS:
+            members = [member for member in members if f"arm/{arm}" not in member.hello.declined]
+            if len(members) < experiment.strategy.quorum:
+                few = "fewer sites than strategy.quorum have masks of tumours, which its images are made of"
+                settings.progress.message(f"{phase}: not trained, {few}")
+                continue
         checkpoints = PhaseCheckpoints(settings.run_dir, phase)
         training = FederatedTraining(
             grid=grid,
@@ -196,7 +206,7 @@ def federated_arms(
             rounds=experiment.classifier.federation.rounds,
             checkpoints=checkpoints,
             progress=settings.progress,
-            exchange=Averaging(experiment.strategy),
+            exchange=Averaging(experiment.strategy, site_weights(members).examples),
             arm=arm,
             trial=trial,
         ).train(initial)
@@ -208,7 +218,7 @@ def federated_arms(
             kept = {site: scores.model_dump() for site, scores in told.items()}
             checkpoints.finish(kept)
         told_of = {site: ModelScores.model_validate(scores) for site, scores in kept.items()}
-        outcome.contributors[arm] = training.contributors
+        outcome.contributors[arm], outcome.shares[arm] = training.contributors, training.shares
         if arm != REAL and training.contributors != _of_real_slices(settings, trial):
             # Sites told what this arm gains over the one of real slices, and cannot know that others trained it.
             told_of = {site: told.without_gains() for site, told in told_of.items()}

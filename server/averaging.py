@@ -19,8 +19,10 @@ from common.records import (
     read_losses,
     to_arrays,
 )
+from common.results_shares import Shares
 from server.roster import SiteGrid
-from server.rounds import FederatedTraining
+from server.rounds import FederatedTraining, last_counted
+from server.site_weights import shares_of
 from server.strategy import build_strategy, norm_bound
 
 Weighting = Callable[[str], Mapping[str, float]]
@@ -32,12 +34,16 @@ class Averaging:
 
     Args:
         config: which strategy.
-        weighting: how much each site counts in the average of a network; None: by its declared examples.
+        examples: by site, what it counts in averages (:mod:`server.site_weights`); None: all alike. What a reply says
+            of itself does not count.
+        weighting: how much each site counts in the average of a network, where that is not by ``examples``.
     """
 
-    def __init__(self, config: StrategyConfig, weighting: Weighting | None = None) -> None:
+    def __init__(
+        self, config: StrategyConfig, examples: Mapping[str, float] | None = None, weighting: Weighting | None = None
+    ) -> None:
         self.strategy = build_strategy(config)
-        self.weighting = weighting
+        self.examples, self.weighting = examples, weighting
 
     def round(
         self,
@@ -48,13 +54,17 @@ class Averaging:
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Sends ``weights`` out and averages what comes back."""
         bound = norm_bound(training.config, records[-1]["norms"] if records else [], weights)
-        heard = training.hear(server_round, self._questions(training, server_round, weights), weights, bound)
+        counted = last_counted(records)
+        heard = training.hear(server_round, self._questions(training, server_round, weights), weights, bound, counted)
         # The strategy takes each reply's one ArrayRecord and MetricRecord; sorted by site, so the sum is reproducible.
-        averaged, metrics = aggregate(self.strategy, server_round, heard.messages, self.weighting)
+        examples = self.examples or dict.fromkeys(heard.messages, 1.0)
+        averaged, metrics, shares = aggregate(self.strategy, server_round, heard.messages, examples, self.weighting)
         return from_arrays(averaged), {
             "round": server_round,
             "contributors": list(heard.messages),
+            "counted": {**counted, **dict.fromkeys(heard.messages, server_round)},
             "refused": [{"site": site, "reason": reason} for site, reason in heard.missing.items()],
+            "shares": [one.model_dump() for one in shares],
             "losses": read_losses(metrics),
             "norms": list(heard.norms.values()),
         }
@@ -89,34 +99,43 @@ class Averaging:
 
 
 def aggregate(
-    strategy: Strategy, server_round: int, replies: Mapping[str, Message], weighting: Weighting | None
-) -> tuple[ArrayRecord, MetricRecord]:
-    """What ``strategy`` makes of the replies, each network averaged with its own weights.
+    strategy: Strategy,
+    server_round: int,
+    replies: Mapping[str, Message],
+    examples: Mapping[str, float],
+    weighting: Weighting | None = None,
+) -> tuple[ArrayRecord, MetricRecord, list[Shares]]:
+    """What ``strategy`` makes of the replies: the average of each network and of the losses, and each site's shares.
 
     Args:
         strategy: one of Flower's; it sees the replies of the sites that count, weighted as asked.
         replies: checked replies by site, in the order in which they are summed.
-        weighting: None: the declared examples count, as the strategy itself would have it.
+        examples: what each site counts in the average of the losses, and of the networks if ``weighting`` is None.
+        weighting: what it counts in the average of a network.
 
     Raises:
         StudyError: if no site that replied counts for a network.
     """
-    if weighting is None:
-        return _of(strategy, server_round, list(replies.values()))
     networks: dict[str, list[str]] = {}
     for key in next(iter(replies.values())).content.array_records[ARRAYS]:
         networks.setdefault(key.partition(".")[0], []).append(key)
-    arrays = ArrayRecord()
-    for network, keys in networks.items():
-        weights = {site: weight for site, weight in weighting(network).items() if weight > 0 and site in replies}
-        if not weights:
+    weights: dict[str, dict[str, float]] = {}
+    for network in sorted(networks):
+        given = examples if weighting is None else weighting(network)
+        weights[network] = {site: given[site] for site in replies if given.get(site, 0) > 0}
+        if not weights[network]:
             raise StudyError(f"round {server_round}: none of the sites that replied trains {network}; resume the run")
-        part = [_part(replies[site], keys, weights[site]) for site in replies if site in weights]
-        averaged, _ = _of(strategy, server_round, part)
-        for key, array in averaged.items():
-            arrays[key] = array
-    _, metrics = _of(strategy, server_round, list(replies.values()))
-    return arrays, metrics
+    shares, arrays, losses = shares_of(weights), ArrayRecord(), None
+    of_losses = {site: examples[site] for site in replies}
+    for one in shares:
+        keys, of_sites = [key for network in one.networks for key in networks[network]], weights[one.networks[0]]
+        averaged, metrics = _of(strategy, server_round, _parts(replies, keys, of_sites))
+        arrays.update(averaged)
+        losses = metrics if of_sites == of_losses else losses
+    if losses is None:
+        # A strategy averages losses beside arrays only: any one will do.
+        _, losses = _of(strategy, server_round, _parts(replies, next(iter(networks.values()))[:1], of_losses))
+    return arrays, losses, shares
 
 
 def _of(strategy: Strategy, server_round: int, messages: list[Message]) -> tuple[ArrayRecord, MetricRecord]:
@@ -124,6 +143,10 @@ def _of(strategy: Strategy, server_round: int, messages: list[Message]) -> tuple
     if arrays is None:
         raise StudyError(f"round {server_round}: {type(strategy).__name__} aggregated nothing")
     return arrays, metrics or MetricRecord()
+
+
+def _parts(replies: Mapping[str, Message], keys: list[str], weights: Mapping[str, float]) -> list[Message]:
+    return [_part(replies[site], keys, weight) for site, weight in weights.items()]
 
 
 def _part(message: Message, keys: list[str], weight: float) -> Message:

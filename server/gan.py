@@ -14,6 +14,7 @@ from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.phases import gan_phase
 from common.results import AnyFinal, AnyScores, GanResult, GanRound, GanRun
+from common.results_shares import Shares
 from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.kinds import GradientTrainer, ProxySource
 from common.training.trainer import Contributor, Exchange, Trainer, View, trainer_module
@@ -27,6 +28,7 @@ from server.roster import Member, Roster
 from server.rounds import FederatedTraining, RoundExchange, Scored, Training, nothing_scored
 from server.scoring import RoundScoring, final_scores
 from server.settings import StudySettings
+from server.site_weights import site_weights
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def train_gan(
                 final=one.final,
                 pretrained=one.pretrained,
                 contributors=one.contributors,
+                shares=one.shares,
             )
             for number, one in enumerate(runs, start=1)
         ],
@@ -165,6 +168,7 @@ class _Run:
     final: dict[str, AnyFinal]
     pretrained: dict[str, AnyScores] | None
     contributors: dict[str, int]
+    shares: list[Shares]
 
 
 def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _Run:
@@ -197,7 +201,14 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     ]
     read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final, "pretrained": before})
     return _Run(
-        trainer, training.weights, training.chosen_round, rounds, read.final, read.pretrained, training.contributors
+        trainer,
+        training.weights,
+        training.chosen_round,
+        rounds,
+        read.final,
+        read.pretrained,
+        training.contributors,
+        training.shares,
     )
 
 
@@ -257,10 +268,11 @@ def _scored(
 
 def round_exchange(trainer: Trainer[Any], plan: GanPlan, config: StrategyConfig) -> RoundExchange:
     """How rounds are done, by what the trainer declares."""
-    sites = {member.site: Contributor(plan.views[member.site], member.hello.examples) for member in plan.members}
+    examples = site_weights(plan.members).examples
+    sites = {member.site: Contributor(plan.views[member.site], examples[member.site]) for member in plan.members}
     if trainer.exchange == Exchange.GRADIENTS:
         assert isinstance(trainer, GradientTrainer)
         return Gradients(trainer, sites, plan.model.federation.local_steps)
     if type(trainer).averaging_weights is Trainer.averaging_weights:
-        return Averaging(config)
-    return Averaging(config, lambda network: trainer.averaging_weights(network, sites))
+        return Averaging(config, examples)
+    return Averaging(config, examples, lambda network: trainer.averaging_weights(network, sites))

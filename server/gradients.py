@@ -9,9 +9,12 @@ from torch import Tensor
 
 from common.errors import StudyError
 from common.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
+from common.results_shares import Shares
+from common.training.finite import all_finite
 from common.training.kinds import GradientTrainer
 from common.training.trainer import Contributor
-from server.rounds import FederatedTraining
+from server.rounds import FederatedTraining, last_counted
+from server.site_weights import mean_shares, shares_of
 from server.strategy import norm_bound
 
 
@@ -23,7 +26,7 @@ class Gradients:
 
     Args:
         trainer: the coordinator's own; it holds the weights and the optimisers.
-        sites: what each site shows, and its declared examples.
+        sites: what each site shows, and what it counts in averages.
         exchanges: steps in a round.
 
     Raises:
@@ -45,23 +48,33 @@ class Gradients:
         weights: dict[str, Tensor],
         records: list[dict[str, Any]],
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All steps of one round; its losses are means over steps and sites."""
+        """All steps of one round; its losses are means over steps and sites.
+
+        Raises:
+            StudyError: if a kind of site is missing, or the coordinator's own step is no number any more.
+        """
         self.trainer.load_shared_arrays(weights)
         previous = records[-1]["norms"] if records else []
         # Gradients of adversarial losses vary far more from step to step than the updates of whole rounds.
         bound = norm_bound(training.config, [max(previous)] if previous else [], weights)
+        counted = last_counted(records, self.exchanges)
         totals: dict[str, float] = defaultdict(float)
         norms: list[float] = []
+        shares: list[list[Shares]] = []
         refused: dict[str, str] = {}
         for step in range(self.exchanges):
             number = (server_round - 1) * self.exchanges + step + 1
             expected = self.trainer.expected_contribution()
-            heard = training.hear(number, self._questions(training, number), expected, bound)
+            heard = training.hear(number, self._questions(training, number), expected, bound, counted)
+            counted |= dict.fromkeys(heard.messages, number)
             refused |= heard.missing
             there = {site: self.sites[site] for site in heard.messages}
             self.trainer.check_views(self.trainer.config, {site: one.view for site, one in there.items()})
             received = {site: received_arrays(message.content) for site, message in heard.messages.items()}
             self.trainer.absorb(received, there)
+            self._require_finite(training, number)
+            networks = self.trainer.shared_networks()
+            shares.append(shares_of({name: self.trainer.averaging_weights(name, there) for name in networks}))
             norms += heard.norms.values()
             for message in heard.messages.values():
                 for name, value in read_losses(message.content.metric_records[METRICS]).items():
@@ -69,7 +82,9 @@ class Gradients:
         return self.trainer.shared_arrays(), {
             "round": server_round,
             "contributors": sorted(set(self.sites) - set(refused)),
+            "counted": counted,
             "refused": [{"site": site, "reason": reason} for site, reason in refused.items()],
+            "shares": [one.model_dump() for one in mean_shares(shares)],
             "losses": dict(totals),
             "norms": norms,
         }
@@ -82,6 +97,18 @@ class Gradients:
         """Takes up weights and optimisers."""
         self.trainer.load_shared_arrays(weights)
         self.trainer.load_private_state(state)
+
+    def _require_finite(self, training: FederatedTraining, number: int) -> None:
+        """What every site sent was finite; what became of it in the coordinator's own step may have overflowed.
+
+        Raises:
+            StudyError: naming the key that helps; the last finished round is what is on disk.
+        """
+        if not all_finite([*self.trainer.shared_arrays().values(), *self.trainer.private_state().values()]):
+            raise StudyError(
+                f"{training.phase}, step {number}: the coordinator's own step came to values that are not finite; "
+                f"lower the learning rates of models.{training.model} in a new run"
+            )
 
     def _questions(self, training: FederatedTraining, number: int) -> dict[str, Message]:
         arrays, config = to_arrays(self.trainer.shared_arrays()), instruction_record(training.instruction(number))

@@ -7,6 +7,7 @@ from common.outside import printable
 from common.report.formatting import listed
 from common.results import PlannedTraining
 from server.roster import Member, Roster
+from server.site_weights import site_weights
 
 CLASSIFIER = "classifier"
 MADE_IMAGES = "classifiers on made images"
@@ -35,7 +36,9 @@ def told(plan: PlannedTraining) -> str:
     'cyclegan: trained by a and b; not by c (it has no T1)'
     """
     absent = listed(f"{site} ({reason})" for site, reason in plan.absent.items())
-    return f"{plan.training}: trained by {listed(plan.sites) or 'nobody'}" + (f"; not by {absent}" if absent else "")
+    weighted = f", {plan.weighted}" if plan.weighted else ""
+    trained = f"{plan.training}: trained by {listed(plan.sites) or 'nobody'}{weighted}"
+    return trained + (f"; not by {absent}" if absent else "")
 
 
 def _planned(training: str, tasks: Sequence[str], roster: Roster) -> PlannedTraining:
@@ -44,8 +47,15 @@ def _planned(training: str, tasks: Sequence[str], roster: Roster) -> PlannedTrai
         for member in roster.members
         if (why := next((_reason(member, task) for task in tasks if task not in member.hello.tasks), None)) is not None
     }
-    sites = [member.site for member in roster.members if member.site not in absent]
-    return PlannedTraining(training=training, sites=sites, absent=absent)
+    members = [member for member in roster.members if member.site not in absent]
+    weights = site_weights(members)
+    return PlannedTraining(
+        training=training,
+        sites=[member.site for member in members],
+        absent=absent,
+        weighted_by=weights.by,
+        weighted=weights.told if len(members) > 1 else "",
+    )
 
 
 def _reason(member: Member, task: str) -> str:

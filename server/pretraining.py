@@ -11,10 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from common.array_files import read_tensors, write_tensors
+from common.errors import StudyError
 from common.files import read_json, write_json
 from common.imaging.slices import Slices
 from common.report.formatting import plural
 from common.seeding import derive_seed
+from common.training.finite import all_finite
 from common.training.trainer import Trainer, View
 from server.checkpoint import PhaseCheckpoints
 from server.reference import reference_part
@@ -51,6 +53,7 @@ def pretrained(
 
     Raises:
         DataError: if the reference set has no such part.
+        StudyError: if the weights are no numbers any more; they are not kept.
     """
     if not steps:
         return trainer.shared_arrays()
@@ -62,7 +65,13 @@ def pretrained(
         count = plural(sum(len(source) for source in sources), "public slice")
         settings.progress.message(f"{phase}: {steps} steps on {count} before the first round")
         losses = trainer.pretrain(sources, steps, derive_seed(settings.experiment.seed, PART, phase)) if sources else {}
-        write_tensors(file, trainer.shared_arrays())
+        first = trainer.shared_arrays()
+        if not all_finite([*first.values(), *losses.values()]):
+            raise StudyError(
+                f"{pretraining_phase(phase)}: came to values that are not finite; lower the learning rate, or set "
+                "pretraining.gan_steps and pretraining.classifier_steps to 0, in a new run"
+            )
+        write_tensors(file, first)
         settings.progress.advance(
             round=1, contributors=[], losses=losses, scores={}, seconds=time.monotonic() - started
         )

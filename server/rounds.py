@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -15,13 +15,15 @@ from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import StudyProgress
-from common.records import METRICS, Instruction, UnacceptableError, check_reply
+from common.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
 from common.reply_checks import UpdateCheck
+from common.results_shares import Shares
 from common.trials import Trial
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.instructions import instruction_of
 from server.roster import Member
+from server.site_weights import mean_shares, shares_told
 
 log = logging.getLogger("oncofed.server")
 
@@ -54,6 +56,12 @@ class Training:
         """By site, in how many of the rounds behind the chosen weights its update counted."""
         return contributors(self.records)
 
+    @property
+    def shares(self) -> list[Shares]:
+        """How much each site counted in the average of each network, over the same rounds."""
+        told = [record.get("shares", []) for record in self.records if record["round"] <= self.chosen_round]
+        return mean_shares([[Shares.model_validate(one) for one in of_round] for of_round in told])
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -82,7 +90,8 @@ class RoundExchange(Protocol):
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record.
 
-        The record holds ``round``, ``contributors``, ``refused``, ``losses`` and ``norms``.
+        The record holds ``round``, ``contributors``, ``counted`` (see :func:`last_counted`), ``refused``,
+        ``shares``, ``losses`` and ``norms``.
 
         Raises:
             StudyError: if the round cannot be done.
@@ -151,6 +160,9 @@ class FederatedTraining:
             )
             log.info("round", extra={"phase": self.phase, **record})
             self._show(record, scored.shown)
+            if server_round == 1:
+                told = shares_told(Shares.model_validate(one) for one in record["shares"])
+                self.progress.message(f"{self.phase}: shares in the average: {told}")
         chosen = _choose(records)
         return Training(chosen, self.checkpoints.weights(chosen), records)
 
@@ -167,13 +179,20 @@ class FederatedTraining:
         )
 
     def hear(
-        self, number: int, questions: Mapping[str, Message], expected: Mapping[str, Tensor], bound: float
+        self,
+        number: int,
+        questions: Mapping[str, Message],
+        expected: Mapping[str, Tensor],
+        bound: float,
+        counted: Mapping[str, int],
     ) -> Heard:
         """Asks every member and checks what comes back.
 
         Args:
             number: of the exchange.
             questions: message by site.
+            counted: by site, the last exchange in which its reply counted; told to each, so that one whose update was
+                refused, or came too late, goes back to the optimisers of the update before.
             expected: names, shapes and starting values of the arrays in a reply.
             bound: largest norm of (reply - expected).
 
@@ -181,6 +200,9 @@ class FederatedTraining:
             StudyError: if fewer replies than the quorum are valid; it names every missing site.
         """
         norms: dict[str, float] = {}
+        for site, question in questions.items():
+            asked = question.content.config_records[CONFIG]
+            question.content[CONFIG] = ConfigRecord({**asked, "counted": counted.get(site, 0)})
 
         def check(member: Member, content: RecordDict) -> None:
             try:
@@ -239,6 +261,22 @@ def contributors(records: list[dict[str, Any]]) -> dict[str, int]:
     chosen = _choose(records)
     counted = Counter(site for record in records if record["round"] <= chosen for site in record["contributors"])
     return dict(sorted(counted.items()))
+
+
+def last_counted(records: list[dict[str, Any]], exchanges: int = 1) -> dict[str, int]:
+    """By site, the last exchange in which its reply counted; none of a site of which no reply has.
+
+    Args:
+        records: of the finished rounds; of earlier releases they hold whose replies counted in the whole round only.
+        exchanges: in a round.
+
+    >>> last_counted([{"round": 1, "contributors": ["a", "b"]}, {"round": 2, "contributors": ["a"]}], 10)
+    {'a': 20, 'b': 10}
+    """
+    found: dict[str, int] = {}
+    for record in records:
+        found |= record.get("counted", dict.fromkeys(record["contributors"], record["round"] * exchanges))
+    return found
 
 
 def _choose(records: list[dict[str, Any]]) -> int:

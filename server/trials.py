@@ -15,6 +15,7 @@ from server.arms import FederatedArms, federated_arms, local_arms, synthesise_ev
 from server.gan import GanPlan, train_for_trial
 from server.pooling import pooled
 from server.roster import Roster
+from server.rounds import Training
 from server.settings import StudySettings
 
 
@@ -37,7 +38,7 @@ class TrialRunner:
         self.grid, self.settings, self.roster = grid, settings, roster
         self.plans = {plan.model.name: plan for plan in plans}
         self.weights = weights
-        self.generators: dict[Trial, dict[str, int]] = {}
+        self.generators: dict[Trial, Training] = {}
         self.chosen = labelling_model(settings.experiment)
 
     def synthesise(self, trial: Trial) -> None:
@@ -47,7 +48,7 @@ class TrialRunner:
             return
         if trial.trains_generator:
             training = train_for_trial(self.grid, self.settings, self.plans[model], trial)
-            weights, self.generators[trial] = training.weights, training.contributors
+            weights, self.generators[trial] = training.weights, training
         else:
             weights = self.weights[model][trial.run - 1]
         synthesise_everywhere(self.grid, self.settings, self.roster, model, weights, trial)
@@ -62,6 +63,7 @@ class TrialRunner:
 
     def result(self, trial: Trial, local: Mapping[str, SiteArms], federated: FederatedArms) -> TrialResult:
         """What came of a trial."""
+        generator = self.generators.get(trial)
         return TrialResult(
             name=trial.name,
             images=trial.images or self.chosen or "",
@@ -74,7 +76,9 @@ class TrialRunner:
             test_to_train={site: told.test_to_train for site, told in local.items() if told.test_to_train is not None},
             contributors=federated.contributors,
             tested=federated.tested,
-            generator=self.generators.get(trial, {}),
+            shares=federated.shares,
+            generator=generator.contributors if generator else {},
+            generator_shares=generator.shares if generator else [],
         )
 
     def further(self) -> Iterator[TrialResult]:

@@ -126,7 +126,7 @@ def contributors(runs: Sequence[ComparedRun]) -> list[Row]:
     """Whose updates counted in a training, where that is not the same in all runs: their figures are of other sites."""
     found: dict[str, dict[str, str]] = {}
     for run in runs:
-        for what, who in dict.fromkeys(trained_by(run.results)):
+        for what, who in dict.fromkeys((what, who) for what, who, _ in trained_by(run.results)):
             by_run = found.setdefault(what, {})
             by_run[run.label] = f"{by_run[run.label]}; {who}" if run.label in by_run else who
     return [Row(what, by_run, str) for what, by_run in found.items() if len(set(by_run.values())) > 1]

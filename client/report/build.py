@@ -44,7 +44,7 @@ SECTIONS = (
     Section("provenance", "Configuration and versions"),
 )
 
-_NAMES = {"examples": "weight in averages"}
+_NAMES = {"examples": "weight in averages, where every site declares its own", "examples_of": "which is its number of"}
 LOCAL, FEDERATED = "this site alone", "in federation"
 
 

@@ -42,8 +42,6 @@ class ExampleShape:
     """How examples are cut and varied.
 
     Attributes:
-        batch_size: examples in a batch.
-        healthy_share: share of them that blank a healthy region, with no labels.
         window: pixels along each side of the window, 0 for the whole slice.
         jitter: largest displacement of the window from the region's centre, in pixels.
         margins: smallest and largest margin of the region around the mask, in pixels.
@@ -51,8 +49,6 @@ class ExampleShape:
         diffaugment: policy of :mod:`common.training.diffaugment`; empty for none.
     """
 
-    batch_size: int
-    healthy_share: float
     window: int
     jitter: int
     margins: tuple[int, int]
@@ -60,21 +56,30 @@ class ExampleShape:
     diffaugment: str = ""
 
 
-def draw_examples(source: InsertionSource, shape: ExampleShape, generator: torch.Generator) -> InsertionBatch:
+def draw_examples(
+    source: InsertionSource, shape: ExampleShape, tumours: int, controls: int, generator: torch.Generator
+) -> InsertionBatch:
     """One batch; all of it follows from the generator's state.
+
+    Args:
+        source: where slices and masks come from.
+        shape: how examples are cut and varied.
+        tumours: how many examples blank a real tumour.
+        controls: how many blank a healthy region, with no labels; not 0 as well.
+        generator: CPU generator.
 
     Raises:
         DataError: if no mask fits into some healthy slice.
     """
-    controls = round(shape.batch_size * shape.healthy_share)
-    tumour = source.bank.draw(shape.batch_size - controls, generator)
-    images, labels, masks, foreground = tumour.images, tumour.labels, tumour.labels, tumour.foreground
+    parts = []
+    if tumours:
+        tumour = source.bank.draw(tumours, generator)
+        parts.append((tumour.images, tumour.labels, tumour.labels, tumour.foreground))
     if controls:
         control = source.places(controls, Deformation(inset=shape.margins[1]), generator)
-        images = torch.cat([images, control.target.images])
-        labels = torch.cat([labels, torch.zeros_like(control.placed.labels)])
-        masks = torch.cat([masks, control.placed.labels])
-        foreground = torch.cat([foreground, control.target.foreground])
+        masks = control.placed.labels
+        parts.append((control.target.images, torch.zeros_like(masks), masks, control.target.foreground))
+    images, labels, masks, foreground = (torch.cat(one) for one in zip(*parts, strict=True))
     return _cut(images, labels, masks, foreground, source.slices.condition(), shape, generator)
 
 
@@ -86,7 +91,7 @@ def slice_examples(draw: PatientDraw, shape: ExampleShape, generator: torch.Gene
 
     Args:
         draw: slices of one patient, chosen without a look at their labels.
-        shape: its ``batch_size``, ``healthy_share`` and ``diffaugment`` are not looked at.
+        shape: its ``diffaugment`` is not looked at.
         generator: CPU generator.
     """
     slices = draw.slices

@@ -97,10 +97,9 @@ class ClassSource:
         self.shape = shape
         self.tumour = torch.from_numpy(slices.tumour_class()).nonzero().squeeze(1)
         self.healthy = torch.from_numpy(slices.healthy_positions())
-        self.tumours = round(shape.batch_size * shape.tumour_share)
         for positions, wanted, text in (
-            (self.tumour, self.tumours, "hold a tumour"),
-            (self.healthy, shape.batch_size - self.tumours, "are free of tumour"),
+            (self.tumour, shape.tumour_share > 0, "hold a tumour"),
+            (self.healthy, shape.tumour_share < 1, "are free of tumour"),
         ):
             if wanted and len(positions) < max(1, least):
                 raise DataError(
@@ -109,14 +108,14 @@ class ClassSource:
                 )
         self.size = int(slices.patients[0].images.shape[-1])
 
-    def draw(self, generator: torch.Generator) -> SamplingBatch:
-        """One batch; all of it follows from the generator's state."""
+    def draw(self, tumours: int, generator: torch.Generator) -> SamplingBatch:
+        """One batch with so many ``tumours``; all of it follows from the generator's state."""
         shape = self.shape
-        steps, healthy = shape.critic_steps, shape.batch_size - self.tumours
-        classes = torch.arange(shape.batch_size) < self.tumours
+        steps, healthy = shape.critic_steps, shape.batch_size - tumours
+        classes = torch.arange(shape.batch_size) < tumours
         positions = torch.cat(
             [
-                _in_turn(self.tumour, steps * self.tumours, generator).view(steps, self.tumours),
+                _in_turn(self.tumour, steps * tumours, generator).view(steps, tumours),
                 _in_turn(self.healthy, steps * healthy, generator).view(steps, healthy),
             ],
             dim=1,

@@ -37,6 +37,7 @@ from common.training.ema import averaged_copy, update_average
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
+from common.training.shares import counts_of_a_share
 from common.training.trainer import Contributor, OptimiserStep, plain_step
 
 __all__ = ["Config", "InsertionBatch", "Trainer"]
@@ -114,6 +115,12 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
 
     # ------------------------------------------------------------------ examples
 
+    @classmethod
+    def check_slices(cls, config: Config, slices: Slices) -> None:
+        """Raises ``DataError`` for too few slices with a tumour or without one, or if no mask fits into the latter."""
+        source = InsertionSource(slices, max(1, config.min_slices))
+        _ = source.places(config.batch_size, Deformation(inset=config.margins[1]), torch_generator("cgan", "check"))
+
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[InsertionBatch]:
         """``count`` batches; in each, ``healthy_share`` of the examples blank a healthy region without labels.
 
@@ -122,10 +129,12 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         """
         c = self.config
         source = self._source(slices)
-        shape = ExampleShape(
-            c.batch_size, c.healthy_share, self.window, c.jitter, self.margins, c.brightness, c.diffaugment
+        shape = ExampleShape(self.window, c.jitter, self.margins, c.brightness, c.diffaugment)
+        controls = counts_of_a_share(c.batch_size, c.healthy_share, count, seed)
+        return (
+            draw_examples(source, shape, c.batch_size - number, number, torch_generator(seed, "cgan", "batch", i))
+            for i, number in enumerate(controls)
         )
-        return (draw_examples(source, shape, torch_generator(seed, "cgan", "batch", i)) for i in range(count))
 
     def _source(self, slices: Slices) -> InsertionSource:
         masks = PublicMasks(slices) if self.public_masks else None
@@ -234,7 +243,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
     def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> InsertionBatch:
         """One example a slice: its lesion blanked, or where it has none a region of a public shape, without labels."""
         c = self.config
-        return slice_examples(draw, ExampleShape(0, 0.0, self.window, c.jitter, self.margins, c.brightness), generator)
+        return slice_examples(draw, ExampleShape(self.window, c.jitter, self.margins, c.brightness), generator)
 
     def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[InsertionBatch]]:
         """The discriminator, then the generator: both look at real slices, so both are paid for."""

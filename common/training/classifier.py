@@ -17,6 +17,7 @@ from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import augment_slices
 from common.training.kinds import SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
+from common.training.shares import counts_of_a_share
 from common.training.trainer import OptimiserStep, plain_step
 
 Config = ClassifierConfig
@@ -52,7 +53,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class ClassifierBatch:
-    """Half tumours, half not.
+    """Half tumours, half not; of an odd number, in turns one more of either.
 
     Attributes:
         images: (B, C, H, W) float32 in [0, 1], augmented.
@@ -115,17 +116,21 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         }
 
     def batches(self, slices: Slices | Sequence[TrainingSet], count: int, seed: int) -> Iterator[ClassifierBatch]:
-        """``count`` augmented batches, half of each tumours, each half shared out over the sources by their weights.
+        """``count`` augmented batches, half of each tumours (of an odd size over several, see
+        :func:`counts_of_a_share`), each half shared out over the sources by their weights.
 
         Raises:
             DataError: if no source holds a tumour slice, or none holds a slice without one.
         """
         sources = [TrainingSet.from_slices(slices)] if isinstance(slices, Slices) else slices
         draws = [_ClassDraw(sources, tumour) for tumour in (False, True)]
-        return (self._batch(draws, torch_generator(seed, "classifier", "batch", i)) for i in range(count))
+        tumours = counts_of_a_share(self.config.batch_size, 0.5, count, seed)
+        return (
+            self._batch(draws, number, torch_generator(seed, "classifier", "batch", i))
+            for i, number in enumerate(tumours)
+        )
 
-    def _batch(self, draws: Sequence["_ClassDraw"], generator: torch.Generator) -> ClassifierBatch:
-        tumours = self.config.batch_size // 2
+    def _batch(self, draws: Sequence["_ClassDraw"], tumours: int, generator: torch.Generator) -> ClassifierBatch:
         parts = [
             draw.images(count, generator)
             for draw, count in zip(draws, (self.config.batch_size - tumours, tumours), strict=True)

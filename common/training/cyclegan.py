@@ -175,6 +175,13 @@ class Trainer(
             raise ValueError(f"expected synthetic slices (N, {channels}, H, W), got {tuple(images.shape)}")
         self.proxies = images.float().cpu()
 
+    @classmethod
+    def check_slices(cls, config: Config, slices: Slices) -> None:
+        """Raises ``DataError`` for too few slices."""
+        if len(slices) < max(1, config.min_slices):
+            name = View(slices.organ, tuple(slices.contrasts)).name
+            raise DataError(f"only {len(slices)} slices of {name}, and {config.min_slices} are needed")
+
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[SideBatch]:
         """``count`` batches of random slices of one domain, or of random crops of them.
 
@@ -185,8 +192,7 @@ class Trainer(
         first, second = self.domains
         if view not in self.domains:
             raise DataError(f"slices of {view.name} belong to neither {first.name} nor {second.name}")
-        if len(slices) < max(1, self.config.min_slices):
-            raise DataError(f"only {len(slices)} slices of {view.name}, and {self.config.min_slices} are needed")
+        self.check_slices(self.config, slices)
         side = self.domains.index(view)
         proxies = self.proxies if self.exchange is Exchange.PROXIES else None
         if self.exchange is Exchange.PROXIES and proxies is None:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
 
@@ -79,7 +79,7 @@ class View:
 
 @dataclass(frozen=True)
 class Contributor:
-    """A site in the eyes of the aggregation: what it shows the model, and its declared number of examples."""
+    """A site in the eyes of the aggregation: what it shows the model, and what it counts in averages."""
 
     view: View
     examples: int
@@ -147,6 +147,20 @@ class Trainer(ABC, Generic[Batch]):
         """
         organs = [view.organ for view in views]
         return {(view.organ if organs.count(view.organ) == 1 else view.name): (view,) for view in views}
+
+    @classmethod
+    def check_slices(cls, config: Any, slices: Slices) -> None:
+        """Refuses slices of which :meth:`batches` could not draw any batch.
+
+        Args:
+            config: the model's own ``Config``.
+            slices: the training slices of one site.
+
+        Raises:
+            DataError: saying what there is too little of.
+        """
+        if not len(slices):
+            raise DataError("there is no training slice; add patients")
 
     def averaging_weights(self, network: str, sites: Mapping[str, Contributor]) -> dict[str, float]:
         """How much each site counts in the average of ``network``; in proportion to its examples unless overridden.

@@ -148,6 +148,12 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[Transla
         wanted = (*config.source, *config.target)
         return View(organ, wanted) if organ == config.organ and set(wanted) <= set(held) else None
 
+    @classmethod
+    def check_slices(cls, config: Config, slices: Slices) -> None:
+        """Raises ``DataError`` for too few slices."""
+        if len(slices) < max(1, config.min_slices):
+            raise DataError(f"only {len(slices)} slices hold both sides, and {config.min_slices} are needed")
+
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[TranslationBatch]:
         """``count`` batches of random slices, or random crops of them, mirrored left to right or not.
 
@@ -157,8 +163,7 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[Transla
         c = self.config
         if slices.contrasts != (*c.source, *c.target):
             raise DataError(f"slices of {'+'.join(slices.contrasts)} are not {'+'.join([*c.source, *c.target])}")
-        if len(slices) < max(1, c.min_slices):
-            raise DataError(f"only {len(slices)} slices hold both sides, and {c.min_slices} are needed")
+        self.check_slices(c, slices)
 
         def draw(index: int) -> TranslationBatch:
             generator = torch_generator(seed, "translation", "batch", index)

@@ -26,6 +26,7 @@ from common.training.ema import averaged_copy, update_average
 from common.training.kinds import SamplingTrainer, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
+from common.training.shares import counts_of_a_share
 from common.training.trainer import OptimiserStep, View, plain_step
 
 SAMPLES_AT_ONCE = 64
@@ -153,12 +154,21 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         Raises:
             DataError: if the site has too few slices with a tumour, or without one.
         """
-        c = self.config
+        c, source = self.config, self._source(self.config, slices)
+        tumours = counts_of_a_share(c.batch_size, c.tumour_share, count, seed)
+        return (source.draw(number, torch_generator(seed, "wgan_gp", "batch", i)) for i, number in enumerate(tumours))
+
+    @classmethod
+    def check_slices(cls, config: Config, slices: Slices) -> None:
+        """Raises ``DataError`` for too few slices with a tumour, or without one."""
+        cls._source(config, slices)
+
+    @staticmethod
+    def _source(c: Config, slices: Slices) -> ClassSource:
         shape = SamplingShape(
             c.batch_size, c.n_critic, c.noise_size, c.tumour_share, c.augmented_share, c.rotation, c.diffaugment
         )
-        source = ClassSource(slices, shape, c.min_slices)
-        return (source.draw(torch_generator(seed, "wgan_gp", "batch", i)) for i in range(count))
+        return ClassSource(slices, shape, c.min_slices)
 
     # ------------------------------------------------------------------ training
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from common.report.formatting import listed, plural
 from common.report.tables import Table, word
 from common.results import GanResult, GanRound, Results, SiteEntry
+from server.site_weights import shares_told
 
 EXCHANGES = {
     "average": "Every round the sites train from the same weights, and the coordinator averages what they send back.",
@@ -47,6 +48,8 @@ def participation(gan: GanResult, sites: Mapping[str, SiteEntry]) -> Participati
     if not gan.rounds:
         return Participation("No round was finished.", None)
     found = _counted(gan, expected)
+    if shares := shares_told(gan.runs[0].shares if gan.runs else []):
+        found = replace(found, sentence=f"{found.sentence} Shares in the average: {shares}.")
     left_out = [name for name in training if name not in expected]
     if not left_out:
         return found

@@ -10,24 +10,40 @@ from client.state import RoundState
 from common.errors import ConfigError
 
 
-def test_the_state_before_a_round_is_the_newest_older_one(tmp_path: Path) -> None:
+def kept(state: RoundState) -> list[str]:
+    return sorted(file.name for file in state.folder.iterdir())
+
+
+def test_a_training_starts_from_the_newest_state_of_the_rounds_that_counted(tmp_path: Path) -> None:
     state = RoundState(tmp_path, "demo", "gan/cgan")
-    assert state.before(1) == {}
-    for server_round in (1, 2, 4):
-        state.save(server_round, {"step": torch.tensor(server_round)})
-    assert int(state.before(5)["step"]) == 4
-    assert int(state.before(4)["step"]) == 2  # asked again after the coordinator crashed
-    assert int(state.before(3)["step"]) == 2
+    assert state.after(0) == state.after(3) == {}
+    for server_round, since in ((1, 0), (2, 1), (4, 2)):
+        state.save(server_round, {"step": torch.tensor(server_round)}, since=since)
+    assert int(state.after(4)["step"]) == 4
+    assert int(state.after(3)["step"]) == 2  # asked again after the coordinator crashed
+    assert int(state.after(2)["step"]) == 2
 
 
-def test_only_the_last_two_states_are_kept(tmp_path: Path) -> None:
+def test_only_the_newest_state_and_the_one_it_began_from_are_kept(tmp_path: Path) -> None:
     state = RoundState(tmp_path, "demo", "gan/cgan")
     for server_round in range(1, 6):
-        state.save(server_round, {"step": torch.tensor(server_round)})
-    assert sorted(file.name for file in state.folder.iterdir()) == [
-        "round-00004.safetensors",
-        "round-00005.safetensors",
-    ]
+        state.save(server_round, {"step": torch.tensor(server_round)}, since=server_round - 1)
+    assert kept(state) == ["round-00004.safetensors", "round-00005.safetensors"]
+
+
+def test_the_last_state_that_counted_outlasts_any_number_of_rounds_that_do_not(tmp_path: Path) -> None:
+    state = RoundState(tmp_path, "demo", "gan/cgan")
+    for server_round, since in ((1, 0), (2, 1), (3, 1), (4, 1)):
+        state.save(server_round, {"step": torch.tensor(server_round)}, since=since)
+    assert kept(state) == ["round-00001.safetensors", "round-00004.safetensors"]
+    assert int(state.after(1)["step"]) == 1
+
+
+def test_states_of_a_training_that_was_taken_back_go(tmp_path: Path) -> None:
+    state = RoundState(tmp_path, "demo", "gan/cgan")
+    for server_round, since in ((1, 0), (2, 1), (3, 2), (2, 1)):
+        state.save(server_round, {"step": torch.tensor(server_round)}, since=since)
+    assert kept(state) == ["round-00002.safetensors"]
 
 
 def test_a_site_file_comes_back_as_it_was_written(tmp_path: Path) -> None:

@@ -56,7 +56,13 @@ def first_weights(model: str) -> dict[str, Tensor]:
 
 def asked(model: str, server_round: int) -> Instruction:
     return Instruction.model_validate(
-        {"run": "run", "phase": f"gan/{model}", "server-round": server_round, "model": model}
+        {
+            "run": "run",
+            "phase": f"gan/{model}",
+            "server-round": server_round,
+            "counted": server_round - 1,
+            "model": model,
+        }
     )
 
 

@@ -195,8 +195,8 @@ def test_a_local_generator_that_was_interrupted_ends_as_if_it_had_not_been(
     other = Session(site.settings.model_copy(update={"folder": site.settings.folder / "other"}), STUDY, "run")
     save = RoundState.save
 
-    def killed(state: RoundState, number: int, arrays: dict[str, torch.Tensor]) -> None:
-        save(state, number, arrays)
+    def killed(state: RoundState, number: int, arrays: dict[str, torch.Tensor], *, since: int) -> None:
+        save(state, number, arrays, since=since)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RoundState, "save", killed)

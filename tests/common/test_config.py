@@ -32,6 +32,10 @@ def test_what_is_sent_to_sites_holds_no_local_section() -> None:
         ("preset=none", "preset"),
         ("image.size=50", "multiple of 32"),
         ("study.arms=[real,guess]", "guess"),
+        ("study.arms=[real,blob,real]", "study.arms=[real,blob,real]: real stands there twice"),
+        ("study.federated_arms=[real,real]", "study.federated_arms=[real,real]: real stands there twice"),
+        ("organs.brain.contrasts=[flair,flair]", "organs.brain.contrasts=[flair,flair]: flair stands there twice"),
+        ("site.hospital1.contrasts=[t1,t2,t1]", "site.hospital1.contrasts=[t1,t2,t1]: t1 stands there twice"),
         ("strategy.quorum=0", "quorum"),
         ("strategy.deadline=-1", "deadline"),
         ("federation.share=nothing", "share"),
@@ -46,6 +50,25 @@ def test_a_wrong_override_is_refused_and_named(override: str, named: str) -> Non
         compose([override])
     assert named in str(error.value)
     assert "To append" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "override", "named"),
+    [
+        (
+            "cyclegan",
+            "domains=[{organ: brain, contrasts: [t1,t1]},{organ: brain, contrasts: [t2,flair]}]",
+            "domains[0]",
+        ),
+        ("wgan_gp", "domains=[{organ: brain, contrasts: [t1,t2]},{organ: brain, contrasts: [t2,t2]}]", "domains[1]"),
+        ("translation", "source=[t1,t1]", "source=[t1,t1]"),
+        ("translation", "target=[t2,t2]", "target=[t2,t2]"),
+    ],
+)
+def test_a_models_own_contrasts_are_named_once(model: str, override: str, named: str) -> None:
+    with pytest.raises(ConfigError, match="stands there twice; name every contrast once") as error:
+        compose([f"model=[{model}]", f"models.{model}.{override}"])
+    assert f"models.{model}.{named}" in str(error.value)
 
 
 def test_a_new_site_can_be_added_by_override() -> None:

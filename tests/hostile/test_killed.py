@@ -62,7 +62,7 @@ elif where == "while the second site trains":
         return len(asked) == 2
     before(client.training, "train_gan", second)
 elif where == "after a site has kept its state, before it replies":
-    after(RoundState, "save", lambda self, number, state: "cgan" in str(self.folder) and number == 2)
+    after(RoundState, "save", lambda self, number, *_, **__: "cgan" in str(self.folder) and number == 2)
 elif where == "when all have replied":
     after(server.rounds.FederatedTraining, "hear", in_round)
 elif where == "during the aggregation":

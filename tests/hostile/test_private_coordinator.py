@@ -210,8 +210,9 @@ ATTEMPTS: dict[str, Attempt] = {
         for key, value in {"folds": 3, "curve": [2, 3], "ratios": [0.5], "most_patients": 3, "runs": 2}.items()
     },
     # Weights.
-    "weights that are no numbers": gan(of=filled(weights("cgan"), float("nan"))),
-    "infinite weights": gan(of=filled(weights("cgan"), float("inf"))),
+    # Refused after the noise, by what came of it: paid for as an answer is.
+    "weights that are no numbers": gan("not finite", of=filled(weights("cgan"), float("nan"))),
+    "infinite weights": gan("not finite", of=filled(weights("cgan"), float("inf"))),
     "huge weights": gan(of=filled(weights("cgan"), 1e38)),
     "exploding gradients": gan(of=scaled(weights("cgan"), 1e4)),
     "vanishing weights": gan(of=filled(weights("cgan"), 1e-40)),
@@ -243,7 +244,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "ten million steps": gan("its privacy budget is spent", changed(STUDY, federation__local_steps=10**7)),
     "steps without end": gan(UNFIT, changed(STUDY, federation__local_steps=10**8)),
     "reserve of nearly all": gan("", changed(STUDY, privacy__reserve=0.99)),
-    "rates that burst": gan("", changed(STUDY, privacy__rates={"cgan/generator": 1e300})),
+    "rates that burst": gan("not finite", changed(STUDY, privacy__rates={"cgan/generator": 1e300})),
     "public steps": gan("", changed(STUDY, pretraining__gan_steps=10**6, pretraining__classifier_steps=10**6)),
     "all pictures": gan("", changed(STUDY, evaluation__gallery=1000, evaluation__frechet_images=10**6)),
     # Names that resemble others.
@@ -353,6 +354,10 @@ def test_an_attempt_is_refused_or_paid_for(coordinator: HostileCoordinator, name
     reply = coordinator.ask(attempt.action, attempt.arrays, experiment=attempt.experiment, **changes)
     told = reply.error.reason if reply.has_error() else ""
     assert (attempt.says in told) if attempt.says else not told, told
+    if attempt.action is Action.TRAIN_GAN and attempt.says == "not finite":
+        # An overflow is no way to have steps taken for nothing.
+        charges = [charge for charge in coordinator.standing().charges if charge["run"] == run]
+        assert {charge["mechanism"] for charge in charges} == {"gan/cgan/discriminator", "gan/cgan/generator"}
 
 
 # ---------------------------------------------------------------------- more than one message

@@ -32,12 +32,12 @@ def replies() -> dict[str, Message]:
 
 def averaged(replies: dict[str, Message], weights: Mapping[str, Mapping[str, float]] | None) -> dict[str, Tensor]:
     strategy = build_strategy(StrategyConfig())
-    arrays, metrics = aggregate(strategy, 1, replies, None if weights is None else weights.__getitem__)
+    arrays, metrics, _ = aggregate(strategy, 1, replies, EXAMPLES, None if weights is None else weights.__getitem__)
     assert read_losses(metrics) == pytest.approx({"l1": (10 * 1 + 30 * 3 + 10 * 11) / 50})
     return from_arrays(arrays)
 
 
-def test_without_weights_the_declared_examples_count(replies):
+def test_without_weights_of_networks_the_examples_count(replies):
     result = averaged(replies, None)
     assert result["generator.w"].tolist() == pytest.approx([4.2, 4.2])
     assert result["discriminator_a.w"].tolist() == pytest.approx([-4.2] * 3)

@@ -202,9 +202,10 @@ def test_the_report_says_who_trained_what_and_what_is_not_compared(tmp_path: Pat
     assert table is not None
     rows = [[cell.text for cell in row] for row in table.rows]
     everybody = "hospital1, hospital2 and hospital3"
-    assert ["classifier, real only", everybody, "4"] in rows
+    assert ["classifier, real only", everybody, "hospital1 33.3%, hospital2 33.3%, hospital3 33.3%", "4"] in rows
     part = "hospital1, hospital2 and hospital3 (in 1 of 2 rounds)"
-    assert ["classifier, real + synthetic", part, "5"] in rows
+    shares = "hospital1 41.7%, hospital2 41.7%, hospital3 16.7%"
+    assert ["classifier, real + synthetic", part, shares, "5"] in rows
     lines = apart_lines(results)
     assert any("real + synthetic with real only" in line and part in line and "fold-1" in line for line in lines)
     assert len(apart_lines(results, first=True)) == 2

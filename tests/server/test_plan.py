@@ -1,5 +1,7 @@
 """Which sites drop out of which training, and why: known before anything is trained."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.config import compose
@@ -40,8 +42,25 @@ def test_every_training_has_its_sites_and_the_reasons_of_the_others() -> None:
     assert plans[MADE_IMAGES].sites == ["a", "b"]
     assert plans[MADE_IMAGES].absent == {"c": "its tumours have no masks", **outside}
     assert told(plans["cgan"]) == (
-        "cgan: trained by a and b; not by c (its tumours have no masks) and external (it trains nothing)"
+        "cgan: trained by a and b, all counting alike in the average, because none declares its counts; not by c (its "
+        "tumours have no masks) and external (it trains nothing)"
     )
+    # One site alone is no average.
+    assert told(plans["cyclegan"]).startswith("cyclegan: trained by a; not by b")
+
+
+def test_the_plan_says_what_sites_count_by_and_why() -> None:
+    def declaring(one: Member, examples: int) -> Member:
+        return replace(one, hello=one.hello.model_copy(update={"examples": examples, "examples_of": "slices"}))
+
+    a, b, c, external = ROSTER.members
+    roster = Roster((declaring(a, 48), declaring(b, 30), c, external), {})
+    plans = {plan.training: plan for plan in planned_trainings(STUDY, roster, "cgan")}
+    assert plans["cgan"].weighted_by == "slices"
+    assert "a and b, counting by their declared training slices in the average; not by" in told(plans["cgan"])
+    # The classifier is also trained by a site that keeps its number to itself.
+    assert plans["classifier"].weighted_by == "sites"
+    assert plans["classifier"].weighted.endswith("because c declares no counts (declare_counts)")
 
 
 def test_arms_that_the_same_sites_train_are_planned_once() -> None:

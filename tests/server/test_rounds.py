@@ -19,6 +19,7 @@ from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member
 from server.rounds import FederatedTraining, Scored, nothing_scored
+from server.site_weights import site_weights
 
 
 def towards(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
@@ -38,7 +39,7 @@ def training(
     quorum: int = 2,
     deadline: float = 5.0,
     score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored,
-    examples: tuple[int, int, int] = (1, 1, 1),
+    examples: tuple[int | None, int | None, int | None] = (None, None, None),
 ) -> FederatedTraining:
     members = [
         Member(
@@ -51,7 +52,8 @@ def training(
                 contrasts=["flair"],
                 roles=["train"],
                 tasks=["gan/cgan"],
-                examples=n,
+                examples=n or 1,
+                examples_of=None if n is None else "slices",
             ),
         )
         for node, (site, n) in enumerate(zip(SITES, examples, strict=True))
@@ -67,7 +69,7 @@ def training(
         rounds=rounds,
         checkpoints=PhaseCheckpoints(folder, "gan/cgan"),
         progress=NoProgress(),
-        exchange=Averaging(StrategyConfig()),
+        exchange=Averaging(StrategyConfig(), site_weights(members).examples),
         score=score,
     )
 
@@ -89,6 +91,43 @@ def test_the_average_is_weighted_by_the_declared_examples(tmp_path: Path) -> Non
 
     outcome = training(ScriptedGrid(behave), tmp_path, rounds=1, examples=(1, 1, 2)).train(INITIAL)
     assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), (0.1 + 0.2 + 2 * 0.6) / 4))
+    (shares,) = outcome.shares
+    assert shares.sites == {"hospital1": 0.25, "hospital2": 0.25, "hospital3": 0.5}
+
+
+def test_all_sites_count_alike_unless_each_declares_a_number(tmp_path: Path) -> None:
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
+        content = towards(site, instruction, arrays)
+        content[METRICS]["num-examples"] = {"hospital1": 48, "hospital2": 1, "hospital3": 48}[site]
+        return content
+
+    outcome = training(ScriptedGrid(behave), tmp_path, rounds=1, examples=(48, None, 48)).train(INITIAL)
+    assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), (0.1 + 0.2 + 0.6) / 3))
+    assert outcome.records[0]["losses"]["l1"] == pytest.approx((0.4 + 0.8 + 2.4) / 3)
+    (shares,) = outcome.shares
+    assert shares.sites == pytest.approx(dict.fromkeys(SITES, 1 / 3))
+    assert shares.networks == ["discriminator", "generator"]
+
+
+def test_a_site_that_is_lost_in_a_round_leaves_its_share_to_the_others(tmp_path: Path) -> None:
+    weights = {"hospital1": 1, "hospital2": 3, "hospital3": 4}
+
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict | str:
+        if site == "hospital3" and instruction.server_round == 2:
+            return "it ran out of memory"
+        content = towards(site, instruction, arrays)
+        content[METRICS]["num-examples"] = weights[site]
+        return content
+
+    outcome = training(ScriptedGrid(behave), tmp_path, examples=(1, 3, 4)).train(INITIAL)
+    shares = [record["shares"][0]["sites"] for record in outcome.records]
+    assert shares == [
+        {"hospital1": 0.125, "hospital2": 0.375, "hospital3": 0.5},
+        {"hospital1": 0.25, "hospital2": 0.75},
+    ]
+    assert outcome.shares[0].sites == {"hospital1": 0.1875, "hospital2": 0.5625, "hospital3": 0.25}
+    first = (0.1 + 3 * 0.2 + 4 * 0.6) / 8
+    assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), first + (0.1 + 3 * 0.2) / 4))
 
 
 def test_a_round_goes_on_without_a_site_that_fails_and_names_it(tmp_path: Path) -> None:
@@ -122,6 +161,25 @@ def test_a_sudden_large_update_is_refused_by_the_previous_rounds_norms(tmp_path:
     outcome = training(ScriptedGrid(behave), tmp_path).train(INITIAL)
     assert outcome.records[0]["refused"] == []
     assert "exceeds the bound" in outcome.records[1]["refused"][0]["reason"]
+
+
+def test_each_site_is_told_its_last_round_that_counted_also_by_a_resumed_coordinator(tmp_path: Path) -> None:
+    told: dict[str, list[tuple[int, int]]] = {site: [] for site in SITES}
+
+    def behave(site: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict | None:
+        told[site].append((instruction.server_round, instruction.counted))
+        if site == "hospital1" and instruction.server_round in (2, 3):
+            return reply(site, instruction, {name: tensor + 90.0 for name, tensor in arrays.items()})
+        return None if site == "hospital3" and instruction.server_round == 1 else towards(site, instruction, arrays)
+
+    training(ScriptedGrid(behave), tmp_path, rounds=3, deadline=0.1).train(INITIAL)
+    records = training(ScriptedGrid(behave), tmp_path, rounds=5).train(INITIAL).records
+    assert told == {
+        "hospital1": [(1, 0), (2, 1), (3, 1), (4, 1), (5, 4)],
+        "hospital2": [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)],
+        "hospital3": [(1, 0), (2, 0), (3, 2), (4, 3), (5, 4)],
+    }
+    assert "exceeds the bound" in records[2]["refused"][0]["reason"]
 
 
 def test_a_missed_quorum_stops_the_study_and_names_every_missing_site(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def _weights(name: str, make: Bytes) -> None:
         state = RoundState(folder, "demo", "gan/a")
         state.folder.mkdir(parents=True)
         (state.folder / "round-00001.safetensors").write_bytes(make(payload))
-        return lambda: state.before(2)
+        return lambda: state.after(2)
 
 
 for _name, _make in WEIGHTS.items():

@@ -60,6 +60,25 @@ def test_batches_are_balanced(slices: Slices) -> None:
         assert int(batch.tumour.sum()) == 4
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_half_of_the_slices_hold_a_tumour_whatever_the_size_of_a_batch(slices: Slices, size: int) -> None:
+    batches = list(make(replace(SMALL, batch_size=size)).batches(slices, 40, 1))
+    assert {len(batch.images) for batch in batches} == {size}
+    assert sum(int(batch.tumour.sum()) for batch in batches) == 40 * size // 2
+    # A round of a single step is not always the same class either.
+    rounds = [next(make(replace(SMALL, batch_size=1)).batches(slices, 1, seed)) for seed in range(20)]
+    assert 3 < sum(int(batch.tumour.sum()) for batch in rounds) < 17
+
+
+def test_a_classifier_trained_on_single_slices_finds_tumours_and_healthy_slices(slices: Slices) -> None:
+    trainer = make(ClassifierConfig(width=4, batch_size=1, learning_rate=5e-3), total_steps=200)
+    trainer.train(trainer.batches(slices, 200, 1))
+    tumour = torch.from_numpy(slices.tumour_class())
+    said = trainer.predict(slices.all().images) > 0.5
+    assert float((said[tumour]).float().mean()) > 0.8
+    assert float((~said[~tumour]).float().mean()) > 0.8
+
+
 def test_sources_are_drawn_by_their_weights() -> None:
     sources = [constant_set(0.2, [True, False], 3.0), constant_set(0.8, [True, False], 1.0)]
     for batch in make().batches(sources, 5, 1):

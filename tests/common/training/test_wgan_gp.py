@@ -78,6 +78,15 @@ def test_the_share_of_tumours_is_a_choice_and_classes_are_true(slices: Slices, s
             assert torch.equal(one.images.flatten(1).amax(1) > 0.8, one.tumour)
 
 
+@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (4, 0.1), (2, 0.95)])
+def test_the_share_of_tumours_is_met_in_batches_that_it_does_not_divide(
+    slices: Slices, size: int, share: float
+) -> None:
+    batches = list(make(replace(SMALL, batch_size=size, tumour_share=share)).batches(slices, 40, 1))
+    assert abs(sum(int(batch.tumour.sum()) for batch in batches) - 40 * size * share) < 1
+    assert {tuple(one.images.shape) for batch in batches for one in batch.critic} == {(size, 1, 64, 64)}
+
+
 def test_no_slice_comes_twice_before_every_slice_of_its_class_came_once(slices: Slices) -> None:
     healthy = len(slices.healthy_positions())
     config = replace(SMALL, n_critic=2, batch_size=healthy, tumour_share=0.5, augmented_share=0.0)

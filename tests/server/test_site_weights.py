@@ -1,0 +1,69 @@
+"""What sites count in averages: by what all of them declare, or all alike."""
+
+from typing import Literal
+
+import pytest
+
+from common.records import SiteHello
+from server.roster import Member
+from server.site_weights import mean_shares, shares_of, shares_told, site_weights
+
+Unit = Literal["slices", "patients"] | None
+
+
+def members(*declared: tuple[int, Unit]) -> list[Member]:
+    return [
+        Member(
+            site,
+            number,
+            SiteHello(
+                site=site,
+                organ="brain",
+                modality="MR",
+                contrasts=["flair"],
+                roles=["train"],
+                tasks=["classifier"],
+                examples=examples,
+                examples_of=unit,
+            ),
+        )
+        for number, (site, (examples, unit)) in enumerate(zip(("north", "south", "west"), declared, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("unit", ["slices", "patients"])
+def test_sites_that_all_declare_a_number_of_one_kind_count_by_it(unit: Literal["slices", "patients"]) -> None:
+    weights = site_weights(members((48, unit), (1, unit), (30, unit)))
+    assert (weights.by, weights.examples) == (unit, {"north": 48, "south": 1, "west": 30})
+    assert weights.told == f"counting by their declared training {unit} in the average"
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        (((48, "slices"), (1, None), (48, "slices")), "because south declares no counts (declare_counts)"),
+        (((48, "slices"), (1, None), (1, None)), "because south and west declare no counts (declare_counts)"),
+        (((1, None), (1, None), (1, None)), "because none declares its counts"),
+        (((480, "slices"), (20, "patients"), (480, "slices")), "because some declare slices and others patients"),
+        # A number without a kind is none that was declared.
+        (((480, None), (20, None), (480, None)), "because none declares its counts"),
+    ],
+)
+def test_otherwise_all_count_alike_and_it_is_said_why(declared: tuple[tuple[int, Unit], ...], why: str) -> None:
+    weights = site_weights(members(*declared))
+    assert (weights.by, weights.examples) == ("sites", {"north": 1, "south": 1, "west": 1})
+    assert weights.told == f"all counting alike in the average, {why}"
+
+
+def test_networks_that_are_averaged_differently_are_told_apart() -> None:
+    alike, other = {"north": 2.0, "south": 6.0}, {"south": 5.0}
+    shares = shares_of({"generator": alike, "generator_ema": alike, "discriminator_b": other})
+    assert shares_told(shares) == (
+        "generator and generator_ema: north 25.0%, south 75.0%; discriminator_b: south 100.0%"
+    )
+
+
+def test_a_mean_over_rounds_counts_a_missing_site_as_nothing() -> None:
+    rounds = [shares_of({"g": {"north": 1, "south": 1}}), shares_of({"g": {"south": 1}})]
+    assert [one.sites for one in mean_shares(rounds)] == [{"north": 0.25, "south": 0.75}]
+    assert mean_shares([]) == []
