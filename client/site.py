@@ -88,6 +88,9 @@ class SiteSettings(BaseModel):
         steps: preprocessing that these data need beside the study's, e.g. ``{skull_strip: true}``.
         masks: whether these data have tumour masks (or classes stated by image). Without it a study decides by whether
             some patient has one; with a privacy budget, and in private studies, that counts as true.
+        duplicates: what becomes of patients that show the same slices, equal or saved anew: with ``refuse`` the site
+            takes no part where equal ones would both train and test; ``join`` takes such patients for one, under the
+            first of their names. With a privacy budget, and in private studies, none are joined.
         identifying_data: what happens where the headers of a study may identify the person: ``refuse`` to take part
             until that is mended, or ``quarantine`` these studies and go on without them.
         roles: ``train`` and ``evaluate``; an external centre only evaluates, and then every patient is a test patient.
@@ -134,6 +137,7 @@ class SiteSettings(BaseModel):
     patients: Annotated[Path | None, Use.FILE] = None
     steps: dict[str, Any] = {}
     masks: bool | None = None
+    duplicates: Literal["refuse", "join"] = "refuse"
     identifying_data: Literal["refuse", "quarantine"] = "refuse"
     roles: list[Literal["train", "evaluate"]] = ["train", "evaluate"]
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
