@@ -91,6 +91,9 @@ class SiteSettings(BaseModel):
         duplicates: what becomes of patients that show the same slices, equal or saved anew: with ``refuse`` the site
             takes no part where equal ones would both train and test; ``join`` takes such patients for one, under the
             first of their names. With a privacy budget, and in private studies, none are joined.
+        shared_patients_key: a file with a secret of at least 32 bytes that hospitals share and the coordinator has not.
+            With it, studies without privacy find out how many patients two sites have in common, by their IDs, and do
+            not begin where there is one.
         identifying_data: what happens where the headers of a study may identify the person: ``refuse`` to take part
             until that is mended, or ``quarantine`` these studies and go on without them.
         roles: ``train`` and ``evaluate``; an external centre only evaluates, and then every patient is a test patient.
@@ -135,6 +138,7 @@ class SiteSettings(BaseModel):
     options: dict[str, Any] = {}
     contrasts: list[str] | None = None
     patients: Annotated[Path | None, Use.FILE] = None
+    shared_patients_key: Annotated[Path | None, Use.FILE] = None
     steps: dict[str, Any] = {}
     masks: bool | None = None
     duplicates: Literal["refuse", "join"] = "refuse"

@@ -103,7 +103,8 @@ def _compared(first: Tensor, second: Tensor, first_inside: Tensor, second_inside
 
 
 def _unit(values: Tensor) -> Tensor:
-    return values / torch.linalg.vector_norm(values, dim=1, keepdim=True).clamp_min(1e-4)
+    length: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return values / length.clamp_min(1e-4)
 
 
 def _warped(images: Tensor, moved: Tensor) -> Tensor:

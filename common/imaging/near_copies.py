@@ -17,8 +17,8 @@ from common.imaging.likeness import coarse_codes, detail, likeness, thumbnails
 from common.imaging.slices import PatientSlices
 
 ALIKE = 0.96
-"""Least likeness of a copy. Slices of 64 persons reach 0.93 at most, their copies as JPEG, cropped, mirrored or
-resized 0.98 in half of the slices and more than this in some slice of every person (FLAIR of three hospitals)."""
+"""Least likeness of a copy. Slices of 64 persons reach 0.93 at most; their copies as JPEG, cropped, mirrored or
+resized 0.98 in half of the slices, and more than this in some slice of every person (FLAIR of three hospitals)."""
 
 MOST_SLICES = 6000
 """Slices that are looked at for likeness; of more, evenly taken ones of each patient. Equal ones are found among all."""
