@@ -34,8 +34,8 @@ def require_own_patients(roster: Roster, progress: StudyProgress) -> None:
         told = "; ".join(f"{one} and {other} share {plural(n, 'patient')}" for (one, other), n in sorted(found.items()))
         raise StudyError(
             f"{told}, by the hashes that their hospitals compare (shared_patients_key in site.yaml). They would count "
-            "twice, or test what has learnt from them. Let one of the two leave them out (patients in its site.yaml: a "
-            "list of those that take part), and resume the run"
+            "twice, or test what has learnt from them. Let one of the two leave them out (its site.yaml lists "
+            "those that take part under patients), and resume the run"
         )
     for one, other in compared:
         progress.message(f"{one} and {other}: no patient in common, by the hashes that their hospitals compare")

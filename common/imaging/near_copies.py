@@ -21,7 +21,7 @@ ALIKE = 0.96
 resized 0.98 in half of the slices, and more than this in some slice of every person (FLAIR of three hospitals)."""
 
 MOST_SLICES = 6000
-"""Slices that are looked at for likeness; of more, evenly taken ones of each patient. Equal ones are found among all."""
+"""Slices that are looked at for likeness; of more, evenly taken ones of each patient. Equal ones are always found."""
 
 _MOST_PAIRS = 1500
 _WORTH_A_LOOK = 0.7
