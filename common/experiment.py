@@ -205,6 +205,9 @@ class SiteConfig:
     """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
     identifying_data: str = "refuse"
     """Studies whose headers may identify the person: ``refuse`` to take part, or ``quarantine`` them."""
+    duplicates: str = "refuse"
+    """Patients that show the same slices: ``refuse`` where equal ones would train and test, or ``join`` them into one.
+    """
     epsilon: float | None = None
     """Its privacy budget; null means: what the study may spend, if it is private at all."""
     patients: int | None = None
@@ -224,6 +227,8 @@ class PartitionConfig:
     options: dict[str, Any] = field(default_factory=dict)
     scanner: str = "a"
     sites: int = 3
+    duplicates: str = "refuse"
+    """As of a site; with ``join`` such patients go to one site together, and count as one there."""
     scheme: str = "even"
     """``even``: equal numbers and equal shares of tumours. ``dirichlet``: the patients of each class (tumour, none) are
     shared out in proportions drawn from a Dirichlet distribution."""

@@ -99,6 +99,12 @@ def require_own_patients(
 
 def _refused(one: str, other: str, copies: Copies, experiment: Experiment) -> str:
     mine, theirs = copies[0]
+    partition = experiment.site[one].partition
+    if partition is not None and partition == experiment.site[other].partition:
+        return (
+            f"{one} and {other} hold the same images under two names, {mine} and {theirs}: they would count twice, or "
+            f"test what has learnt from them. partition.{partition}.duplicates=join gives such patients to one site"
+        )
     example = f"{mine} of both" if mine == theirs else f"{mine} of {one} is {theirs} of {other}"
     keys = " and ".join(dict.fromkeys(_key(name, experiment.site[name]) for name in (one, other)))
     return (

@@ -16,6 +16,8 @@ from common.experiment import Experiment, SiteConfig
 from common.experiment_paths import require_usable_paths
 from common.files import write_bytes
 from common.imaging.cohort import PreparedCohort
+from common.imaging.joining import copies_of, join
+from common.imaging.near_copies import joined
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.imaging.split import part_sizes
@@ -193,7 +195,10 @@ def _shares(experiment: Experiment, places: Places, progress: StudyProgress) -> 
                 progress=told(progress, name),
             ),
         )
-        divided = share_out(whole.tumour_by_patient, partition, experiment.seed)
+        groups = joined(copies_of(whole)) if partition.duplicates == "join" else ()
+        divided = share_out(join(whole, groups).tumour_by_patient, partition, experiment.seed)
+        also = {names[0]: names for names in groups}
+        divided = [tuple(one for name in share for one in also.get(name, (name,))) for share in divided]
         shares |= dict(zip(sites, divided, strict=True))
     return shares
 
@@ -211,6 +216,7 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
             "patients": folder / PATIENTS if site.partition else None,
             "steps": dict(site.steps),
             "identifying_data": site.identifying_data,
+            "duplicates": site.duplicates,
             "roles": list(site.roles),
             "device": site.device,
             "compile": site.compile,

@@ -1,4 +1,4 @@
-"""Each key, option and choice that a refusal names exists; and none sends a hospital to mend files where a setting helps.
+"""Each key, option and choice that a refusal names exists; none sends a hospital to mend files where a setting helps.
 
 Read from the source: what stands in the texts of errors, whether or not a test ever raises them.
 """
@@ -96,7 +96,7 @@ def study_key_exists(key: str) -> bool:
     """Whether a dotted key leads through the experiment's dataclasses; a hole, ``*`` or ``<name>`` is any entry."""
     kind: Any = Experiment
     for part in key.split("."):
-        if kind is Any or get_origin(kind) is dict and get_args(kind)[1] is Any:
+        if kind is Any or (get_origin(kind) is dict and get_args(kind)[1] is Any):
             return True
         if get_origin(kind) is dict:
             kind = get_args(kind)[1]

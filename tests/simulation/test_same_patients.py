@@ -9,11 +9,16 @@ import nibabel as nib
 import pytest
 from tiny import TinyStudy, write_patient, write_site
 
+from client.session import Session
+from client.site import load_site
 from common.config import compose
 from common.errors import ConfigError
 from common.experiment_paths import with_absolute_paths
+from server.run_folder import RunFolder
+from server.terminal_progress import terminal_progress
 from simulation.cli import main
 from simulation.same_patients import require_own_folders
+from simulation.sites import prepare_everything
 
 SITES = ("hospital1", "hospital2", "hospital3", "external")
 
@@ -167,3 +172,30 @@ def test_equal_names_with_other_images_are_told_and_no_reason_to_stop(
     said = capsys.readouterr()
     assert stop.value.code == 0, said.err
     assert "hospital1 and hospital2: 6 patients have names that the other site has too, e.g. P00" in said.out
+
+
+def test_copies_within_a_folder_that_is_shared_out_go_to_one_site_if_they_are_joined(
+    tiny_study: TinyStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_site(tmp_path / "data", 12, seed=5)
+    for name in [path.name for path in sorted(data.iterdir())][:5]:
+        new = name.replace("case", "anon")
+        shutil.copytree(data / name, data / new)
+        for file in (data / new).iterdir():
+            file.rename(file.with_name(file.name.replace(name, new)))
+    shared = f'+partition.shared={{reader: brats, organ: brain, path: "{data}", sites: 2}}'
+    sites = [f"~site.{name}" for name in SITES]
+    said = refused(tiny_study, tmp_path, capsys, *sites, shared)
+    assert "partition.shared.duplicates=join" in said
+    joins = "+partition.shared.duplicates=join"
+    study = with_absolute_paths(compose(tiny_study.with_output(tmp_path, *sites, shared, joins)))
+    folder = RunFolder.new(study)
+    _, files = prepare_everything(folder, terminal_progress())
+    listed = [set((file.parent / "patients.txt").read_text().split()) for file in files]
+    assert sum(map(len, listed)) == 17
+    for names in listed:
+        assert {f"anon{name[4:]}" for name in names if name.startswith("case")} >= {
+            name for name in names if name.startswith("anon")
+        }
+    cohorts = [Session(load_site(file), study, "run").cohort for file in files]
+    assert sum(len(cohort.patients) for cohort in cohorts) == 12
