@@ -5,14 +5,19 @@ First by the folders that sites name, then, once their studies are read, by the 
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 from common.errors import ConfigError
 from common.experiment import Experiment, SiteConfig
 from common.imaging.cohort import PreparedCohort
+from common.imaging.near_copies import copies
 from common.progress import StudyProgress
 from common.report.formatting import plural
+
+IMAGES = "image_folder"
+"""The reader of single images; a volume is known by its voxels."""
 
 Copies = list[tuple[str, str]]
 """(patient of one site, patient of the other) whose images are the same."""
@@ -85,8 +90,15 @@ def require_own_patients(
         first, second = experiment.site[one], experiment.site[other]
         if first.organ != second.organ:
             continue
-        if copies := _same_images(cohorts[one], cohorts[other]):
-            raise ConfigError(_refused(one, other, copies, experiment))
+        if same := _same_images(cohorts[one], cohorts[other]):
+            raise ConfigError(_refused(one, other, same, experiment))
+        if first.reader == second.reader == IMAGES and (alike := _alike(cohorts[one], cohorts[other])):
+            mine, theirs = alike[0]
+            progress.message(
+                f"{one} and {other}: images of {plural(len(alike), 'pair')} of patients look like copies of each "
+                f"other, e.g. {mine} of {one} and {theirs} of {other}; if they are, take them out of one of the folders: they "
+                "would count twice, or test what has learnt from them"
+            )
         shared = _names(cohorts[one]) & _names(cohorts[other])
         demo = first.path is None and second.path is None
         if shared and cohorts[one].patients_known and cohorts[other].patients_known and not demo:
@@ -97,8 +109,8 @@ def require_own_patients(
             )
 
 
-def _refused(one: str, other: str, copies: Copies, experiment: Experiment) -> str:
-    mine, theirs = copies[0]
+def _refused(one: str, other: str, same: Copies, experiment: Experiment) -> str:
+    mine, theirs = same[0]
     partition = experiment.site[one].partition
     if partition is not None and partition == experiment.site[other].partition:
         return (
@@ -108,7 +120,7 @@ def _refused(one: str, other: str, copies: Copies, experiment: Experiment) -> st
     example = f"{mine} of both" if mine == theirs else f"{mine} of {one} is {theirs} of {other}"
     keys = " and ".join(dict.fromkeys(_key(name, experiment.site[name]) for name in (one, other)))
     return (
-        f"{one} and {other} hold the same images of {plural(len(copies), 'patient')}, e.g. {example}: they would count "
+        f"{one} and {other} hold the same images of {plural(len(same), 'patient')}, e.g. {example}: they would count "
         f"twice, or test what has learnt from them. Name folders of different patients in {keys}, take the copies out "
         "of one of them, or share one folder out with a partition (+partition.<name>.path)"
     )
@@ -118,6 +130,14 @@ def _same_images(first: PreparedCohort, second: PreparedCohort) -> Copies:
     here = dict(_digests(first))
     pairs = {(here[digest], name) for digest, name in _digests(second) if digest in here}
     return sorted(pairs, key=lambda pair: (pair[0] != pair[1], pair))
+
+
+def _alike(first: PreparedCohort, second: PreparedCohort) -> Copies:
+    """Patients whose single images were saved anew, or are sorted into patients otherwise: no study is equal."""
+    patients = [(mark, patient) for mark, cohort in (("1", first), ("2", second)) for patient in cohort.patients]
+    opened = (replace(patient.open(), patient=f"{mark}{patient.patient}") for mark, patient in patients)
+    pairs = copies(opened, sum(patient.slices for _, patient in patients))
+    return [(pair.one[1:], pair.other[1:]) for pair in pairs if pair.one[0] != pair.other[0]]
 
 
 def _digests(cohort: PreparedCohort) -> Iterator[tuple[str, str]]:

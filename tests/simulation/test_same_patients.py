@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from tiny import TinyStudy, write_patient, write_site
 
 from client.session import Session
@@ -14,10 +17,12 @@ from client.site import load_site
 from common.config import compose
 from common.errors import ConfigError
 from common.experiment_paths import with_absolute_paths
+from common.imaging.prepare import prepare_cohort
+from common.imaging.readers.registry import build_reader
 from server.run_folder import RunFolder
 from server.terminal_progress import terminal_progress
 from simulation.cli import main
-from simulation.same_patients import require_own_folders
+from simulation.same_patients import require_own_folders, require_own_patients
 from simulation.sites import prepare_everything
 
 SITES = ("hospital1", "hospital2", "hospital3", "external")
@@ -199,3 +204,49 @@ def test_copies_within_a_folder_that_is_shared_out_go_to_one_site_if_they_are_jo
         }
     cohorts = [Session(load_site(file), study, "run").cohort for file in files]
     assert sum(len(cohort.patients) for cohort in cohorts) == 12
+
+
+class Terminal:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_single_images_that_were_saved_anew_at_another_site_are_told(tmp_path: Path) -> None:
+    """Sorted into patients at one site and not at the other, so that no study is equal to another."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96]
+    inside = np.hypot(y - 47, (x - 47) * 1.2) < 44
+    for number in range(6):
+        folds = gaussian_filter(random.normal(size=(96, 96)), 2.5)
+        image = np.where(inside, 128 + 40 * folds / folds.std(), 0).clip(0, 255).astype(np.uint8)
+        group = "tumour" if number % 2 else "normal"
+        for site in ("a", "b"):
+            (tmp_path / site / group).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "a" / group / f"{number}.png")
+        if number > 2:
+            Image.fromarray(image).resize((120, 120)).save(tmp_path / "b" / group / f"scan{number}.jpg", quality=70)
+    with (tmp_path / "a" / "patients.csv").open("w") as table:
+        table.write("file,patient\n")
+        table.writelines(f"{'tumour' if n % 2 else 'normal'}/{n}.png,P{n // 2}\n" for n in range(6))
+    study = compose(["site=none", "organ=[brain]", *(f"+site.{s}={{reader: image_folder, path: {s}}}" for s in "ab")])
+    cohorts = {
+        site: prepare_cohort(
+            build_reader("image_folder", organ="brain", contrasts=["flair"], options={"tumour_classes": ["tumour"]}),
+            tmp_path / site,
+            cache_dir=tmp_path / "cache",
+            organ="brain",
+            contrasts=["flair"],
+            image=study.image,
+            preprocessing=study.organs["brain"].steps,
+        )
+        for site in "ab"
+    }
+    terminal = Terminal()
+    require_own_patients(study, cohorts, terminal)  # type: ignore[arg-type]
+    (line,) = terminal.lines
+    assert line.startswith("a and b: images of 3 pairs of patients look like copies of each other, e.g. P1 of a and ")
