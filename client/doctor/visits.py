@@ -33,6 +33,8 @@ def visits(names: Sequence[str]) -> list[list[str]]:
 def _like_visits(stem: str, lasts: Sequence[str], patients: int) -> bool:
     """Whether the stem names a person and not the data set: the last parts are no serial number under a word, and the
     stem is not that of most patients."""
+    if len({last.casefold() for last in lasts}) < len(lasts):
+        return False  # The same name, written otherwise.
     serial = all(last.isdecimal() and len(last) >= 3 and not _DATE.fullmatch(last) for last in lasts)
     if serial and not re.search(r"\d{3}", stem):
         return False
