@@ -96,8 +96,8 @@ def require_own_patients(
             mine, theirs = alike[0]
             progress.message(
                 f"{one} and {other}: images of {plural(len(alike), 'pair')} of patients look like copies of each "
-                f"other, e.g. {mine} of {one} and {theirs} of {other}; if they are, take them out of one of the folders: "
-                "they would count twice, or test what has learnt from them"
+                f"other, e.g. {mine} of {one} and {theirs} of {other}; if they are, take them out of one of the "
+                "folders: they would count twice, or test what has learnt from them"
             )
         shared = _names(cohorts[one]) & _names(cohorts[other])
         demo = first.path is None and second.path is None
