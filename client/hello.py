@@ -12,6 +12,7 @@ from client.privacy.coordinators_copy import heed
 from client.privacy.guarded import public_examples, tells_counts
 from client.privacy.slices import kept_here
 from client.session import Session
+from client.shared_patients import patient_tokens
 from client.step_pictures import keep_step_pictures
 from client.tasks import possible_tasks
 from common.files import write_json
@@ -60,6 +61,7 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
     declared = tells_counts(session)
     if not session.guarded:
         _note_unused(session, notes, declared)
+    tokens = patient_tokens(session, notes)
     hello = SiteHello(
         site=settings.name,
         organ=settings.organ,
@@ -76,6 +78,7 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
         quarantined=len(cohort.quarantine) if declared else None,
         notes=list(notes),
         declined=notes.declined,
+        shared=tokens,
     )
     with silently(session, quiet=session.guarded):
         _keep_summary(session, hello)

@@ -4,7 +4,6 @@ The split is made by patient, so a leak means that something broke: one patient 
 split, images of a generator that had learnt from a patient who is to test it.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable
 
@@ -12,7 +11,9 @@ from client.arms import learnt_from
 from client.privacy.slices import kept_here
 from client.session import Session
 from common.errors import RefusalError
+from common.imaging.near_copies import Pair, slice_digests
 from common.imaging.slices import Slices
+from common.imaging.split import Split
 
 
 def require_no_leak(session: Session) -> None:
@@ -43,8 +44,30 @@ def require_no_leak(session: Session) -> None:
             # nobody is on both sides, which the roster sees to; under two names one person is two patients.
             session.split_is_sound = True
             return
-        raise RefusalError("a patient would both train and test; its own log says which")
+        raise RefusalError(
+            "a patient would both train and test; its own log says which"
+            if shared
+            else "a patient would both train and test: two of them show the same slice; its hospital's doctor names "
+            "them, and duplicates in its site.yaml says what becomes of them"
+        )
     session.split_is_sound = True
+
+
+def leaking(pairs: Iterable[Pair], split: Split, fold: bool) -> list[Pair]:
+    """Which patients that share equal slices :func:`require_no_leak` would refuse, by their part of the split.
+
+    Args:
+        pairs: patients that share a slice.
+        split: of one trial.
+        fold: whether that trial leaves a fold out, which is its validation part.
+    """
+    parts = {"train": set(split.train), "fold": set(split.validation) if fold else set(), "test": set(split.test)}
+    place = {name: part for part, names in parts.items() for name in names}
+    return [
+        pair
+        for pair in pairs
+        if pair.exact and pair.one in place and pair.other in place and place[pair.one] != place[pair.other]
+    ]
 
 
 def _twins(one: Slices, other: Slices) -> set[str]:
@@ -57,5 +80,4 @@ def _twins(one: Slices, other: Slices) -> set[str]:
 
 def _digests(slices: Slices) -> Iterable[tuple[str, bytes]]:
     for patient in slices.patients:
-        for image in patient.images:
-            yield patient.patient, hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        yield from ((patient.patient, digest) for digest in slice_digests(patient))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from client.session import LOCAL, Session
-from client.site import load_site
+from client.site import load_site, require_usable_paths
 from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment
@@ -44,6 +44,7 @@ def local_session(site: Path, overrides: Sequence[str], study: Path | None) -> S
     """
     quiet_libraries()
     settings = load_site(site)
+    require_usable_paths(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     return Session(settings, study_to_join(overrides, study), LOCAL)

@@ -22,6 +22,8 @@ from common.experiment import Experiment, OrganConfig, PreprocessingConfig, Weig
 from common.files import read_json, write_bytes, write_json
 from common.imaging.cohort import PreparedCohort
 from common.imaging.folds import fewer_patients, fold_split
+from common.imaging.joining import copies_of, join
+from common.imaging.near_copies import Pair, joined
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
@@ -122,12 +124,13 @@ class Session:
             RefusalError: if it is none of the study's: each keeps images and models here, without end otherwise.
         """
         asked = Trial(instruction.images, instruction.repeat, instruction.fold, instruction.patients, instruction.ratio)
-        if asked not in self._all_trials:
+        if asked not in self.all_trials:
             raise RefusalError("the study has no such trial")
         return self.within(asked)
 
     @cached_property
-    def _all_trials(self) -> frozenset[Trial]:
+    def all_trials(self) -> frozenset[Trial]:
+        """Every trial that the study may ask about."""
         runs = [self.model(name).runs for name in self.experiment.models]
         return frozenset([*trials_of(self.experiment), *(Trial(run=run) for run in range(1, max(runs) + 1))])
 
@@ -211,8 +214,20 @@ class Session:
     def cohort_in(self, contrasts: tuple[str, ...]) -> PreparedCohort:
         """The same patients, prepared and cached in these contrasts."""
         if contrasts not in self._cohorts:
-            self._cohorts[contrasts] = self._prepare(contrasts)
+            cohort = self._prepare(contrasts)
+            self._cohorts[contrasts] = join(cohort, joined(self.copies)) if self.joins else cohort
         return self._cohorts[contrasts]
+
+    @property
+    def joins(self) -> bool:
+        """Whether patients that show the same slices are one. Not where answers are guarded: who counts as a patient
+        would depend on what others show, in the study's contrasts and steps."""
+        return self.settings.duplicates == "join" and not self.guarded
+
+    @cached_property
+    def copies(self) -> tuple[Pair, ...]:
+        """Patients that share slices in the study's own contrasts, which decide for all: a split holds in each."""
+        return copies_of(self._prepare(tuple(self.organ.contrasts)) if self.joins else self.cohort)
 
     def _prepare(self, contrasts: tuple[str, ...]) -> PreparedCohort:
         try:

@@ -1,7 +1,7 @@
 """``site.yaml``: a hospital's own file. It is typed, belongs to the hospital, and nothing in it leaves."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -11,7 +11,9 @@ from client.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.actions import Action
 from common.errors import ConfigError
+from common.experiment_paths import DOWNLOAD
 from common.imaging.names import ORGANS
+from common.paths import Use, expanded, impossible, unusable
 from common.safe_yaml import read_yaml, yaml_problem
 
 QUESTIONS = 500
@@ -61,11 +63,11 @@ class PrivacySettings(BaseModel):
 
     epsilon: float = Field(gt=0, allow_inf_nan=False)
     patients: int = Field(ge=1)
-    folder: Path | None = None
-    head: Path | None = None
-    known: Path | None = None
+    folder: Annotated[Path | None, Use.WORK] = None
+    head: Annotated[Path | None, Use.KEPT] = None
+    known: Annotated[Path | None, Use.WORK] = None
     shares: Shares = Shares()
-    trained: Path | None = None
+    trained: Annotated[Path | None, Use.FILE] = None
     questions: int = Field(default=QUESTIONS, ge=0)
     scores: Literal["exact", "noised"] = "exact"
     without: Literal["refuse", "allow"] = "refuse"
@@ -87,6 +89,12 @@ class SiteSettings(BaseModel):
         steps: preprocessing that these data need beside the study's, e.g. ``{skull_strip: true}``.
         masks: whether these data have tumour masks (or classes stated by image). Without it a study decides by whether
             some patient has one; with a privacy budget, and in private studies, that counts as true.
+        duplicates: what becomes of patients that show the same slices, equal or saved anew: with ``refuse`` the site
+            takes no part where equal ones would both train and test; ``join`` takes such patients for one, under the
+            first of their names. With a privacy budget, and in private studies, none are joined.
+        shared_patients_key: a file with a secret of at least 32 bytes that hospitals share and the coordinator has not.
+            With it, studies without privacy find out how many patients two sites have in common, by their IDs, and do
+            not begin where there is one.
         identifying_data: what happens where the headers of a study may identify the person: ``refuse`` to take part
             until that is mended, or ``quarantine`` these studies and go on without them.
         roles: ``train`` and ``evaluate``; an external centre only evaluates, and then every patient is a test patient.
@@ -127,12 +135,14 @@ class SiteSettings(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")
     reader: str
     organ: str
-    path: Path
+    path: Annotated[Path, Use.DATA]
     options: dict[str, Any] = {}
     contrasts: list[str] | None = None
-    patients: Path | None = None
+    patients: Annotated[Path | None, Use.FILE] = None
+    shared_patients_key: Annotated[Path | None, Use.FILE] = None
     steps: dict[str, Any] = {}
     masks: bool | None = None
+    duplicates: Literal["refuse", "join"] = "refuse"
     identifying_data: Literal["refuse", "quarantine"] = "refuse"
     roles: list[Literal["train", "evaluate"]] = ["train", "evaluate"]
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
@@ -154,10 +164,10 @@ class SiteSettings(BaseModel):
     health_port: int = Field(default=18470, ge=1, le=65535)
     privacy: PrivacySettings | None = None
     demo_cohort: bool = False
-    folder: Path
+    folder: Annotated[Path, Use.WORK]
     folder_per_run: bool = True
-    cache_dir: Path
-    weights: dict[str, str | None] = {}
+    cache_dir: Annotated[Path, Use.WORK]
+    weights: Annotated[dict[str, str | None], Use.FILE] = {}
 
     def run_folder(self, run: str) -> Path:
         """Where the state, results and report of ``run`` are kept."""
@@ -237,21 +247,70 @@ def load_site(path: Path) -> SiteSettings:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a list of `key: value` lines")
     here = path.resolve().parent
-    values = {"folder": here, **values}
-    for key in ("path", "patients", "folder", "cache_dir"):
-        if isinstance(values.get(key), str):
-            values[key] = here / Path(values[key]).expanduser()
-    own = values.get("privacy")
-    if isinstance(own, dict):
-        keys = ("folder", "head", "known", "trained")
-        places = {key: here / Path(own[key]).expanduser() for key in keys if isinstance(own.get(key), str)}
-        values["privacy"] = {**own, **places}
-    values.setdefault("cache_dir", Path(values["folder"]) / "cache")
+    try:
+        values = _with_whole_paths({"folder": str(here), **values}, here, SiteSettings)
+        if isinstance(values.get("privacy"), dict):
+            values["privacy"] = _with_whole_paths(values["privacy"], here, PrivacySettings, "privacy.")
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if isinstance(values["folder"], Path):
+        values.setdefault("cache_dir", values["folder"] / "cache")
     try:
         return SiteSettings.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path}: {problems}") from error
+
+
+def _with_whole_paths(values: dict[str, Any], here: Path, section: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """The values of a section with its paths counted from ``here``.
+
+    Raises:
+        ValueError: for what can be no path of its use, naming the key.
+    """
+
+    def whole(key: str, text: str, use: Use, base: Path) -> Path:
+        try:
+            found = base / expanded(text)
+        except ValueError as error:
+            raise ValueError(f"{prefix}{key}: {text!r} {error}") from error
+        if problem := impossible(found, use):
+            raise ValueError(f"{prefix}{key}: {found}: {problem}; name another one")
+        return found
+
+    made = dict(values)
+    for key, use in uses_of(section).items():
+        value = values.get(key)
+        if isinstance(value, str):
+            made[key] = whole(key, value, use, here)
+        elif isinstance(value, dict):
+            for name, text in value.items():
+                # Paths of weights count from the folder in which a command is given, and stay as they are.
+                if isinstance(text, str) and text != DOWNLOAD:
+                    whole(f"{key}.{name}", text, use, Path())
+    return made
+
+
+def uses_of(section: type[BaseModel]) -> dict[str, Use]:
+    """The keys of a section of ``site.yaml`` that name paths, and what each is for."""
+    uses = {key: [one for one in field.metadata if isinstance(one, Use)] for key, field in section.model_fields.items()}
+    return {key: marks[0] for key, marks in uses.items() if marks}
+
+
+def require_usable_paths(settings: SiteSettings) -> None:
+    """Refuses folders that cannot be written to and files that are not there, before anything is begun.
+
+    The folder of the data is the reader's to look at: whether it is there is told with what it holds.
+
+    Raises:
+        ConfigError: naming the key of ``site.yaml`` and what is wrong.
+    """
+    sections: list[tuple[str, BaseModel | None]] = [("", settings), ("privacy.", settings.privacy)]
+    for prefix, section in sections:
+        for key, use in uses_of(type(section)).items() if section is not None else ():
+            path = getattr(section, key)
+            if isinstance(path, Path) and use is not Use.DATA and (problem := unusable(path, use)):
+                raise ConfigError(f"site.yaml: {prefix}{key}: {path}: {problem}; name another one")
 
 
 def chosen_patients(settings: SiteSettings) -> frozenset[str] | None:
@@ -265,7 +324,9 @@ def chosen_patients(settings: SiteSettings) -> frozenset[str] | None:
     try:
         lines = settings.patients.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{settings.patients}: the list of patients cannot be read ({error})") from error
+        raise ConfigError(
+            f"site.yaml: patients: {settings.patients}: the list of patients cannot be read ({error})"
+        ) from error
     names = frozenset(line.strip() for line in lines if line.strip())
     if not names:
         raise ConfigError(f"{settings.patients}: names no patient; write one a line, or remove patients from site.yaml")

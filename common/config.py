@@ -52,6 +52,8 @@ _OPEN = ("site.", "partition.", "organs.", "reference.", "models.")
 MOST_RUNS = 100
 """Trainings of one model with different seeds; a site plans for each of them before the first."""
 
+DUPLICATES = ("refuse", "join")
+
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
@@ -205,6 +207,7 @@ def _share_out(experiment: Experiment) -> None:
                     path=partition.path,
                     options=dict(partition.options),
                     scanner=partition.scanner,
+                    duplicates=partition.duplicates,
                     partition=name,
                 ),
             )
@@ -297,8 +300,10 @@ def check(experiment: Experiment) -> None:
         )
         policy = site.identifying_data
         require(policy in ("refuse", "quarantine"), f"site.{name}.identifying_data", policy, "refuse or quarantine")
+        require(site.duplicates in DUPLICATES, f"site.{name}.duplicates", site.duplicates, "refuse or join")
         site_steps(experiment.organs[site.organ], site.steps)
     for name, part in experiment.partition.items():
+        require(part.duplicates in DUPLICATES, f"partition.{name}.duplicates", part.duplicates, "refuse or join")
         require(part.sites >= 1, f"partition.{name}.sites", part.sites, "must be at least 1")
         require(part.scheme in ("even", "dirichlet"), f"partition.{name}.scheme", part.scheme, "even or dirichlet")
         require(part.alpha > 0, f"partition.{name}.alpha", part.alpha, "must be positive")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.paths import PLACE, Use
+
 ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob", "local_generator")
 
 PLAIN_ARMS = ("copy_paste", "blob")
@@ -162,9 +164,9 @@ class EvaluationConfig:
 class WeightsConfig:
     """Each a path, the word ``download``, or null (not needed by this study)."""
 
-    imagenet_resnet50: str | None = None
-    vgg19: str | None = None
-    fid_inception: str | None = None
+    imagenet_resnet50: str | None = field(default=None, metadata={PLACE: Use.FILE})
+    vgg19: str | None = field(default=None, metadata={PLACE: Use.FILE})
+    fid_inception: str | None = field(default=None, metadata={PLACE: Use.FILE})
 
 
 @dataclass
@@ -172,7 +174,7 @@ class ReferenceConfig:
     """The coordinator's public reference set of one organ: a folder with three parts of different patients."""
 
     reader: str = "brats"
-    path: str | None = None
+    path: str | None = field(default=None, metadata={PLACE: Use.DATA})
     """Null in simulation means: the demo cohort's."""
     options: dict[str, Any] = field(default_factory=dict)
     """Reader options."""
@@ -184,7 +186,7 @@ class SiteConfig:
 
     reader: str = "brats"
     organ: str = "brain"
-    path: str | None = None
+    path: str | None = field(default=None, metadata={PLACE: Use.DATA})
     """Null means: this site's share of the demo cohort."""
     scanner: str = "a"
     roles: list[str] = field(default_factory=lambda: ["train", "evaluate"])
@@ -203,6 +205,9 @@ class SiteConfig:
     """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
     identifying_data: str = "refuse"
     """Studies whose headers may identify the person: ``refuse`` to take part, or ``quarantine`` them."""
+    duplicates: str = "refuse"
+    """Patients that show the same slices: ``refuse`` where equal ones would train and test, or ``join`` them into one.
+    """
     epsilon: float | None = None
     """Its privacy budget; null means: what the study may spend, if it is private at all."""
     patients: int | None = None
@@ -217,11 +222,13 @@ class PartitionConfig:
 
     reader: str = "brats"
     organ: str = "brain"
-    path: str | None = None
+    path: str | None = field(default=None, metadata={PLACE: Use.DATA})
     """Null means: demo patients, as many as the sites need."""
     options: dict[str, Any] = field(default_factory=dict)
     scanner: str = "a"
     sites: int = 3
+    duplicates: str = "refuse"
+    """As of a site; with ``join`` such patients go to one site together, and count as one there."""
     scheme: str = "even"
     """``even``: equal numbers and equal shares of tumours. ``dirichlet``: the patients of each class (tumour, none) are
     shared out in proportions drawn from a Dirichlet distribution."""
@@ -252,8 +259,8 @@ class SimulationConfig:
     engine: str = "in_process"
     threads: int = 0
     """Torch threads a site; 0 leaves torch's choice."""
-    cache_dir: str = "cache"
-    runs_dir: str = "runs"
+    cache_dir: str = field(default="cache", metadata={PLACE: Use.WORK})
+    runs_dir: str = field(default="runs", metadata={PLACE: Use.WORK})
     ray_address: str | None = None
     client_cpus: float = 1.0
     client_gpus: float = 0.0

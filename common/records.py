@@ -10,13 +10,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
 from common.outside import quoted
@@ -88,6 +89,33 @@ Sentence = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
 """Text of a site that is printed: short, and without what moves a terminal's cursor."""
 
 
+MOST_TOKENS = 2**16
+LEAST_TOKENS = 2**6
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class PatientTokens(BaseModel):
+    """A site's patients as hashes under a key that hospitals share and the coordinator has not, to be compared with
+    those of other sites (:mod:`client.shared_patients`).
+
+    Attributes:
+        key: tells which key it was, and nothing of the key.
+        tokens: sorted, none twice, filled up with others to a power of two.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Token
+    tokens: list[Token] = Field(min_length=LEAST_TOKENS, max_length=MOST_TOKENS)
+
+    @field_validator("tokens")
+    @classmethod
+    def _tells_no_count(cls, value: list[str]) -> list[str]:
+        if len(value) & (len(value) - 1) or any(one >= other for one, other in pairwise(value)):
+            raise ValueError("is not sorted, holds one twice, or its length is no power of two")
+        return value
+
+
 class SiteHello(BaseModel):
     """What a site says of itself. Counts are None unless the hospital declared them public."""
 
@@ -113,6 +141,8 @@ class SiteHello(BaseModel):
     notes: list[Sentence] = Field(default=[], max_length=40)
     declined: dict[Word, Sentence] = Field(default={}, max_length=40)
     """Why it takes no part in a task of the study, by task."""
+    shared: PatientTokens | None = None
+    """None unless its hospital compares its patients with other hospitals'."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -40,6 +40,7 @@ from server.roster import Roster, call_roll
 from server.run_lock import alone_in
 from server.same_sites import arms_apart
 from server.settings import StudySettings, keep_places
+from server.shared_patients import require_own_patients
 from server.silences import note_silences, silences
 from server.trials import TrialRunner, further_phases
 
@@ -78,6 +79,7 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
                 results.plan = planned_trainings(experiment, roster, labelling_model(experiment))
                 note_silences(settings.run_dir, "hello", roster.refused)
             _announce(settings, roster, results.plan)
+            require_own_patients(roster, progress)
 
             chosen = labelling_model(experiment)
             plans = plan_gans(settings, roster)

@@ -32,8 +32,22 @@ class RunFolder:
 
     @classmethod
     def new(cls, experiment: Experiment) -> "RunFolder":
-        """A fresh folder under ``simulation.runs_dir``; a name that is taken gets a number. ``latest`` points to it."""
+        """A fresh folder under ``simulation.runs_dir``; a name that is taken gets a number. ``latest`` points to it.
+
+        Raises:
+            ConfigError: if it cannot be made there.
+        """
         runs = Path(experiment.simulation.runs_dir).resolve()
+        try:
+            return cls._made(experiment, runs)
+        except OSError as error:
+            raise ConfigError(
+                f"simulation.runs_dir={runs}: no folder for the run can be made there "
+                f"({error.strerror or error}); name another one"
+            ) from error
+
+    @classmethod
+    def _made(cls, experiment: Experiment, runs: Path) -> "RunFolder":
         make_private_folder(runs)
         path, number = runs / experiment.name, 1
         while True:

@@ -6,7 +6,7 @@ from client.app import make_app as make_client_app
 from client.app import site_from_node_config
 from client.report.build import build_site_report
 from common.config import compose
-from common.experiment_paths import with_absolute_paths
+from common.experiment_paths import require_usable_paths, with_absolute_paths
 from common.logs import quiet_libraries
 from common.outside import say
 from common.results import Results
@@ -38,6 +38,7 @@ def run(overrides: list[str]) -> Path:
     others = [item for item in overrides if not item.startswith(RESUME)]
     if resume:
         folder = RunFolder.resume(Path(resume[-1]), others)
+        require_usable_paths(folder.experiment)
     else:
         experiment = with_absolute_paths(compose(others))
         check_sites(experiment)

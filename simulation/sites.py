@@ -13,7 +13,11 @@ from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_s
 from common.devices import device_problem
 from common.errors import ConfigError, DataError
 from common.experiment import Experiment, SiteConfig
+from common.experiment_paths import require_usable_paths
 from common.files import write_bytes
+from common.imaging.cohort import PreparedCohort
+from common.imaging.joining import copies_of, join
+from common.imaging.near_copies import joined
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.imaging.remarks import unused_sentences
@@ -29,6 +33,7 @@ from server.run_folder import RunFolder
 from server.settings import StudySettings
 from simulation.partition import share_out
 from simulation.places import Places, locate, told
+from simulation.same_patients import require_own_folders, require_own_patients
 from simulation.trainings import require_private_study
 
 Result = TypeVar("Result")
@@ -45,6 +50,8 @@ def check_sites(experiment: Experiment) -> None:
     """
     if not experiment.site:
         raise ConfigError("there are no sites; choose a group such as site=brain")
+    require_usable_paths(experiment)
+    require_own_folders(experiment)
     resolve_weights(experiment.weights, needed_weights(experiment))
     for model in experiment.models:
         proxy_source(experiment, model)
@@ -66,7 +73,7 @@ def check_sites(experiment: Experiment) -> None:
             options=dict(site.options),
         )
         if site.path is not None and site.partition is None:
-            _naming(name, partial(reader.find, Path(site.path)))
+            _naming(f"site.{name}.path", partial(reader.find, Path(site.path)))
 
 
 def _check_devices(experiment: Experiment) -> None:
@@ -106,18 +113,20 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
     )
     shares = _shares(experiment, places, progress)
     files = []
+    cohorts = {}
     for name, site in sorted(experiment.site.items()):
         file = folder.path / "sites" / name / "site.yaml"
         if name in shares:
             write_bytes(file.parent / PATIENTS, "".join(f"{patient}\n" for patient in shares[name]).encode())
         save_site(_site_settings(experiment, name, site, places.sites[name], file.parent), file)
         session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
-        _fill_cache(session, progress)
+        cohorts[name] = _fill_cache(session, progress)
         if experiment.privacy.mode != "none" or site.epsilon is not None:
             settled = _with_budget(session, site)
             begin_roster(settled.privacy_folder(), roster_key(experiment.seed, name))
             save_site(settled, file)
         files.append(file)
+    require_own_patients(experiment, cohorts, progress)
     for organ in settings.reference:
         for part in PARTS:
             reference_part(settings, organ, part, told(progress, f"reference {organ}, {part}"))
@@ -146,7 +155,7 @@ def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:
     return settings.model_copy(update={"privacy": own})
 
 
-def _fill_cache(session: Session, progress: StudyProgress) -> None:
+def _fill_cache(session: Session, progress: StudyProgress) -> PreparedCohort:
     """Prepares a site's data now, with progress, so that the study starts with data that are known to be usable."""
     name = session.settings.name
     cohort = _naming(name, lambda: session.cohort)
@@ -163,6 +172,7 @@ def _fill_cache(session: Session, progress: StudyProgress) -> None:
         progress.message(f"{name}: {sentence}")
     if not cohort.patients_known:
         progress.message(f"{name}: its images name no patients, so its split is BY IMAGE, not by patient")
+    return cohort
 
 
 def _shares(experiment: Experiment, places: Places, progress: StudyProgress) -> dict[str, tuple[str, ...]]:
@@ -188,7 +198,10 @@ def _shares(experiment: Experiment, places: Places, progress: StudyProgress) -> 
                 progress=told(progress, name),
             ),
         )
-        divided = share_out(whole.tumour_by_patient, partition, experiment.seed)
+        groups = joined(copies_of(whole)) if partition.duplicates == "join" else ()
+        divided = share_out(join(whole, groups).tumour_by_patient, partition, experiment.seed)
+        also = {names[0]: names for names in groups}
+        divided = [tuple(one for name in share for one in also.get(name, (name,))) for share in divided]
         shares |= dict(zip(sites, divided, strict=True))
     return shares
 
@@ -206,6 +219,7 @@ def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Pa
             "patients": folder / PATIENTS if site.partition else None,
             "steps": dict(site.steps),
             "identifying_data": site.identifying_data,
+            "duplicates": site.duplicates,
             "roles": list(site.roles),
             "device": site.device,
             "compile": site.compile,

@@ -10,6 +10,7 @@ from typing import Any
 
 from common.config import compose
 from common.errors import ConfigError
+from common.experiment_paths import require_usable_paths, with_absolute_paths
 from common.files import read_json, write_bytes, write_json
 from common.outside import say
 from common.report.tables import write_csv
@@ -59,7 +60,9 @@ def sweep(overrides: Sequence[str], name: str) -> Path:
     combinations = [dict(zip([a.key for a in axes], values, strict=True)) for values in _product(axes)]
     for values in combinations:
         compose(overrides_of(fixed, values))  # a wrong value is found before the first run
-    folder = Path(compose(overrides_of(fixed, combinations[0])).simulation.runs_dir).expanduser().resolve() / name
+    first = with_absolute_paths(compose(overrides_of(fixed, combinations[0])))
+    require_usable_paths(first)
+    folder = Path(first.simulation.runs_dir) / name
     _claim(folder, overrides)
     points = []
     for number, values in enumerate(combinations, start=1):

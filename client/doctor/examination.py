@@ -90,15 +90,20 @@ class Unanswered(Finding):
     examples: list[str]
 
 
+DuplicateKind = Literal["same_pixels", "same_slices", "near_copies", "similar_names", "shared_stem", "several_studies"]
+
+
 class Duplicate(Finding):
     """Studies or patients that may be one.
 
     Attributes:
-        kind: ``same_pixels`` (two studies have equal voxels), ``similar_names`` (names that differ in case or
-            punctuation only), ``several_studies`` (of one patient; they are kept together).
+        kind: ``same_pixels`` (two studies have equal voxels), ``same_slices`` (patients with a slice in common, equal
+            in every pixel), ``near_copies`` (the same, saved anew), ``similar_names`` (names that differ in case or
+            punctuation only), ``shared_stem`` (names that look like visits of one patient), ``several_studies`` (of
+            one patient; they are kept together).
     """
 
-    kind: Literal["same_pixels", "similar_names", "several_studies"]
+    kind: DuplicateKind
     studies: list[Named]
 
 

@@ -6,17 +6,19 @@ from pathlib import Path
 
 from client.doctor.answers import answers, asked
 from client.doctor.examination import Examination, PartBalance, QuarantineReason, Unanswered, Unused, named
-from client.doctor.findings import clipped_shares, duplicates, outliers, study_rows
+from client.doctor.findings import clipped_shares, duplicates, outliers, shared_slices, study_rows
 from client.doctor.headers import header_fields_to_review
 from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_machine
 from client.doctor.network.look import look_at_network
 from client.doctor.placing import place_sentences, try_places
 from client.doctor.rehearsal import rehearse
+from client.leaks import leaking
 from client.preparation import by_reason
 from client.session import Session
 from client.site import chosen_patients
 from common.errors import DataError, RefusalError
 from common.imaging.cohort import PreparedCohort
+from common.imaging.near_copies import joined
 from common.imaging.prepare import PreparedFolder, prepare_folder
 from common.imaging.remarks import unused_sentences
 from common.report.formatting import listed, plural
@@ -25,6 +27,7 @@ from common.versions import installed_versions
 
 _LITTLE_SPACE = 2**30
 _MOSTLY = 0.5
+_MOST_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ def examine(session: Session, folder: Path, node: Path) -> Examined:
     found.machine = look_at_machine(session, everything.patients if everything else ())
     _tell_machine(found, session)
     _tell_network(found, session, node)
-    if cohort is not None:
+    if cohort is not None and everything is not None:
         _tell_cohort(found, session, cohort)
+        _tell_copies(found, session, everything)
         _tell_rehearsal(found, session, folder)
         _tell_places(found, session)
     found.fit = not found.problems
@@ -137,12 +141,18 @@ def _warn_of_studies(found: Examination, left_out: int) -> None:
     if kinds["same_pixels"]:
         warn(
             f"{plural(kinds['same_pixels'], 'group')} of studies have equal voxels: one of them may train and its copy "
-            "may test. Remove the copies."
+            "may test. Remove the copies, or write duplicates: join into site.yaml."
         )
     if kinds["similar_names"]:
         warn(
             f"{plural(kinds['similar_names'], 'group')} of patients have names that differ in case or punctuation "
             "only: if they are one person, give them one name, or that person may be on both sides of the split."
+        )
+    if kinds["shared_stem"]:
+        warn(
+            f"{plural(kinds['shared_stem'], 'group')} of patients have names that differ in the last part only: if "
+            "these are visits of one person, say so in patients.csv (columns file, patient) in the folder of the data, "
+            "or that person may be on both sides of the split."
         )
     if not found.patients_known:
         warn("The data name no patients: each image counts as one, and two images of a person may be split apart.")
@@ -206,6 +216,39 @@ def _tell_places(found: Examination, session: Session) -> None:
     found.places = try_places(session)
     if found.places is not None:
         found.warnings += place_sentences(found.places)
+
+
+def _tell_copies(found: Examination, session: Session, everything: PreparedFolder) -> None:
+    """Patients that show the same slices; where equal ones would train and test, a study refuses this site."""
+    pairs = session.copies
+    found.duplicates += shared_slices(everything.patients, pairs)
+    groups = joined(pairs)
+    if not groups:
+        return
+    named_so = "; ".join(" = ".join(names) for names in groups[:_MOST_GROUPS])
+    more = f" and {len(groups) - _MOST_GROUPS} more groups" if len(groups) > _MOST_GROUPS else ""
+    told = f"{plural(len(groups), 'group')} of patients show the same slices, equal or saved anew: {named_so}{more}"
+    if session.joins:
+        found.warnings.append(f"{told}. Each counts as one patient, as duplicates: join says.")
+        return
+    ways = (
+        "Where answers are guarded nobody is joined: give one person one name, e.g. in patients.csv (columns file, "
+        "patient) in the folder of the data, or leave copies out with patients"
+        if session.guarded
+        else "duplicates: join in site.yaml takes each group for one patient"
+    )
+    found.warnings.append(f"{told}. One of them may train and its copy may test. {ways}.")
+    refused = {
+        name
+        for trial in session.all_trials
+        for pair in leaking(pairs, session.within(trial).split, bool(trial.fold))
+        for name in (pair.one, pair.other)
+    }
+    if refused and not session.guarded:
+        found.problems.append(
+            f"{listed(sorted(refused)[: 2 * _MOST_GROUPS])} would both train and test, as they share equal slices: "
+            "write duplicates: join into site.yaml, or leave copies out with patients"
+        )
 
 
 def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:

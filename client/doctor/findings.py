@@ -4,16 +4,18 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
-from typing import Literal
 
 import numpy as np
 
-from client.doctor.examination import Duplicate, LesionRow, Named, Outlier, StudyRow, named
+from client.doctor.examination import Duplicate, DuplicateKind, LesionRow, Named, Outlier, StudyRow, named
+from client.doctor.visits import visits
 from common.imaging.cache import PreparedPatient
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import PERCENTILES
 from common.imaging.listing import as_text
+from common.imaging.near_copies import Pair, joined
 
 _FEWEST = 4
 """Fewer studies have no usual value to differ from."""
@@ -79,13 +81,28 @@ def duplicates(patients: Sequence[PreparedPatient], patients_known: bool) -> lis
     ]
     found = _several("same_pixels", by_pixels.values())
     if patients_known:
-        found += _several("similar_names", by_name.values()) + _several("several_studies", several)
+        found += _several("similar_names", by_name.values()) + _several("shared_stem", _visits(patients))
+        found += _several("several_studies", several)
     return found
 
 
-def _several(
-    kind: Literal["same_pixels", "similar_names", "several_studies"], groups: Iterable[list[Named]]
-) -> list[Duplicate]:
+def _visits(patients: Sequence[PreparedPatient]) -> list[list[Named]]:
+    places = {patient.patient: [study.path for study in patient.studies] for patient in patients}
+    return [[named(name, next(iter(places[name]), Path())) for name in names] for names in visits(list(places))]
+
+
+def shared_slices(patients: Sequence[PreparedPatient], pairs: Sequence[Pair]) -> list[Duplicate]:
+    """Patients that show the same slices, equal or saved anew, group by group."""
+    places = {patient.patient: patient.studies[0].path if patient.studies else Path() for patient in patients}
+    found = []
+    for names in joined(pairs):
+        exact = any(pair.exact for pair in pairs if pair.one in names)
+        kind: DuplicateKind = "same_slices" if exact else "near_copies"
+        found.append(Duplicate(kind=kind, studies=[named(name, places[name]) for name in names]))
+    return found
+
+
+def _several(kind: DuplicateKind, groups: Iterable[list[Named]]) -> list[Duplicate]:
     return [Duplicate(kind=kind, studies=group) for group in groups if len(group) > 1]
 
 

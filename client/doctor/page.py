@@ -33,7 +33,10 @@ SECTIONS = (
 _MOST_ROWS = 300
 _DUPLICATES = {
     "same_pixels": "equal voxels",
+    "same_slices": "slices equal in every pixel",
+    "near_copies": "slices alike, as copies that were saved anew are",
     "similar_names": "names alike but for case or punctuation",
+    "shared_stem": "names alike but for the last part, as visits of one patient are",
     "several_studies": "several studies of one patient (kept together)",
 }
 

@@ -123,7 +123,10 @@ def network_lines(found: Examination) -> list[str]:
 
 _DUPLICATES = {
     "same_pixels": "equal voxels under two names",
+    "same_slices": "slices equal in every pixel",
+    "near_copies": "slices that are copies, saved anew",
     "similar_names": "names that may be one patient's",
+    "shared_stem": "names that may be visits of one patient",
     "several_studies": "several studies of one patient",
 }
 

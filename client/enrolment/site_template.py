@@ -23,11 +23,13 @@ device: cpu                     # cpu, cuda, cuda:0, ...
 share_site_model: false         # may this site's own classifier be tried at other sites?
 may_release_synthetic: false    # may synthetic slices made here by a federated generator be sent to other sites?
 declare_counts: false           # may the numbers of patients, slices and excluded studies be told?
+duplicates: refuse              # patients that show the same slices: refuse to test on them, or join them into one
 identifying_data: refuse        # headers that may name the patient: refuse to take part, or quarantine the study
 min_cell: 5                     # fewest patients behind a figure that leaves
 allowed_exchanges: [average, proxies]    # gradients of single batches can be inverted into images: leave them out
 min_update_patients: 5          # fewest training patients behind weights that leave without noise
 min_update_slices: 20           # fewest slices of theirs
+# shared_patients_key: key.txt  # a secret of the hospitals, by which they find patients whom two of them have
 # allowed_models: [cgan, wgan_gp]          # families of GANs that may be used here; without it all
 # allowed_actions: [query.hello, ...]      # messages that are answered; without it all
 # hours: "20:00-06:00"          # when this machine works for a study; without it always

@@ -23,7 +23,7 @@ from client.node.log import NodeLog
 from client.node.record import RecordTail
 from client.node.return_home import flower_home, node_number, say_goodbye
 from client.node.watch import NodeWatch
-from client.site import SiteSettings, load_site
+from client.site import SiteSettings, load_site, require_usable_paths
 from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
 from common.file_lock import locked
@@ -52,6 +52,7 @@ def start(site: Path) -> None:
         ConfigError: if the site has not joined, its settings do not fit, or a node runs already. Nothing runs then.
     """
     settings = load_site(site)
+    require_usable_paths(settings)
     connection = load_connection(site.resolve().parent)
     _check(settings, connection)
     require_question_key(connection, site.resolve().parent)

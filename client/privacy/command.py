@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from client.site import load_site
+from client.site import load_site, require_usable_paths
 from common.errors import ConfigError
 
 
@@ -23,6 +23,7 @@ def budget(
         PrivacyError: if the ledger cannot be relied on; the text names the way out.
     """
     settings = load_site(site)
+    require_usable_paths(settings)
     if settings.privacy is None:
         raise ConfigError(
             f"{site}: sets no privacy budget, so there is no account. Add to it, with your own numbers, the line "
