@@ -106,7 +106,7 @@ def run_command(command: Callable[[], None]) -> int:
     except BrokenPipeError:
         return 1
     except ModuleNotFoundError as error:
-        _say_traceback()
+        say_traceback()
         say(
             f"error: the Python package {error.name!r} is not installed here: install oncofed again with its "
             "dependencies, as docs/packaging.md says",
@@ -114,12 +114,12 @@ def run_command(command: Callable[[], None]) -> int:
         )
         return 1
     except Exception:
-        _say_traceback()
+        say_traceback()
         say("error: unexpected; please report the lines above", stream=sys.stderr)
         return 1
     return 0
 
 
-def _say_traceback() -> None:
+def say_traceback() -> None:
     """The newest part of it, set in: a line of an error's text is not taken for one of the program's own."""
     say(*(f"  {one}" for one in traceback.format_exc().splitlines()[-_MOST_LINES:]), stream=sys.stderr)

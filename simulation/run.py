@@ -1,20 +1,23 @@
 """A simulated study from the command line to the reports."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from client.app import make_app as make_client_app
 from client.app import site_from_node_config
 from client.report.build import build_site_report
 from common.config import compose
+from common.experiment import Experiment
 from common.experiment_paths import with_absolute_paths
 from common.logs import quiet_libraries
 from common.outside import say
+from common.progress import StudyProgress
 from common.results import Results
 from server.app import make_app as make_server_app
 from server.app import run_study
 from server.report.build import build_study_report
 from server.report.kinds import kind_of
-from server.run_folder import RunFolder
+from server.run_folder import RunFolder, require_run_name
 from server.settings import StudySettings
 from server.terminal_progress import terminal_progress
 from simulation.audit import audit_run
@@ -33,18 +36,39 @@ def run(overrides: list[str]) -> Path:
     Raises:
         OncofedError: with the cause and the way out; a study that could not start leaves nothing behind.
     """
-    quiet_libraries()
     resume = [item.removeprefix(RESUME) for item in overrides if item.startswith(RESUME)]
     others = [item for item in overrides if not item.startswith(RESUME)]
-    if resume:
-        folder = RunFolder.resume(Path(resume[-1]), others)
-    else:
-        experiment = with_absolute_paths(compose(others))
-        check_sites(experiment)
+    return resumed(Path(resume[-1]), others) if resume else begun(checked(others))
+
+
+def checked(overrides: Sequence[str]) -> Experiment:
+    """The study that ``overrides`` describe, with absolute paths, if it can run here.
+
+    Raises:
+        ConfigError, DataError: naming the key or the site.
+    """
+    experiment = with_absolute_paths(compose(list(overrides)))
+    require_run_name(experiment.name)
+    check_sites(experiment)
+    return experiment
+
+
+def begun(experiment: Experiment) -> Path:
+    """:func:`run` of a study that :func:`checked` let pass, in a new folder."""
+    return _carried_out(lambda progress: RunFolder.new(without_unavailable_demo(experiment, progress)))
+
+
+def resumed(path: Path, overrides: list[str]) -> Path:
+    """:func:`run` of a study that was stopped."""
+    folder = RunFolder.resume(path, overrides)
+    return _carried_out(lambda _: folder)
+
+
+def _carried_out(place: Callable[[StudyProgress], RunFolder]) -> Path:
+    quiet_libraries()
     progress = terminal_progress()
     try:
-        if not resume:
-            folder = RunFolder.new(without_unavailable_demo(experiment, progress))
+        folder = place(progress)
         with folder.withdrawn_on_error():
             settings, site_files = prepare_everything(folder, progress)
         progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
@@ -58,7 +82,7 @@ def run(overrides: list[str]) -> Path:
     for site in results.sites:
         build_site_report(folder.path / "sites" / site)
     report = build_study_report(folder.path)
-    say(_closing(results, report))
+    say(*_closing(results, report))
     return folder.path
 
 
@@ -71,7 +95,7 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
         run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
 
 
-def _closing(results: Results, report: Path) -> str:
+def _closing(results: Results, report: Path) -> list[str]:
     """The last lines on the terminal: the answer in short, and where to read it."""
     lines = []
     for where, scores in (results.organ_arms or {"": results.arms.get("federated", {})}).items():
@@ -88,4 +112,4 @@ def _closing(results: Results, report: Path) -> str:
             )
     if results.run.demo_cohort:
         lines.append("  the demo cohort deforms one anatomy an organ: similarity figures on it are optimistic")
-    return "\n".join([*lines, f"report: {report}"])
+    return [*lines, f"report: {report}"]
