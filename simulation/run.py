@@ -13,7 +13,6 @@ from common.logs import quiet_libraries
 from common.outside import say
 from common.progress import StudyProgress
 from common.results import Results
-from server.app import make_app as make_server_app
 from server.app import run_study
 from server.report.build import build_study_report
 from server.report.kinds import kind_of
@@ -78,7 +77,7 @@ def _carried_out(place: Callable[[StudyProgress], RunFolder]) -> Path:
         audit_run(folder.path, progress.message)
     finally:
         progress.close()
-    results = Results.model_validate_json((folder.path / "results.json").read_text())
+    results = Results.model_validate_json((folder.path / "results.json").read_bytes())
     for site in results.sites:
         build_site_report(folder.path / "sites" / site)
     report = build_study_report(folder.path)
@@ -90,7 +89,7 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
     """Runs the ServerApp and the sites' ClientApp on the engine that the configuration names."""
     simulation = settings.experiment.simulation
     if simulation.engine == "ray":
-        run_on_ray(make_server_app(settings), site_files, simulation)
+        run_on_ray(settings, site_files)
     else:
         run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
 

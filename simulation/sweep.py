@@ -74,10 +74,10 @@ def _outcome(folder: Path, one: PlannedRun) -> Outcome:
 
 def _finished(target: Path, one: PlannedRun) -> Results:
     results = target / "results.json"
-    if not (results.exists() and Results.model_validate_json(results.read_text()).run.finished):
+    if not (results.exists() and Results.model_validate_json(results.read_bytes()).run.finished):
         if (target / "config.yaml").exists():
             resumed(target, [])
         else:
             clear_unbegun(target)
             begun(one.placed(target))
-    return Results.model_validate_json(results.read_text())
+    return Results.model_validate_json(results.read_bytes())
