@@ -94,6 +94,9 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
         run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
 
 
+_NO_INTERVAL = " (no interval: a site has one test patient, or fewer than study.min_cell)"
+
+
 def _closing(results: Results, report: Path) -> list[str]:
     """The last lines on the terminal: the answer in short, and where to read it."""
     lines = []
@@ -101,7 +104,7 @@ def _closing(results: Results, report: Path) -> list[str]:
         for arm, one in scores.items():
             accuracy = one.accuracy
             if accuracy.mean is not None:
-                interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
+                interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else _NO_INTERVAL
                 lines.append(f"  federated, {where:<6}{arm:<15} accuracy {accuracy.mean:.3f}{interval}")
     for name, gan in results.gans.items():
         for subject, final in gan.final.items():
