@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.bundle import PACKAGES
+from common.disk import FULL, disk_full
 from common.errors import ConfigError, OncofedError
 from common.outside import say, spell_out
 from common.private_files import private_by_default
@@ -135,7 +136,11 @@ def run_command(command: Callable[[], None]) -> int:
             stream=sys.stderr,
         )
         return 1
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            full = disk_full(error)
+            say(f"error: {full}", stream=sys.stderr)
+            return full.exit_code
         say_traceback()
         say("error: unexpected; please report the lines above", stream=sys.stderr)
         return 1

@@ -24,6 +24,7 @@ from common.logs import quiet_libraries
 from common.outside import say
 from server.app import run_study
 from server.settings import StudySettings
+from simulation.one_disk import OneDisk
 
 PATIENCE = 2.5
 """Seconds that the study has to end: a computation cannot be interrupted before it has come to its own end."""
@@ -55,7 +56,7 @@ class RayStudy:
             self._thread = threading.get_ident()
             try:
                 if not self._interrupted:
-                    run_study(grid, self._settings)
+                    run_study(OneDisk(grid, self._settings.run_dir), self._settings)
             except KeyboardInterrupt:
                 return  # The main thread tells the person.
             finally:

@@ -22,6 +22,7 @@ from server.terminal_progress import terminal_progress
 from simulation.audit import audit_run
 from simulation.centralised import centralised_arms
 from simulation.grid import InProcessGrid
+from simulation.one_disk import OneDisk
 from simulation.places import without_unavailable_demo
 from simulation.ray import run_on_ray
 from simulation.sites import check_sites, prepare_everything
@@ -91,7 +92,8 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
     if simulation.engine == "ray":
         run_on_ray(settings, site_files)
     else:
-        run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
+        grid = InProcessGrid(make_client_app(site_from_node_config), site_files)
+        run_study(OneDisk(grid, settings.run_dir), settings)
 
 
 _NO_INTERVAL = " (no interval: a site has one test patient, or fewer than study.min_cell)"

@@ -46,12 +46,12 @@ def sweep(overrides: Sequence[str], name: str) -> Path:
             # After each run: a sweep that is stopped has shown what it found so far.
             write_tables(folder, [axis.shown for axis in axes], outcomes)
     say(f"table: {folder / 'summary.csv'}", f"plot: {folder / 'sweep.png'}")
-    failed = [one for one in outcomes if one.failed]
-    for one in failed:
-        say(f"{one.number} ({one.title}) failed: {one.failed}")
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    for outcome in failed:
+        say(f"{outcome.number} ({outcome.title}) failed: {outcome.failed}")
     if failed:
         raise StudyError(
-            f"{folder}: {len(failed)} of {len(runs)} runs failed ({', '.join(one.number for one in failed)}); "
+            f"{folder}: {len(failed)} of {len(runs)} runs failed ({', '.join(outcome.number for outcome in failed)}); "
             "sweep.csv says why, and the same command tries them again"
         )
     return folder
