@@ -30,7 +30,8 @@ from client.sessions import OpenSessions
 from client.site import SiteSettings
 from common.actions import FAILED, NO_SITE, NOT_NOW, Action
 from common.array_files import read_tensors
-from common.errors import ConfigError, DataError, NotNowError, OncofedError, PrivacyError, RefusalError
+from common.disk import DISK_FULL, FULL
+from common.errors import ConfigError, DataError, DiskFullError, NotNowError, OncofedError, PrivacyError, RefusalError
 from common.logs import open_json_log
 from common.records import (
     ARRAYS,
@@ -195,6 +196,8 @@ def _safe_reason(error: Exception) -> str:
         return "its data cannot be used; its own log says why"
     if isinstance(error, ConfigError):
         return "its settings do not fit this study; its own log says why"
+    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in FULL):
+        return DISK_FULL
     if out_of_memory(error):
         return "it ran out of memory"
     return "it failed; its own log says why"

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.disk import require_place
 from common.errors import ConfigError
 from common.outside import say
 
@@ -181,6 +182,8 @@ def _prepare(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> None:
     from client.doctor.command import doctor
 
+    if options.out is not None:
+        require_place("--out", options.out, folder=True)
     doctor(options.site, options.overrides, options.study, options.out, options.json)
 
 

@@ -1,17 +1,23 @@
 """What the three commands share: exit codes and the way an error is shown."""
 
 import argparse
+import atexit
+import gc
 import importlib.util
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from common.bundle import PACKAGES
+from common.disk import FULL, disk_full
 from common.errors import ConfigError, OncofedError
-from common.outside import say
+from common.outside import say, spell_out
 from common.private_files import private_by_default
+from common.unnamed_user import stand_in
 
 EXIT_CODES = """exit codes:
   0    done
@@ -20,6 +26,8 @@ EXIT_CODES = """exit codes:
   3    a site's data cannot be used
   4    the study cannot go on; it can be resumed
   130  interrupted"""
+
+INTERRUPTED = 130
 
 _MOST_LINES = 200
 """Of a traceback."""
@@ -58,13 +66,26 @@ class Commands:
 
     def main(self, arguments: list[str] | None) -> None:
         """Runs the command that ``arguments`` (or the process's) name, and exits with its code."""
+        spell_out()
         options, left = self.parser.parse_known_args(arguments)
         # argparse gives a list of words only those before the first option.
         if left and hasattr(options, "overrides") and not any(word.startswith("-") for word in left):
             options.overrides = [*options.overrides, *left]
         elif left:
             self.parser.error(f"unrecognized arguments: {' '.join(left)}")
-        sys.exit(run_command(lambda: options.run(options)))
+        _leave(run_command(lambda: options.run(options)))
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process, also where threads are left that wait for what an interrupt has ended, such as Ray's."""
+    left = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+    if code == INTERRUPTED and left:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    # The last look for garbage, among all that torch has made, takes seconds and finds what goes with the process.
+    atexit.register(gc.freeze)
+    sys.exit(code)
 
 
 def check_installation() -> None:
@@ -93,6 +114,8 @@ def run_command(command: Callable[[], None]) -> int:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    spell_out()
+    stand_in()
     try:
         check_installation()
         with private_by_default():
@@ -102,24 +125,28 @@ def run_command(command: Callable[[], None]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         say("interrupted", stream=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         return 1
     except ModuleNotFoundError as error:
-        _say_traceback()
+        say_traceback()
         say(
             f"error: the Python package {error.name!r} is not installed here: install oncofed again with its "
             "dependencies, as docs/packaging.md says",
             stream=sys.stderr,
         )
         return 1
-    except Exception:
-        _say_traceback()
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            full = disk_full(error)
+            say(f"error: {full}", stream=sys.stderr)
+            return full.exit_code
+        say_traceback()
         say("error: unexpected; please report the lines above", stream=sys.stderr)
         return 1
     return 0
 
 
-def _say_traceback() -> None:
+def say_traceback() -> None:
     """The newest part of it, set in: a line of an error's text is not taken for one of the program's own."""
     say(*(f"  {one}" for one in traceback.format_exc().splitlines()[-_MOST_LINES:]), stream=sys.stderr)

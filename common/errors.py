@@ -27,6 +27,10 @@ class StudyError(OncofedError):
     exit_code = 4
 
 
+class DiskFullError(StudyError):
+    """A file found no room. What was there before it is whole, and the same command goes on from there."""
+
+
 class DamagedFileError(ConfigError, ValueError):
     """A file that this project wrote is not what it wrote: it was changed, cut short, or is another.
 

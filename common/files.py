@@ -9,20 +9,31 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from common.disk import FULL, disk_full
 from common.errors import DamagedFileError
 from common.safe_json import RepeatedKeyError, read_json_text
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces ``path`` by ``content`` in one step; a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replaces ``path`` by ``content`` in one step; a crash leaves the old file or the new one.
+
+    Raises:
+        DiskFullError: if there is no room; nothing half-written stays behind.
+    """
     # A name that nobody can lay a link under beforehand.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_full(error, path, len(content)) from error
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -5,6 +5,8 @@ like a formula. So each text that another machine sent goes through here, once, 
 person is told is printed from here alone.
 """
 
+import codecs
+import io
 import json
 import re
 import sys
@@ -22,6 +24,9 @@ LONGEST_CELL = 10_000
 
 _COMPUTED = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a formula begins with, in wide letters too."""
+
+_TYPED = {"–": "-", "—": "-", "−": "-", "…": "...", "“": '"', "”": '"', "’": "'", "ß": "ss", "ø": "o", "ł": "l"}
+"""What a typewriter has instead."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -95,6 +100,36 @@ def on_page(html: str) -> str:
     """
     # Pictures are long: what is plain ASCII is passed over as a whole.
     return _NOT_PLAIN.sub(lambda found: found[0] if _is_seen(found[0]) else " ", html)
+
+
+def spell_out(*streams: TextIO) -> None:
+    """Has ``streams``, by default this process's own, write what their encoding lacks with the letters that it has.
+
+    >>> terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    >>> spell_out(terminal)
+    >>> say("Gößweinstein: 0.5 – 0.7 …, σ", stream=terminal)
+    >>> terminal.buffer.getvalue()
+    b'Gossweinstein: 0.5 - 0.7 ..., ?\\n'
+    """
+    for stream in streams or (sys.stdout, sys.stderr):
+        # Tests and notebooks put something else in their place, which takes every letter.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_SPELT_OUT)
+
+
+def _spelt_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_nearest, error.object[error.start : error.end])), error.end
+
+
+def _nearest(letter: str) -> str:
+    plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+    return _TYPED.get(letter, plain or "?")
+
+
+_SPELT_OUT = "oncofed-spelt-out"
+codecs.register_error(_SPELT_OUT, _spelt_out)
 
 
 def say(*lines: object, stream: TextIO | None = None) -> None:

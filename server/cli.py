@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.command import Commands
+from common.disk import require_place
 from common.errors import ConfigError
 from common.outside import say
 
@@ -157,6 +158,8 @@ def _export(options: argparse.Namespace) -> None:
 
     if options.images == 0 and (options.formats is not None or options.seed is not None):
         raise ConfigError("--formats and --seed are about images, and --images 0 writes none; leave them out")
+    if options.to is not None:
+        require_place("--to", options.to, folder=True)
     formats = FORMATS if options.formats is None else options.formats.split(",")
     choices = Choices(
         models=options.model,
@@ -174,6 +177,8 @@ def _provision(options: argparse.Namespace) -> None:
     from server.provision.command import provision_command
     from server.provision.provision import Changes
 
+    if options.out is not None:
+        require_place("--out", options.out, folder=True)
     changes = Changes(renew=options.renew, revoke=options.revoke, renew_server=options.renew_server)
     provision_command(options.federation, options.out, changes)
 

@@ -1,5 +1,7 @@
 """The folder of a run: made once, found again to resume, withdrawn if the study could not even start."""
 
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.config import read_experiment, to_yaml
+from common.disk import writable
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.files import write_bytes
+from common.outside import printable, quoted
 from common.private_files import make_private_folder
 
 LATEST = "latest"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,89}")
+"""A message's run may have ten characters more, for the number of a name that is taken."""
+
+
+def require_run_name(name: str, key: str = "name=") -> None:
+    """
+    Args:
+        name: of a run, which becomes a folder's and stands in every message.
+        key: what was written before it, e.g. ``--name ``.
+
+    Raises:
+        ConfigError: if it cannot be one.
+    """
+    if not _NAME.fullmatch(name) or name == LATEST:
+        raise ConfigError(
+            f"{key}{printable(name) or quoted(name)}: a run's name is that of a folder: 1 to 90 letters (a to z), "
+            f"digits, dots, dashes and underscores, a letter or digit first, and not {LATEST}"
+        )
 
 
 @dataclass(frozen=True)
@@ -35,33 +58,33 @@ class RunFolder:
         """A fresh folder under ``simulation.runs_dir``; a name that is taken gets a number. ``latest`` points to it.
 
         Raises:
-            ConfigError: if it cannot be made there.
+            ConfigError: if the name cannot be a folder's, or nothing can be made there.
         """
+        require_run_name(experiment.name)
         runs = Path(experiment.simulation.runs_dir).resolve()
-        try:
-            return cls._made(experiment, runs)
-        except OSError as error:
+        with writable("simulation.runs_dir=", runs):
+            make_private_folder(runs)
+        latest = runs / LATEST
+        if latest.exists() and not latest.is_symlink():
             raise ConfigError(
-                f"simulation.runs_dir={runs}: no folder for the run can be made there "
-                f"({error.strerror or error}); name another one"
-            ) from error
-
-    @classmethod
-    def _made(cls, experiment: Experiment, runs: Path) -> "RunFolder":
-        make_private_folder(runs)
+                f"{latest}: must be the link to the newest run, and is something else; rename it, or choose another "
+                "simulation.runs_dir"
+            )
         path, number = runs / experiment.name, 1
         while True:
             try:
-                path.mkdir(mode=0o700)
+                with writable("simulation.runs_dir=", runs):
+                    path.mkdir(mode=0o700)
                 break
             except FileExistsError:
                 number += 1
                 path = runs / f"{experiment.name}-{number}"
-        write_bytes(path / "config.yaml", to_yaml(experiment).encode())
-        latest = runs / LATEST
         previous = str(latest.readlink()) if latest.is_symlink() else None
-        _point(latest, path.name)
-        return cls(path, experiment, resumed=False, _previous_latest=previous)
+        made = cls(path, experiment, resumed=False, _previous_latest=previous)
+        with made.withdrawn_on_error():
+            write_bytes(path / "config.yaml", to_yaml(experiment).encode())
+            _point(latest, path.name)
+        return made
 
     @classmethod
     def resume(cls, path: Path, overrides: list[str]) -> "RunFolder":
@@ -88,16 +111,23 @@ class RunFolder:
         except BaseException:
             if not self.resumed:
                 shutil.rmtree(self.path)
-                latest = self.path.parent / LATEST
-                latest.unlink(missing_ok=True)
-                if self._previous_latest is not None:
-                    _point(latest, self._previous_latest)
+                self._point_back()
             raise
+
+    def _point_back(self) -> None:
+        """``latest`` is as it was before; where another run has begun since, it is that one's."""
+        latest = self.path.parent / LATEST
+        if not latest.is_symlink() or str(latest.readlink()) != self.path.name:
+            return
+        if self._previous_latest is not None and (self.path.parent / self._previous_latest).exists():
+            _point(latest, self._previous_latest)
+        else:
+            latest.unlink(missing_ok=True)
 
 
 def _point(link: Path, target: str) -> None:
     """Replaces a symbolic link in one step."""
-    temporary = link.with_name(f".{link.name}.partial")
-    temporary.unlink(missing_ok=True)
+    # A name of its own: two runs may begin at the same moment.
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}.partial")
     temporary.symlink_to(target)
     temporary.replace(link)

@@ -125,4 +125,4 @@ def _experiment(overrides: str, written: Path) -> Experiment:
         raise ConfigError(f'run config: overrides must be a JSON list such as ["preset=demo"] ({error})') from error
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ConfigError('run config: overrides must be a JSON list such as ["preset=demo"]')
-    return from_yaml(written.read_text()) if written.is_file() and not items else compose(items)
+    return from_yaml(written.read_text(encoding="utf-8")) if written.is_file() and not items else compose(items)

@@ -192,6 +192,6 @@ def _experiment_of(folder: Path) -> Experiment:
 
 def _results(folder: Path) -> Results:
     try:
-        return Results.model_validate_json((folder / "results.json").read_text())
+        return Results.model_validate_json((folder / "results.json").read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder}: is no finished run of this release (results.json cannot be read)") from error

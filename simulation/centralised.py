@@ -48,7 +48,7 @@ def centralised_arms(
             checkpoints.finish(kept)
         scores[arm] = pooled(list(SiteArms.model_validate(kept).arms.values()))
     file = run_dir / "results.json"
-    results = Results.model_validate_json(file.read_text())
+    results = Results.model_validate_json(file.read_bytes())
     results.arms[CENTRALISED] = scores
     write_bytes(file, results.model_dump_json(by_alias=True, indent=1).encode())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from client.privacy.faults import Fault
 from common.command import Commands
+from common.disk import require_place
 
 COHORT_HELP = """overrides say which patients are made; what would change nothing about them is refused. Examples:
   oncofed-simulation cohort                                       the demo's: 340 patients
@@ -143,6 +144,8 @@ def _compare(options: argparse.Namespace) -> None:
 def _audit(options: argparse.Namespace) -> None:
     from simulation.audit import audit_command
 
+    if options.json is not None:
+        require_place("--json", options.json, folder=False)
     audit_command(
         options.overrides,
         steps=options.steps,
@@ -156,6 +159,7 @@ def _audit(options: argparse.Namespace) -> None:
 def _cohort(options: argparse.Namespace) -> None:
     from simulation.cohort.command import make_cohort
 
+    require_place("--sheet", options.sheet, folder=False)
     make_cohort(options.overrides, options.sheet)
 
 

@@ -112,6 +112,17 @@ def differences(runs: Sequence[ComparedRun]) -> list[Row]:
     return rows
 
 
+def versions(runs: Sequence[ComparedRun]) -> list[Row]:
+    """What the runs were made with, where that differs; a run that does not say it is told apart too."""
+    by_run = {run.label: run.results.run.versions for run in runs}
+    rows = []
+    for name in dict.fromkeys(name for told in by_run.values() for name in told):
+        values = {label: told[name] for label, told in by_run.items() if name in told}
+        if len(values) < len(runs) or len(set(values.values())) > 1:
+            rows.append(Row(name, values, str))
+    return rows
+
+
 def generators(runs: Sequence[ComparedRun]) -> list[Row]:
     """The final figures of every GAN on every subject: means over its trainings."""
     return _side_by_side(runs, _generator_figures)
@@ -179,6 +190,7 @@ def as_text(runs: Sequence[ComparedRun]) -> str:
 
 _PARTS: dict[str, Callable[[Sequence[ComparedRun]], list[Row]]] = {
     "configuration": differences,
+    "versions": versions,
     "generators": generators,
     "arms": arms,
     "contributors": contributors,
@@ -187,6 +199,7 @@ _PARTS: dict[str, Callable[[Sequence[ComparedRun]], list[Row]]] = {
 _TITLES = {
     "runs": "runs",
     "configuration": "configuration, where it differs",
+    "versions": "versions, where they differ: they alone may make other figures of one configuration",
     "generators": "generators on the final part of the reference set",
     "arms": "classifier on test patients, with 95% intervals over patients",
     "contributors": "sites that trained it, where they differ: such figures are not to be compared",
@@ -194,6 +207,7 @@ _TITLES = {
 }
 _NOTHING = {
     "configuration": "the same in all runs",
+    "versions": "the same in all runs",
     "generators": "no final scores",
     "arms": "no arm was scored",
     "contributors": "the same in all runs",

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from flwr.app import Context
-from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
 from client.app import make_app
 from common.errors import ConfigError
-from common.experiment import SimulationConfig
+from server.settings import StudySettings
+from simulation.ray_study import RayStudy
 
 
 def site_by_partition(site_files: Sequence[str], context: Context) -> Path:
@@ -18,21 +18,24 @@ def site_by_partition(site_files: Sequence[str], context: Context) -> Path:
     return Path(site_files[int(context.node_config["partition-id"])])
 
 
-def run_on_ray(server_app: ServerApp, site_files: Sequence[Path], config: SimulationConfig) -> None:
+def run_on_ray(settings: StudySettings, site_files: Sequence[Path]) -> None:
     """Runs the study on Ray; the paths travel inside the ClientApp, so no message has to carry one.
 
     Raises:
         ConfigError: if there is no cluster, or no place on it for a site.
+        KeyboardInterrupt: the study has ended then, and can be resumed.
     """
     try:
         # Imported here: it takes a second, and most runs do without.
         from simulation.ray_cluster import ray_cluster
     except ImportError as error:
         raise ConfigError("simulation.engine=ray needs Ray: pip install 'flwr[simulation]'") from error
+    config = settings.experiment.simulation
     client_app = make_app(partial(site_by_partition, [str(file) for file in site_files]))
-    with ray_cluster(config):
+    study = RayStudy(settings)
+    with study.ended_before_ray(), ray_cluster(config):
         run_simulation(
-            server_app=server_app,
+            server_app=study.app(),
             client_app=client_app,
             num_supernodes=len(site_files),
             backend_name="ray",

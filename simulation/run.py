@@ -1,25 +1,28 @@
 """A simulated study from the command line to the reports."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from client.app import make_app as make_client_app
 from client.app import site_from_node_config
 from client.report.build import build_site_report
 from common.config import compose
+from common.experiment import Experiment
 from common.experiment_paths import require_usable_paths, with_absolute_paths
 from common.logs import quiet_libraries
 from common.outside import say
+from common.progress import StudyProgress
 from common.results import Results
-from server.app import make_app as make_server_app
 from server.app import run_study
 from server.report.build import build_study_report
 from server.report.kinds import kind_of
-from server.run_folder import RunFolder
+from server.run_folder import RunFolder, require_run_name
 from server.settings import StudySettings
 from server.terminal_progress import terminal_progress
 from simulation.audit import audit_run
 from simulation.centralised import centralised_arms
 from simulation.grid import InProcessGrid
+from simulation.one_disk import OneDisk
 from simulation.places import without_unavailable_demo
 from simulation.ray import run_on_ray
 from simulation.sites import check_sites, prepare_everything
@@ -33,19 +36,40 @@ def run(overrides: list[str]) -> Path:
     Raises:
         OncofedError: with the cause and the way out; a study that could not start leaves nothing behind.
     """
-    quiet_libraries()
     resume = [item.removeprefix(RESUME) for item in overrides if item.startswith(RESUME)]
     others = [item for item in overrides if not item.startswith(RESUME)]
-    if resume:
-        folder = RunFolder.resume(Path(resume[-1]), others)
-        require_usable_paths(folder.experiment)
-    else:
-        experiment = with_absolute_paths(compose(others))
-        check_sites(experiment)
+    return resumed(Path(resume[-1]), others) if resume else begun(checked(others))
+
+
+def checked(overrides: Sequence[str]) -> Experiment:
+    """The study that ``overrides`` describe, with absolute paths, if it can run here.
+
+    Raises:
+        ConfigError, DataError: naming the key or the site.
+    """
+    experiment = with_absolute_paths(compose(list(overrides)))
+    require_run_name(experiment.name)
+    check_sites(experiment)
+    return experiment
+
+
+def begun(experiment: Experiment) -> Path:
+    """:func:`run` of a study that :func:`checked` let pass, in a new folder."""
+    return _carried_out(lambda progress: RunFolder.new(without_unavailable_demo(experiment, progress)))
+
+
+def resumed(path: Path, overrides: list[str]) -> Path:
+    """:func:`run` of a study that was stopped."""
+    folder = RunFolder.resume(path, overrides)
+    require_usable_paths(folder.experiment)
+    return _carried_out(lambda _: folder)
+
+
+def _carried_out(place: Callable[[StudyProgress], RunFolder]) -> Path:
+    quiet_libraries()
     progress = terminal_progress()
     try:
-        if not resume:
-            folder = RunFolder.new(without_unavailable_demo(experiment, progress))
+        folder = place(progress)
         with folder.withdrawn_on_error():
             settings, site_files = prepare_everything(folder, progress)
         progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
@@ -55,11 +79,11 @@ def run(overrides: list[str]) -> Path:
         audit_run(folder.path, progress.message)
     finally:
         progress.close()
-    results = Results.model_validate_json((folder.path / "results.json").read_text())
+    results = Results.model_validate_json((folder.path / "results.json").read_bytes())
     for site in results.sites:
         build_site_report(folder.path / "sites" / site)
     report = build_study_report(folder.path)
-    say(_closing(results, report))
+    say(*_closing(results, report))
     return folder.path
 
 
@@ -67,19 +91,23 @@ def execute(settings: StudySettings, site_files: list[Path]) -> None:
     """Runs the ServerApp and the sites' ClientApp on the engine that the configuration names."""
     simulation = settings.experiment.simulation
     if simulation.engine == "ray":
-        run_on_ray(make_server_app(settings), site_files, simulation)
+        run_on_ray(settings, site_files)
     else:
-        run_study(InProcessGrid(make_client_app(site_from_node_config), site_files), settings)
+        grid = InProcessGrid(make_client_app(site_from_node_config), site_files)
+        run_study(OneDisk(grid, settings.run_dir), settings)
 
 
-def _closing(results: Results, report: Path) -> str:
+_NO_INTERVAL = " (no interval: a site has one test patient, or fewer than study.min_cell)"
+
+
+def _closing(results: Results, report: Path) -> list[str]:
     """The last lines on the terminal: the answer in short, and where to read it."""
     lines = []
     for where, scores in (results.organ_arms or {"": results.arms.get("federated", {})}).items():
         for arm, one in scores.items():
             accuracy = one.accuracy
             if accuracy.mean is not None:
-                interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else ""
+                interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else _NO_INTERVAL
                 lines.append(f"  federated, {where:<6}{arm:<15} accuracy {accuracy.mean:.3f}{interval}")
     for name, gan in results.gans.items():
         for subject, final in gan.final.items():
@@ -89,4 +117,4 @@ def _closing(results: Results, report: Path) -> str:
             )
     if results.run.demo_cohort:
         lines.append("  the demo cohort deforms one anatomy an organ: similarity figures on it are optimistic")
-    return "\n".join([*lines, f"report: {report}"])
+    return [*lines, f"report: {report}"]

@@ -1,5 +1,6 @@
 """The one picture of a sweep: a distance of generated images and the classifier's accuracy over what varied."""
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from common.files import write_bytes
+from common.outside import printable
+from common.report.formatting import plural
 
 COLOURS = ("#1f5a99", "#b5542a", "#3d7d4a", "#7a4e9e", "#8a7a1f", "#4f6b73")
+LONGEST_LABEL = 27
 MARKS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -17,7 +21,7 @@ def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Pat
 
     Args:
         keys: what varied beside the seed; the first is the horizontal axis, others make lines of their own.
-        rows: as :func:`simulation.sweep.summarised` gives them.
+        rows: as :func:`simulation.sweep_table.summarised` gives them.
         path: a PNG file.
     """
     panels = [
@@ -38,7 +42,7 @@ def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Pat
         axes = figure.add_subplot(1, len(panels), number)
         series: dict[str, list[Mapping[str, Any]]] = {}
         for row in chosen:
-            others = ", ".join(f"{key.rpartition('.')[2]} {row[key]}" for key in keys[1:])
+            others = ", ".join(f"{key.rpartition('.')[2]} {_label(row[key])}" for key in keys[1:])
             series.setdefault(f"{row['figure']}{f' ({others})' if others else ''}", []).append(row)
         for index, (name, line) in enumerate(series.items()):
             at = [places.index(str(row[first])) if first else 0 for row in line]
@@ -56,22 +60,22 @@ def draw_sweep(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], path: Pat
                 capsize=3,
                 label=name,
             )
-        axes.set_xticks(range(len(places)), places)
+        axes.set_xticks(range(len(places)), [_label(place) for place in places])
         axes.set_xlabel(first or "")
         axes.set_title(title, fontsize=10)
         axes.legend(fontsize=7, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         if "distance" in title:
             axes.set_ylim(bottom=0)
-    runs = sorted({int(row["runs"]) for row in rows})
-    if runs:
-        told = f"mean and standard deviation over {' to '.join(map(str, runs))} seeds"
-        figure.suptitle(told, fontsize=8, x=0.99, ha="right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial.png")
-    figure.savefig(temporary)
-    write_bytes(path, temporary.read_bytes())
-    temporary.unlink()
+    runs = sorted({int(row["runs"]) for row in rows if row["runs"]})
+    told = f"mean and standard deviation over {' to '.join(map(str, runs))} seeds" if runs else "no run has ended"
+    # A row stands for one figure: the failed runs of a combination are told in each of its rows.
+    failed = sum({tuple(str(row[key]) for key in keys): int(row["failed"]) for row in rows}.values())
+    told += f"; {plural(failed, 'run')} failed" if failed else ""
+    figure.suptitle(told, fontsize=8, x=0.99, ha="right")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_bytes(path, picture.getvalue())
 
 
 def in_order(values: Iterable[str]) -> list[str]:
@@ -87,6 +91,17 @@ def in_order(values: Iterable[str]) -> list[str]:
         except ValueError:
             words.append(value)
     return [*sorted(numbers, key=lambda value: numbers[value]), *words]
+
+
+def _label(value: object) -> str:
+    """A value as a picture has room for it: of a long one its end, where paths differ.
+
+    >>> _label("/data/brain/first-hospital/cleaned"), _label("0.1")
+    ('…ain/first-hospital/cleaned', '0.1')
+    """
+    text = printable(value, 10_000)
+    # Between two of these signs matplotlib would read a formula.
+    return (text if len(text) <= LONGEST_LABEL else f"…{text[1 - LONGEST_LABEL :]}").replace("$", r"\$")
 
 
 def _is_distance(name: str) -> bool:

@@ -146,7 +146,7 @@ def told_apart(
     weights = patient_weights(len(names), samples, seed)
     resampled = _balanced(weights @ per_patient.T)
     value = float(_balanced(per_patient.sum(1)[None])[0])
-    return Separability(estimate(value, resampled, interval=len(names) >= max(2, min_cell)), *counts)
+    return Separability(estimate(value, resampled, patients=len(names), min_cell=min_cell), *counts)
 
 
 def _right_calls(

@@ -29,8 +29,8 @@ _NEAREST = 2
 _LEAST_INSIDE = 0.08
 _LEAST_DETAIL = 0.01
 _LEAST_EXTENT = 0.25
-"""Below which a slice shows too little to tell persons apart: share that is foreground, strength of its details, and over
-how much of the slice they lie. The top of every head is one ring."""
+"""Below which a slice shows too little to tell persons apart: share that is foreground, strength of its details, and
+over how much of the slice they lie. The top of every head is one ring."""
 _BLOCK = 1024
 
 

@@ -20,8 +20,8 @@ class Estimate:
 
     Attributes:
         mean: the figure on all the data (not the mean of the resamples); None where it is undefined.
-        low, high: percentiles 2.5 and 97.5 of the resamples; None below ``min_cell`` patients, or where most
-            resamples are undefined.
+        low, high: percentiles 2.5 and 97.5 of the resamples; None below ``min_cell`` patients and for a single
+            one, or where most resamples are undefined.
         standard_error: standard deviation of the resamples; None where low and high are.
     """
 
@@ -45,16 +45,17 @@ def patient_weights(patients: int, samples: int, seed: int) -> Floats:
     return random.multinomial(patients, np.full(patients, 1 / patients), size=samples).astype(np.float64)
 
 
-def estimate(value: float, resampled: Floats, *, interval: bool = True) -> Estimate:
+def estimate(value: float, resampled: Floats, *, patients: int, min_cell: int) -> Estimate:
     """An :class:`Estimate` from the figure itself and its value in each resample; NaN means undefined.
 
     Resamples where the figure is undefined (say, a recall without a single positive) are left out; if they are more
-    than half, there is no interval.
+    than half, there is no interval. Nor is there one below ``min_cell`` patients, or from a single patient, of whom all
+    resamples are alike: an interval without width would look like certainty.
     """
     if np.isnan(value):
         return Estimate(None)
     defined = resampled[~np.isnan(resampled)]
-    if not interval or len(defined) < max(2, len(resampled) / 2):
+    if patients < max(2, min_cell) or len(defined) < max(2, len(resampled) / 2):
         return Estimate(float(value))
     low, high = np.percentile(defined, (2.5, 97.5))
     return Estimate(float(value), float(low), float(high), float(defined.std(ddof=1)))
@@ -89,7 +90,7 @@ def paired_difference(
     _, index = np.unique(names, return_inverse=True)
     means = np.bincount(index, weights=difference) / np.bincount(index)
     weights = patient_weights(len(means), samples, seed)
-    return estimate(means.mean(), weights @ means / len(means), interval=len(means) >= max(2, min_cell))
+    return estimate(means.mean(), weights @ means / len(means), patients=len(means), min_cell=min_cell)
 
 
 def mean_over_sites(

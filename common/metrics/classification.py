@@ -120,7 +120,7 @@ def classification_scores(
         patient: (N,) whose slice it is, any sortable names.
         samples: resamples.
         seed: the same seed gives the same intervals.
-        min_cell: below this number of patients, low, high and standard error are None.
+        min_cell: below this number of patients, and for a single one, low, high and standard error are None.
         specificity: that at which sensitivity is told.
 
     Raises:
@@ -173,7 +173,9 @@ def classification_scores(
         "sensitivity": sensitivity_at_specificity(positive, score, index, weights, specificity=specificity),
         "brier": brier_scores(positive, score, index, weights),
     }
-    estimates = {name: estimate(float(row[0]), row[1:], interval=patients >= min_cell) for name, row in values.items()}
+    estimates = {
+        name: estimate(float(row[0]), row[1:], patients=patients, min_cell=min_cell) for name, row in values.items()
+    }
     tp, fp, tn, fn = (int(n) for n in counts.sum(axis=0))
     return ClassificationScores(
         **estimates,

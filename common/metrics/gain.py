@@ -38,7 +38,7 @@ def paired_gain(
         patient: (N,) whose slice it is.
         samples: resamples.
         seed: the same seed gives the same interval.
-        min_cell: below this number of patients there is no interval.
+        min_cell: below this number of patients, and for a single one, there is no interval.
 
     Raises:
         ValueError: if lengths differ, or a probability is NaN or out of range.
@@ -63,12 +63,11 @@ def paired_gain(
     _, index = np.unique(names, return_inverse=True)
     patients = int(index.max()) + 1
     weights = np.concatenate([np.ones((1, patients)), patient_weights(patients, samples, seed)])
-    interval = patients >= min_cell
     accuracy = _accuracy(positive, one, index, weights) - _accuracy(positive, other, index, weights)
     auc = auc_of_weightings(positive, one, index, weights) - auc_of_weightings(positive, other, index, weights)
     return Gain(
-        accuracy=estimate(float(accuracy[0]), accuracy[1:], interval=interval),
-        auc=estimate(float(auc[0]), auc[1:], interval=interval),
+        accuracy=estimate(float(accuracy[0]), accuracy[1:], patients=patients, min_cell=min_cell),
+        auc=estimate(float(auc[0]), auc[1:], patients=patients, min_cell=min_cell),
     )
 
 

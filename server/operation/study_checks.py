@@ -11,7 +11,7 @@ from common.experiment import Experiment
 from common.experiment_paths import with_absolute_paths
 from common.weights import needed_weights, resolve_weights
 from server.reference import PARTS
-from server.run_folder import LATEST
+from server.run_folder import require_run_name
 
 SIMULATED = ("site", "partition", "cohort")
 """Sections that describe simulated sites."""
@@ -20,7 +20,6 @@ USED = ("simulation.runs_dir", "simulation.cache_dir")
 """What the coordinator's own side reads of the section ``simulation``."""
 
 _KEY = re.compile(r"[+~]*([^=@:]+)")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def composed(overrides: Sequence[str]) -> Experiment:
@@ -60,10 +59,7 @@ def checked(
         ConfigError: naming the key.
     """
     made = with_absolute_paths(experiment)
-    if not _NAME.fullmatch(made.name) or made.name == LATEST:
-        raise ConfigError(
-            f"name={made.name}: is the name of a folder: letters, digits, dot, dash and underscore, and not {LATEST}"
-        )
+    require_run_name(made.name)
     _require_used(overrides, sites)
     # A preset may speak of organs that were not chosen; what was chosen has a reference set.
     chosen = set(sites.values()) & set(made.reference)

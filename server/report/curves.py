@@ -1,13 +1,14 @@
 """Where synthetic images help: accuracy and AUC over the number of training patients, and over the ratio of synthetic
 to real slices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from common.experiment import ARMS
+from common.experiment import ARMS, SplitConfig
+from common.imaging.split import part_sizes
 from common.report.arms import ChartSet, arm_title
 from common.report.charts import Chart, Series, line_chart
-from common.report.formatting import AUC, PERCENT, Scale
+from common.report.formatting import AUC, PERCENT, Scale, listed
 from common.report.tables import Table, number, word
 from common.results import Results
 from common.results_classifier import Repeated
@@ -35,7 +36,28 @@ def learning_curves(results: Results) -> Curves | None:
     """Over the number of training patients; the fixed split stands last. None if the study did not vary it."""
     study = _study(results)
     most = study.get("most_patients")
-    return _curves(results, "patients", "patients a site", str(most) if most else "all")
+    made = _curves(results, "patients", "patients a site", str(most) if most else "all")
+    return None if made is None else replace(made, note=" ".join(filter(None, (made.note, *_beyond(results)))))
+
+
+def _beyond(results: Results) -> Iterator[str]:
+    """Where a point of the curve asks for more patients than a site trains on: it is then of all that there are."""
+    asked = sorted({int(one.value) for one in results.repeated if one.kind == "patients"})
+    told = results.run.config.get("split")
+    if not isinstance(told, Mapping):
+        return
+    split = SplitConfig(**told)
+    training = {name: site for name, site in results.sites.items() if "train" in site.roles}
+    fewer, silent = [], []
+    for name, site in training.items():
+        if site.patients is None:
+            silent.append(name)
+        elif (there := part_sizes(site.patients, split)[2]) < asked[-1]:
+            fewer.append(f"{name} has {there}")
+    if fewer:
+        yield f"No site trains on more patients than it has, whatever a point asks for: {listed(fewer)} to train on."
+    if silent:
+        yield f"Of {listed(silent)} it is not declared how many there are."
 
 
 def ratio_curves(results: Results) -> Curves | None:

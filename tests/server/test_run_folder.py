@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from common.command import run_command
 from common.config import compose
 from common.errors import ConfigError
 from common.files import write_bytes, write_json
+from common.records import Instruction
+from server.operation.study_checks import checked
 from server.progress_log import ProgressLog
 from server.run_folder import RunFolder
 from server.run_lock import alone_in
@@ -71,3 +75,60 @@ def test_a_run_and_what_lies_above_it_are_their_owners_alone(tmp_path: Path) -> 
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize("name", ["my study", "..", ".", "-x", "a/b", "latest", "a" * 91, "a" * 300, "é", "a\nb"])
+def test_a_name_that_no_folder_or_message_can_have_is_refused_and_nothing_made(name: str, tmp_path: Path) -> None:
+    experiment = replace(compose([f"simulation.runs_dir={tmp_path / 'runs'}"]), name=name)
+    with pytest.raises(ConfigError, match=r"a run's name is that of a folder: 1 to 90 letters"):
+        RunFolder.new(experiment)
+    with pytest.raises(ConfigError, match=r"^name="):
+        checked(experiment, {"hospital1": "brain"})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_empty_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'^name="": a run'):
+        RunFolder.new(compose([f"simulation.runs_dir={tmp_path}", "name=''"]))
+
+
+def test_the_longest_name_leaves_room_for_its_number(tmp_path: Path) -> None:
+    experiment = compose([f"simulation.runs_dir={tmp_path}", f"name={'a' * 90}"])
+    names = [RunFolder.new(experiment).path.name for _ in range(2)]
+    assert names == ["a" * 90, "a" * 90 + "-2"]
+    for name in names:
+        Instruction(run=name, phase="hello", experiment="")
+
+
+def test_a_folder_in_the_place_of_the_link_is_named_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(ConfigError, match=r"latest: must be the link to the newest run"):
+        RunFolder.new(compose([f"simulation.runs_dir={tmp_path}", "name=study"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["latest"]
+
+
+def test_a_place_that_cannot_be_written_is_named_with_its_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"^simulation\.runs_dir=.*file/runs: cannot be written \(Not a directory\)"):
+        RunFolder.new(compose([f"simulation.runs_dir={tmp_path / 'file' / 'runs'}"]))
+
+
+def test_runs_that_begin_together_have_folders_of_their_own(tmp_path: Path) -> None:
+    experiment = compose([f"simulation.runs_dir={tmp_path}", "name=study"])
+    with ThreadPoolExecutor(8) as together:
+        made = [one.path.name for one in together.map(lambda _: RunFolder.new(experiment), range(40))]
+    assert sorted(made) == sorted(["study", *(f"study-{number}" for number in range(2, 41))])
+    assert (tmp_path / "latest").readlink().name in made
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*made, "latest"])
+
+
+def test_a_run_that_could_not_start_leaves_latest_to_one_that_began_since(tmp_path: Path) -> None:
+    experiment = compose([f"simulation.runs_dir={tmp_path}", "name=study"])
+    first, second = RunFolder.new(experiment), RunFolder.new(experiment)
+    with pytest.raises(RuntimeError), first.withdrawn_on_error():
+        raise RuntimeError
+    assert (tmp_path / "latest").resolve() == second.path
+    with pytest.raises(RuntimeError), second.withdrawn_on_error():
+        raise RuntimeError
+    # What it pointed to before is gone too.
+    assert list(tmp_path.iterdir()) == []

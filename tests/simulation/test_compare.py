@@ -95,7 +95,7 @@ def test_json_holds_every_figure_by_run(two: list[str], capsys: pytest.CaptureFi
     code, out, _ = said([*two, "--json"], capsys)
     tree = json.loads(out)
     assert code == 0
-    assert list(tree) == ["runs", "configuration", "generators", "arms", "contributors", "durations"]
+    assert list(tree) == ["runs", "configuration", "versions", "generators", "arms", "contributors", "durations"]
     assert tree["configuration"] == {"seed": {"one": 1, "two": 2}, "privacy.epsilon": {"two": 8.0}}
     # Recall is not printed, and is here.
     recall = tree["arms"]["in federation, real only: recall"]["one"]
@@ -155,4 +155,22 @@ def test_runs_whose_classifiers_other_sites_trained_are_told_apart(
     assert code == 0
     assert json.loads(out)["contributors"] == {
         "classifier, real only": {two[0]: "a and b", two[1]: "a and b (in 1 of 4 rounds)"}
+    }
+
+
+def test_runs_of_other_versions_are_told_apart(two: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    versions = ({"oncofed": "0.1.0", "torch": "2.14.0"}, {"oncofed": "0.1.0", "torch": "2.14.1", "opacus": "1.6"})
+    for folder, of_run in zip(two, versions, strict=True):
+        file = Path(folder) / "results.json"
+        results = json.loads(file.read_text())
+        results["run"]["versions"] = of_run
+        file.write_text(json.dumps(results))
+    _, out, _ = said(two, capsys)
+    assert row(out, "torch") == ["2.14.0", "2.14.1"]
+    assert row(out, "opacus") == ["–", "1.6"]
+    assert "  oncofed " not in out
+    _, out, _ = said([*two, "--json"], capsys)
+    assert json.loads(out)["versions"] == {
+        "torch": {"one": "2.14.0", "two": "2.14.1"},
+        "opacus": {"two": "1.6"},
     }

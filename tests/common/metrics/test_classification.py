@@ -10,8 +10,9 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from common.metrics.bootstrap import patient_weights
+from common.metrics.bootstrap import mean_over_sites, patient_weights
 from common.metrics.classification import FURTHER, METRICS, ClassificationScores, classification_scores
+from common.metrics.gain import paired_gain
 from common.results_classifier import ArmScores
 
 
@@ -173,3 +174,17 @@ def test_scores_from_before_there_were_further_ones_still_read():
     read = ArmScores.model_validate(older)
     assert read.sensitivity is read.specificity is read.brier is read.calibration is None
     assert read.accuracy.mean == scores(*cohort()).accuracy.mean
+
+
+def test_one_patient_has_figures_and_no_interval_whatever_the_smallest_cell():
+    one = classification_scores([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.1], list("aaaa"), samples=50, seed=1, min_cell=1)
+    assert one.accuracy.mean == 0.75
+    assert (one.accuracy.low, one.accuracy.high, one.accuracy.standard_error) == (None, None, None)
+    assert (one.auc.mean, one.auc.low) == (1.0, None)
+    gain = paired_gain([0, 1], [0.2, 0.9], [0.8, 0.9], ["a", "a"], samples=50, seed=1, min_cell=1)
+    assert (gain.accuracy.mean, gain.accuracy.low) == (0.5, None)
+    # Nor has the mean over sites one, if a site tests on one patient.
+    two = classification_scores([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.1], list("aabb"), samples=50, seed=1, min_cell=1)
+    assert two.accuracy.low is not None
+    over = mean_over_sites([{"accuracy": (s.accuracy.mean, s.accuracy.standard_error)} for s in (one, two)])["accuracy"]
+    assert (over.mean, over.low) == (0.75, None)

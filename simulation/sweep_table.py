@@ -1,0 +1,115 @@
+"""What came of the runs of a sweep, as tables."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.files import write_bytes
+from common.report.tables import write_csv
+from common.results import Results
+from simulation.sweep_axes import SEED, titled
+from simulation.sweep_plot import draw_sweep
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of a sweep: what differs in it, and what came of it.
+
+    Attributes:
+        number: its folder.
+        values: by key.
+        figures: by name; none where it failed.
+        failed: why; empty where it did not.
+    """
+
+    number: str
+    values: Mapping[str, str]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    failed: str = ""
+
+    @property
+    def title(self) -> str:
+        """What differs in it, for a person."""
+        return titled(self.values)
+
+
+def figures_of(results: Results) -> dict[str, float]:
+    """The figures of a run that a sweep compares, by name."""
+    figures: dict[str, float] = {}
+    for model, gan in results.gans.items():
+        for subject, final in gan.final.items():
+            figures[f"{model}, {subject}: {final.frechet.name}"] = final.frechet.value
+            if final.frechet.normalised is not None:
+                figures[f"{model}, {subject}: normalised {final.frechet.name}"] = final.frechet.normalised
+            figures[f"{model}, {subject}: floor of {final.frechet.name}"] = final.frechet.floor
+        before = gan.runs[0].pretrained if gan.runs else None
+        for subject, scores in (before or {}).items():
+            figures[f"{model}, {subject}: {scores.frechet.name} before the first round"] = scores.frechet.value
+    for arm, one in results.arms.get("federated", {}).items():
+        for metric in ("accuracy", "auc"):
+            value = getattr(one, metric).mean
+            if value is not None:
+                figures[f"classifier, {arm}: {metric}"] = value
+    for gain in results.gains:
+        if gain.accuracy.mean is not None:
+            figures[f"gain in accuracy, {gain.scope}, {gain.arm}"] = gain.accuracy.mean
+    if results.privacy is not None and results.privacy.sites:
+        figures["epsilon, largest of a site"] = max(one.epsilon for one in results.privacy.sites.values())
+        sigmas = [m.sigma for one in results.privacy.sites.values() for m in one.mechanisms]
+        if sigmas:
+            figures["sigma, largest of a site"] = max(sigmas)
+    return figures
+
+
+def summarised(keys: Sequence[str], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds of every figure, for each combination of the other values.
+
+    A combination of which no run has a figure has one row, which says how many failed.
+
+    Args:
+        keys: what varied.
+        outcomes: of the runs so far.
+    """
+    kept = [key for key in keys if key != SEED]
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for one in outcomes:
+        groups.setdefault(tuple(one.values[key] for key in kept), []).append(one)
+    rows: list[dict[str, Any]] = []
+    for values, group in groups.items():
+        failed = sum(bool(one.failed) for one in group)
+        for figure in dict.fromkeys(name for one in group for name in one.figures) or [""]:
+            found = [one.figures[figure] for one in group if figure in one.figures]
+            rows.append(
+                {
+                    **dict(zip(kept, values, strict=True)),
+                    "figure": figure,
+                    "mean": statistics.fmean(found) if found else None,
+                    "deviation": statistics.stdev(found) if len(found) > 1 else None,
+                    "runs": len(found),
+                    "failed": failed,
+                }
+            )
+    return rows
+
+
+def write_tables(folder: Path, keys: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+    """``sweep.csv``, ``summary.csv``, ``summary.json`` and ``sweep.png`` of the runs so far.
+
+    Args:
+        folder: of the sweep.
+        keys: what varied.
+        outcomes: one or more.
+    """
+    names = list(dict.fromkeys(name for one in outcomes for name in one.figures))
+    lines = [
+        {"run": one.number, **one.values, **{name: one.figures.get(name) for name in names}, "failed": one.failed}
+        for one in outcomes
+    ]
+    write_csv(folder / "sweep.csv", list(lines[0]), lines)
+    rows = summarised(keys, outcomes)
+    write_csv(folder / "summary.csv", list(rows[0]), rows)
+    write_bytes(folder / "summary.json", json.dumps(rows, indent=1).encode())
+    draw_sweep([key for key in keys if key != SEED], rows, folder / "sweep.png")
