@@ -63,6 +63,7 @@ def compose(overrides: list[str]) -> Experiment:
     Raises:
         ConfigError: for an unknown key, a value of the wrong type or a group that does not exist.
     """
+    overrides = [_home_quoted(item) for item in overrides]
     # Hydra cannot add an entry to a typed mapping, so a new site is merged in afterwards.
     new_sites = [item for item in overrides if item.startswith("+") and item.lstrip("+").startswith(_OPEN)]
     try:
@@ -72,6 +73,16 @@ def compose(overrides: list[str]) -> Experiment:
         return _typed(tree)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_plain(error)) from error
+
+
+def _home_quoted(override: str) -> str:
+    """Hydra's grammar has no word that begins with ``~``, as a path in the user's home does.
+
+    >>> _home_quoted("site.a.path=~/scans"), _home_quoted("seed=1")
+    ("site.a.path='~/scans'", 'seed=1')
+    """
+    key, is_set, value = override.partition("=")
+    return f"{key}='{value}'" if is_set and value.startswith("~") and "'" not in value else override
 
 
 @lru_cache(maxsize=32)

@@ -17,7 +17,7 @@ from common.actions import Action
 from common.config import compose, to_yaml
 from common.experiment import PreprocessingConfig
 from common.imaging.readers.registry import READERS
-from simulation.sweep import overrides_of, split_axes
+from simulation.sweep_axes import overrides_of, split_axes
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -54,9 +54,12 @@ def test_every_documented_run_is_a_valid_experiment(page):
         if words[0].endswith("oncofed-simulation") and words[1:2] == ["run"]:
             overrides = [word for word in words[2:] if word.split("=")[0] not in COMMAND_KEYS]
             compose(overrides)
-        if words[0].endswith("oncofed-simulation") and words[1:2] in (["sweep"], ["audit-privacy"]):
-            options = [index for index, word in enumerate(words) if word.startswith("--")]
-            fixed, axes = split_axes(words[2 : min([*options, len(words)])])
+        options = [index for index, word in enumerate(words) if word.startswith("--")]
+        given = words[2 : min([*options, len(words)])]
+        if words[0].endswith("oncofed-simulation") and words[1:2] == ["audit-privacy"]:
+            compose(given)
+        if words[0].endswith("oncofed-simulation") and words[1:2] == ["sweep"]:
+            fixed, axes = split_axes(given)
             for values in itertools.product(*(axis.values for axis in axes)):
                 compose(overrides_of(fixed, dict(zip([axis.key for axis in axes], values, strict=True))))
 

@@ -125,11 +125,11 @@ def site_key_exists(key: str) -> bool:
 STUDY_SECTIONS = "|".join(field.name for field in dataclasses.fields(Experiment) if field.name not in ("name", "seed"))
 NAME = rf"(?:[a-z_][a-z0-9_]*|\*|<[a-z]+>|{HOLE})"
 PATTERNS = {
-    "option": re.compile(r"\boptions\.([a-z_]+)"),
+    "option": re.compile(r"\boptions\.([a-z0-9_]+)"),
     "option of a reader": re.compile(r"\breader [a-z_]+: .*?\be\.g\. ([a-z_]+): [\[{]"),
     "step": re.compile(r"\bsteps: \{([a-z_]+)|\bsteps\.([a-z_]+)"),
     "site key": re.compile(rf"site\.yaml: ({NAME}(?:\.{NAME})*)\b(?=[: ,;.]|$)"),
-    "site setting": re.compile(r"\b([a-z_]+): [\w\[{][^;:]{0,40}? (?:in|into|to|of) (?:its )?site\.yaml"),
+    "site setting": re.compile(r"(?<!\{)\b([a-z_]+): [\w\[{][^;:]{0,40}? (?:in|into|to|of) (?:its )?site\.yaml"),
     "site setting, named": re.compile(r"\b([a-z]+_[a-z_]+) in (?:its )?site\.yaml"),
     "study key": re.compile(rf"(?<![\w./-])((?:{STUDY_SECTIONS})(?!\.yaml)(?:\.{NAME})+)"),
 }

@@ -221,7 +221,12 @@ def _tell_places(found: Examination, session: Session) -> None:
 def _tell_copies(found: Examination, session: Session, everything: PreparedFolder) -> None:
     """Patients that show the same slices; where equal ones would train and test, a study refuses this site."""
     pairs = session.copies
-    found.duplicates += shared_slices(everything.patients, pairs)
+    whole = [{one.patient for one in double.studies} for double in found.duplicates if double.kind == "same_pixels"]
+    found.duplicates += [
+        double
+        for double in shared_slices(everything.patients, pairs)
+        if not any({one.patient for one in double.studies} <= names for names in whole)
+    ]
     groups = joined(pairs)
     if not groups:
         return

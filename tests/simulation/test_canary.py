@@ -77,7 +77,7 @@ def test_gradients_that_leave_before_the_private_check_are_found(monkeypatch: py
         if trainer.exchange is not client.training.Exchange.GRADIENTS:
             return original(session, instruction, arrays)
         return client.training._one_exchange(
-            session, instruction, trainer, arrays, slices.kept_here(session, instruction.model)
+            session, instruction, trainer, arrays, {}, slices.kept_here(session, instruction.model)
         )
 
     original = client.training.train_gan
@@ -144,7 +144,7 @@ def test_losses_that_are_told_are_found(monkeypatch: pytest.MonkeyPatch) -> None
     def telling(*given: Any) -> Any:
         update = real(*given)
         total = sum(float(value.double().sum()) for value in update.arrays.values())
-        return replace(update, losses={"loss": total * len(given[5][0].patients)})
+        return replace(update, losses={"loss": total * len(given[6][0].patients)})
 
     monkeypatch.setattr(client.training, "_private_round", telling)
     monkeypatch.setattr(client.app, "require_declared_answer", lambda *_: None)

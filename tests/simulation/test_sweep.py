@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import TinyStudy, write_site
 
 from common.config import read_experiment
-from common.errors import ConfigError, DataError, DiskFullError, StudyError
+from common.errors import ConfigError, DiskFullError, StudyError
 from common.experiment import Experiment
 from common.results import Results
 from server.run_folder import RunFolder
@@ -100,9 +100,9 @@ def test_values_that_make_one_study_are_refused_however_they_are_written(axis: s
 
 
 def test_two_ways_to_one_folder_are_one_study(short: list[str], tiny_study: TinyStudy) -> None:
-    there = tiny_study.root / "hospital2"
+    there = tiny_study.root / "hospital1"
     with pytest.raises(ConfigError, match="are the same study"):
-        planned_runs(*split_axes([*short, f"site.hospital1.path={there},{there.parent}/./hospital2/"]))
+        planned_runs(*split_axes([*short, f"site.hospital1.path={there},{there.parent}/./hospital1/"]))
 
 
 @pytest.fixture
@@ -243,6 +243,6 @@ def test_what_cannot_be_swept_is_said_before_the_first_run(short: list[str], tmp
         sweep(short, "none")
     with pytest.raises(ConfigError, match=r"privacy\.epsilon=-1"):
         sweep([*short, "privacy.epsilon=8,-1"], "wrong")
-    with pytest.raises(DataError, match=r"hospital1: .*nowhere does not exist"):
+    with pytest.raises(DataError, match=r"site\.hospital1\.path=.*nowhere: there is no such folder"):
         sweep([*short, f"site.hospital1.path={tmp_path}/nowhere,{tmp_path}/neither"], "wrong")
     assert not (tmp_path / "runs").exists()

@@ -18,7 +18,6 @@ HARMLESS = (
     "voxels of infinite size",
     "a scale that is no number",
     "an infinite scale",
-    "a header of another length",
 )
 """Fields that other fields stand in for, or that count as not there: the image is what it would be without them."""
 

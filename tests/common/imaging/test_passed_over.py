@@ -44,7 +44,7 @@ def test_dicom_files_are_told_by_series_whatever_their_names(tmp_path: Path) -> 
         write(slices, tmp_path / folder)
     (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 40)
     found = told(tmp_path)
-    assert [what for what, _, _ in found] == ["DICOM CT 'scout 1'", "DICOM MR 'scout 2'", "DICOM of no modality"]
+    assert [what for what, _, _ in found] == ["DICOM CT 'scout 1'", "DICOM MR 'scout 2'", "DICOM with a damaged header"]
     assert [count for _, count, _ in found] == [3, 3, 1]
 
 

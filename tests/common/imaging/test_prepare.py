@@ -50,7 +50,8 @@ class AskingReader:
 
     def read(self, location: StudyLocation) -> Patient:
         patient = self.inner.read(location)
-        asked = () if patient.has_tumour or "hcc" in self.answered else (Question("hcc", ("tumours", "answered")),)
+        sure = patient.labels is None or patient.has_tumour or "hcc" in self.answered
+        asked = () if sure else (Question("hcc", ("tumours", "answered")),)
         return dataclasses.replace(patient, questions=asked, remarks=(Remark("outline", "aorta"),))
 
 
@@ -115,7 +116,9 @@ def test_a_question_about_one_study_makes_no_tumour_free_patient_of_another_with
     root = tmp_path / "visits"
     write_case(root, "BraTS-GLI-00001-000", {"seg": np.zeros((12, 40, 36), np.uint8)})
     write_case(root, "BraTS-GLI-00001-001", {"seg": None}, seed=1)
-    write_case(root, "BraTS-GLI-00002-000", {}, seed=2)
+    core = np.zeros((12, 40, 36), np.uint8)
+    core[4:8, 10:20, 10:20] = 1
+    write_case(root, "BraTS-GLI-00002-000", {"seg": core}, seed=2)
     cohort = prepare(root, AskingReader())
     assert cohort.tumour_by_patient == [("BraTS-GLI-00002", True)]
     assert sorted(bad.patient for bad in cohort.quarantine) == 2 * ["BraTS-GLI-00001"]

@@ -267,8 +267,8 @@ def test_options_that_would_have_no_effect_together_are_refused(options: dict[st
         ("organs.liver.min_tumour_pixels=4", "no site that is to take part has this organ"),
         ("organ=[brain,lung]", "no site that is to take part has lung"),
         ("evaluation.device=gpu0", "evaluation.device=gpu0: a device is cpu, cuda or cuda:<index>"),
-        ("name=../elsewhere", "is the name of a folder"),
-        ("name=latest", "is the name of a folder"),
+        ("name=../elsewhere", "is that of a folder"),
+        ("name=latest", "is that of a folder"),
     ],
 )
 def test_keys_without_an_effect_between_institutions_are_refused(file: Path, override: str, said: str) -> None:
