@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import TinyStudy, write_site
 
 from common.config import read_experiment
-from common.errors import ConfigError, DiskFullError, StudyError
+from common.errors import ConfigError, DataError, DiskFullError, StudyError
 from common.experiment import Experiment
 from common.results import Results
 from server.run_folder import RunFolder
