@@ -136,3 +136,14 @@ def test_the_researchers_page_lists_every_reader():
     page = (ROOT / "docs/researcher.md").read_text()
     table = page[page.index("| reader | what it expects") :].split("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(READERS)
+
+
+def test_each_message_of_the_page_about_files_is_said_somewhere():
+    page = (ROOT / "docs/your-files.md").read_text().partition("## What messages mean")[2]
+    said = "".join(path.read_text() for room in ("common", "client") for path in sorted((ROOT / room).rglob("*.py")))
+    said = re.sub(r'"\s*\n\s*f?"', "", said)  # texts that go on on the next line
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(messages) > 10
+    for message in messages:
+        for part in filter(None, (part.strip(" ,;:") for part in message.split("…"))):
+            assert part in said, part
