@@ -73,7 +73,7 @@ def training_tasks(session: Session, notes: Notes) -> list[str]:
     elif known and not masks:
         made = any(task.startswith("gan/") for task in tasks)
         kinds = "images without masks" if made else "real images"
-        notes.append(f"trains the classifier on {kinds} only: its tumours have no masks")
+        notes.append(f"trains the classifier on {kinds} only: {_LACKING[Needs.MASKS]}")
         for arm in PLAIN_ARMS:
             notes.decline(f"arm/{arm}", _LACKING[Needs.MASKS])
     if not classes:
@@ -93,7 +93,7 @@ def _too_few(session: Session, model: str) -> str:
         trainer_module(chosen.family).Trainer.check_slices(chosen.config, slices)
     except DataError as error:
         log = logging.getLogger(f"oncofed.client.{session.settings.name}")
-        log.warning("too few training slices", extra={"fields": {"model": model, "reason": str(error)}})
+        log.info("too few training slices", extra={"fields": {"model": model, "reason": str(error)}})
         key = f" (models.{model}.min_slices)" if hasattr(chosen.config, "min_slices") else ""
         return f"its training slices are too few for it, with a tumour or without one{key}"
     return ""
@@ -101,7 +101,7 @@ def _too_few(session: Session, model: str) -> str:
 
 _LACKING = {
     Needs.CLASSES: "its training patients do not hold both classes",
-    Needs.MASKS: "its tumours have no masks",
+    Needs.MASKS: "it has no tumours with masks beside slices without a tumour",
 }
 """Why a site does not train what needs them."""
 

@@ -10,7 +10,16 @@ from pydantic_core import to_json
 from client.doctor.examination import Duplicate, Examination
 from client.doctor.examine import Examined
 from client.doctor.pictures import strips
-from client.doctor.summary import NOT_JOINED, PARTS, network_title, size, step_sentence, task_title, verdict
+from client.doctor.summary import (
+    NOT_JOINED,
+    PARTS,
+    network_title,
+    placing_line,
+    size,
+    step_sentence,
+    task_title,
+    verdict,
+)
 from common.files import write_bytes
 from common.imaging.remarks import TITLES
 from common.report.formatting import MISSING, listed, plural, significant
@@ -63,6 +72,7 @@ def write_page(examined: Examined, folder: Path, config: dict[str, object]) -> P
         quarantine=_quarantine_table(found),
         questions=_questions_table(found),
         unused=_unused_table(found),
+        placing=placing_line(found),
         machine=_machine_pairs(found),
         network=_network_table(found),
         not_joined=NOT_JOINED,
@@ -221,7 +231,7 @@ def _unused_table(found: Examination) -> Table | None:
         [word(TITLES[one.kind]), word(one.what), number(one.count), prose(", ".join(one.examples))]
         for one in found.unused[:_MOST_ROWS]
     ]
-    caption = "What of the files was not taken up, or was read on a guess; files, otherwise studies."
+    caption = "What of the files was not taken up, or was read on a guess; files and slices, otherwise studies."
     return Table(caption, ["kind", "what", "how many", "for example"], rows) if rows else None
 
 

@@ -73,11 +73,7 @@ def terminal_lines(found: Examination) -> list[str]:
             for part, b in found.parts.items()
             if b.patients
         ]
-    if found.places is not None:
-        lines.append(
-            f"inserted lesions, tried: {found.places.wholly_inside} of {found.places.lesions} wholly inside, "
-            f"another slice taken {plural(found.places.moved_on, 'time')}"
-        )
+    lines += filter(None, [placing_line(found)])
     if found.identifying:
         counted = ", ".join(f"{keyword} {count}" for keyword, count in found.identifying.items())
         lines.append(f"headers that may identify, by patients: {counted}")
@@ -92,6 +88,16 @@ def terminal_lines(found: Examination) -> list[str]:
         lines += [f"  weights.{name}: {state}" for name, state in machine.weights.items()]
     lines += network_lines(found)
     return lines + [f"one training step of {step_sentence(step, found)}" for step in found.training]
+
+
+def placing_line(found: Examination) -> str:
+    """Where lesions would lie that a study puts into this site's slices; empty where none can be."""
+    if found.places is None:
+        return ""
+    return (
+        f"inserted lesions, tried: {found.places.wholly_inside} of {found.places.lesions} wholly inside, "
+        f"another slice taken {plural(found.places.moved_on, 'time')}"
+    )
 
 
 def question_lines(found: Examination) -> list[str]:
