@@ -164,7 +164,7 @@ def _annotations(root: Path) -> dict[str, list[Path]]:
         try:
             uid = annotated_series(path)
         except BadStudyError as error:
-            _log.warning("%s: passed over, %s", path, error.reason)
+            _log.info("%s: passed over, %s", path, error.reason)
             continue
         if uid:
             found[uid].append(path)

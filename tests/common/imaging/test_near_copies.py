@@ -1,8 +1,7 @@
 """Whose slices are somebody else's, saved anew; and whose only look alike."""
 
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,22 +99,6 @@ def test_slices_that_show_next_to_nothing_are_like_all_others(shown: float) -> N
     a = [patient(f"dot{n}", dot + np.float16(0.001) * n * (dot > 0)) for n in range(3)]
     b = [patient(f"flat{n}", flat + 0.002 * n * (flat > 0)) for n in range(3)]
     assert found(*a, *b) == ()
-
-
-@pytest.mark.slow
-def test_five_thousand_slices_take_less_than_a_minute() -> None:
-    random = np.random.default_rng(1)
-    base = np.stack([head(n, 64) for n in range(40)])
-
-    def people() -> Iterator[PatientSlices]:
-        for n in range(500):
-            weights = random.dirichlet(np.full(40, 0.3), 10)
-            images = np.tensordot(weights, base, 1)
-            yield patient(f"p{n:03d}", *images)
-
-    start = time.process_time()
-    copies(people(), 5000)
-    assert time.process_time() - start < 60
 
 
 def test_who_hangs_together_is_one_group() -> None:
