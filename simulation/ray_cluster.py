@@ -3,6 +3,7 @@
 Flower connects too, but waits for ever for a cluster that is not there, and for one that has no place for a site.
 """
 
+import logging
 import math
 import os
 import socket
@@ -20,6 +21,11 @@ from common.experiment import SimulationConfig
 
 PATIENCE = 10.0
 """Seconds that a cluster has to answer at its address."""
+
+ATTEMPTS = 3
+"""How often a cluster of this machine alone is started before the study is given up."""
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -39,23 +45,52 @@ def ray_cluster(config: SimulationConfig) -> Iterator[None]:
     else:
         require_answer(config.ray_address)
         options["address"] = config.ray_address
-    try:
-        with warnings.catch_warnings():
-            # A tip about accelerators, each time, also where there is none.
-            warnings.simplefilter("ignore", FutureWarning)
-            ray.init(**options)
-    except ConnectionError as error:
-        raise ConfigError(f"simulation.ray_address={config.ray_address}: {_first_line(error)}; {_START}") from error
-    except RuntimeError as error:
-        raise ConfigError(
-            f"simulation.ray_address={config.ray_address}: Ray refuses to join ({_first_line(error)}); every machine "
-            "needs the same versions of Python and Ray"
-        ) from error
+    if config.ray_address is None:
+        _start(options)
+    else:
+        _join(config.ray_address, options)
     try:
         _require_place(config)
         yield
     finally:
         ray.shutdown()
+
+
+def _start(options: dict[str, Any]) -> None:
+    """Starts a cluster of this machine alone. Ray waits for its processes for a set time, which a machine that is busy
+    for a moment misses: it is tried again."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _init(options)
+        except (ConnectionError, RuntimeError) as error:
+            ray.shutdown()
+            if attempt == ATTEMPTS:
+                raise ConfigError(
+                    f"simulation.engine=ray: Ray does not start on this machine ({_first_line(error)}, {ATTEMPTS} "
+                    "times); it may be too busy, and simulation.engine=in_process needs no Ray"
+                ) from error
+            log.warning("Ray did not start (%s); trying again", _first_line(error))
+        else:
+            return
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    try:
+        _init(options)
+    except ConnectionError as error:
+        raise ConfigError(f"simulation.ray_address={address}: {_first_line(error)}; {_START}") from error
+    except RuntimeError as error:
+        raise ConfigError(
+            f"simulation.ray_address={address}: Ray refuses to join ({_first_line(error)}); every machine needs the "
+            "same versions of Python and Ray"
+        ) from error
+
+
+def _init(options: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        # A tip about accelerators, each time, also where there is none.
+        warnings.simplefilter("ignore", FutureWarning)
+        ray.init(**options)
 
 
 _START = "start one with ray start --head, and see docs/researcher.md"

@@ -1,13 +1,15 @@
 """A Ray cluster that cannot be used is refused at once, by the key that names it; Flower would wait for ever."""
 
 import socket
+from typing import Any
 
 import pytest
+import ray
 
 from common.config import compose
 from common.errors import ConfigError
 from common.experiment import SimulationConfig
-from simulation.ray_cluster import ray_cluster
+from simulation.ray_cluster import ATTEMPTS, ray_cluster
 from simulation.sites import check_sites
 
 
@@ -56,6 +58,33 @@ def test_what_ray_objects_to_is_told_in_a_sentence(
     said = refused(ray_address="auto")
     assert said.startswith("simulation.ray_address=auto: ")
     assert words in said
+    assert "\n" not in said
+
+
+def test_a_cluster_of_this_machine_that_is_slow_to_start_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    init, tried = ray.init, []
+
+    def slow_at_first(**options: Any) -> Any:
+        tried.append(options["address"])
+        if len(tried) < ATTEMPTS:
+            raise RuntimeError("Timed out waiting for file session/port; More.")
+        return init(**options)
+
+    monkeypatch.setattr("simulation.ray_cluster.ray.init", slow_at_first)
+    with ray_cluster(SimulationConfig(engine="ray")):
+        assert ray.is_initialized()
+    assert tried == ["local"] * ATTEMPTS
+    assert not ray.is_initialized()
+
+
+def test_one_that_never_starts_is_told_with_the_engine_that_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise RuntimeError("Timed out waiting for file session/port.\nMore.")
+
+    monkeypatch.setattr("simulation.ray_cluster.ray.init", init)
+    said = refused()
+    assert said.startswith("simulation.engine=ray: Ray does not start on this machine (Timed out waiting for file")
+    assert "simulation.engine=in_process" in said
     assert "\n" not in said
 
 
