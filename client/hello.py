@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from client.begun import CAME_LATER
 from client.notes import Notes
 from client.policy import allowed_tasks
 from client.privacy.admission import silently, tasks_are_private_enough
@@ -61,6 +62,8 @@ def introduce(session: Session, witness: str = "") -> SiteHello:
     declared = tells_counts(session)
     if not session.guarded:
         _note_unused(session, notes, declared)
+        if session.later:
+            notes.append(CAME_LATER)
     tokens = patient_tokens(session, notes)
     hello = SiteHello(
         site=settings.name,

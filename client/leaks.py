@@ -4,7 +4,6 @@ The split is made by patient, so a leak means that something broke: one patient 
 split, images of a generator that had learnt from a patient who is to test it.
 """
 
-import logging
 from collections.abc import Iterable
 
 from client.arms import learnt_from
@@ -37,8 +36,7 @@ def require_no_leak(session: Session) -> None:
         *(_twins(session.left_out, session.test) if session.trial.fold else ()),
     }
     if names:
-        log = logging.getLogger(f"oncofed.client.{session.settings.name}")
-        log.error("patients that train and test", extra={"fields": {"patients": sorted(names)}})
+        session.log.error("patients that train and test", extra={"fields": {"patients": sorted(names)}})
         if session.guarded and not shared:
             # A refusal would speak of patients: the study chooses how slices look, and when two look alike. By name
             # nobody is on both sides, which the roster sees to; under two names one person is two patients.

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from client.begun import patients_as_begun, require_split_as_begun
 from client.behind import Behind
 from client.privacy.gradients import Watch, Way
 from client.privacy.randomness import PrivateRandom
@@ -71,6 +72,8 @@ class Session:
     """The test patients that are scored; None: all of them (:mod:`client.privacy.questions`)."""
     behind: Behind = field(default_factory=Behind, init=False, repr=False)
     """What the training that is asked for drew from (:mod:`client.updates`)."""
+    later: tuple[str, ...] = field(default=(), init=False, repr=False)
+    """Names of patients that came after the run had begun (:mod:`client.begun`)."""
     trainers: dict[tuple[str, int], Trainer[Any]] = field(default_factory=dict, init=False, repr=False)
     """Trainers that stay built between the exchanges of a round, by model and repeat."""
 
@@ -142,7 +145,17 @@ class Session:
     @property
     def state_folder(self) -> Path:
         """Where this trial keeps what must outlast a message: images that were made, and models of its own."""
-        return self.folder / "state" / self.run / self._place
+        return self.run_state / self._place
+
+    @property
+    def run_state(self) -> Path:
+        """Where the site keeps what holds for the whole run."""
+        return self.folder / "state" / self.run
+
+    @property
+    def log(self) -> logging.Logger:
+        """The site's own."""
+        return logging.getLogger(f"oncofed.client.{self.settings.name}")
 
     @property
     def _place(self) -> Path:
@@ -230,6 +243,14 @@ class Session:
         return copies_of(self._prepare(tuple(self.organ.contrasts)) if self.joins else self.cohort)
 
     def _prepare(self, contrasts: tuple[str, ...]) -> PreparedCohort:
+        cohort = self._usable(contrasts)
+        if self.run == LOCAL:
+            return cohort
+        cohort, later = patients_as_begun(cohort, self.run_state, self.log, guarded=self.guarded)
+        self.first.later = later or self.first.later
+        return cohort
+
+    def _usable(self, contrasts: tuple[str, ...]) -> PreparedCohort:
         try:
             return self._prepared(contrasts)
         except DataError:
@@ -238,8 +259,7 @@ class Session:
             # A folder that is not there, or holds nothing of this format, is an error whatever the study.
             self._reader(contrasts).find(self.settings.path)
             # The study chooses contrasts and steps: whether somebody has them would be an answer about that patient.
-            log = logging.getLogger(f"oncofed.client.{self.settings.name}")
-            log.exception("no patient can be used in this study; the coordinator is not told")
+            self.log.exception("no patient can be used in this study; the coordinator is not told")
             least = self.organ.min_tumour_pixels
             return PreparedCohort(self.settings.organ, contrasts, (), (), min_tumour_pixels=least)
 
@@ -283,7 +303,19 @@ class Session:
         """Training, validation and test patients of this trial; an external centre's are all test patients.
 
         Where a fold is left out, its patients are the validation part. The test patients are the same in every trial.
+
+        Raises:
+            RefusalError: if it is not the one that the run began with, or for a trial that it cannot be made for.
         """
+        if self is not self.first:
+            # The one that is compared; this one follows from the same patients.
+            _ = self.first.split
+        split = self._split()
+        if self is self.first and self.run != LOCAL:
+            require_split_as_begun(split, self.run_state, self.log, guarded=self.settings.privacy is not None)
+        return split
+
+    def _split(self) -> Split:
         names, study, trial = self.cohort.tumour_by_patient, self.experiment.study, self.trial
         if self.settings.privacy is not None:
             return roster_split(self.settings, names, study, trial, for_good=self.run != LOCAL)

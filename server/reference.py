@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import DataError
+from common.imaging.as_begun import as_begun
+from common.imaging.cohort import PreparedCohort
 from common.imaging.finding import find_studies
 from common.imaging.listing import list_files, listing_digest
 from common.imaging.prepare import Progress, prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
-from server.settings import StudySettings
+from server.settings import FINISHED, StudySettings
 
 PARTS = ("pretraining", "selection", "final")
 """For public pre-training; for scoring every round and choosing the best; scored once, for the report."""
@@ -53,7 +55,31 @@ def reference_part(
         min_tumour_pixels=config.min_tumour_pixels,
         progress=progress,
     )
+    cohort = _as_begun(settings, cohort, organ, part)
     return cohort.slices([patient.patient for patient in cohort.patients])
+
+
+def _as_begun(settings: StudySettings, cohort: PreparedCohort, organ: str, part: str) -> PreparedCohort:
+    """The patients with which the run's figures began; those of another set are no figures of the same study.
+
+    Raises:
+        DataError: naming those that are not what they were.
+    """
+    file = settings.run_dir / "checkpoints" / "reference" / f"{organ}-{part}.json"
+    if not file.exists() and (settings.run_dir / FINISHED).exists():
+        # Of a release that did not write this down.
+        return cohort
+    begun = as_begun(cohort, file)
+    if gone := (*begun.missing, *begun.changed):
+        raise DataError(
+            f"{settings.reference[organ] / part}: {', '.join(gone[:_MOST_TOLD])}"
+            f"{f' and {len(gone) - _MOST_TOLD} more' if len(gone) > _MOST_TOLD else ''} not there any more, or other "
+            "than when this run began; put the reference set back as it was, or start a new run"
+        )
+    return begun.cohort
+
+
+_MOST_TOLD = 5
 
 
 _disjoint: set[tuple[str, str]] = set()

@@ -54,6 +54,9 @@ class StudySettings:
         return to_yaml(self.experiment, leaving=True)
 
 
+FINISHED = Path("checkpoints", "finished.json")
+"""Says when the run ended; not there while it has not."""
+
 PLACES = Path("checkpoints", "places.json")
 """Where the coordinator's own data lay; the configuration does not say it of data that a run made or found itself."""
 

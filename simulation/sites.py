@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from client.begun import CAME_LATER, ChangedPatientsError
 from client.privacy.roster import begin_roster
 from client.session import Session
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
@@ -116,7 +117,8 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
     cohorts = {}
     for name, site in sorted(experiment.site.items()):
         file = folder.path / "sites" / name / "site.yaml"
-        if name in shares:
+        # As the run began: who came since must move nobody from one site to another.
+        if name in shares and not (file.parent / PATIENTS).exists():
             write_bytes(file.parent / PATIENTS, "".join(f"{patient}\n" for patient in shares[name]).encode())
         save_site(_site_settings(experiment, name, site, places.sites[name], file.parent), file)
         session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
@@ -170,6 +172,8 @@ def _fill_cache(session: Session, progress: StudyProgress) -> PreparedCohort:
         )
     for sentence in unused_sentences(cohort.remarks):
         progress.message(f"{name}: {sentence}")
+    if session.later:
+        progress.message(f"{name}: {CAME_LATER} ({', '.join(session.later)}); a new run takes them in")
     if not cohort.patients_known:
         progress.message(f"{name}: its images name no patients, so its split is BY IMAGE, not by patient")
     return cohort
@@ -246,5 +250,7 @@ def _naming(site: str, action: Callable[[], Result]) -> Result:
     """Runs ``action``; an error about data names the site."""
     try:
         return action()
+    except ChangedPatientsError as error:
+        raise DataError(f"{site}: {error} ({', '.join(error.names)})") from error
     except DataError as error:
         raise DataError(f"{site}: {error}") from error
