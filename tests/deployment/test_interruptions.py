@@ -1,12 +1,15 @@
 """A hospital whose disk is full, one that is revoked in the middle, a server that is stopped: what each side reads."""
 
+import csv
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from running_federation import BIN, STUDY, RunningFederation
+from tiny import write_patient
 
 pytestmark = [pytest.mark.slow]
 
@@ -85,6 +88,46 @@ def test_a_server_that_is_stopped_says_so_and_its_study_goes_on_afterwards(three
     said = three.command("server", "run", three.file, "--resume", "runs/served", seconds=900)
     assert "report: " in said
     assert contributors(three, "served") == [three.sites] * 2
+
+
+def test_a_study_goes_on_with_the_patients_that_it_began_with(three: RunningFederation) -> None:
+    """Its node was killed, its folder has grown, another hospital's patient is gone, and somebody edits the study."""
+    asked = three.said("hospital1").count("asked: train.gan")
+    begin(three, "begun", "split.train=0.5", "split.test=0.5")
+    training(three, "hospital1", asked)
+    three.command("server", "stop", three.file)
+    for site in three.sites:
+        three.stop(site, signal.SIGKILL)
+    for number in range(4):
+        write_patient(three.root / "data" / "hospital1", f"aa-new-{number}", tumour=True, seed=8000 + number)
+    gone = three.root / "data" / "hospital2" / "case-2-02"
+    gone.rename(three.root / "aside")
+    config = three.root / "runs" / "begun" / "config.yaml"
+    whole = config.read_text()
+    config.write_text(whole.replace("seed: 1\n", "seed: 2\n", 1))
+    before = [three.said(site).count("connected to") for site in three.sites]
+    for site in three.sites:
+        three.start_node(site)
+    for site, count in zip(three.sites, before, strict=True):
+        three.wait_until(lambda s=site, n=count: three.said(s).count("connected to") > n, f"{site} is back", 120)
+    said = three.command("server", "run", three.file, "--resume", "runs/begun", code=2)
+    assert "(seed: 1, now 2)" in said
+    config.write_text(whole)
+    said = three.command("server", "run", three.file, "--resume", "runs/begun", seconds=900)
+    assert "hospital2 does not take part: " in said
+    assert "patients that this run began with are not there any more" in said
+    assert "case-2-02" not in said
+    assert "case-2-02" in (three.root / "hospital2" / "log.jsonl").read_text()
+    assert contributors(three, "begun")[-1] == ["hospital1", "hospital3"]
+    results = three.root / "hospital1" / "runs" / "begun" / "results"
+    with (results / "predictions.csv").open(newline="") as file:
+        tested = {row["patient"] for row in csv.DictReader(file)}
+    split = json.loads((results.parent / "state" / "begun" / "split.json").read_text())["parts"]
+    assert tested == set(split["test"])
+    assert len(split["train"]) == len(split["test"]) == 5
+    assert not any("aa-new" in name for name in (*split["train"], *split["test"]))
+    assert "patients that came after this run had begun take no part in it" in said
+    (three.root / "aside").rename(gone)
 
 
 def test_a_site_that_is_revoked_in_the_middle_is_not_waited_for(three: RunningFederation) -> None:

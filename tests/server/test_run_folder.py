@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common.command import run_command
 from common.config import compose
@@ -132,3 +133,66 @@ def test_a_run_that_could_not_start_leaves_latest_to_one_that_began_since(tmp_pa
         raise RuntimeError
     # What it pointed to before is gone too.
     assert list(tmp_path.iterdir()) == []
+
+
+def edited(folder: Path, **changes: object) -> Path:
+    """The run's configuration with other values, as somebody writes them into its file."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        entry = config
+        for section in sections:
+            entry = entry[section]
+        entry[last] = value
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("seed", 2, "seed: 1, now 2"),
+        ("classifier__batch_size", 6, "classifier.batch_size: 16, now 6"),
+        ("split__test", 5, "split.test: 20.0, now 5.0"),
+        ("models__cgan__learning_rate", 0.5, "models.cgan.learning_rate: 0.0002, now 0.5"),
+        ("site__hospital1__roles", ["evaluate"], r"site.hospital1.roles: \['train', 'evaluate'\], now \['evaluate'\]"),
+        ("site__hospital1__options", {"label_4": "tumour"}, "site.hospital1.options"),
+        ("study__arms", ["real"], "study.arms: "),
+    ],
+)
+def test_a_run_whose_configuration_was_edited_is_refused_by_the_key(
+    key: str, value: object, told: str, tmp_path: Path
+) -> None:
+    made = RunFolder.new(compose([f"simulation.runs_dir={tmp_path}", "preset=demo", "site=brain"]))
+    edited(made.path, **{key: value})
+    with pytest.raises(ConfigError, match=f"config.yaml: a run goes on as it began.*{told}"):
+        RunFolder.resume(made.path, [])
+
+
+def test_an_entry_that_was_taken_out_or_put_in_is_a_change_too(tmp_path: Path) -> None:
+    made = RunFolder.new(compose([f"simulation.runs_dir={tmp_path}", "preset=demo", "site=brain"]))
+    config = yaml.safe_load((made.path / "config.yaml").read_text())
+    config["site"]["hospital9"] = config["site"].pop("hospital3")
+    (made.path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=r"site\.hospital3\.\w+: .*, now None.*, and \d+ more"):
+        RunFolder.resume(made.path, [])
+
+
+def test_a_run_may_be_moved_to_another_machine(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    made = RunFolder.new(compose([f"simulation.runs_dir={tmp_path}", "site=brain", f"site.hospital1.path={data}"]))
+    edited(
+        made.path,
+        site__hospital1__path="/mnt/elsewhere",
+        site__hospital1__device="cuda:1",
+        evaluation__device="cuda",
+        simulation__engine="ray",
+        simulation__cache_dir="/tmp/cache",
+    )
+    assert RunFolder.resume(made.path, []).experiment.site["hospital1"].path == "/mnt/elsewhere"
+
+
+def test_a_configuration_that_is_written_anew_with_the_same_values_is_the_same(tmp_path: Path) -> None:
+    made = RunFolder.new(compose([f"simulation.runs_dir={tmp_path}", "preset=demo", "site=brain"]))
+    edited(made.path, seed=1)
+    assert RunFolder.resume(made.path, []).experiment == made.experiment
