@@ -27,6 +27,7 @@ from common.training.build import labelling_model, proxy_source
 from common.trials import Trial
 from common.versions import installed_versions
 from server.arms import trained_arms
+from server.begun_configuration import require_configuration_as_begun
 from server.begun_weights import require_weights_as_begun
 from server.cross_site import ARM, cross_site
 from server.deployed import deployed
@@ -160,6 +161,7 @@ def _conclude(experiment: Experiment, results: Results) -> None:
 
 def _begin(settings: StudySettings) -> Results:
     """A new results tree, or the one of the run that is resumed."""
+    require_configuration_as_begun(settings.run_dir, settings.experiment)
     require_weights_as_begun(settings)
     write_bytes(settings.run_dir / "config.yaml", to_yaml(settings.experiment).encode())
     keep_places(settings)

@@ -1,31 +1,23 @@
 """The folder of a run: made once, found again to resume, withdrawn if the study could not even start."""
 
-import json
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from common.config import read_experiment, to_yaml
 from common.disk import writable
 from common.errors import ConfigError
 from common.experiment import Experiment
-from common.experiment_paths import paths_of
-from common.files import read_table, write_bytes, write_json
+from common.files import write_bytes
 from common.outside import printable, quoted
 from common.private_files import make_private_folder
+from server.begun_configuration import require_configuration_as_begun
 
 LATEST = "latest"
-
-BEGUN = Path("checkpoints", "configuration.json")
-"""The configuration that a run began with; that of ``config.yaml`` must say the same until the run's end."""
-
-_MOVABLE = ("device", "prefetch", "compile")
-"""Fields that say how a machine works, and change no figure."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,89}")
 """A message's run may have ten characters more, for the number of a name that is taken."""
@@ -91,7 +83,7 @@ class RunFolder:
         previous = str(latest.readlink()) if latest.is_symlink() else None
         made = cls(path, experiment, resumed=False, _previous_latest=previous)
         with made.withdrawn_on_error():
-            write_json(path / BEGUN, _what_counts(experiment))
+            require_configuration_as_begun(path, experiment)
             write_bytes(path / "config.yaml", to_yaml(experiment).encode())
             _point(latest, path.name)
         return made
@@ -114,8 +106,7 @@ class RunFolder:
                 f"resume={path}: a run goes on as it began; leave out {' '.join(overrides)} or start a new run"
             )
         experiment = read_experiment(config)
-        if (folder / BEGUN).is_file():
-            _require_as_begun(read_table(folder / BEGUN), experiment, config)
+        require_configuration_as_begun(folder, experiment)
         return cls(folder, experiment, resumed=True)
 
     @contextmanager
@@ -138,38 +129,6 @@ class RunFolder:
             _point(latest, self._previous_latest)
         else:
             latest.unlink(missing_ok=True)
-
-
-def _what_counts(experiment: Experiment) -> dict[str, Any]:
-    """Every value of a configuration by its full key, without what only says where a run works."""
-    moved = {place.key for place in paths_of(experiment)}
-    values = _by_key(asdict(experiment))
-    return {
-        key: value
-        for key, value in values.items()
-        if not key.startswith("simulation.") and key not in moved and key.rpartition(".")[2] not in _MOVABLE
-    }
-
-
-def _by_key(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict) or not value:
-        return {key: value}
-    return {name: one for part in value for name, one in _by_key(value[part], f"{key}.{part}".lstrip(".")).items()}
-
-
-def _require_as_begun(begun: dict[str, Any], experiment: Experiment, config: Path) -> None:
-    now = json.loads(json.dumps(_what_counts(experiment)))
-    changed = sorted(key for key in {*begun, *now} if begun.get(key) != now.get(key))
-    if changed:
-        told = ", ".join(f"{key}: {begun.get(key)}, now {now.get(key)}" for key in changed[:_MOST_TOLD])
-        more = f", and {len(changed) - _MOST_TOLD} more" if len(changed) > _MOST_TOLD else ""
-        raise ConfigError(
-            f"{config}: a run goes on as it began, and this was changed since ({printable(told)}{more}); put it back, "
-            "or start a new run"
-        )
-
-
-_MOST_TOLD = 5
 
 
 def _point(link: Path, target: str) -> None:
