@@ -1,6 +1,5 @@
 """What a site trains for itself alone, and what it only tests: values that are no numbers are refused and not kept."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,9 +91,7 @@ def test_a_classifier_of_one_site_alone_that_took_a_bad_step_is_neither_tested_n
 
 
 @pytest.mark.parametrize("phase", ["federated/real", "cross_site/south"])
-def test_a_classifier_that_answers_with_no_number_is_refused_with_the_key_that_helps(
-    site: Session, phase: str
-) -> None:
+def test_a_classifier_that_answers_with_no_number_is_refused_with_the_key_that_helps(site: Session, phase: str) -> None:
     asked = Instruction(run="run", phase=phase, arm="real" if phase == "federated/real" else "")
     with pytest.raises(RefusalError, match=r"not finite; a lower classifier\.learning_rate may help"):
         evaluate_model(site, asked, too_large())

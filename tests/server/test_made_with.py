@@ -22,9 +22,7 @@ def test_a_run_that_goes_on_in_another_version_says_both(tmp_path: Path, install
     assert made_with(tmp_path) == made_with(tmp_path) == {"oncofed": "0.1.0", "torch": "2.8.0, then 2.9.1"}
 
 
-def test_a_run_of_an_earlier_release_began_with_what_its_results_say(
-    tmp_path: Path, installed: dict[str, str]
-) -> None:
+def test_a_run_of_an_earlier_release_began_with_what_its_results_say(tmp_path: Path, installed: dict[str, str]) -> None:
     (tmp_path / "results.json").write_text(json.dumps({"run": {"versions": {"torch": "2.7.0"}}}))
     assert made_with(tmp_path) == {"torch": "2.7.0, then 2.8.0", "oncofed": "not told, then 0.1.0"}
 
