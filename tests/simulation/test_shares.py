@@ -1,7 +1,6 @@
 """One site that does not declare its counts: every average of the study counts all alike, and says so everywhere."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny import TinyStudy
@@ -13,14 +12,6 @@ SITES = ("hospital1", "hospital2", "hospital3")
 TOLD = "hospital1 33.3%, hospital2 33.3%, hospital3 33.3%"
 
 
-def found(tree: Any, key: str) -> list[Any]:
-    """Every value under ``key``, however deep."""
-    if isinstance(tree, dict):
-        own = [tree[key]] if key in tree else []
-        return own + [one for value in tree.values() for one in found(value, key)]
-    return [one for value in tree for one in found(value, key)] if isinstance(tree, list) else []
-
-
 def test_all_averages_count_all_sites_alike_in_results_report_and_terminal(
     tiny_study: TinyStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,12 +21,12 @@ def test_all_averages_count_all_sites_alike_in_results_report_and_terminal(
     results = Results.model_validate_json((folder / "results.json").read_text())
     assert results.sites["hospital1"].slices is not None
     assert results.sites["hospital2"].slices is None
-    tree = results.model_dump()
-    shares = [
-        one for key in ("shares", "generator_shares") for value in found(tree, key) for one in _flat(value)
-    ]  # of the GAN, and of two classifiers on the fixed split and in each of two folds, beside their generators
-    assert len(shares) >= 1 + 3 * 2 + 2
-    assert all(one["sites"] == pytest.approx(dict.fromkeys(SITES, 1 / 3)) for one in shares)
+    first, *in_folds = results.trials
+    averages = [results.gans["cgan"].runs[0].shares, *(trial.generator_shares for trial in in_folds)]
+    averages += [trial.shares[arm] for trial in (first, *in_folds) for arm in ("real", "real_synthetic")]
+    assert len(averages) == 1 + 2 + 3 * 2
+    for shares in averages:
+        assert [one.sites for one in shares] == [pytest.approx(dict.fromkeys(SITES, 1 / 3))]
     assert {plan.weighted_by for plan in results.plan} == {"sites"}
     said = capsys.readouterr().out
     assert "because hospital2 declares no counts (declare_counts)" in said
@@ -44,7 +35,3 @@ def test_all_averages_count_all_sites_alike_in_results_report_and_terminal(
         assert f"{phase}: shares in the average: {TOLD}" in said
     page = (folder / "report" / "index.html").read_text()
     assert page.count(TOLD) >= len(trained)
-
-
-def _flat(value: Any) -> list[dict[str, Any]]:
-    return value if isinstance(value, list) else [one for each in value.values() for one in each]
