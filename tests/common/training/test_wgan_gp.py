@@ -78,7 +78,7 @@ def test_the_share_of_tumours_is_a_choice_and_classes_are_true(slices: Slices, s
             assert torch.equal(one.images.flatten(1).amax(1) > 0.8, one.tumour)
 
 
-@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (4, 0.1), (2, 0.95)])
+@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (4, 0.1), (2, 0.95), (101, 0.5)])
 def test_the_share_of_tumours_is_met_in_batches_that_it_does_not_divide(
     slices: Slices, size: int, share: float
 ) -> None:
