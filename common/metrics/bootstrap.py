@@ -55,7 +55,7 @@ def estimate(value: float, resampled: Floats, *, patients: int, min_cell: int) -
     if np.isnan(value):
         return Estimate(None)
     defined = resampled[~np.isnan(resampled)]
-    if patients < max(2, min_cell) or len(defined) < max(2, len(resampled) / 2):
+    if patients < min_cell or len(defined) < max(2, len(resampled) / 2):
         return Estimate(float(value))
     if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
         return Estimate(float(value))
