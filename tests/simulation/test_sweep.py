@@ -229,8 +229,8 @@ def test_a_sweep_that_goes_on_after_an_update_says_which_runs_were_made_with_wha
         results = json.loads(file.read_text())
         results["run"]["versions"] = {"oncofed": "0.1.0", "torch": version}
         file.write_text(json.dumps(results))
+    pretended({1: StudyError("stopped")})
     with pytest.raises(StudyError):
-        pretended({1: StudyError("stopped")})
         sweep([*short, "seed=1,2,3"], "two")
     lines = rows(folder / "sweep.csv")
     assert [line["version of torch"] for line in lines] == ["2.8.0", "", "2.9.1"]
