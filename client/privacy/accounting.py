@@ -32,8 +32,8 @@ MOST_BY_PRV = 100.0
 """Epsilon, by RDP, up to which PRV is asked: its grid grows with epsilon, and at a few thousand fills the memory."""
 
 MOST_STEPS_BY_PRV = 50_000
-"""Steps in all up to which PRV is asked: its grid grows with their root. Passes over a hundred thousand declared patients
-are millions of steps, and would take gigabytes; with a coarser grid it finds epsilons that are too small."""
+"""Steps in all up to which PRV is asked: its grid grows with their root. Passes over a hundred thousand declared
+patients are millions of steps, and would take gigabytes; with a coarser grid it finds epsilons that are too small."""
 
 
 @dataclass(frozen=True)
