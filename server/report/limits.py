@@ -52,8 +52,8 @@ def _without_interval(results: Results) -> list[str]:
     if not scopes:
         return []
     return [
-        f"Some figures have no interval ({listed(sorted(scopes))}): behind them are fewer patients than study.min_cell, "
-        "one alone, or patients of whom all were told alike, and an interval without width would look like "
+        f"Some figures have no interval ({listed(sorted(scopes))}): behind them are fewer patients than study.min_cell,"
+        " one alone, or patients of whom all were told alike, and an interval without width would look like "
         "certainty; a mean over sites has none where one of theirs has none."
     ]
 

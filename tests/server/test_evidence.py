@@ -1,4 +1,4 @@
-"""What several trials say together claims no more than they do: one of a kind has no spread, and no interval is lent."""
+"""What several trials say together claims no more than they do: one alone has no spread, no interval is lent."""
 
 import pytest
 
