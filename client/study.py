@@ -251,12 +251,21 @@ def score_classifier(
 
     Args:
         real: under which name the predictions are kept over which a gain is told.
+
+    Raises:
+        RefusalError: if it answers with no number; its finite weights may still be too large for that.
     """
     slices = session.test if part == TEST else session.left_out
     # As they are written down, so that whoever reads them finds the same figures.
     predicted = trainer.predict(slices.all().images).double().numpy()
-    # Weights that come from elsewhere may answer one patient with no number: failing would tell that it is there.
-    probability: Probabilities = np.round(np.nan_to_num(predicted, nan=0.5) if session.guarded else predicted, 6)
+    if session.guarded:
+        # Weights that come from elsewhere may answer one patient with no number: failing would tell that it is there.
+        predicted = np.nan_to_num(predicted, nan=0.5)
+    elif not np.isfinite(predicted).all():
+        raise RefusalError(
+            "the classifier answers with values that are not finite; a lower classifier.learning_rate may help"
+        )
+    probability: Probabilities = np.round(predicted, 6)
     keep_predictions(session, part, arm, scope, slices, probability)
     beside = session.within(session.trial.with_real)
     with_real = kept_predictions(beside, part, real, scope) if arm != real else None

@@ -1,6 +1,7 @@
 """What a site can take part in, by the images that it has."""
 
 import logging
+from collections.abc import Sequence
 
 from client.notes import Notes
 from client.privacy.guarded import tells_noised_scores
@@ -9,8 +10,9 @@ from client.session import Session
 from common.errors import DataError
 from common.experiment import PLAIN_ARMS
 from common.report.formatting import listed
-from common.training.build import model_needs
+from common.training.build import labelling_models, model_needs
 from common.training.trainer import Needs, trainer_module
+from common.trials import Trial, trials_of
 
 
 def possible_tasks(session: Session, notes: Notes) -> list[str]:
@@ -78,7 +80,22 @@ def training_tasks(session: Session, notes: Notes) -> list[str]:
             notes.decline(f"arm/{arm}", _LACKING[Needs.MASKS])
     if not classes:
         notes.decline("classifier", _LACKING[Needs.CLASSES])
-    return [*tasks, "classifier"] if classes else tasks
+        return tasks
+    if not blind and any(_is_left_out_of(session, trial, tasks) for trial in trials_of(session.experiment)):
+        notes.append(
+            "is left out of some of the study's trials: its training patients there are too few, or do not hold both "
+            "classes (study.folds, study.curve)"
+        )
+    return [*tasks, "classifier"]
+
+
+def _is_left_out_of(session: Session, trial: Trial, tasks: Sequence[str]) -> bool:
+    """Whether this site, which trains in the first trial, could not in one with other training patients."""
+    if not trial.trains_generator:
+        return False
+    within = session.within(trial)
+    models = [model for model in labelling_models(session.experiment)[:1] if f"gan/{model}" in tasks]
+    return not _classes_and_masks(within)[0] or any(_too_few(within, model) for model in models)
 
 
 def _too_few(session: Session, model: str) -> str:

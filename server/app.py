@@ -25,7 +25,6 @@ from common.results_classifier import FEDERATED
 from common.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
 from common.trials import Trial
-from common.versions import installed_versions
 from server.arms import trained_arms
 from server.begun_configuration import require_configuration_as_begun
 from server.begun_weights import require_weights_as_begun
@@ -34,6 +33,7 @@ from server.deployed import deployed
 from server.evidence import comparisons, pooled_gains, repeated
 from server.explanations import explain_reference_sets
 from server.gan import plan_gans, runs_of, train_gan
+from server.made_with import made_with
 from server.plan import planned_trainings, told
 from server.pretraining import pretraining_phase
 from server.privacy import kept_witnesses, privacy_results
@@ -172,7 +172,7 @@ def _begin(settings: StudySettings) -> Results:
             engine=settings.engine,
             started=_once(settings, "started"),
             demo_cohort=settings.demo_cohort,
-            versions=installed_versions(),
+            versions=made_with(settings.run_dir),
             config=_configuration(settings),
         )
     )

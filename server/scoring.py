@@ -13,9 +13,11 @@ from torch import Tensor
 
 from common.array_files import read_arrays, write_arrays
 from common.config import Model
+from common.errors import StudyError
 from common.results import AnyFinal
 from common.seeding import derive_seed
 from common.training.trainer import Trainer, View
+from server.evaluation.diverged import DivergedError
 from server.evaluation.evaluation import Evaluation, Outcome, build_evaluations
 from server.rounds import Scored
 from server.settings import StudySettings
@@ -58,8 +60,18 @@ class RoundScoring:
         return build_evaluations(self.settings, self.trainer, self.subjects, "selection")
 
     def __call__(self, server_round: int, weights: dict[str, Tensor]) -> Scored:
+        """
+        Raises:
+            StudyError: if the model has diverged.
+        """
         self.trainer.load_shared_arrays(weights)
-        outcomes = {subject: one.score(self.trainer, self.seed) for subject, one in self.evaluations.items()}
+        try:
+            outcomes = {subject: one.score(self.trainer, self.seed) for subject, one in self.evaluations.items()}
+        except DivergedError as error:
+            name = self.model.name
+            raise StudyError(
+                f"gan/{name}, round {server_round}: {error}; lower models.{name}.learning_rate in a new run"
+            ) from error
         if server_round % self.every == 0 or server_round == self.model.federation.rounds:
             images = {_file(subject): outcome.gallery_images for subject, outcome in outcomes.items()}
             write_arrays(self.folder / f"images-{server_round:05d}.npz", images)

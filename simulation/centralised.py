@@ -12,6 +12,7 @@ from client.session import Session
 from client.site import load_site
 from client.study import score_classifier
 from client.tasks import possible_tasks
+from common.errors import StudyError
 from common.experiment import Experiment
 from common.files import write_bytes
 from common.report.formatting import listed
@@ -20,6 +21,7 @@ from common.results_classifier import CENTRALISED, ArmScores, SiteArms
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, steps_per_round, tumour_share
 from common.training.classifier import TrainingSet
+from common.training.finite import all_finite
 from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled
 
@@ -32,6 +34,9 @@ def centralised_arms(
 
     Every site counts alike, and the optimiser takes as many steps as at each site of the federation. Done once: a run
     that is resumed finds it done.
+
+    Raises:
+        StudyError: if a classifier came to values that are not finite; nothing is kept of it.
     """
     sessions = [Session(load_site(file), experiment, run_dir.name) for file in site_files]
     giving = [one for one in sessions if {"classifier", "evaluate"} <= set(possible_tasks(one, Notes()))]
@@ -66,7 +71,12 @@ def _one_arm(experiment: Experiment, sites: Sequence[Session], arm: str) -> Site
         tumour_share=tumour_share([site.training for site in sites]),
     )
     seed = derive_seed(experiment.seed, CENTRALISED, arm)
-    trainer.train(trainer.batches([one for of_site in sources for one in of_site], steps, seed))
+    losses = trainer.train(trainer.batches([one for of_site in sources for one in of_site], steps, seed))
+    if not all_finite([*trainer.shared_arrays().values(), *losses.values()]):
+        raise StudyError(
+            f"{CENTRALISED}, {arm}: came to values that are not finite; lower classifier.learning_rate, or set "
+            "study.centralised=false, in a new run"
+        )
     scores = {
         site.settings.name: score_classifier(site, trainer, arm, CENTRALISED).leaving(site, steps) for site in sites
     }

@@ -15,6 +15,7 @@ from common.report.formatting import DECIBEL, MISSING, RATIO, SIMILARITY, Scale,
 from common.results import Results
 from common.results_classifier import Interval
 from common.safe_yaml import read_yaml
+from server.made_with import THEN
 from server.report.build import read_results
 from server.report.contributors import trained_by
 from server.report.overview import over_runs
@@ -113,12 +114,13 @@ def differences(runs: Sequence[ComparedRun]) -> list[Row]:
 
 
 def versions(runs: Sequence[ComparedRun]) -> list[Row]:
-    """What the runs were made with, where that differs; a run that does not say it is told apart too."""
+    """What the runs were made with, where that differs, or changed within one of them; a run that does not say it is
+    told apart too, and so are runs of which none does."""
     by_run = {run.label: run.results.run.versions for run in runs}
     rows = []
-    for name in dict.fromkeys(name for told in by_run.values() for name in told):
+    for name in dict.fromkeys(name for told in by_run.values() for name in told) or ("oncofed",):
         values = {label: told[name] for label, told in by_run.items() if name in told}
-        if len(values) < len(runs) or len(set(values.values())) > 1:
+        if len(values) < len(runs) or len(set(values.values())) > 1 or any(THEN in one for one in values.values()):
             rows.append(Row(name, values, str))
     return rows
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from common.command import say_traceback
 from common.errors import DiskFullError, OncofedError, StudyError
 from common.outside import printable, say
+from common.report.formatting import listed
 from common.results import Results
 from server.run_folder import require_run_name
 from server.run_lock import alone_in
 from simulation.run import begun, resumed
 from simulation.sweep_axes import PlannedRun, planned_runs, split_axes
 from simulation.sweep_folder import claim, clear_unbegun
-from simulation.sweep_table import Outcome, figures_of, write_tables
+from simulation.sweep_table import Outcome, figures_of, versions_apart, write_tables
 
 
 def sweep(overrides: Sequence[str], name: str) -> Path:
@@ -46,6 +47,8 @@ def sweep(overrides: Sequence[str], name: str) -> Path:
             # After each run: a sweep that is stopped has shown what it found so far.
             write_tables(folder, [axis.shown for axis in axes], outcomes)
     say(f"table: {folder / 'summary.csv'}", f"plot: {folder / 'sweep.png'}")
+    if apart := versions_apart(outcomes):
+        say(f"not all runs were made with the same {listed(apart)}: that alone may make other figures; see sweep.csv")
     failed = [outcome for outcome in outcomes if outcome.failed]
     for outcome in failed:
         say(f"{outcome.number} ({outcome.title}) failed: {outcome.failed}")
@@ -69,7 +72,7 @@ def _outcome(folder: Path, one: PlannedRun) -> Outcome:
     except Exception as error:
         say_traceback()
         return Outcome(one.number, one.values, failed=printable(f"unexpected: {type(error).__name__}: {error}", 2000))
-    return Outcome(one.number, one.values, figures_of(results))
+    return Outcome(one.number, one.values, figures_of(results), versions=results.run.versions)
 
 
 def _finished(target: Path, one: PlannedRun) -> Results:

@@ -23,12 +23,14 @@ class Outcome:
         values: by key.
         figures: by name; none where it failed.
         failed: why; empty where it did not.
+        versions: what it was made with, by package.
     """
 
     number: str
     values: Mapping[str, str]
     figures: Mapping[str, float] = field(default_factory=dict)
     failed: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -62,6 +64,13 @@ def figures_of(results: Results) -> dict[str, float]:
         if sigmas:
             figures["sigma, largest of a site"] = max(sigmas)
     return figures
+
+
+def versions_apart(outcomes: Sequence[Outcome]) -> list[str]:
+    """The packages whose version is not the same in all runs that have figures: a sweep may go on after an update."""
+    of_runs = [one.versions for one in outcomes if not one.failed]
+    names = dict.fromkeys(name for one in of_runs for name in one)
+    return [name for name in names if len({one.get(name, "") for one in of_runs}) > 1]
 
 
 def summarised(keys: Sequence[str], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -104,8 +113,15 @@ def write_tables(folder: Path, keys: Sequence[str], outcomes: Sequence[Outcome])
         outcomes: one or more.
     """
     names = list(dict.fromkeys(name for one in outcomes for name in one.figures))
+    apart = versions_apart(outcomes)
     lines = [
-        {"run": one.number, **one.values, **{name: one.figures.get(name) for name in names}, "failed": one.failed}
+        {
+            "run": one.number,
+            **one.values,
+            **{name: one.figures.get(name) for name in names},
+            **{f"version of {name}": one.versions.get(name, "") for name in apart},
+            "failed": one.failed,
+        }
         for one in outcomes
     ]
     write_csv(folder / "sweep.csv", list(lines[0]), lines)

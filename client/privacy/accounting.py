@@ -31,6 +31,10 @@ MOST_NOISE = 1e3
 MOST_BY_PRV = 100.0
 """Epsilon, by RDP, up to which PRV is asked: its grid grows with epsilon, and at a few thousand fills the memory."""
 
+MOST_STEPS_BY_PRV = 50_000
+"""Steps in all up to which PRV is asked: its grid grows with their root. Passes over a hundred thousand declared
+patients are millions of steps, and would take gigabytes; with a coarser grid it finds epsilons that are too small."""
+
 
 @dataclass(frozen=True)
 class Mechanism:
@@ -97,7 +101,8 @@ def _rdp(sigma: float, q: float, orders: tuple[float, ...]) -> npt.NDArray[np.fl
 def prv_epsilon(spent: Iterable[Mechanism], delta: float) -> float:
     """Epsilon of all of ``spent`` composed, by numerical composition (Gopi, Lee & Wutschitz 2021); 0 for nothing.
 
-    Beyond an epsilon of :data:`MOST_BY_PRV` it is that of :func:`rdp_epsilon`, which holds too and is a little larger.
+    Beyond an epsilon of :data:`MOST_BY_PRV`, or :data:`MOST_STEPS_BY_PRV` steps, it is that of :func:`rdp_epsilon`,
+    which holds too and is a little larger.
     """
     spent = list(spent)
     by_rdp = rdp_epsilon(spent, delta)
@@ -109,6 +114,8 @@ def prv_epsilon(spent: Iterable[Mechanism], delta: float) -> float:
             steps[one.sigma, one.q] = steps.get((one.sigma, one.q), 0) + one.steps
     if not steps:
         return 0.0
+    if sum(steps.values()) > MOST_STEPS_BY_PRV:
+        return by_rdp
     return _prv(tuple(sorted((sigma, q, count) for (sigma, q), count in steps.items())), delta)
 
 

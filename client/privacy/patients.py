@@ -40,7 +40,7 @@ class PoissonPatients:
 
     Args:
         sources: the same patients' slices, real or made from them; a patient's k slices are drawn from all of its own
-            sources in equal parts. Patients are told apart by name.
+            sources in parts that are equal, or by turns one larger. Patients are told apart by name.
         rate: probability that a patient takes part in a step.
         slices: k, for each patient of a draw.
         make: turns a patient's slices into its batch.
@@ -84,8 +84,10 @@ class PoissonPatients:
         own = [(i, found[name]) for i, found in enumerate(self._positions) if len(found.get(name, ()))]
         if not own:
             return None
-        # Dealt out in turn, so that with k = 4 and two sources two slices come from each.
-        shares = [len(range(first, self.slices, len(own))) for first in range(len(own))]
+        # Dealt out in turn, so that with k = 4 and two sources two slices come from each; what does not come out even
+        # begins at another source each time, or with k = 1 nobody would ever bring a slice of the second.
+        begin = int(stream.integers(1, len(own))[0]) if self.slices % len(own) else 0
+        shares = [len(range((place - begin) % len(own), self.slices, len(own))) for place in range(len(own))]
         drawn = [
             _slices(self.sources[source], positions[stream.integers(share, len(positions))])
             for (source, positions), share in zip(own, shares, strict=True)

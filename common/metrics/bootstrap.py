@@ -21,7 +21,7 @@ class Estimate:
     Attributes:
         mean: the figure on all the data (not the mean of the resamples); None where it is undefined.
         low, high: percentiles 2.5 and 97.5 of the resamples; None below ``min_cell`` patients and for a single
-            one, or where most resamples are undefined.
+            one, or where most resamples are undefined or all are alike.
         standard_error: standard deviation of the resamples; None where low and high are.
     """
 
@@ -49,13 +49,15 @@ def estimate(value: float, resampled: Floats, *, patients: int, min_cell: int) -
     """An :class:`Estimate` from the figure itself and its value in each resample; NaN means undefined.
 
     Resamples where the figure is undefined (say, a recall without a single positive) are left out; if they are more
-    than half, there is no interval. Nor is there one below ``min_cell`` patients, or from a single patient, of whom all
-    resamples are alike: an interval without width would look like certainty.
+    than half, there is no interval. Nor is there one below ``min_cell`` patients, or where all resamples are alike, as
+    of a single patient or of a few that were all told right: an interval without width would look like certainty.
     """
     if np.isnan(value):
         return Estimate(None)
     defined = resampled[~np.isnan(resampled)]
-    if patients < max(2, min_cell) or len(defined) < max(2, len(resampled) / 2):
+    if patients < min_cell or len(defined) < max(2, len(resampled) / 2):
+        return Estimate(float(value))
+    if np.ptp(defined) <= 1e-12 * max(1.0, abs(value)):
         return Estimate(float(value))
     low, high = np.percentile(defined, (2.5, 97.5))
     return Estimate(float(value), float(low), float(high), float(defined.std(ddof=1)))

@@ -92,6 +92,7 @@ def check_config(config: Config, image: ImageConfig) -> None:
         f"pool must be at least 0, got {config.pool}": config.pool < 0,
         "betas must be two numbers": len(config.betas) != 2,
         f"batch_size must be at least 1, got {config.batch_size}": config.batch_size < 1,
+        f"proxy_slices must be at least 2, one of each class, got {config.proxy_slices}": config.proxy_slices < 2,
     }
     for text, wrong in problems.items():
         if wrong:

@@ -261,7 +261,9 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         score below 0, for at most ``critic_wait`` steps (after Bie et al. 2023).
         """
         c = self.config
-        classes = torch.arange(c.batch_size) < round(c.batch_size * c.tumour_share)
+        start = int(torch.randint(2**62, (), generator=generator))
+        (tumours,) = counts_of_a_share(c.batch_size, c.tumour_share, 1, start)
+        classes = torch.arange(c.batch_size) < tumours
         noise = torch.randn(c.batch_size, c.noise_size, generator=generator)
         grain = torch.randn(c.batch_size, 1, self.size, self.size, generator=generator)
         if c.critic_lead > 0 and self.waited < c.critic_wait:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, DataError, StudyError
+from common.errors import ConfigError, DataError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
@@ -26,6 +26,7 @@ from common.results_classifier import Interval
 from common.training.kinds import TranslatingTrainer
 from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution
+from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features
 from server.evaluation.target import compared_with_target, mean_translation
@@ -180,7 +181,7 @@ class CycleEvaluation:
 
         Raises:
             ConfigError: if the model cannot translate between these domains.
-            StudyError: if it has diverged.
+            DivergedError: if it has diverged.
         """
         if not isinstance(trainer, TranslatingTrainer) or self.views[0] not in trainer.domains:
             raise ConfigError(f"{type(trainer).__name__} cannot translate from {self.views[0].name}")
@@ -188,8 +189,7 @@ class CycleEvaluation:
         source = self.source.images
         translated = trainer.translate(source, side).float()
         returned = trainer.translate(translated, 1 - side).float()
-        if not (translated.isfinite().all() and returned.isfinite().all()):
-            raise StudyError("the model has diverged: it makes pixels that are not finite; lower its learning rate")
+        require_pixels(translated, returned)
         translated, returned = translated.clamp(0, 1), returned.clamp(0, 1)
         foreground = self.source.foreground
         whole, inside = ssim_by_region(returned, source, [None, foreground])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, DataError, StudyError
+from common.errors import ConfigError, DataError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
@@ -24,6 +24,7 @@ from common.seeding import derive_seed
 from common.training.kinds import SamplingTrainer
 from common.training.trainer import Trainer
 from server.evaluation.distribution import ReferenceDistribution
+from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features
 
@@ -187,13 +188,12 @@ class NearestEvaluation:
 
         Raises:
             ConfigError: if the model cannot make slices.
-            StudyError: if it has diverged.
+            DivergedError: if it has diverged.
         """
         if not isinstance(trainer, SamplingTrainer):
             raise ConfigError(f"{type(trainer).__name__} says that its score is nearest but cannot sample slices")
         images = trainer.sample(self.tumour, self.slices.condition(), seed).float()
-        if not images.isfinite().all():
-            raise StudyError("the model has diverged: it makes pixels that are not finite; lower its learning rate")
+        require_pixels(images)
         images = images.clamp(0, 1)
         found = nearest(images, self.real.images, foreground=self.real.foreground)
         return NearestOutcome(

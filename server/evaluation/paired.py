@@ -18,6 +18,7 @@ from common.seeding import derive_seed
 from common.training.kinds import PairedTrainer, Reconstruction
 from common.training.trainer import Trainer
 from server.evaluation.distribution import ReferenceDistribution
+from server.evaluation.diverged import require_pixels
 from server.evaluation.paired_outcome import PairedOutcome
 from server.evaluation.real import cached_features, digest
 
@@ -80,7 +81,7 @@ class PairedEvaluation:
 
         Raises:
             ConfigError: if this kind of model cannot be scored.
-            StudyError: if the model has diverged.
+            DivergedError: if it has diverged.
         """
         if not isinstance(trainer, PairedTrainer):
             raise ConfigError(f"{type(trainer).__name__} says that its score is paired but cannot reconstruct slices")
@@ -139,8 +140,7 @@ def _reconstruct(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed
             raise ValueError(f"{type(trainer).__name__}.reconstruct left out or reshaped slices")
         parts.append(part)
     images = torch.cat([part.images.detach().float().cpu() for part in parts])
-    if not images.isfinite().all():
-        raise StudyError("the model has diverged: it makes pixels that are not finite; lower its learning rate")
+    require_pixels(images)
     return Reconstruction(
         images.clamp(0, 1),
         torch.cat([part.targets.detach().float().cpu() for part in parts]),

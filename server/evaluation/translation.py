@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.errors import ConfigError, DataError, StudyError
+from common.errors import ConfigError, DataError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import SliceBatch, Slices
@@ -21,6 +21,7 @@ from common.results_classifier import Interval
 from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import Trainer, View
 from server.evaluation.distribution import ReferenceDistribution
+from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
 from server.evaluation.real import cached_features
 from server.evaluation.target import compared_with_target, mean_translation
@@ -182,7 +183,7 @@ class TranslationEvaluation:
 
         Raises:
             ConfigError: if the model does not translate between these contrasts.
-            StudyError: if it has diverged.
+            DivergedError: if it has diverged.
         """
         if not isinstance(trainer, PairedTranslationTrainer) or trainer.sides(trainer.config) != self.views:
             raise ConfigError(
@@ -191,8 +192,7 @@ class TranslationEvaluation:
         translated = trainer.translate(self.source).float()
         if translated.shape != self.target.shape:
             raise ValueError(f"{type(trainer).__name__}.translate left out or reshaped slices")
-        if not translated.isfinite().all():
-            raise StudyError("the model has diverged: it makes pixels that are not finite; lower its learning rate")
+        require_pixels(translated)
         translated = translated.clamp(0, 1)
         made, target = translated[self.paired], self.target[self.paired]
         return TranslationOutcome(

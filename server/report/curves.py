@@ -36,7 +36,7 @@ def learning_curves(results: Results) -> Curves | None:
     """Over the number of training patients; the fixed split stands last. None if the study did not vary it."""
     study = _study(results)
     most = study.get("most_patients")
-    made = _curves(results, "patients", "patients a site", str(most) if most else "all")
+    made = _curves(results, "patients", "patients a site, at most", str(most) if most else "all")
     return None if made is None else replace(made, note=" ".join(filter(None, (made.note, *_beyond(results)))))
 
 

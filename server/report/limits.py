@@ -6,7 +6,7 @@ from common.report.formatting import listed, plural
 from common.results import Results
 from common.results_classifier import ArmScores
 from server.report.answer import used_generator
-from server.report.scopes import alone
+from server.report.scopes import alone, titled
 
 FEW = 10
 """A test over fewer run-folds is said to rest on few."""
@@ -33,10 +33,29 @@ def limits(results: Results) -> list[str]:
     if few := _smallest_test_set(alone(results.arms)):
         site, patients = few
         found.append(f"The smallest test set with figures has {plural(patients, 'patient')} ({site}).")
+    found += _without_interval(results)
     silent = [name for name, site in results.sites.items() if site.patients is None]
     if silent:
         found.append(f"Counts were not declared by {listed(silent)}; figures cannot be weighed by them.")
     return found
+
+
+def _without_interval(results: Results) -> list[str]:
+    """Why some classifiers' figures stand there without an interval; nothing where all have one."""
+    scopes = {
+        titled(results, scope)
+        for scope, arms in results.arms.items()
+        for one in arms.values()
+        for figure in (one.accuracy, one.auc, one.recall, one.precision, one.f1)
+        if figure.mean is not None and figure.low is None
+    }
+    if not scopes:
+        return []
+    return [
+        f"Some figures have no interval ({listed(sorted(scopes))}): behind them are fewer patients than study.min_cell,"
+        " one alone, or patients of whom all were told alike, and an interval without width would look like "
+        "certainty; a mean over sites has none where one of theirs has none."
+    ]
 
 
 def _multiplicity(results: Results) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bad_steps import spoil
 from flwr.app import Message, RecordDict
 from hospital import Hospital
 from tiny import TINY, write_site
@@ -112,18 +113,11 @@ def same(one: Update, other: Update) -> bool:
 def bad_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Trainer[object]]], Callable[[], None]]:
     """Spoils every gradient of a family from now on; what it returns ends that."""
 
-    def spoil(family: type[Trainer[object]]) -> Callable[[], None]:
-        batches = family.batches
-
-        def spoilt(self: Trainer[object], *given: object) -> object:
-            for batch in batches(self, *given):  # type: ignore[arg-type]
-                getattr(batch, "images").fill_(float("nan"))  # noqa: B009
-                yield batch
-
-        monkeypatch.setattr(family, "batches", spoilt)
+    def begin(family: type[Trainer[object]]) -> Callable[[], None]:
+        spoil(family, monkeypatch)
         return monkeypatch.undo
 
-    return spoil
+    return begin
 
 
 @pytest.mark.parametrize("restarted", [False, True])

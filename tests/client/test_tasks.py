@@ -21,6 +21,7 @@ from common.config import compose
 from common.errors import DataError
 from common.records import Instruction
 from common.training.build import build_gan_trainer
+from common.trials import trials_of
 
 WGAN = (
     "models.wgan_gp.width=4",
@@ -157,3 +158,35 @@ def test_a_site_says_what_its_number_of_examples_is_a_number_of(
     hello = introduce(session)
     assert (hello.examples, hello.examples_of) == (examples, unit)
     assert examples_of(session) == unit
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left_out"),
+    [
+        (("study.folds=2", "models.cgan.min_slices=7"), True),  # nine slices with a tumour, and half of them in a fold
+        (("study.folds=2",), False),
+        (("study.curve=[2]", "models.cgan.min_slices=7"), True),
+        (("models.cgan.min_slices=7",), False),
+    ],
+)
+def test_a_site_says_beforehand_that_it_drops_out_of_a_trial(
+    tmp_path: Path, data: Path, overrides: tuple[str, ...], left_out: bool
+) -> None:
+    session = session_at(tmp_path, data, "study.min_cell=2", *overrides)
+    notes = Notes()
+    assert {"gan/cgan", "classifier"} <= set(possible_tasks(session, notes))
+    assert any("is left out of some of the study's trials" in note for note in notes) == left_out
+    assert notes.declined == {}
+    trials = [trial for trial in trials_of(session.experiment) if trial.trains_generator]
+    fails = [trial for trial in trials if not trains(session.within(trial))]
+    assert bool(fails) == left_out
+
+
+def trains(session: Session) -> bool:
+    """Whether a round of the GAN and of the classifier can be trained."""
+    try:
+        train(session, "cgan")
+        classes = set(session.training.tumour_class().tolist())
+    except DataError:
+        return False
+    return classes == {False, True}

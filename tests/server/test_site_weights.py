@@ -3,9 +3,17 @@
 from typing import Literal
 
 import pytest
+import torch
 
+from common.config import compose, model_of
 from common.records import SiteHello
+from common.training.build import build_gan_trainer
+from common.training.trainer import View
+from server.averaging import Averaging
+from server.gan import GanPlan, round_exchange
+from server.gradients import Gradients
 from server.roster import Member
+from server.rounds import RoundExchange
 from server.site_weights import mean_shares, shares_of, shares_told, site_weights
 
 Unit = Literal["slices", "patients"] | None
@@ -67,3 +75,30 @@ def test_a_mean_over_rounds_counts_a_missing_site_as_nothing() -> None:
     rounds = [shares_of({"g": {"north": 1, "south": 1}}), shares_of({"g": {"south": 1}})]
     assert [one.sites for one in mean_shares(rounds)] == [{"north": 0.25, "south": 0.75}]
     assert mean_shares([]) == []
+
+
+@pytest.mark.parametrize("alike", ["true", "false"])
+def test_a_gan_that_is_averaged_counts_its_sites_so(alike: str) -> None:
+    exchange = exchange_of("cgan", f"models.cgan.organs_alike={alike}", "models.cgan.perceptual_weight=0")
+    assert isinstance(exchange, Averaging)
+    assert exchange.examples == {"north": 1, "south": 1, "west": 1}
+    assert exchange.weighting is not None
+    of_sites = exchange.weighting("generator")
+    assert len(set(of_sites.values())) == 1
+    assert set(of_sites) == {"north", "south", "west"}
+
+
+def test_a_gan_whose_sites_exchange_gradients_counts_them_so() -> None:
+    exchange = exchange_of("cyclegan", "models.cyclegan.exchange=gradients")
+    assert isinstance(exchange, Gradients)
+    assert {site: one.examples for site, one in exchange.sites.items()} == {"north": 1, "south": 1, "west": 1}
+
+
+def exchange_of(name: str, *overrides: str) -> RoundExchange:
+    """How a GAN is trained by three sites of which the second declares no number."""
+    small = (f"models.{name}.width=4", "image.size=32", f"models.{name}.crop=32")
+    experiment = compose(["preset=demo", f"model=[{name}]", *small, *overrides])
+    trainer = build_gan_trainer(experiment, name, device=torch.device("cpu"), weights=experiment.weights)
+    sites = members((48, "slices"), (1, None), (30, "slices"))
+    views = {one.site: View("brain", ("flair",)) for one in sites}
+    return round_exchange(trainer, GanPlan(model_of(experiment, name), sites, views, {}), experiment.strategy)

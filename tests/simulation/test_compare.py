@@ -174,3 +174,18 @@ def test_runs_of_other_versions_are_told_apart(two: list[str], capsys: pytest.Ca
         "torch": {"one": "2.14.0", "two": "2.14.1"},
         "opacus": {"two": "1.6"},
     }
+
+
+def test_a_run_that_was_gone_on_with_in_another_version_and_runs_that_tell_none_are_not_called_the_same(
+    two: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = said(two, capsys)
+    assert row(out, "oncofed") == ["–", "–"]
+    for folder in two:
+        file = Path(folder) / "results.json"
+        results = json.loads(file.read_text())
+        results["run"]["versions"] = {"oncofed": "0.1.0", "torch": "2.8.0, then 2.9.1"}
+        file.write_text(json.dumps(results))
+    _, out, _ = said(two, capsys)
+    assert row(out, "torch") == ["2.8.0, then 2.9.1"] * 2
+    assert "  oncofed " not in out

@@ -13,6 +13,7 @@ from torch import Tensor
 from common.array_files import read_tensors
 from common.files import read_json
 from common.results import Results
+from common.versions import installed_versions
 from simulation.run import run
 
 
@@ -93,7 +94,13 @@ def test_a_finished_run_that_is_resumed_changes_neither_weights_nor_its_end(fini
 
     before, ended = weights(), read_json(finished / "results.json")["run"]["finished"]
     assert before
+    made_with = read_json(finished / "results.json")["run"]["versions"]
+    assert made_with == installed_versions()
+    # It ended in another version than the one that resumes it, and that is the one that its figures are of.
+    kept = finished / "checkpoints" / "versions.json"
+    kept.write_text(json.dumps([{**installed_versions(), "torch": "0.0"}]))
     run([f"resume={finished}"])
+    assert read_json(finished / "results.json")["run"]["versions"] == {**made_with, "torch": "0.0"}
     assert weights() == before
     assert read_json(finished / "results.json")["run"]["finished"] == ended
 

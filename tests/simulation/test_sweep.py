@@ -215,6 +215,29 @@ def test_two_processes_never_work_on_one_sweep(
     assert len(done) == 2
 
 
+def test_a_sweep_that_goes_on_after_an_update_says_which_runs_were_made_with_what(
+    short: list[str], pretended: Pretend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = pretended({2: StudyError("stopped")})
+    with pytest.raises(StudyError):
+        sweep([*short, "seed=1,2,3"], "two")
+    folder = done[0].parent
+    assert "version of torch" not in rows(folder / "sweep.csv")[0]
+    assert "not all runs were made with the same" not in capsys.readouterr().out
+    for number, version in (("001", "2.8.0"), ("003", "2.9.1")):
+        file = folder / number / "results.json"
+        results = json.loads(file.read_text())
+        results["run"]["versions"] = {"oncofed": "0.1.0", "torch": version}
+        file.write_text(json.dumps(results))
+    pretended({1: StudyError("stopped")})
+    with pytest.raises(StudyError):
+        sweep([*short, "seed=1,2,3"], "two")
+    lines = rows(folder / "sweep.csv")
+    assert [line["version of torch"] for line in lines] == ["2.8.0", "", "2.9.1"]
+    assert "version of oncofed" not in lines[0]
+    assert "not all runs were made with the same torch" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["..", "a/b", "latest", "", "-x", "a b", "a" * 91])
 def test_a_sweep_has_the_name_of_a_folder(name: str, short: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--name "):

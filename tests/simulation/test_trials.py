@@ -4,9 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from bad_steps import spoil
 from tiny import TinyStudy
 
+from common.config import read_experiment
+from common.errors import StudyError
 from common.results import Results
+from common.training import classifier
+from simulation.centralised import centralised_arms
 from simulation.run import run
 
 SHORT = (
@@ -83,3 +88,17 @@ def test_a_study_that_lost_its_last_fold_ends_as_it_did(finished: Path) -> None:
     after = results_of(finished)
     assert after.trials == before.trials
     assert after.comparisons == before.comparisons
+
+
+def test_a_classifier_of_all_sites_in_one_place_that_took_a_bad_step_is_not_kept(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, folder = read_experiment(finished / "config.yaml"), tmp_path / "run"
+    folder.mkdir()
+    (folder / "results.json").write_bytes((finished / "results.json").read_bytes())
+    files = sorted((finished / "sites").glob("hospital*/site.yaml"))
+    spoil(classifier.Trainer, monkeypatch)
+    with pytest.raises(StudyError, match=r"^centralised, real: .*not finite; lower classifier\.learning_rate"):
+        centralised_arms(experiment, folder, files, lambda _: None)
+    assert not list(folder.rglob("result.json"))
+    assert (folder / "results.json").read_bytes() == (finished / "results.json").read_bytes()

@@ -170,6 +170,19 @@ def test_an_epsilon_beyond_all_sense_is_told_without_filling_the_memory(monkeypa
     assert prv_epsilon(huge, DELTA) == rdp_epsilon(huge, DELTA) > 4000
 
 
+def test_passes_over_a_declared_number_of_patients_are_told_without_filling_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(*_: object) -> float:
+        raise AssertionError("the grid of so many steps would take gigabytes")
+
+    few = [Mechanism("a", 0.5, 1e-4, 20_000), Mechanism("b", 0.5, 1e-4, 20_000)]
+    assert prv_epsilon(few, DELTA) < rdp_epsilon(few, DELTA)
+    monkeypatch.setattr("client.privacy.accounting._prv", forbidden)
+    many = [Mechanism(name, 0.387, 1e-5, 2_000_000) for name in "abc"]
+    assert 0 < prv_epsilon(many, DELTA) == rdp_epsilon(many, DELTA) < 20
+
+
 def test_studies_share_one_budget_and_its_end_is_an_end(tmp_path: Path) -> None:
     budget = Budget(site(tmp_path, epsilon=2.0))
     taken = {"a": 0, "b": 0}

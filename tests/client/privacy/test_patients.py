@@ -149,3 +149,16 @@ def test_a_patient_of_whom_no_example_can_be_made_adds_nothing_and_stops_nobody(
     patients = PoissonPatients([cohort([3, 3, 3])], rate=1.0, slices=2, make=make, random=PrivateRandom())
     assert len(patients.draw()) == 2
     assert "adds nothing" in caplog.text
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_slices_that_two_sources_cannot_share_evenly_come_from_both_over_the_draws(k: int) -> None:
+    real, made = cohort([6] * 20), cohort([6] * 20)
+    made = Slices(made.organ, made.contrasts, [replace(p, images=p.images * 0) for p in made.patients], 4)
+    patients, seen = draws_of([real, made], k=k, seed=3)
+    for _ in range(20):
+        patients.draw()
+    of_made = [int((draw.slices.images.flatten(1).sum(1) == 0).sum()) for draw in seen]
+    assert {len(draw.slices) for draw in seen} == {k}
+    assert set(of_made) == {k // 2, (k + 1) // 2}
+    assert np.mean(of_made) / k == pytest.approx(0.5, abs=0.1 / k)

@@ -117,8 +117,11 @@ def test_undefined_figures_are_none_and_not_zero():
 def test_a_figure_that_hangs_on_one_patient_has_no_interval():
     truth = np.zeros(12, dtype=bool)
     truth[0] = True
-    own = scores(truth, np.where(truth, 0.9, 0.1), np.arange(12), samples=1000)
-    assert own.auc.low == 1  # defined in about two thirds of the resamples
+    probability = np.where(truth, 0.9, 0.1)
+    probability[1] = 0.95
+    own = scores(truth, probability, np.arange(12), samples=1000)
+    assert own.auc.low is not None  # defined in about two thirds of the resamples
+    assert own.auc.low < own.auc.mean == pytest.approx(10 / 11)
     rare = scores(truth[:5], np.where(truth[:5], 0.9, 0.6), [0, 1, 1, 2, 2], min_cell=2)
     assert rare.recall.mean == 1
     assert rare.accuracy.low is not None
@@ -188,3 +191,21 @@ def test_one_patient_has_figures_and_no_interval_whatever_the_smallest_cell():
     assert two.accuracy.low is not None
     over = mean_over_sites([{"accuracy": (s.accuracy.mean, s.accuracy.standard_error)} for s in (one, two)])["accuracy"]
     assert (over.mean, over.low) == (0.75, None)
+
+
+@pytest.mark.parametrize(
+    ("truth", "probability", "patient"),
+    [
+        ([1, 0, 1, 0, 1, 0], [0.9, 0.1] * 3, [0, 0, 1, 1, 2, 2]),  # all told right
+        ([1, 0, 0, 1, 0, 0], [0.9, 0.1, 0.6] * 2, [0, 0, 0, 1, 1, 1]),  # two thirds in each of two patients
+    ],
+)
+def test_patients_who_are_all_told_alike_are_no_interval_without_width(truth, probability, patient):
+    alike = classification_scores(truth, probability, patient, samples=200, seed=1, min_cell=2)
+    assert alike.accuracy.mean in (1.0, pytest.approx(2 / 3))
+    assert (alike.accuracy.low, alike.accuracy.high, alike.accuracy.standard_error) == (None, None, None)
+    gain = paired_gain(truth, probability, 1 - np.array(probability), patient, samples=200, seed=1, min_cell=2)
+    assert (gain.accuracy.mean, gain.accuracy.low) == (pytest.approx(2 * alike.accuracy.mean - 1), None)
+    # One more patient of whom another share is told right, and there is one.
+    varied = classification_scores([*truth, 1], [*probability, 0.2], [*patient, 9], samples=200, seed=1, min_cell=2)
+    assert varied.accuracy.low < varied.accuracy.mean < varied.accuracy.high

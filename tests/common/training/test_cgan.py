@@ -45,7 +45,7 @@ def test_the_share_of_healthy_regions_is_a_choice(slices: Slices, share: float, 
     assert (lesion_mask(batch.labels).flatten(1).sum(1) == 0).sum() == healthy
 
 
-@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (2, 0.1), (2, 0.9), (5, 0.3)])
+@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (2, 0.1), (2, 0.9), (5, 0.3), (101, 0.5)])
 def test_the_share_is_met_in_batches_that_it_does_not_divide(slices: Slices, size: int, share: float) -> None:
     batches = list(make(replace(SMALL, batch_size=size, healthy_share=share)).batches(slices, 30, 1))
     assert {len(batch.images) for batch in batches} == {size}

@@ -60,7 +60,7 @@ def test_batches_are_balanced(slices: Slices) -> None:
         assert int(batch.tumour.sum()) == 4
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 101])  # the last is more than there are slices
 def test_half_of_the_slices_hold_a_tumour_whatever_the_size_of_a_batch(slices: Slices, size: int) -> None:
     batches = list(make(replace(SMALL, batch_size=size)).batches(slices, 40, 1))
     assert {len(batch.images) for batch in batches} == {size}

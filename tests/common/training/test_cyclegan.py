@@ -387,6 +387,7 @@ def test_works_for_several_contrasts() -> None:
         ({"domains": [DomainConfig()]}, "domains must be two, got 1"),
         ({"domains": [DomainConfig(), DomainConfig()]}, "got brain t1 twice"),
         ({"domains": [DomainConfig(), DomainConfig("brain", ["t2", "flair"])]}, "equally many contrasts"),
+        ({"proxy_slices": 1}, "proxy_slices must be at least 2, one of each class, got 1"),
         ({"exchange": "weights"}, "exchange must be one of average, gradients, proxies"),
         ({"generator_steps": 0}, "generator_steps"),
         ({"crop": 10}, "multiple of 4"),

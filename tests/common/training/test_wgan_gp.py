@@ -78,13 +78,32 @@ def test_the_share_of_tumours_is_a_choice_and_classes_are_true(slices: Slices, s
             assert torch.equal(one.images.flatten(1).amax(1) > 0.8, one.tumour)
 
 
-@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (4, 0.1), (2, 0.95)])
+@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (4, 0.1), (2, 0.95), (101, 0.5)])
 def test_the_share_of_tumours_is_met_in_batches_that_it_does_not_divide(
     slices: Slices, size: int, share: float
 ) -> None:
     batches = list(make(replace(SMALL, batch_size=size, tumour_share=share)).batches(slices, 40, 1))
     assert abs(sum(int(batch.tumour.sum()) for batch in batches) - 40 * size * share) < 1
     assert {tuple(one.images.shape) for batch in batches for one in batch.critic} == {(size, 1, 64, 64)}
+
+
+@pytest.mark.parametrize(("size", "share"), [(3, 0.5), (4, 0.1), (2, 0.95)])
+def test_the_share_of_tumours_is_met_over_the_public_steps_of_a_private_training(
+    size: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, drawn = make(replace(SMALL, batch_size=size, tumour_share=share)), []
+
+    def counted(self: Trainer, tumour: torch.Tensor, *given: Any) -> torch.Tensor:
+        drawn.append(int(tumour.sum()))
+        assert len(tumour) == size
+        return next(self.generator.parameters()).sum()
+
+    monkeypatch.setattr(Trainer, "_generator_loss", counted)
+    chance = torch.Generator().manual_seed(1)
+    for _ in range(400):
+        trainer.public_update(condition_code("brain", ["flair"]), chance)
+    assert set(drawn) == {int(size * share), int(size * share) + 1}
+    assert np.mean(drawn) == pytest.approx(size * share, abs=0.1)
 
 
 def test_no_slice_comes_twice_before_every_slice_of_its_class_came_once(slices: Slices) -> None:

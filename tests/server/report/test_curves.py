@@ -43,3 +43,4 @@ def test_a_point_beyond_the_patients_of_a_site_is_told(
     curves = learning_curves(study(sites, values=values))
     assert curves is not None
     assert curves.note == note
+    assert "patients a site, at most" in curves.table.columns

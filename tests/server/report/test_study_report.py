@@ -160,6 +160,20 @@ def test_the_demo_cohorts_limits_are_printed_if_it_was_used(demo: bool, results:
     assert "it is not FID" in page
 
 
+def test_figures_without_an_interval_are_named_with_the_reasons(results: Results, write_study: Write) -> None:
+    own = results.model_copy(deep=True)
+    for arms in own.arms.values():
+        for one in arms.values():
+            for figure in (one.accuracy, one.auc, one.recall, one.precision, one.f1):
+                figure.mean, figure.low, figure.high = 0.8, 0.7, 0.9
+    assert "Some figures have no interval" not in build_study_report(write_study(own)).read_text()
+    one = own.arms["hospital2"]["real"].accuracy
+    one.low = one.high = None
+    text = Cells(build_study_report(write_study(own)).read_text()).text
+    assert "Some figures have no interval (hospital2): behind them are fewer patients than study.min_cell" in text
+    assert "80.0 % (no interval)" in text.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def test_site_reports_are_linked_only_where_they_exist(results: Results, write_study: Write) -> None:
     run = write_study(results)
     theirs = run / "sites" / "hospital2" / "report"

@@ -1,0 +1,47 @@
+"""A round whose images are no numbers is never chosen: the study ends with the model, the round and the key."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import TinyStudy
+
+from common.config import compose, model_of
+from common.errors import StudyError
+from common.progress import NoProgress
+from common.training.build import build_gan_trainer
+from common.training.finite import all_finite
+from common.training.trainer import View
+from server.scoring import RoundScoring
+from server.settings import StudySettings
+
+
+def test_finite_weights_that_make_no_pixels_are_told_with_the_model_the_round_and_the_key(
+    tiny_study: TinyStudy, tmp_path: Path
+) -> None:
+    experiment = compose(tiny_study.with_output(tmp_path))
+    settings = StudySettings(
+        experiment=experiment,
+        name="run",
+        run_dir=tmp_path / "runs" / "run",
+        sites=3,
+        reference={"brain": tiny_study.root / "reference"},
+        cache_dir=tmp_path / "cache",
+        progress=NoProgress(),
+        engine="in_process",
+    )
+    trainer = build_gan_trainer(experiment, "cgan", device=torch.device("cpu"), weights=experiment.weights)
+    sound = trainer.shared_arrays()
+    scoring = RoundScoring(
+        settings, model_of(experiment, "cgan"), trainer, {"brain": (View("brain", ("flair",)),)}, tmp_path / "phase"
+    )
+    first = scoring(1, sound)
+    overflowing = {name: torch.full_like(value, 3e38) for name, value in sound.items()}
+    assert all_finite(overflowing.values())
+    with pytest.raises(
+        StudyError,
+        match=r"^gan/cgan, round 2: the model has diverged: .* lower models\.cgan\.learning_rate in a new run$",
+    ):
+        scoring(2, overflowing)
+    assert [file.name for file in (tmp_path / "phase").iterdir()] == ["images-00001.npz"]
+    assert scoring(3, sound).choice == first.choice
