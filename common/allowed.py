@@ -162,7 +162,7 @@ def refused(key: str, value: object, allowed: str) -> ConfigError:
 def shown_value(value: object) -> str:
     """A value as it is written on a command line; a long one is cut.
 
-    >>> shown_value([1, "a"]), shown_value(None), shown_value(True), shown_value("")
+    >>> shown_value([1.0, "a"]), shown_value(None), shown_value(True), shown_value("")
     ('[1,a]', 'null', 'true', "''")
     """
     if value is None or isinstance(value, bool):
@@ -171,7 +171,7 @@ def shown_value(value: object) -> str:
         return f"[{','.join(map(shown_value, value))}]"
     if isinstance(value, int) and value.bit_length() > 400:
         return f"a number of about {round(value.bit_length() * math.log10(2))} digits"
-    text = str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
     if text == "":
         return "''"
     return text if len(text) <= 120 else f"{text[:120]}…"
@@ -197,5 +197,7 @@ RATE = between(0, 1e6, above=True)
 WEIGHT = between(0, 1e6)
 """Of a loss; 0 leaves it out."""
 
+SEED = {ALLOWED: Allowed("below 2^63, with or without a minus", lambda value: abs(value) < 2**63)}
+
 WIDTH = between(1, 2048)
-"""Channels of a network; how large the whole may become, ``common/training/sizes.py`` says."""
+"""Channels of a network; how large the whole may become, ``common/whole_study.py`` says."""

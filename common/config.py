@@ -312,7 +312,7 @@ def check(experiment: Experiment) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"{key}={value}: {allowed}")
+            raise refused(key, value, allowed)
 
     require_allowed(experiment)
     size = experiment.image.size
@@ -332,7 +332,11 @@ def check(experiment: Experiment) -> None:
         require(pixels <= most, f"organs.{organ}.min_tumour_pixels", pixels, f"a slice has {most:,} pixels")
     for name, site in experiment.site.items():
         require(
-            site.organ in experiment.organs, f"site.{name}.organ", site.organ, f"there is no organs.{site.organ} for it"
+            site.organ in experiment.organs,
+            f"site.{name}.organ",
+            site.organ,
+            f"the study is about {', '.join(experiment.organs)}; choose "
+            f"organ=[{','.join([*experiment.organs, site.organ])}], or sites that have one of these, e.g. site={next(iter(experiment.organs))}",
         )
         check_preprocessing(site_steps(experiment.organs[site.organ], site.steps, f"site.{name}.steps."), site.organ)
     for name, part in experiment.partition.items():

@@ -48,7 +48,7 @@ def check_trials(experiment: Experiment) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"study.{key}={value}: {allowed}")
+            raise refused(f"study.{key}", value, allowed)
 
     require(study.folds == 0 or 2 <= study.folds <= 100, "folds", study.folds, "must be 0 (none), or from 2 to 100")
     for key, values in (("curve", study.curve), ("ratios", study.ratios)):
@@ -82,7 +82,7 @@ def check_privacy(experiment: Experiment) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"{key}={value}: {allowed}")
+            raise refused(key, value, allowed)
 
     require(
         privacy.scores == "exact" or privacy.mode != "none",

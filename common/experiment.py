@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.allowed import DEVICE, MOST_STEPS, RATE, WIDTH, YEAR, between, one_of
+from common.allowed import DEVICE, MOST_STEPS, RATE, SEED, WIDTH, YEAR, between, one_of
 from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.readers.registry import READERS
 from common.paths import PLACE, Use
@@ -33,7 +33,6 @@ LEAST_CLIP, MOST_CLIP = 1e-6, 1e6
 """Bounds of the clipping norm. Noise is at least 0.3 of it: far from where single precision loses digits (1e-38), also
 squared in an optimiser's moments, and after a division by any number of patients."""
 
-SEED = between(1 - 2**63, 2**63 - 1)
 EPSILON = between(0, 1e9, above=True)
 READER = one_of(*READERS)
 

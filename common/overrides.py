@@ -6,7 +6,7 @@ that the schema knows can be given, whether or not a file mentions it, and needs
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 
 from common.allowed import require_each_once, shown_value
 from common.errors import ConfigError
+from common.experiment import Experiment
 from common.near_names import did_you_mean
 from common.outside import printable
 
@@ -23,6 +24,9 @@ LISTS = ("organ", "model")
 """Groups of which several files can be chosen."""
 
 _KEY = re.compile(r"[A-Za-z0-9_][\w-]*(\.[\w/-]+)*")
+_PLAIN_BACKSLASH = re.compile(r"\\[^\\()\[\]{}:=, \t]")
+"""As in paths of Windows; Hydra would leave it out."""
+
 _LONGEST = 20_000
 """Letters of one override."""
 
@@ -103,8 +107,8 @@ def set_value(tree: dict[str, Any], one: Override, named: Sequence[str]) -> None
     if len(parts) > 1 and parts[0] in named and not one.adds and parts[1] not in (tree.get(parts[0]) or {}):
         there = list(tree.get(parts[0]) or {})
         raise ConfigError(
-            f"{printable(one.text)}: there is no {parts[0]}.{parts[1]}{did_you_mean(parts[1], there)}; there are "
-            f"{', '.join(there) or 'none'}, and a + before it adds one"
+            f"{printable(one.text)}: there is no {parts[0]}.{parts[1]}, only {', '.join(there) or 'none'}; a + before "
+            f"it adds one{did_you_mean(parts[1], there)}"
         )
     place: Any = tree
     for part in parts[:-1]:
@@ -166,6 +170,8 @@ def _value(key: str, value: str, text: str) -> Any:
     """
     if value.startswith("~") and "'" not in value:
         return value
+    if _PLAIN_BACKSLASH.search(value) and value[:1] not in ("'", '"', "[", "{"):
+        raise _unreadable(key, value, text)
     try:
         parsed = OverridesParser.create().parse_override(f"key={value}")
         if parsed.is_sweep_override():
@@ -222,6 +228,8 @@ def _no_value(text: str, before: str) -> ConfigError:
     found = re.fullmatch(r"([\w.]+):(.*)", text)
     if found:
         return ConfigError(f"{shown}: is no key=value; write {found[1]}={found[2]}")
+    if text in (one.name for one in fields(Experiment)):
+        is_set = ""
     cut = f"; or, if the shell has cut it from {printable(before)}, quote both: {_quoted(key, f'{value} {text}')}"
     return ConfigError(f"{shown}: is no key=value; write {shown}=VALUE{cut if is_set else ''}")
 

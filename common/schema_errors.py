@@ -33,8 +33,12 @@ def misfit(error: Exception, tree: Any, schema: type, prefix: str = "", also: Se
     if not path:
         return ConfigError(f"{prefix.rstrip('.') or 'the configuration'}: {_first_line(error)}")
     value = _at(tree, path)
+    while isinstance(value, dict) and len(value) == 1 and _hint_at(schema, path) is None:
+        # The whole key, as it was written: only its first part is unknown.
+        path = [*path, str(next(iter(value)))]
+        value, inner = value[path[-1]], f"{inner}.{path[-1]}"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and _hint_at(schema, path) is None:
-        siblings = [*_names_at(schema, path[:-1]), *(also if len(path) == 1 else ())]
+        siblings = [*(_names_at(schema, path[:-1])), *(also if len(path) == 1 else ())]
         known = [*_leaves(schema, prefix), *_flat(tree, prefix)]
         return unknown_key(f"{prefix}{inner}", value, siblings, known)
     hint, allowed = _hint_at(schema, path) or (None, None)
@@ -54,10 +58,11 @@ def unknown_key(key: str, value: object, siblings: Iterable[str], known: Iterabl
     above, _, last = key.rpartition(".")
     start = f"{above}." if above else ""
     names = list(siblings)
-    meant = [f"{start}{name}" for name in near_names(last, names)]
+    known = [one for one in dict.fromkeys(known) if one != key]
+    meant = [f"{start}{name}" for name in near_names(last, names)] or near_names(key, known, 0.85)
     if not meant:
         by_last: dict[str, list[str]] = {}
-        for one in dict.fromkeys(one for one in known if one != key):
+        for one in known:
             by_last.setdefault(one.rpartition(".")[2], []).append(one)
         near = [last] if last in by_last else near_names(last, by_last)[:1]
         meant = [one for name in near for one in by_last[name]][:4]

@@ -93,7 +93,7 @@ def locate(experiment: Experiment, progress: StudyProgress) -> Places:
 def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolders:
     """The demo cohort of an experiment alone, as :func:`demo_sizes` counts it; what has no patient is left out."""
     sizes = demo_sizes(experiment)
-    sites = {name: site for name, site in _demo_sites(experiment).items() if sizes[name]}
+    sites = {name: site for name, site in demo_sites(experiment).items() if sizes[name]}
     organs = [organ for organ in _demo_references(experiment) if experiment.cohort.reference]
     shared = _shared_folders(experiment, progress)
     cache = Path(experiment.simulation.cache_dir)
@@ -105,14 +105,14 @@ def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolde
 def demo_sizes(experiment: Experiment) -> dict[str, int]:
     """Patients of the demo cohort: of each site, of sites that share a data set together, of each reference set."""
     cohort = experiment.cohort
-    sizes = {name: patients_of(cohort, site) for name, site in _demo_sites(experiment).items()}
+    sizes = {name: patients_of(cohort, site) for name, site in demo_sites(experiment).items()}
     for name, (times, site) in _demo_partitions(experiment).items():
         sizes[name] = patients_of(_larger(cohort, times), site)
     references = dict.fromkeys(_demo_references(experiment), len(REFERENCE_PARTS) * cohort.reference)
     return sizes | {f"reference set of the {organ}": count for organ, count in references.items()}
 
 
-def _demo_sites(experiment: Experiment) -> dict[str, SiteConfig]:
+def demo_sites(experiment: Experiment) -> dict[str, SiteConfig]:
     """Sites that get demo patients of their own."""
     return {name: site for name, site in experiment.site.items() if site.path is None and site.partition is None}
 

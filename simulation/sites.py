@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ from typing import TypeVar
 from client.privacy.roster import begin_roster
 from client.session import Session
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
+from common.config import contrasts_by_organ
 from common.devices import device_problem
 from common.errors import ConfigError, DataError
 from common.experiment import Experiment, SiteConfig
@@ -24,15 +25,15 @@ from common.imaging.remarks import unused_sentences
 from common.imaging.split import part_sizes
 from common.progress import StudyProgress
 from common.report.formatting import plural
-from common.training.build import proxy_source
 from common.training.trainer import Exchange
-from common.trials import trials_of
 from common.weights import needed_weights, resolve_weights
+from common.whole_study import KnownSite, notes, require_folds, require_whole
 from server.reference import PARTS, reference_part
 from server.run_folder import RunFolder
 from server.settings import StudySettings
+from simulation.cohort.build import patients_of
 from simulation.partition import share_out
-from simulation.places import Places, locate, told
+from simulation.places import Places, demo_sites, locate, told
 from simulation.same_patients import require_own_folders, require_own_patients
 from simulation.trainings import require_private_study
 
@@ -50,13 +51,11 @@ def check_sites(experiment: Experiment) -> None:
     """
     if not experiment.site:
         raise ConfigError("there are no sites; choose a group such as site=brain")
+    require_whole(experiment, known_sites(experiment))
     require_usable_paths(experiment)
     require_own_folders(experiment)
     resolve_weights(experiment.weights, needed_weights(experiment))
-    for model in experiment.models:
-        proxy_source(experiment, model)
     require_private_study(experiment)
-    trials_of(experiment)
     if experiment.study.centralised and experiment.simulation.ray_address is not None:
         raise ConfigError("study.centralised=true: the sites' slices lie on other machines with simulation.ray_address")
     if experiment.simulation.engine == "ray" and experiment.simulation.ray_address is not None:
@@ -74,6 +73,22 @@ def check_sites(experiment: Experiment) -> None:
         )
         if site.path is not None and site.partition is None:
             _naming(f"site.{name}.path", partial(reader.find, Path(site.path)))
+
+
+def known_sites(experiment: Experiment) -> list[KnownSite]:
+    """What is known of the simulated sites before their data are read; of demo patients also how many there are."""
+    contrasts = contrasts_by_organ(experiment)
+    demo = {name: patients_of(experiment.cohort, site) for name, site in demo_sites(experiment).items()}
+    return [
+        KnownSite(
+            name,
+            site.organ,
+            tuple(site.contrasts or contrasts[site.organ]),
+            trains="train" in site.roles,
+            patients=demo.get(name),
+        )
+        for name, site in experiment.site.items()
+    ]
 
 
 def _check_devices(experiment: Experiment) -> None:
@@ -99,6 +114,8 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
     """
     experiment = folder.experiment
     cache = Path(experiment.simulation.cache_dir)
+    for note in notes(experiment):
+        progress.message(f"note: {note}")
     places = locate(experiment, progress)
     settings = StudySettings(
         experiment=experiment,
@@ -127,6 +144,8 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
             save_site(settled, file)
         files.append(file)
     require_own_patients(experiment, cohorts, progress)
+    counted = {name: len(cohort.patients) for name, cohort in cohorts.items()}
+    require_folds(experiment, [replace(site, patients=counted[site.name]) for site in known_sites(experiment)])
     for organ in settings.reference:
         for part in PARTS:
             reference_part(settings, organ, part, told(progress, f"reference {organ}, {part}"))
