@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from common.allowed import refused, require_allowed
@@ -186,6 +186,14 @@ def model_of(experiment: Experiment, name: str) -> Model:
     return Model(name, family, config, loop, runs)
 
 
+@cache
+def _blank(schema: type) -> DictConfig:
+    """A section with its defaults; merging copies it."""
+    made = OmegaConf.structured(schema)
+    assert isinstance(made, DictConfig)
+    return made
+
+
 def _fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) -> Any:
     """``tree`` as an object of ``schema``, a dataclass or an object of one whose values are the defaults.
 
@@ -200,7 +208,8 @@ def _fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) 
     if not isinstance(tree, Mapping):
         raise refused(prefix.rstrip("."), tree, "must be a section, with keys of its own")
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(dict(tree))))
+        blank = _blank(schema) if isinstance(schema, type) else OmegaConf.structured(schema)
+        return OmegaConf.to_object(OmegaConf.merge(blank, OmegaConf.create(dict(tree))))
     except (OmegaConfBaseException, ValueError, OverflowError) as error:
         raise misfit(error, tree, kind, prefix, also) from error
 
@@ -291,6 +300,8 @@ def site_steps(organ: OrganConfig, own: dict[str, Any], prefix: str = "steps.") 
     Raises:
         ConfigError: for a step that all sites must share, or a value that does not fit.
     """
+    if not own:
+        return organ.steps
     for step in own:
         if step not in LOCAL_STEPS:
             raise ConfigError(
@@ -331,13 +342,10 @@ def check(experiment: Experiment) -> None:
         pixels = config.min_tumour_pixels
         require(pixels <= most, f"organs.{organ}.min_tumour_pixels", pixels, f"a slice has {most:,} pixels")
     for name, site in experiment.site.items():
-        require(
-            site.organ in experiment.organs,
-            f"site.{name}.organ",
-            site.organ,
-            f"the study is about {', '.join(experiment.organs)}; choose "
-            f"organ=[{','.join([*experiment.organs, site.organ])}], or sites that have one of these, e.g. site={next(iter(experiment.organs))}",
-        )
+        organs = list(experiment.organs)
+        ways = f"choose organ=[{','.join([*organs, site.organ])}], or sites that have another, e.g. site={organs[0]}"
+        allowed = f"the study is about {', '.join(organs)}; {ways}"
+        require(site.organ in organs, f"site.{name}.organ", site.organ, allowed)
         check_preprocessing(site_steps(experiment.organs[site.organ], site.steps, f"site.{name}.steps."), site.organ)
     for name, part in experiment.partition.items():
         require(

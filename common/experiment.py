@@ -272,7 +272,7 @@ class CohortConfig:
     test: int = field(default=20, metadata=between(0, 10_000))
     external: int = field(default=20, metadata=between(0, 10_000))
     reference: int = field(default=16, metadata=between(0, 10_000))
-    slices: int = field(default=24, metadata=between(1, 1000))
+    slices: int = field(default=24, metadata=between(8, 1000))
     tumour_share: float = field(default=0.8, metadata=between(0, 1))
     workers: int = field(default=0, metadata=between(0, 1000))
     """Processes; 0 takes one a core."""

@@ -9,12 +9,15 @@ from common.config import check
 from common.errors import ConfigError
 from common.experiment import CohortConfig, Experiment, SiteConfig
 from common.progress import StudyProgress
-from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, patients_of
+from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, check_demo, patients_of
 from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError
 
 DEMO_MRI = "brain"
 """The organ whose demo patients need no download."""
+
+LEAST_REFERENCE = 2
+"""Patients of each part of a reference set: fewer cannot be divided to be compared with each other."""
 
 DEMO = "demo cohort"
 """What its making is called on the terminal."""
@@ -88,6 +91,26 @@ def locate(experiment: Experiment, progress: StudyProgress) -> Places:
         if organ not in made.reference:
             raise ConfigError(f"reference.{organ}.path: there is no demo reference set of the {organ}; name a folder")
     return Places(sites | made.sites, reference | {organ: made.reference[organ] for organ in lacking}, demo=True)
+
+
+def check_demo_patients(experiment: Experiment) -> None:
+    """Refuses a study whose demo patients could not be made, or of whom there would be too few.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    alone, shared = demo_sites(experiment), {name: site for name, (_, site) in _demo_partitions(experiment).items()}
+    organs = [organ for organ in _demo_references(experiment) if organ in experiment.organs]
+    check_demo(experiment.cohort, alone | shared, organs)
+    for name, count in demo_sizes(experiment).items():
+        least = len(REFERENCE_PARTS) * LEAST_REFERENCE if name not in alone | shared else 1
+        if count < least:
+            keys = (
+                "cohort.reference" if least > 1 else "cohort.train, cohort.validation, cohort.test or cohort.external"
+            )
+            raise ConfigError(
+                f"{keys}: {name} would have {count} demo patients; it needs at least {least}, so raise it"
+            )
 
 
 def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolders:
