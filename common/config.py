@@ -39,7 +39,7 @@ from common.near_names import did_you_mean
 from common.outside import printable
 from common.overrides import Override, read_overrides, set_value
 from common.safe_yaml import read_yaml, yaml_problem
-from common.schema_errors import misfit
+from common.schema_errors import misfit, require_shape
 
 # The schema stands first in the defaults list, so that every key exists (and is typed) before a YAML or an override
 # touches it.
@@ -176,8 +176,8 @@ def model_of(experiment: Experiment, name: str) -> Model:
     federation = entry.pop("federation", None)
     runs = entry.pop("runs", experiment.study.runs)
     module = trainer_module(family, f"{key}.family")
-    config = _fitted(entry, module.Config, f"{key}.", also=("federation", "runs"))
-    loop = _fitted({} if federation is None else federation, experiment.federation, f"{key}.federation.")
+    config = fitted(entry, module.Config, f"{key}.", also=("federation", "runs"))
+    loop = fitted({} if federation is None else federation, experiment.federation, f"{key}.federation.")
     assert isinstance(loop, FederationConfig)
     require_allowed(loop, f"{key}.federation.")
     if type(runs) is not int or not 1 <= runs <= MOST_RUNS:
@@ -194,7 +194,7 @@ def _blank(schema: type) -> DictConfig:
     return made
 
 
-def _fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) -> Any:
+def fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) -> Any:
     """``tree`` as an object of ``schema``, a dataclass or an object of one whose values are the defaults.
 
     Args:
@@ -207,6 +207,7 @@ def _fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) 
     kind = schema if isinstance(schema, type) else type(schema)
     if not isinstance(tree, Mapping):
         raise refused(prefix.rstrip("."), tree, "must be a section, with keys of its own")
+    require_shape(tree, kind, prefix.rstrip("."))
     try:
         blank = _blank(schema) if isinstance(schema, type) else OmegaConf.structured(schema)
         return OmegaConf.to_object(OmegaConf.merge(blank, OmegaConf.create(dict(tree))))
@@ -215,7 +216,7 @@ def _fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) 
 
 
 def _typed(tree: dict[str, Any]) -> Experiment:
-    experiment = _fitted(tree, Experiment)
+    experiment = fitted(tree, Experiment)
     assert isinstance(experiment, Experiment)
     # First: a partition of a billion sites would be shared out before it is refused.
     require_allowed(experiment)
@@ -308,7 +309,7 @@ def site_steps(organ: OrganConfig, own: dict[str, Any], prefix: str = "steps.") 
                 f"{prefix}{step}: a site may choose {', '.join(LOCAL_STEPS)}; the study fixes the others"
                 f"{did_you_mean(str(step), LOCAL_STEPS)}"
             )
-    merged = _fitted(own, organ.steps, prefix)
+    merged = fitted(own, organ.steps, prefix)
     assert isinstance(merged, PreprocessingConfig)
     require_allowed(merged, prefix)
     return merged

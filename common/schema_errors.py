@@ -1,6 +1,7 @@
 """What a misfit of the schema is told: the whole key, the value, what is allowed, what may have been meant."""
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,40 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 _MOST_SHOWN = 40
 """Keys of a section that are listed where one is unknown."""
+
+
+def require_shape(tree: Any, hint: Any, key: str = "") -> None:
+    """Refuses mappings, lists and single values that stand in each other's place: OmegaConf does not say where.
+
+    Args:
+        tree: plain; unknown keys in it are OmegaConf's to find.
+        hint: what it is to become.
+        key: of it.
+
+    Raises:
+        ConfigError: naming the key and the value.
+    """
+    kind = _without_none(hint)
+    if tree is None or (isinstance(tree, str) and "${" in tree):
+        return
+    mapping, several = (
+        dataclasses.is_dataclass(kind) or typing.get_origin(kind) is dict,
+        typing.get_origin(kind) is list,
+    )
+    too_large = kind is float and isinstance(tree, int) and abs(tree) > sys.float_info.max
+    single = kind in _WORDS and isinstance(tree, dict | list)
+    if (mapping and not isinstance(tree, dict)) or (several and not isinstance(tree, list)) or single or too_large:
+        raise refused(key, tree, f"must be {_words(hint)}")
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        for name in tree.keys() & hints.keys():
+            require_shape(tree[name], hints[name], f"{key}.{name}" if key else name)
+    elif mapping:
+        for name, value in tree.items():
+            require_shape(value, typing.get_args(kind)[1], f"{key}.{name}")
+    elif several:
+        for position, value in enumerate(tree):
+            require_shape(value, typing.get_args(kind)[0], f"{key}[{position}]")
 
 
 def misfit(error: Exception, tree: Any, schema: type, prefix: str = "", also: Sequence[str] = ()) -> ConfigError:

@@ -101,7 +101,8 @@ def check_demo_patients(experiment: Experiment) -> None:
     """
     alone, shared = demo_sites(experiment), {name: site for name, (_, site) in _demo_partitions(experiment).items()}
     organs = [organ for organ in _demo_references(experiment) if organ in experiment.organs]
-    check_demo(experiment.cohort, alone | shared, organs)
+    check_demo(experiment.cohort, alone, organs)
+    check_demo(experiment.cohort, shared, (), "partition")
     for name, count in demo_sizes(experiment).items():
         least = len(REFERENCE_PARTS) * LEAST_REFERENCE if name not in alone | shared else 1
         if count < least:

@@ -47,8 +47,8 @@ def check_sites(experiment: Experiment) -> None:
     _check_devices(experiment)
     check_demo_patients(experiment)
     for name, site in experiment.site.items():
-        reader = _reader(experiment, name, site)
         _check_settings(experiment, name, site)
+        reader = _reader(experiment, name, site)
         if site.path is not None and site.partition is None:
             naming(f"site.{name}.path", partial(reader.find, Path(site.path)))
 

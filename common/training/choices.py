@@ -11,7 +11,7 @@ PRECISION = one_of("fp32", "bf16")
 BETAS = between(0, 1, below=True, length=2)
 DECAY = between(0, 1, below=True)
 """Of a moving average."""
-FACTORS = between(0, 1000, above=True, length=2, up=True)
+FACTORS = between(0.01, 100, length=2, up=True)
 LEAST_SLICES = between(0, 1_000_000)
 
 POLICY = {

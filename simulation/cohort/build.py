@@ -150,24 +150,31 @@ def tumour_flags(count: int, share: float) -> list[bool]:
     return [after > before for before, after in pairwise(below)]
 
 
-def check_demo(cohort: CohortConfig, sites: Mapping[str, SiteConfig], organs: Sequence[str]) -> None:
-    """Refuses what :func:`build_cohort` could not make; raises ``ConfigError`` as it does."""
+def check_demo(
+    cohort: CohortConfig, sites: Mapping[str, SiteConfig], organs: Sequence[str], section: str = "site"
+) -> None:
+    """Refuses what :func:`build_cohort` could not make; raises ``ConfigError`` as it does.
+
+    Args:
+        section: of the configuration, in which ``sites`` stand.
+    """
     for organ in organs:
         demo_organ(organ)
     for name, site in sites.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise ConfigError(f"site.{name}: a site's name may hold letters, digits, '_', '.' and '-' only")
+            raise ConfigError(f"{section}.{name}: a site's name may hold letters, digits, '_', '.' and '-' only")
         if site.path is not None:
             continue
         demo = demo_organ(site.organ)
         if site.scanner not in demo.scanners:
             raise ConfigError(
-                f"site.{name}.scanner={site.scanner}: known scanners of the demo cohort are {', '.join(demo.scanners)}"
+                f"{section}.{name}.scanner={site.scanner}: known scanners of the demo cohort are "
+                f"{', '.join(demo.scanners)}"
             )
         if site.reader != demo.reader:
             raise ConfigError(
-                f"site.{name}.reader={site.reader}: the demo cohort's {site.organ} is written for the reader "
-                f"{demo.reader}; set site.{name}.reader={demo.reader}, or site.{name}.path to data of your own"
+                f"{section}.{name}.reader={site.reader}: the demo cohort's {site.organ} is written for the reader "
+                f"{demo.reader}; set {section}.{name}.reader={demo.reader}, or {section}.{name}.path to your own data"
             )
     require_allowed(cohort, "cohort.")
 
