@@ -1,8 +1,8 @@
 """What a CycleGAN may be told, and which choices cannot work together."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, one_of, require_allowed
+from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, one_of, refused, require_allowed
 from common.errors import ConfigError
 from common.experiment import MOST_BATCH, ImageConfig
 from common.imaging.names import CONTRASTS, ORGANS
@@ -66,7 +66,7 @@ def domain_pair(config: Config, key: str = "model") -> tuple[View, View]:
     """
     views = tuple(View(domain.organ, tuple(domain.contrasts)) for domain in config.domains)
     if len(views) != 2:
-        raise ConfigError(f"{key}.domains: must be two, got {len(views)}")
+        raise refused(f"{key}.domains", [asdict(one) for one in config.domains], f"must be two, got {len(views)}")
     first, second = views
     if first == second:
         raise ConfigError(f"{key}.domains: must be two different ones, got {first.name} twice")

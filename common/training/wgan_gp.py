@@ -5,7 +5,7 @@ That is why its images may leave a site where the critic was trained with differ
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, one_of, refused, require_allowed
 from common.conditions import CONDITION_SIZE
-from common.errors import ConfigError
 from common.experiment import MOST_BATCH, ImageConfig, WeightsConfig
 from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.slices import Slices
@@ -356,4 +355,5 @@ def check_config(config: Config, image: ImageConfig, key: str = "model") -> None
             f"{key}.critic_layers", config.critic_layers, f"needs image.size of at least {smallest}, got {image.size}"
         )
     if config.domains is not None and len({len(domain.contrasts) for domain in config.domains}) != 1:
-        raise ConfigError(f"{key}.domains: must be null, or at least one, with equally many contrasts in each")
+        shown = [asdict(domain) for domain in config.domains]
+        raise refused(f"{key}.domains", shown, "must be null, or at least one, with equally many contrasts in each")

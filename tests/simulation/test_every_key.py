@@ -44,8 +44,9 @@ def leaves(section: type, prefix: str, value: Any) -> Iterator[Leaf]:
         if dataclasses.is_dataclass(below):
             yield from leaves(type(below), f"{key}.", below)
         elif field.name in NAMED and isinstance(below, dict):
-            for name, entry in below.items():
-                if dataclasses.is_dataclass(entry) and not name.startswith("shared-"):
+            # All entries of a section are of one type.
+            for name, entry in list(below.items())[:1]:
+                if dataclasses.is_dataclass(entry):
                     yield from leaves(type(entry), f"{key}.{name}.", entry)
         else:
             yield Leaf(key, section, field.name, hints[field.name])
@@ -66,7 +67,7 @@ def bad_values(hint: Any) -> Iterator[Any]:
     """Values of wrong types, at the ends of what numbers can be, empty, doubled, and oddly named."""
     yield from (None, [], {}, ["no_such"], {"a": {"b": 1}}, True)
     yield from TEXTS
-    yield from NUMBERS
+    yield from NUMBERS if hint not in (str, str | None) else NUMBERS[:1]
     kind = next((one for one in typing.get_args(hint) if one is not type(None)), hint) if "None" in str(hint) else hint
     if typing.get_origin(kind) is list:
         (item,) = typing.get_args(kind)
@@ -152,7 +153,6 @@ def test_what_a_section_lets_pass_is_built_whole_or_refused_by_its_key(
             named = [key for key in given if key in told] or [
                 key for key in given if told.startswith(key.split(".")[0])
             ]
-            print("NAMED", [n for n in named][:3], told[:300])
             assert named, f"{given}: {told}"
             for key in named:
                 del given[key]
