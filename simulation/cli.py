@@ -53,8 +53,8 @@ difference, and is no proof that there is none. For several seeds of each, see s
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    # `run` is also what happens when no command is named.
-    if not given or given[0] not in ("run", "cohort", "sweep", "compare", "audit-privacy", "-h", "--help"):
+    # `run` is also what happens when no command is named; a word alone can only be meant as one.
+    if not given or (given[0] not in ("-h", "--help") and (given[0].startswith(("-", "~", "+")) or "=" in given[0])):
         given = ["run", *given]
     commands = Commands("oncofed-simulation", "Run the whole study with simulated sites on this machine.")
     run = commands.add(
