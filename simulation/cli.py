@@ -124,6 +124,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from common.overrides import read_overrides
+
+    # What cannot be read is told before the seconds that all the rest takes to be imported.
+    read_overrides([item for item in options.overrides if not item.startswith("resume=")])
     from simulation.run import run
 
     run(options.overrides)
