@@ -124,10 +124,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from common.overrides import read_overrides
+    from common.config import compose
 
-    # What cannot be read is told before the seconds that all the rest takes to be imported.
-    read_overrides([item for item in options.overrides if not item.startswith("resume=")])
+    # What is wrong with a value is told before the seconds that all the rest takes to be imported.
+    if not any(item.startswith("resume=") for item in options.overrides):
+        compose(options.overrides)
     from simulation.run import run
 
     run(options.overrides)
