@@ -37,7 +37,7 @@ from common.experiment import (
 from common.imaging.steps.check import check_preprocessing
 from common.near_names import did_you_mean
 from common.outside import printable
-from common.overrides import Override, read_overrides, set_value
+from common.overrides import TAKEN_OUT, Override, read_overrides, set_value
 from common.safe_yaml import read_yaml, yaml_problem
 from common.schema_errors import misfit, require_shape
 
@@ -66,7 +66,7 @@ def compose(overrides: Sequence[str]) -> Experiment:
     for one in typed.values:
         set_value(tree, one, NAMED)
     experiment = _typed(tree)
-    _require_effect(experiment, typed.values)
+    _require_effect(experiment, [one for one in typed.values if one.value is not TAKEN_OUT])
     return experiment
 
 

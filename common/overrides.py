@@ -20,6 +20,9 @@ from common.experiment import Experiment
 from common.near_names import did_you_mean
 from common.outside import printable
 
+TAKEN_OUT = object()
+"""The value of ``~key``, which takes one out."""
+
 LISTS = ("organ", "model")
 """Groups of which several files can be chosen."""
 
@@ -74,6 +77,9 @@ def read_overrides(overrides: Sequence[str]) -> Typed:
     for position, text in enumerate(overrides):
         if len(text) > _LONGEST:
             raise ConfigError(f"{text[:60]}…: has {len(text):,} letters; at most {_LONGEST:,} are read")
+        if text.startswith("~") and _KEY.fullmatch(text[1:]) and "." in text:
+            values.append(Override(text[1:], TAKEN_OUT, text))
+            continue
         if text.startswith("~") or "@" in text.partition("=")[0]:
             choices.append(_readable(text))
             continue
@@ -118,6 +124,11 @@ def set_value(tree: dict[str, Any], one: Override, named: Sequence[str]) -> None
         if not isinstance(place, dict):
             raise ConfigError(f"{printable(one.text)}: {part} is a value, and has no keys below it")
     last = parts[-1]
+    if one.value is TAKEN_OUT:
+        if last not in place:
+            raise ConfigError(f"{printable(one.text)}: there is no {one.key} to take out{did_you_mean(last, place)}")
+        del place[last]
+        return
     if isinstance(one.value, dict) and isinstance(place.get(last), dict):
         place[last] = _merged(place[last], one.value)
     else:
