@@ -5,17 +5,19 @@ import atexit
 import gc
 import importlib.util
 import os
+import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from common.bundle import PACKAGES
 from common.disk import FULL, disk_full
 from common.errors import ConfigError, OncofedError
-from common.outside import say, spell_out
+from common.near_names import did_you_mean
+from common.outside import printable, say, spell_out
 from common.private_files import private_by_default
 from common.unnamed_user import stand_in
 
@@ -42,7 +44,7 @@ class Commands:
     """
 
     def __init__(self, prog: str, description: str) -> None:
-        self.parser = argparse.ArgumentParser(
+        self.parser = _Parser(
             prog=prog,
             description=description,
             epilog=EXIT_CODES,
@@ -74,6 +76,30 @@ class Commands:
         elif left:
             self.parser.error(f"unrecognized arguments: {' '.join(left)}")
         _leave(run_command(lambda: options.run(options)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what may have been meant by a command or an option that there is none of."""
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse's, with a guess."""
+        choices = re.fullmatch(r"argument .*: invalid choice: '(.*)' \(choose from (.*)\)", message)
+        unknown = re.fullmatch(r"unrecognized arguments: (--?)([^\s=]+)(=?)(\S*).*", message)
+        if choices:
+            message += did_you_mean(choices[1], re.findall(r"'([^']*)'", choices[2]))
+        elif unknown:
+            known = [option for parser in self._parsers() for option in parser._option_string_actions]
+            message += did_you_mean(f"{unknown[1]}{unknown[2]}", known)
+            if unknown[3]:
+                message += f"; a study's keys are written without dashes: {unknown[2]}={unknown[4]}"
+        super().error(printable(message))
+
+    def _parsers(self) -> Iterator[argparse.ArgumentParser]:
+        """This one and those of its commands."""
+        yield self
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from action.choices.values()
 
 
 def _leave(code: int) -> NoReturn:

@@ -5,8 +5,10 @@ does the same with what the coordinator sent. Inside, functions take typed value
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,85 +16,82 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.config_checks import (
-    check_arms,
-    check_contrasts,
-    check_federation,
-    check_privacy,
-    check_private_model,
-    check_trials,
-)
+from common.allowed import refused, require_allowed
+from common.config_checks import check_arms, check_names, check_privacy, check_private_model, check_trials
 from common.errors import ConfigError
 from common.experiment import (
-    ARMS,
     LOCAL_SECTIONS,
     LOCAL_STEPS,
     MIXING_ARMS,
+    MOST_RUNS,
     Experiment,
     FederationConfig,
     OrganConfig,
     PreprocessingConfig,
     SiteConfig,
 )
+from common.imaging.steps.check import check_preprocessing
+from common.near_names import did_you_mean
+from common.outside import printable
+from common.overrides import TAKEN_OUT, Override, read_overrides, set_value
 from common.safe_yaml import read_yaml, yaml_problem
+from common.schema_errors import misfit, require_shape
 
 # The schema stands first in the defaults list, so that every key exists (and is typed) before a YAML or an override
 # touches it.
 ConfigStore.instance().store(name="schema", node=Experiment)
 
+NAMED = ("site", "partition", "organs", "reference", "models")
+"""Mappings whose entries are named by whoever writes a study; a new one is added with ``+``."""
 
-_OPEN = ("site.", "partition.", "organs.", "reference.", "models.")
-"""Mappings to which a command line may add an entry."""
-
-MOST_RUNS = 100
-"""Trainings of one model with different seeds; a site plans for each of them before the first."""
-
-DUPLICATES = ("refuse", "join")
-
-_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
-def compose(overrides: list[str]) -> Experiment:
+def compose(overrides: Sequence[str]) -> Experiment:
     """The experiment that ``overrides`` describe, e.g. ``["preset=demo", "seed=2"]``.
 
     Raises:
-        ConfigError: for an unknown key, a value of the wrong type or a group that does not exist.
+        ConfigError: for an unknown key, a value of the wrong type or that is not allowed, or a file that does not
+            exist; it names the key as it was written.
     """
-    overrides = [_home_quoted(item) for item in overrides]
-    # Hydra cannot add an entry to a typed mapping, so a new site is merged in afterwards.
-    new_sites = [item for item in overrides if item.startswith("+") and item.lstrip("+").startswith(_OPEN)]
+    typed = read_overrides(overrides)
     try:
-        tree = OmegaConf.create(_composed(tuple(item for item in overrides if item not in new_sites)))
-        for override in OverridesParser.create().parse_overrides(new_sites):
-            OmegaConf.update(tree, override.key_or_group, override.value(), merge=True, force_add=True)
-        return _typed(tree)
+        tree = deepcopy(_composed(typed.choices))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_plain(error)) from error
-
-
-def _home_quoted(override: str) -> str:
-    """Hydra's grammar has no word that begins with ``~``, as a path in the user's home does.
-
-    >>> _home_quoted("site.a.path=~/scans"), _home_quoted("seed=1")
-    ("site.a.path='~/scans'", 'seed=1')
-    """
-    key, is_set, value = override.partition("=")
-    return f"{key}='{value}'" if is_set and value.startswith("~") and "'" not in value else override
+    for one in typed.values:
+        set_value(tree, one, NAMED)
+    experiment = _typed(tree)
+    _require_effect(experiment, [one for one in typed.values if one.value is not TAKEN_OUT])
+    return experiment
 
 
 @lru_cache(maxsize=32)
-def _composed(overrides: tuple[str, ...]) -> Any:
-    """What Hydra makes of them; kept, because it takes half a second and one command may ask several times.
-
-    A plain container: "+key=value" opens the typed config that Hydra returns, and would slip through.
-    """
+def _composed(choices: tuple[str, ...]) -> dict[str, Any]:
+    """What Hydra makes of them; kept, because it takes half a second and one command may ask several times."""
     with initialize_config_module("configs", version_base="1.3"):
-        return OmegaConf.to_container(hydra_compose("config", overrides=list(overrides)))
+        tree = OmegaConf.to_container(hydra_compose("config", overrides=list(choices)))
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _require_effect(experiment: Experiment, values: Sequence[Override]) -> None:
+    """Refuses a value of something that is no part of the study: it would be left out without a word."""
+    for one in values:
+        section, _, rest = one.key.partition(".")
+        name = rest.partition(".")[0]
+        there: Mapping[str, Any] = getattr(experiment, section) if section in ("organs", "reference", "models") else {}
+        if not name or name in there or section not in ("organs", "reference", "models"):
+            continue
+        way = "choose it with model=[…]" if section == "models" else "choose a site that has it"
+        raise ConfigError(
+            f"{printable(one.text)}: has no effect: of {section} the study has {', '.join(there) or 'none'}; {way}, or "
+            f"leave it out{did_you_mean(name, there)}"
+        )
 
 
 def from_yaml(text: str) -> Experiment:
@@ -108,11 +107,9 @@ def from_yaml(text: str) -> Experiment:
             raise ConfigError("not a study's configuration: it must be a list of `key: value` lines")
         if "${" in str(tree):
             raise ConfigError("holds a reference (${…}); a study's configuration must be resolved")
-        return _typed(OmegaConf.create(tree))
+        return _typed(tree)
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {yaml_problem(error)}") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(_plain(error)) from error
     except ValueError as error:
         raise ConfigError("holds a number that cannot be one") from error
 
@@ -172,26 +169,58 @@ def model_of(experiment: Experiment, name: str) -> Model:
 
     if name not in experiment.models:
         raise ConfigError(f"models.{name}: the study has {', '.join(experiment.models) or 'no model'}")
-    entry = dict(experiment.models[name])
-    family = str(entry.pop("family", ""))
-    federation = entry.pop("federation", None) or {}
+    key, entry = f"models.{name}", dict(experiment.models[name])
+    family = entry.pop("family", "")
+    if not isinstance(family, str):
+        raise refused(f"{key}.family", family, "must be the name of a family of GANs")
+    federation = entry.pop("federation", None)
     runs = entry.pop("runs", experiment.study.runs)
-    schema = OmegaConf.structured(trainer_module(family).Config)
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(schema, entry))
-        loop = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(experiment.federation), federation))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"models.{name}: {_plain(error)}") from error
+    module = trainer_module(family, f"{key}.family")
+    config = fitted(entry, module.Config, f"{key}.", also=("federation", "runs"))
+    loop = fitted({} if federation is None else federation, experiment.federation, f"{key}.federation.")
     assert isinstance(loop, FederationConfig)
-    check_federation(f"models.{name}.federation", loop)
-    if not isinstance(runs, int) or not 1 <= runs <= MOST_RUNS:
-        raise ConfigError(f"models.{name}.runs={runs}: must be a whole number from 1 to {MOST_RUNS}")
+    require_allowed(loop, f"{key}.federation.")
+    if type(runs) is not int or not 1 <= runs <= MOST_RUNS:
+        raise refused(f"{key}.runs", runs, f"must be a whole number, from 1 to {MOST_RUNS}")
+    module.Trainer.check_config(config, experiment.image, key)
     return Model(name, family, config, loop, runs)
 
 
-def _typed(tree: Any) -> Experiment:
-    experiment = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Experiment), tree))
+@cache
+def _blank(schema: type) -> DictConfig:
+    """A section with its defaults; merging copies it."""
+    made = OmegaConf.structured(schema)
+    assert isinstance(made, DictConfig)
+    return made
+
+
+def fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) -> Any:
+    """``tree`` as an object of ``schema``, a dataclass or an object of one whose values are the defaults.
+
+    Args:
+        prefix: of its keys.
+        also: further keys that there are in its place.
+
+    Raises:
+        ConfigError: naming the key, the value and what is allowed.
+    """
+    kind = schema if isinstance(schema, type) else type(schema)
+    if not isinstance(tree, Mapping):
+        raise refused(prefix.rstrip("."), tree, "must be a section, with keys of its own")
+    require_shape(tree, kind, prefix.rstrip("."))
+    try:
+        blank = _blank(schema) if isinstance(schema, type) else OmegaConf.structured(schema)
+        return OmegaConf.to_object(OmegaConf.merge(blank, OmegaConf.create(dict(tree))))
+    except (OmegaConfBaseException, ValueError, OverflowError) as error:
+        raise misfit(error, tree, kind, prefix, also) from error
+
+
+def _typed(tree: dict[str, Any]) -> Experiment:
+    experiment = fitted(tree, Experiment)
     assert isinstance(experiment, Experiment)
+    # First: a partition of a billion sites would be shared out before it is refused.
+    require_allowed(experiment)
+    check_names(experiment)
     _share_out(experiment)
     _keep_used_organs(experiment)
     _keep_chosen_models(experiment)
@@ -234,7 +263,7 @@ def _keep_used_organs(experiment: Experiment) -> None:
 
 def _keep_chosen_models(experiment: Experiment) -> None:
     """A preset may speak of models that the study does not train; they have no family."""
-    experiment.models = {name: entry for name, entry in experiment.models.items() if "family" in (entry or {})}
+    experiment.models = {name: entry for name, entry in experiment.models.items() if "family" in entry}
 
 
 def _serve_proxies(experiment: Experiment) -> None:
@@ -266,20 +295,23 @@ def channels(experiment: Experiment) -> int:
     return len(next(iter(experiment.organs.values())).contrasts)
 
 
-def site_steps(organ: OrganConfig, own: dict[str, Any]) -> PreprocessingConfig:
+def site_steps(organ: OrganConfig, own: dict[str, Any], prefix: str = "steps.") -> PreprocessingConfig:
     """The study's steps for an organ, with what one site does differently.
 
     Raises:
         ConfigError: for a step that all sites must share, or a value that does not fit.
     """
+    if not own:
+        return organ.steps
     for step in own:
         if step not in LOCAL_STEPS:
-            raise ConfigError(f"steps.{step}: a site may choose {', '.join(LOCAL_STEPS)}; the study fixes the others")
-    try:
-        merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(organ.steps), own))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"steps: {_plain(error)}") from error
+            raise ConfigError(
+                f"{prefix}{step}: a site may choose {', '.join(LOCAL_STEPS)}; the study fixes the others"
+                f"{did_you_mean(str(step), LOCAL_STEPS)}"
+            )
+    merged = fitted(own, organ.steps, prefix)
     assert isinstance(merged, PreprocessingConfig)
+    require_allowed(merged, prefix)
     return merged
 
 
@@ -292,49 +324,37 @@ def check(experiment: Experiment) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"{key}={value}: {allowed}")
+            raise refused(key, value, allowed)
 
+    require_allowed(experiment)
     size = experiment.image.size
-    require(32 <= size <= 2048 and size % 32 == 0, "image.size", size, "must be a multiple of 32, at most 2048")
+    require(size % 32 == 0, "image.size", size, "must be a multiple of 32, from 32 to 2,048")
     require(bool(experiment.organs), "organs", "{}", "a study needs at least one, e.g. organ=[brain]")
-    check_contrasts(experiment)
     counts = {organ: len(config.contrasts) for organ, config in experiment.organs.items()}
     require(
-        len(set(counts.values())) == 1 and 0 not in counts.values(),
+        len(set(counts.values())) == 1,
         "organs.*.contrasts",
         counts,
         "the networks are shared, so every organ needs the same number of contrasts",
     )
+    for organ, config in experiment.organs.items():
+        check_preprocessing(config.steps, organ)
+        most = size * size
+        pixels = config.min_tumour_pixels
+        require(pixels <= most, f"organs.{organ}.min_tumour_pixels", pixels, f"a slice has {most:,} pixels")
     for name, site in experiment.site.items():
-        require(
-            site.organ in experiment.organs, f"site.{name}.organ", site.organ, f"there is no organs.{site.organ} for it"
-        )
-        policy = site.identifying_data
-        require(policy in ("refuse", "quarantine"), f"site.{name}.identifying_data", policy, "refuse or quarantine")
-        require(site.duplicates in DUPLICATES, f"site.{name}.duplicates", site.duplicates, "refuse or join")
-        site_steps(experiment.organs[site.organ], site.steps)
+        organs = list(experiment.organs)
+        ways = f"choose organ=[{','.join([*organs, site.organ])}], or sites that have another, e.g. site={organs[0]}"
+        allowed = f"the study is about {', '.join(organs)}; {ways}"
+        require(site.organ in organs, f"site.{name}.organ", site.organ, allowed)
+        check_preprocessing(site_steps(experiment.organs[site.organ], site.steps, f"site.{name}.steps."), site.organ)
     for name, part in experiment.partition.items():
-        require(part.duplicates in DUPLICATES, f"partition.{name}.duplicates", part.duplicates, "refuse or join")
-        require(part.sites >= 1, f"partition.{name}.sites", part.sites, "must be at least 1")
-        require(part.scheme in ("even", "dirichlet"), f"partition.{name}.scheme", part.scheme, "even or dirichlet")
-        require(part.alpha > 0, f"partition.{name}.alpha", part.alpha, "must be positive")
-        require(part.least >= 1, f"partition.{name}.least", part.least, "must be at least 1")
-    for arm in experiment.study.arms:
-        require(arm in ARMS, "study.arms", arm, f"known arms are {', '.join(ARMS)}")
-    require(abs(experiment.seed) < 2**63, "seed", experiment.seed, "must be below 2^63")
-    study = experiment.study
-    require(1 <= study.bootstrap <= 100_000, "study.bootstrap", study.bootstrap, "must be from 1 to 100,000")
-    require(study.min_cell >= 1, "study.min_cell", study.min_cell, "must be at least 1")
-    require(0 < study.synthetic_ratio <= 100, "study.synthetic_ratio", study.synthetic_ratio, "above 0, at most 100")
+        require(
+            part.organ in experiment.organs, f"partition.{name}.organ", part.organ, f"there is no organs.{part.organ}"
+        )
     check_arms(experiment)
     check_trials(experiment)
-    shown = experiment.evaluation.gallery
-    require(1 <= shown <= 1000, "evaluation.gallery", shown, "must be from 1 to 1000")
-    check_federation("federation", experiment.federation)
-    check_federation("classifier.federation", experiment.classifier.federation)
     require(bool(experiment.models), "models", "{}", "a study needs at least one GAN, e.g. model=[cgan]")
-    for name in experiment.models:
-        require(bool(_MODEL_NAME.fullmatch(name)), "models", name, "a model's name is lower case, digits and _")
     generator = experiment.study.generator
     require(
         generator is None or generator in experiment.models,
@@ -342,21 +362,14 @@ def check(experiment: Experiment) -> None:
         generator,
         f"the study's models are {', '.join(experiment.models)}",
     )
-    strategy = experiment.strategy
-    require(strategy.name in ("fedavg", "fedprox"), "strategy.name", strategy.name, "fedavg or fedprox")
-    require(strategy.quorum >= 1, "strategy.quorum", strategy.quorum, "must be at least 1")
-    require(strategy.deadline > 0, "strategy.deadline", strategy.deadline, "must be positive (seconds)")
-    engine = experiment.simulation.engine
-    require(engine in ("in_process", "ray"), "simulation.engine", engine, "in_process or ray")
     check_privacy(experiment)
-    for name in experiment.models if experiment.privacy.mode != "none" else []:
-        check_private_model(name, model_of(experiment, name).config)
-    steps = experiment.pretraining
-    require(steps.gan_steps >= 0, "pretraining.gan_steps", steps.gan_steps, "must be at least 0")
-    require(steps.classifier_steps >= 0, "pretraining.classifier_steps", steps.classifier_steps, "must be at least 0")
+    for name in experiment.models:
+        config = model_of(experiment, name).config
+        if experiment.privacy.mode != "none":
+            check_private_model(name, config)
     parts = (experiment.split.train, experiment.split.validation, experiment.split.test)
     require(
-        min(parts) >= 0 and (abs(sum(parts) - 1) < 1e-6 or all(p == int(p) for p in parts)),
+        sum(parts) > 0 and (abs(sum(parts) - 1) < 1e-6 or all(p == int(p) for p in parts)),
         "split",
         parts,
         "three fractions that sum to 1, or three whole numbers of patients",

@@ -1,14 +1,45 @@
 """What a study must not ask for: values of its configuration that could not be done, or not privately."""
 
-import math
+import re
 from typing import Any
 
+from common.allowed import refused, require_each_once
 from common.errors import ConfigError
-from common.experiment import Experiment, FederationConfig
+from common.experiment import Experiment
+from common.imaging.names import ORGANS
+from common.near_names import did_you_mean
 
-LEAST_CLIP, MOST_CLIP = 1e-6, 1e6
-"""Bounds of the clipping norm. Noise is at least 0.3 of it: far from where single precision loses digits (1e-38), also
-squared in an optimiser's moments, and after a division by any number of patients."""
+SITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
+"""As a site's own ``site.yaml`` wants it."""
+
+PARTITION_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,44}")
+"""A number follows it in the names of its sites."""
+
+MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+
+
+def check_names(experiment: Experiment) -> None:
+    """Names that whoever writes a study gives to sites, partitions and models, or takes from what is known.
+
+    Raises:
+        ConfigError: naming the key and what is allowed.
+    """
+    for name in experiment.site:
+        if not SITE_NAME.fullmatch(name):
+            raise ConfigError(f"site.{name}: a site's name is 1 to 50 of a to z, digits, _ and -, as in site.hospital4")
+    for name in experiment.partition:
+        if not PARTITION_NAME.fullmatch(name):
+            raise ConfigError(f"partition.{name}: its name is 1 to 45 of a to z, digits, _ and -")
+    for name, entry in experiment.models.items():
+        if not MODEL_NAME.fullmatch(name):
+            raise ConfigError(f"models.{name}: a model's name is 1 to 30 of a to z, digits and _, a letter first")
+        if not isinstance(entry, dict):
+            raise refused(f"models.{name}", entry, "must be a section, with keys of its own")
+    for section, names in (("organs", experiment.organs), ("reference", experiment.reference)):
+        for name in names:
+            if name not in ORGANS:
+                meant = did_you_mean(name, ORGANS)
+                raise ConfigError(f"{section}.{name}: there is no organ {name}; known are {', '.join(ORGANS)}{meant}")
 
 
 def check_trials(experiment: Experiment) -> None:
@@ -17,18 +48,11 @@ def check_trials(experiment: Experiment) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"study.{key}={value}: {allowed}")
+            raise refused(f"study.{key}", value, allowed)
 
     require(study.folds == 0 or 2 <= study.folds <= 100, "folds", study.folds, "must be 0 (none), or from 2 to 100")
-    require(1 <= study.runs <= 100, "runs", study.runs, "must be from 1 to 100")
-    for key in ("most_patients", "most_tumour_patients"):
-        require(getattr(study, key) >= 0, key, getattr(study, key), "must be at least 0 (all)")
-    for patients in study.curve:
-        require(patients >= 2, "curve", patients, "each point must be at least 2 patients")
-    for ratio in study.ratios:
-        require(0 < ratio <= 100, "ratios", ratio, "each must be above 0, at most 100")
     for key, values in (("curve", study.curve), ("ratios", study.ratios)):
-        require(len(set(values)) == len(values), key, values, "names a value twice")
+        require_each_once(f"study.{key}", values, "name each once")
     for arm in study.federated_arms:
         require(arm in study.arms, "federated_arms", arm, "is no arm of this study; with privacy none mixes patients")
     require(
@@ -58,31 +82,14 @@ def check_privacy(experiment: Experiment) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"{key}={value}: {allowed}")
+            raise refused(key, value, allowed)
 
-    require(privacy.mode in ("none", "patient_dp"), "privacy.mode", privacy.mode, "none or patient_dp")
-    require(0 < privacy.epsilon < math.inf, "privacy.epsilon", privacy.epsilon, "must be positive and finite")
-    require(
-        LEAST_CLIP <= privacy.clip <= MOST_CLIP,
-        "privacy.clip",
-        privacy.clip,
-        f"must be from {LEAST_CLIP:g} to {MOST_CLIP:g}: noise of that size has all digits of single precision",
-    )
-    require(privacy.scores in ("exact", "noised"), "privacy.scores", privacy.scores, "exact or noised")
     require(
         privacy.scores == "exact" or privacy.mode != "none",
         "privacy.scores",
         privacy.scores,
         "noise is paid for: choose privacy=patient_dp",
     )
-    require(privacy.gradients in ("auto", "loop", "vmap"), "privacy.gradients", privacy.gradients, "auto, loop or vmap")
-    require(0 < privacy.steps_share <= 1, "privacy.steps_share", privacy.steps_share, "must be above 0 and at most 1")
-    require(0 <= privacy.reserve < 1, "privacy.reserve", privacy.reserve, "must be at least 0 and below 1")
-    for key in ("patients_per_step", "slices_per_patient"):
-        value = getattr(privacy, key)
-        require(1 <= value <= 10_000, f"privacy.{key}", value, "must be from 1 to 10,000")
-    for key, factor in privacy.rates.items():
-        require(0 < factor < math.inf, f"privacy.rates.{key}", factor, "must be positive and finite")
     if privacy.mode == "none":
         return
     mu = experiment.strategy.proximal_mu
@@ -106,38 +113,7 @@ def check_private_model(name: str, config: Any) -> None:
         )
 
 
-def check_federation(section: str, federation: FederationConfig) -> None:
-    """A round loop that could not be run."""
-    if federation.rounds < 1:
-        raise ConfigError(f"{section}.rounds={federation.rounds}: must be at least 1")
-    if not 0 <= federation.local_steps <= 10_000_000:
-        raise ConfigError(f"{section}.local_steps={federation.local_steps}: must be from 0 to 10,000,000")
-    if federation.share not in ("all", "generator"):
-        raise ConfigError(f"{section}.share={federation.share}: all or generator")
-
-
-def check_contrasts(experiment: Experiment) -> None:
-    """Lists of contrasts that name one twice: two channels of a slice would show the same image, and a study of them
-    would be another one than its figures say."""
-    lists: dict[str, Any] = {f"organs.{organ}.contrasts": one.contrasts for organ, one in experiment.organs.items()}
-    lists |= {f"site.{name}.contrasts": site.contrasts for name, site in experiment.site.items()}
-    for name, entry in experiment.models.items():
-        # Not typed yet: a value of another kind is refused where it is.
-        domains = entry.get("domains")
-        for number, domain in enumerate(domains if isinstance(domains, list) else []):
-            if isinstance(domain, dict):
-                lists[f"models.{name}.domains[{number}].contrasts"] = domain.get("contrasts")
-        lists |= {f"models.{name}.{key}": entry[key] for key in ("source", "target") if key in entry}
-    for key, values in lists.items():
-        _require_each_once(key, values, "name every contrast once")
-
-
 def check_arms(experiment: Experiment) -> None:
     """Lists of arms that name one twice: it would be trained twice and told once."""
     for key in ("arms", "federated_arms"):
-        _require_each_once(f"study.{key}", getattr(experiment.study, key), "name every arm once")
-
-
-def _require_each_once(key: str, values: object, allowed: str) -> None:
-    if isinstance(values, list) and (twice := next((one for one in values if values.count(one) > 1), None)) is not None:
-        raise ConfigError(f"{key}=[{','.join(map(str, values))}]: {twice} stands there twice; {allowed}")
+        require_each_once(f"study.{key}", getattr(experiment.study, key), "name every arm once")

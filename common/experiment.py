@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.allowed import DEVICE, MOST_STEPS, RATE, SEED, WIDTH, YEAR, between, one_of
+from common.imaging.names import CONTRASTS, ORGANS
+from common.imaging.readers.registry import READERS
 from common.paths import PLACE, Use
 
 ARMS = ("real", "real_synthetic", "synthetic", "copy_paste", "blob", "local_generator")
@@ -14,13 +17,32 @@ MIXING_ARMS = (*PLAIN_ARMS, "local_generator")
 """Arms whose images hold more of a patient than can be paid for by patient: a lesion or a mask in a slice of another,
 or what a generator learnt of all of them without noise."""
 
+FEATURES = ("efficientnet_lite0", "inception_v3")
+"""Networks whose features sets of images are compared by."""
+
+MOST_RUNS = 100
+"""Trainings of one model with different seeds; a site plans for each of them before the first."""
+
+MOST_BATCH = 4096
+"""Slices in one step."""
+
+LEAST_COMPARED = 6
+"""Images in a comparison of sets: of any number of reference patients, two in each half."""
+
+LEAST_CLIP, MOST_CLIP = 1e-6, 1e6
+"""Bounds of the clipping norm. Noise is at least 0.3 of it: far from where single precision loses digits (1e-38), also
+squared in an optimiser's moments, and after a division by any number of patients."""
+
+EPSILON = between(0, 1e9, above=True)
+READER = one_of(*READERS)
+
 
 @dataclass
 class ImageConfig:
     """What one slice is, everywhere in the study."""
 
-    size: int = 64
-    min_foreground: float = 0.15
+    size: int = field(default=64, metadata=between(32, 2048))
+    min_foreground: float = field(default=0.15, metadata=between(0, 1, below=True))
     """Slices with a smaller share of foreground pixels (after cropping to the patient) are left out."""
 
 
@@ -55,10 +77,10 @@ class PreprocessingConfig:
 class OrganConfig:
     """What a slice of one organ shows and how it is made: the same at every site and in the reference set."""
 
-    contrasts: list[str] = field(default_factory=lambda: ["flair"])
+    contrasts: list[str] = field(default_factory=lambda: ["flair"], metadata=one_of(*CONTRASTS, once=True))
     """Its channels; every organ of a study has the same number of them, because the networks are shared. A GAN that
     translates between contrasts looks at those that its own configuration names."""
-    min_tumour_pixels: int = 12
+    min_tumour_pixels: int = field(default=12, metadata=between(1, 1_000_000))
     """From how many tumour pixels on a slice counts as one with a tumour; also the smallest mask to learn from."""
     steps: PreprocessingConfig = field(default_factory=PreprocessingConfig)
 
@@ -67,9 +89,9 @@ class OrganConfig:
 class SplitConfig:
     """Patients by part: fractions that sum to 1, or exact counts."""
 
-    train: float = 0.7
-    validation: float = 0.2
-    test: float = 0.1
+    train: float = field(default=0.7, metadata=between(0, 1_000_000))
+    validation: float = field(default=0.2, metadata=between(0, 1_000_000))
+    test: float = field(default=0.1, metadata=between(0, 1_000_000))
 
 
 @dataclass
@@ -79,36 +101,36 @@ class FederationConfig:
     ``federation`` holds for every GAN of the study; ``models.<name>.federation`` changes keys of it for one of them.
     """
 
-    rounds: int = 6
-    local_steps: int = 100
-    share: str = "all"
+    rounds: int = field(default=6, metadata=between(1, 100_000))
+    local_steps: int = field(default=100, metadata=between(0, MOST_STEPS))
+    share: str = field(default="all", metadata=one_of("all", "generator"))
     """``all`` networks cross the wire, or only the ``generator``."""
 
 
 @dataclass
 class StrategyConfig:
-    name: str = "fedavg"
-    proximal_mu: float = 0.0
-    quorum: int = 2
+    name: str = field(default="fedavg", metadata=one_of("fedavg", "fedprox"))
+    proximal_mu: float = field(default=0.0, metadata=between(0, 1e6))
+    quorum: int = field(default=2, metadata=between(1, 100_000))
     """Fewest valid replies for which a round counts."""
-    deadline: float = 3600.0
+    deadline: float = field(default=3600.0, metadata=between(0, YEAR, above=True))
     """Seconds to wait for a round's replies."""
-    gathering: float = 600.0
+    gathering: float = field(default=600.0, metadata=between(0, YEAR))
     """Seconds that sites have at the beginning of a study to connect."""
-    returning: float = 900.0
+    returning: float = field(default=900.0, metadata=between(0, YEAR))
     """Seconds that a site whose connection broke is waited for; within the deadline it is given its work again."""
-    norm_bound: float = 5.0
+    norm_bound: float = field(default=5.0, metadata=between(1, 1e9))
     """An update is refused if its norm exceeds this many times the median of the previous round's updates."""
 
 
 @dataclass
 class ClassifierConfig:
-    network: str = "small_resnet"
-    width: int = 16
+    network: str = field(default="small_resnet", metadata=one_of("small_resnet", "resnet50"))
+    width: int = field(default=16, metadata=WIDTH)
     pretrained: bool = False
-    batch_size: int = 32
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 1.0e-2
+    batch_size: int = field(default=32, metadata=between(1, MOST_BATCH))
+    learning_rate: float = field(default=1.5e-3, metadata=RATE)
+    weight_decay: float = field(default=1.0e-2, metadata=between(0, 1000))
     own_prevalence: bool = True
     """Whether probabilities are those at the site's own share of tumour slices; its batches are half tumours either
     way. With privacy they are not told how many a site has."""
@@ -117,44 +139,44 @@ class ClassifierConfig:
 
 @dataclass
 class StudyConfig:
-    arms: list[str] = field(default_factory=lambda: [*ARMS[:5]])
+    arms: list[str] = field(default_factory=lambda: [*ARMS[:5]], metadata=one_of(*ARMS))
     """``local_generator`` is left out unless asked for: it trains a GAN at every site alone, beside the federated one.
     """
     generator: str | None = None
     """The GAN, of ``models``, whose images the arms are trained on; null means the first that can label what it makes.
     """
-    synthetic_ratio: float = 1.0
+    synthetic_ratio: float = field(default=1.0, metadata=between(0, 100, above=True))
     """Synthetic slices for each real training slice; also how often one is drawn for a real one."""
     folds: int = 0
     """Folds of a cross-validation by patient among those that do not test; the GAN is trained for each. 0: none."""
-    runs: int = 1
+    runs: int = field(default=1, metadata=between(1, MOST_RUNS))
     """How often the study is repeated with other seeds and other folds."""
     each_generator: bool = False
     """Whether the arms are also trained on the images of the study's other GANs that can label what they make."""
-    curve: list[int] = field(default_factory=list)
+    curve: list[int] = field(default_factory=list, metadata=between(2, 1_000_000))
     """Numbers of training patients at which the study is repeated, GAN included: where do synthetic images help?"""
-    ratios: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list, metadata=between(0, 100, above=True))
     """Further ratios of synthetic to real slices at which the study is repeated."""
-    most_patients: int = 0
+    most_patients: int = field(default=0, metadata=between(0, 1_000_000))
     """Scarcity: most training patients of a site, in every trial; 0: all."""
-    most_tumour_patients: int = 0
+    most_tumour_patients: int = field(default=0, metadata=between(0, 1_000_000))
     """Imbalance: most training patients with a tumour among them; 0: all."""
     federated_arms: list[str] = field(default_factory=list)
     """Which of the arms are also trained in federation, ``real`` among them; empty: all."""
     centralised: bool = False
     """Simulation only: also train the classifiers on the slices of all sites in one place."""
-    bootstrap: int = 1000
-    min_cell: int = 5
+    bootstrap: int = field(default=1000, metadata=between(1, 100_000))
+    min_cell: int = field(default=5, metadata=between(1, 1_000_000))
     """Fewest patients behind a figure that leaves a site; smaller cells are sent as null. A site may ask for more."""
 
 
 @dataclass
 class EvaluationConfig:
-    features: str = "efficientnet_lite0"
-    frechet_images: int = 96
-    paired_images: int = 96
-    gallery: int = 12
-    device: str = "cpu"
+    features: str = field(default="efficientnet_lite0", metadata=one_of(*FEATURES))
+    frechet_images: int = field(default=96, metadata=between(LEAST_COMPARED, 1_000_000))
+    paired_images: int = field(default=96, metadata=between(1, 1_000_000))
+    gallery: int = field(default=12, metadata=between(1, 1000))
+    device: str = field(default="cpu", metadata=DEVICE)
     """Where the coordinator scores."""
     compile: bool = False
     """Whether the coordinator compiles the generators that it scores; a site decides for itself."""
@@ -173,7 +195,7 @@ class WeightsConfig:
 class ReferenceConfig:
     """The coordinator's public reference set of one organ: a folder with three parts of different patients."""
 
-    reader: str = "brats"
+    reader: str = field(default="brats", metadata=READER)
     path: str | None = field(default=None, metadata={PLACE: Use.DATA})
     """Null in simulation means: the demo cohort's."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -184,33 +206,35 @@ class ReferenceConfig:
 class SiteConfig:
     """One simulated site; it becomes that site's own ``site.yaml`` and is never sent."""
 
-    reader: str = "brats"
-    organ: str = "brain"
+    reader: str = field(default="brats", metadata=READER)
+    organ: str = field(default="brain", metadata=one_of(*ORGANS))
     path: str | None = field(default=None, metadata={PLACE: Use.DATA})
     """Null means: this site's share of the demo cohort."""
     scanner: str = "a"
-    roles: list[str] = field(default_factory=lambda: ["train", "evaluate"])
+    roles: list[str] = field(
+        default_factory=lambda: ["train", "evaluate"], metadata=one_of("train", "evaluate", once=True)
+    )
     share_site_model: bool = True
     declare_counts: bool = True
-    device: str = "cpu"
+    device: str = field(default="cpu", metadata=DEVICE)
     compile: bool = False
     """Whether its networks are compiled before they train (``torch.compile``)."""
-    prefetch: int | None = None
+    prefetch: int | None = field(default=None, metadata=between(0, 1000))
     """Batches drawn ahead of the training; null means 2 on a GPU and 0 on a CPU."""
     options: dict[str, Any] = field(default_factory=dict)
     """Reader options, e.g. ``tumour_classes`` for image_folder."""
-    contrasts: list[str] | None = None
+    contrasts: list[str] | None = field(default=None, metadata=one_of(*CONTRASTS, once=True))
     """The contrasts that this site holds; null means: those of its organ in this study, and no others."""
     steps: dict[str, Any] = field(default_factory=dict)
     """Preprocessing that this site's data need and others' do not: of ``LOCAL_STEPS``, e.g. ``{skull_strip: true}``."""
-    identifying_data: str = "refuse"
+    identifying_data: str = field(default="refuse", metadata=one_of("refuse", "quarantine"))
     """Studies whose headers may identify the person: ``refuse`` to take part, or ``quarantine`` them."""
-    duplicates: str = "refuse"
+    duplicates: str = field(default="refuse", metadata=one_of("refuse", "join"))
     """Patients that show the same slices: ``refuse`` where equal ones would train and test, or ``join`` them into one.
     """
-    epsilon: float | None = None
+    epsilon: float | None = field(default=None, metadata=EPSILON)
     """Its privacy budget; null means: what the study may spend, if it is private at all."""
-    patients: int | None = None
+    patients: int | None = field(default=None, metadata=between(1, 10_000_000))
     """The number of training patients that it declares public; null means: the true one."""
     partition: str | None = None
     """The entry of ``partition`` that this site has a share of; set where the partition is made."""
@@ -220,21 +244,21 @@ class SiteConfig:
 class PartitionConfig:
     """One data set shared out over several simulated sites, patient by patient; they are called ``<name>-<number>``."""
 
-    reader: str = "brats"
-    organ: str = "brain"
+    reader: str = field(default="brats", metadata=READER)
+    organ: str = field(default="brain", metadata=one_of(*ORGANS))
     path: str | None = field(default=None, metadata={PLACE: Use.DATA})
     """Null means: demo patients, as many as the sites need."""
     options: dict[str, Any] = field(default_factory=dict)
     scanner: str = "a"
-    sites: int = 3
-    duplicates: str = "refuse"
+    sites: int = field(default=3, metadata=between(1, 1000))
+    duplicates: str = field(default="refuse", metadata=one_of("refuse", "join"))
     """As of a site; with ``join`` such patients go to one site together, and count as one there."""
-    scheme: str = "even"
+    scheme: str = field(default="even", metadata=one_of("even", "dirichlet"))
     """``even``: equal numbers and equal shares of tumours. ``dirichlet``: the patients of each class (tumour, none) are
     shared out in proportions drawn from a Dirichlet distribution."""
-    alpha: float = 0.5
+    alpha: float = field(default=0.5, metadata=between(1e-3, 1e6))
     """Concentration of the Dirichlet distribution: the smaller, the more skewed."""
-    least: int = 3
+    least: int = field(default=3, metadata=between(1, 1_000_000))
     """Fewest patients of a site."""
 
 
@@ -242,55 +266,55 @@ class PartitionConfig:
 class CohortConfig:
     """Sizes of the demo cohort (see ``simulation/cohort``)."""
 
-    seed: int = 7
-    train: int = 8
-    validation: int = 2
-    test: int = 20
-    external: int = 20
-    reference: int = 16
-    slices: int = 24
-    tumour_share: float = 0.8
-    workers: int = 0
+    seed: int = field(default=7, metadata=SEED)
+    train: int = field(default=8, metadata=between(0, 10_000))
+    validation: int = field(default=2, metadata=between(0, 10_000))
+    test: int = field(default=20, metadata=between(0, 10_000))
+    external: int = field(default=20, metadata=between(0, 10_000))
+    reference: int = field(default=16, metadata=between(0, 10_000))
+    slices: int = field(default=24, metadata=between(8, 1000))
+    tumour_share: float = field(default=0.8, metadata=between(0, 1))
+    workers: int = field(default=0, metadata=between(0, 1000))
     """Processes; 0 takes one a core."""
 
 
 @dataclass
 class SimulationConfig:
-    engine: str = "in_process"
-    threads: int = 0
+    engine: str = field(default="in_process", metadata=one_of("in_process", "ray"))
+    threads: int = field(default=0, metadata=between(0, 1024))
     """Torch threads a site; 0 leaves torch's choice."""
     cache_dir: str = field(default="cache", metadata={PLACE: Use.WORK})
     runs_dir: str = field(default="runs", metadata={PLACE: Use.WORK})
     ray_address: str | None = None
-    client_cpus: float = 1.0
-    client_gpus: float = 0.0
+    client_cpus: float = field(default=1.0, metadata=between(0, 1024, above=True))
+    client_gpus: float = field(default=0.0, metadata=between(0, 64))
 
 
 @dataclass
 class PrivacyConfig:
     """Differential privacy with the patient as its unit; how much a site may spend in all stands in its site.yaml."""
 
-    mode: str = "none"
+    mode: str = field(default="none", metadata=one_of("none", "patient_dp"))
     """``none``, or ``patient_dp``."""
-    epsilon: float = 8.0
+    epsilon: float = field(default=8.0, metadata=EPSILON)
     """What the whole study may spend of a site's budget: all its models, runs and arms together."""
-    patients_per_step: int = 16
+    patients_per_step: int = field(default=16, metadata=between(1, 10_000))
     """Expected number of patients in a step."""
-    slices_per_patient: int = 4
+    slices_per_patient: int = field(default=4, metadata=between(1, 10_000))
     """Slices that a patient brings to a step; the patient's gradient is their mean."""
-    steps_share: float = 1.0
+    steps_share: float = field(default=1.0, metadata=between(0, 1, above=True))
     """Share of the configured local steps that is taken, because each of them is paid for."""
-    clip: float = 1.0
+    clip: float = field(default=1.0, metadata=between(LEAST_CLIP, MOST_CLIP))
     """Largest norm of one patient's gradient."""
-    gradients: str = "auto"
+    gradients: str = field(default="auto", metadata=one_of("auto", "loop", "vmap"))
     """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, whichever the first round finds
     to be faster on its machine."""
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict, metadata=RATE)
     """Factors on learning rates where steps are private, by ``<model>/<optimiser>``: what suits public pre-training and
     plain training may be too fast for gradients that are mostly noise."""
-    scores: str = "exact"
+    scores: str = field(default="exact", metadata=one_of("exact", "noised"))
     """Figures on test patients: ``exact``, or ``noised`` and paid for; a site may insist on noise."""
-    reserve: float = 0.05
+    reserve: float = field(default=0.05, metadata=between(0, 1, below=True))
     """Share of ``epsilon`` that is not planned for, so that a round which is repeated after a crash can be paid."""
 
 
@@ -298,8 +322,8 @@ class PrivacyConfig:
 class PretrainingConfig:
     """Steps on the coordinator's own public part of the reference set before the first round; they cost no privacy."""
 
-    gan_steps: int = 0
-    classifier_steps: int = 0
+    gan_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
+    classifier_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
 
 
 @dataclass
@@ -312,7 +336,7 @@ class Experiment:
     """
 
     name: str = "study"
-    seed: int = 1
+    seed: int = field(default=1, metadata=SEED)
     image: ImageConfig = field(default_factory=ImageConfig)
     organs: dict[str, OrganConfig] = field(default_factory=dict)
     split: SplitConfig = field(default_factory=SplitConfig)

@@ -23,6 +23,7 @@ from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.instructions import instruction_of
 from server.roster import Member
+from server.silences import way_out
 from server.site_weights import mean_shares, shares_told
 
 log = logging.getLogger("oncofed.server")
@@ -226,7 +227,8 @@ class FederatedTraining:
             reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(missing.items()))
             raise StudyError(
                 f"{self.phase}, round {number}: {len(messages)} of {len(self.members)} sites replied, "
-                f"{self.config.quorum} are needed. {reasons}. Repair those sites and resume the run."
+                f"{self.config.quorum} are needed. {reasons}. "
+                + way_out(f"models.{self.model}" if self.model else "classifier")
             )
         return Heard(messages, dict(sorted(missing.items())), {site: norms[site] for site in messages})
 

@@ -8,6 +8,18 @@ from common.files import read_table, write_json
 FILE = Path("checkpoints", "silences.json")
 
 
+def way_out(section: str) -> str:
+    """What to do where too few sites did their part. Nothing is decided by what sites say of the cause.
+
+    Args:
+        section: of the configuration, whose learning rate they trained with.
+    """
+    return (
+        "Repair those sites and resume the run. Where the study itself is the cause, as a learning rate that is too "
+        f"high, a resumed run keeps it: start a new run, e.g. with a lower {section}.learning_rate"
+    )
+
+
 def note_silences(run_dir: Path, phase: str, reasons: Mapping[str, str]) -> None:
     """Keeps the reason by site for those that a phase went on without; a phase that is repeated replaces its own."""
     known = silences(run_dir)

@@ -16,7 +16,7 @@ from server.exchange import Answers, ask
 from server.instructions import instruction_of
 from server.roster import Member
 from server.settings import StudySettings
-from server.silences import note_silences
+from server.silences import note_silences, way_out
 
 MODEL = "model"
 """The name under which a site scores the one model that it was sent."""
@@ -105,7 +105,7 @@ def require_quorum(settings: StudySettings, phase: str, answers: Answers, member
         reasons = "; ".join(f"{site}: {reason}" for site, reason in answers.missing.items())
         raise StudyError(
             f"{phase}: {len(answers.replies)} of {len(members)} sites replied, {quorum} are needed. {reasons}. "
-            "Repair those sites and resume the run."
+            + way_out("classifier")
         )
     tell_missing(settings, phase, answers)
 

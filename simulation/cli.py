@@ -53,8 +53,8 @@ difference, and is no proof that there is none. For several seeds of each, see s
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command."""
     given = sys.argv[1:] if arguments is None else arguments
-    # `run` is also what happens when no command is named.
-    if not given or given[0] not in ("run", "cohort", "sweep", "compare", "audit-privacy", "-h", "--help"):
+    # `run` is also what happens when no command is named; a word alone can only be meant as one.
+    if not given or (given[0] not in ("-h", "--help") and (given[0].startswith(("-", "~", "+")) or "=" in given[0])):
         given = ["run", *given]
     commands = Commands("oncofed-simulation", "Run the whole study with simulated sites on this machine.")
     run = commands.add(
@@ -124,6 +124,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from common.config import compose
+
+    # What is wrong with a value is told before the seconds that all the rest takes to be imported.
+    if not any(item.startswith("resume=") for item in options.overrides):
+        compose(options.overrides)
     from simulation.run import run
 
     run(options.overrides)

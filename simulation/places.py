@@ -9,12 +9,15 @@ from common.config import check
 from common.errors import ConfigError
 from common.experiment import CohortConfig, Experiment, SiteConfig
 from common.progress import StudyProgress
-from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, patients_of
+from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, check_demo, patients_of
 from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError
 
 DEMO_MRI = "brain"
 """The organ whose demo patients need no download."""
+
+LEAST_REFERENCE = 2
+"""Patients of each part of a reference set: fewer cannot be divided to be compared with each other."""
 
 DEMO = "demo cohort"
 """What its making is called on the terminal."""
@@ -90,10 +93,31 @@ def locate(experiment: Experiment, progress: StudyProgress) -> Places:
     return Places(sites | made.sites, reference | {organ: made.reference[organ] for organ in lacking}, demo=True)
 
 
+def check_demo_patients(experiment: Experiment) -> None:
+    """Refuses a study whose demo patients could not be made, or of whom there would be too few.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    alone, shared = demo_sites(experiment), {name: site for name, (_, site) in _demo_partitions(experiment).items()}
+    organs = [organ for organ in _demo_references(experiment) if organ in experiment.organs]
+    check_demo(experiment.cohort, alone, organs)
+    check_demo(experiment.cohort, shared, (), "partition")
+    for name, count in demo_sizes(experiment).items():
+        least = len(REFERENCE_PARTS) * LEAST_REFERENCE if name not in alone | shared else 1
+        if count < least:
+            keys = (
+                "cohort.reference" if least > 1 else "cohort.train, cohort.validation, cohort.test or cohort.external"
+            )
+            raise ConfigError(
+                f"{keys}: {name} would have {count} demo patients; it needs at least {least}, so raise it"
+            )
+
+
 def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolders:
     """The demo cohort of an experiment alone, as :func:`demo_sizes` counts it; what has no patient is left out."""
     sizes = demo_sizes(experiment)
-    sites = {name: site for name, site in _demo_sites(experiment).items() if sizes[name]}
+    sites = {name: site for name, site in demo_sites(experiment).items() if sizes[name]}
     organs = [organ for organ in _demo_references(experiment) if experiment.cohort.reference]
     shared = _shared_folders(experiment, progress)
     cache = Path(experiment.simulation.cache_dir)
@@ -105,14 +129,14 @@ def demo_folders(experiment: Experiment, progress: StudyProgress) -> CohortFolde
 def demo_sizes(experiment: Experiment) -> dict[str, int]:
     """Patients of the demo cohort: of each site, of sites that share a data set together, of each reference set."""
     cohort = experiment.cohort
-    sizes = {name: patients_of(cohort, site) for name, site in _demo_sites(experiment).items()}
+    sizes = {name: patients_of(cohort, site) for name, site in demo_sites(experiment).items()}
     for name, (times, site) in _demo_partitions(experiment).items():
         sizes[name] = patients_of(_larger(cohort, times), site)
     references = dict.fromkeys(_demo_references(experiment), len(REFERENCE_PARTS) * cohort.reference)
     return sizes | {f"reference set of the {organ}": count for organ, count in references.items()}
 
 
-def _demo_sites(experiment: Experiment) -> dict[str, SiteConfig]:
+def demo_sites(experiment: Experiment) -> dict[str, SiteConfig]:
     """Sites that get demo patients of their own."""
     return {name: site for name, site in experiment.site.items() if site.path is None and site.partition is None}
 

@@ -25,7 +25,8 @@ from simulation.grid import InProcessGrid
 from simulation.one_disk import OneDisk
 from simulation.places import without_unavailable_demo
 from simulation.ray import run_on_ray
-from simulation.sites import check_sites, prepare_everything
+from simulation.site_checks import check_sites
+from simulation.sites import prepare_everything
 
 RESUME = "resume="
 

@@ -1,20 +1,15 @@
 """From the simulated sites of a configuration to data on disk and one ``site.yaml`` each."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from client.begun import CAME_LATER, ChangedPatientsError
+from client.begun import CAME_LATER
 from client.privacy.roster import begin_roster
 from client.session import Session
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
-from common.devices import device_problem
-from common.errors import ConfigError, DataError
 from common.experiment import Experiment, SiteConfig
-from common.experiment_paths import require_usable_paths
 from common.files import write_bytes
 from common.imaging.cohort import PreparedCohort
 from common.imaging.joining import copies_of, join
@@ -25,71 +20,16 @@ from common.imaging.remarks import unused_sentences
 from common.imaging.split import part_sizes
 from common.progress import StudyProgress
 from common.report.formatting import plural
-from common.training.build import proxy_source
-from common.training.trainer import Exchange
-from common.trials import trials_of
-from common.weights import needed_weights, resolve_weights
+from common.whole_study import notes, require_folds
 from server.reference import PARTS, reference_part
 from server.run_folder import RunFolder
 from server.settings import StudySettings
+from simulation.naming import naming
 from simulation.partition import share_out
 from simulation.places import Places, locate, told
-from simulation.same_patients import require_own_folders, require_own_patients
-from simulation.trainings import require_private_study
-
-Result = TypeVar("Result")
-
-PATIENTS = "patients.txt"
-"""Beside a ``site.yaml``: the patients that are this site's share of a data set."""
-
-
-def check_sites(experiment: Experiment) -> None:
-    """Refuses, before anything is written, a study whose sites, model or weights cannot work.
-
-    Raises:
-        ConfigError, DataError: naming the site and the key.
-    """
-    if not experiment.site:
-        raise ConfigError("there are no sites; choose a group such as site=brain")
-    require_usable_paths(experiment)
-    require_own_folders(experiment)
-    resolve_weights(experiment.weights, needed_weights(experiment))
-    for model in experiment.models:
-        proxy_source(experiment, model)
-    require_private_study(experiment)
-    trials_of(experiment)
-    if experiment.study.centralised and experiment.simulation.ray_address is not None:
-        raise ConfigError("study.centralised=true: the sites' slices lie on other machines with simulation.ray_address")
-    if experiment.simulation.engine == "ray" and experiment.simulation.ray_address is not None:
-        # Imported here: Ray takes a second, and most studies do without.
-        from simulation.ray_cluster import require_answer
-
-        require_answer(experiment.simulation.ray_address)
-    _check_devices(experiment)
-    for name, site in experiment.site.items():
-        reader = build_reader(
-            site.reader,
-            organ=site.organ,
-            contrasts=list(experiment.organs[site.organ].contrasts),
-            options=dict(site.options),
-        )
-        if site.path is not None and site.partition is None:
-            _naming(f"site.{name}.path", partial(reader.find, Path(site.path)))
-
-
-def _check_devices(experiment: Experiment) -> None:
-    """Refuses devices that are not there.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    devices = {"evaluation.device": experiment.evaluation.device}
-    # On a cluster the sites run on other machines; each looks at its own device when it is asked for the first time.
-    if experiment.simulation.ray_address is None:
-        devices |= {f"site.{name}.device": site.device for name, site in experiment.site.items()}
-    for key, device in devices.items():
-        if problem := device_problem(device):
-            raise ConfigError(f"{key}={device}: {problem}")
+from simulation.same_patients import require_own_patients
+from simulation.site_checks import known_sites
+from simulation.site_settings import PATIENTS, site_settings
 
 
 def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[StudySettings, list[Path]]:
@@ -100,6 +40,8 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
     """
     experiment = folder.experiment
     cache = Path(experiment.simulation.cache_dir)
+    for note in notes(experiment):
+        progress.message(f"note: {note}")
     places = locate(experiment, progress)
     settings = StudySettings(
         experiment=experiment,
@@ -120,7 +62,7 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
         # As the run began: who came since must move nobody from one site to another.
         if name in shares and not (file.parent / PATIENTS).exists():
             write_bytes(file.parent / PATIENTS, "".join(f"{patient}\n" for patient in shares[name]).encode())
-        save_site(_site_settings(experiment, name, site, places.sites[name], file.parent), file)
+        save_site(site_settings(experiment, name, site, places.sites[name], file.parent), file)
         session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
         cohorts[name] = _fill_cache(session, progress)
         if experiment.privacy.mode != "none" or site.epsilon is not None:
@@ -129,6 +71,8 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
             save_site(settled, file)
         files.append(file)
     require_own_patients(experiment, cohorts, progress)
+    counted = {name: len(cohort.patients) for name, cohort in cohorts.items()}
+    require_folds(experiment, [replace(site, patients=counted[site.name]) for site in known_sites(experiment)])
     for organ in settings.reference:
         for part in PARTS:
             reference_part(settings, organ, part, told(progress, f"reference {organ}, {part}"))
@@ -160,11 +104,11 @@ def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:
 def _fill_cache(session: Session, progress: StudyProgress) -> PreparedCohort:
     """Prepares a site's data now, with progress, so that the study starts with data that are known to be usable."""
     name = session.settings.name
-    cohort = _naming(name, lambda: session.cohort)
+    cohort = naming(name, lambda: session.cohort)
     for model in session.experiment.models if "train" in session.settings.roles else []:
         view = session.view(model)
         if view is not None:
-            _naming(name, partial(session.cohort_in, view.contrasts))
+            naming(name, partial(session.cohort_in, view.contrasts))
     if cohort.quarantine:
         progress.message(
             f"{name}: {plural(len(cohort.quarantine), 'study', 'studies')} quarantined beside "
@@ -186,7 +130,7 @@ def _shares(experiment: Experiment, places: Places, progress: StudyProgress) -> 
         organ = experiment.organs[partition.organ]
         contrasts = list(organ.contrasts)
         sites = [site for site, config in experiment.site.items() if config.partition == name]
-        whole = _naming(
+        whole = naming(
             name,
             partial(
                 prepare_cohort,
@@ -208,49 +152,3 @@ def _shares(experiment: Experiment, places: Places, progress: StudyProgress) -> 
         divided = [tuple(one for name in share for one in also.get(name, (name,))) for share in divided]
         shares |= dict(zip(sites, divided, strict=True))
     return shares
-
-
-def _site_settings(experiment: Experiment, name: str, site: SiteConfig, path: Path, folder: Path) -> SiteSettings:
-    return SiteSettings.model_validate(
-        {
-            "name": name,
-            "min_cell": experiment.study.min_cell,
-            "reader": site.reader,
-            "organ": site.organ,
-            "path": path,
-            "options": dict(site.options),
-            "contrasts": site.contrasts,
-            "patients": folder / PATIENTS if site.partition else None,
-            "steps": dict(site.steps),
-            "identifying_data": site.identifying_data,
-            "duplicates": site.duplicates,
-            "roles": list(site.roles),
-            "device": site.device,
-            "compile": site.compile,
-            "prefetch": site.prefetch,
-            "threads": experiment.simulation.threads,
-            "share_site_model": site.share_site_model,
-            # Nothing leaves this machine: no exchange and no size of an update gives anything away, and a study by
-            # proxies cannot be simulated without a release.
-            "may_release_synthetic": True,
-            "allowed_exchanges": list(Exchange),
-            "min_update_patients": 1,
-            "min_update_slices": 1,
-            "declare_counts": site.declare_counts,
-            "demo_cohort": site.path is None,
-            "folder": folder,
-            "folder_per_run": False,
-            "cache_dir": Path(experiment.simulation.cache_dir) / "prepared",
-            "weights": asdict(experiment.weights),
-        }
-    )
-
-
-def _naming(site: str, action: Callable[[], Result]) -> Result:
-    """Runs ``action``; an error about data names the site."""
-    try:
-        return action()
-    except ChangedPatientsError as error:
-        raise DataError(f"{site}: {error} ({', '.join(error.names)})") from error
-    except DataError as error:
-        raise DataError(f"{site}: {error}") from error

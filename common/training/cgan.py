@@ -116,6 +116,11 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
     # ------------------------------------------------------------------ examples
 
     @classmethod
+    def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
+        """As :func:`check_config` says."""
+        check_config(config, image, key)
+
+    @classmethod
     def check_slices(cls, config: Config, slices: Slices) -> None:
         """Raises ``DataError`` for too few slices with a tumour or without one, or if no mask fits into the latter."""
         source = InsertionSource(slices, max(1, config.min_slices))

@@ -107,6 +107,11 @@ class Trainer(
     # ------------------------------------------------------------------ who takes part
 
     @classmethod
+    def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
+        """As :func:`check_config` says."""
+        check_config(config, image, key)
+
+    @classmethod
     def sides(cls, config: Config) -> tuple[View, View]:
         """The two domains; ``ConfigError`` if they are not two different ones with equally many contrasts."""
         return domain_pair(config)

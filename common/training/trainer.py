@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from common.allowed import require_allowed
 from common.errors import ConfigError, DataError
+from common.experiment import ImageConfig
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
 
@@ -108,6 +110,20 @@ class Trainer(ABC, Generic[Batch]):
         self.optimisers = {}
         self.steps_done = 0
         self.generators_only = False
+
+    @classmethod
+    def check_config(cls, config: Any, image: ImageConfig, key: str = "model") -> None:
+        """Refuses what the family's keys may not be, or what cannot work together.
+
+        Args:
+            config: the model's own ``Config``.
+            image: size of a slice.
+            key: of the model in a study, e.g. ``models.cgan``.
+
+        Raises:
+            ConfigError: naming the whole key, the value and what is allowed.
+        """
+        require_allowed(config, f"{key}.")
 
     @classmethod
     def view(cls, config: Any, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
@@ -300,20 +316,21 @@ class Trainer(ABC, Generic[Batch]):
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def trainer_module(name: str) -> Any:
-    """The module ``common.training.<name>`` with its ``Config`` and ``Trainer``.
+def trainer_module(name: str, key: str = "") -> Any:
+    """The module ``common.training.<name>`` with its ``Config`` and ``Trainer``; ``key`` says where it was named.
 
     Raises:
         ConfigError: if there is no such model; only files beside this one can be named.
     """
+    where = f"{key}={name}: " if key else ""
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"unknown model {name!r}")
+        raise ConfigError(f"{where}unknown model {name!r}")
     try:
         module = importlib.import_module(f"common.training.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"common.training.{name}":
             raise
-        raise ConfigError(f"unknown model {name!r}: there is no common/training/{name}.py") from error
+        raise ConfigError(f"{where}unknown model {name!r}: there is no common/training/{name}.py") from error
     if not hasattr(module, "Config") or not hasattr(module, "Trainer"):
-        raise ConfigError(f"unknown model {name!r}: common/training/{name}.py trains none")
+        raise ConfigError(f"{where}unknown model {name!r}: common/training/{name}.py trains none")
     return module

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, one_of, require_allowed
 from common.conditions import one_hot_labels
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig, WeightsConfig
-from common.imaging.names import CONTRASTS
+from common.experiment import MOST_BATCH, ImageConfig, WeightsConfig
+from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
 from common.losses.adversarial import adversarial_loss
@@ -24,10 +25,12 @@ from common.networks.unet import UNet
 from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.training.augmentation import random_crops
+from common.training.choices import ADVERSARIAL, BETAS, DECAY, LEAST_SLICES, PERCEPTUAL, PRECISION
 from common.training.ema import averaged_copy, update_average
 from common.training.kinds import PairedTranslationTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.schedule import RateSchedule
+from common.training.sizes import require_patches, require_perceptual, require_unet, window_of
 from common.training.trainer import Needs, OptimiserStep, View, plain_step
 
 BATCH = 32
@@ -37,29 +40,29 @@ BATCH = 32
 class Config:
     """What ``configs/model/translation.yaml`` may say; each key is explained there."""
 
-    organ: str = "brain"
-    source: list[str] = field(default_factory=lambda: ["t1"])
-    target: list[str] = field(default_factory=lambda: ["t2"])
-    width: int = 16
-    depth: int = 4
-    discriminator_width: int = 32
-    discriminator_layers: int = 2
-    crop: int = 0
-    flip: float = 0.5
-    batch_size: int = 8
-    learning_rate: float = 2e-4
-    discriminator_learning_rate: float = 1e-4
-    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
-    decay_steps: int = 0
-    adversarial: str = "lsgan"
-    adversarial_weight: float = 1.0
-    l1_weight: float = 100.0
-    perceptual: str = "efficientnet_lite0"
-    perceptual_weight: float = 0.0
-    ema: float = 0.99
+    organ: str = field(default="brain", metadata=one_of(*ORGANS))
+    source: list[str] = field(default_factory=lambda: ["t1"], metadata=one_of(*CONTRASTS, once=True))
+    target: list[str] = field(default_factory=lambda: ["t2"], metadata=one_of(*CONTRASTS, once=True))
+    width: int = field(default=16, metadata=WIDTH)
+    depth: int = field(default=4, metadata=between(1, 11))
+    discriminator_width: int = field(default=32, metadata=WIDTH)
+    discriminator_layers: int = field(default=2, metadata=between(1, 8))
+    crop: int = field(default=0, metadata=between(0, 2048))
+    flip: float = field(default=0.5, metadata=between(0, 1))
+    batch_size: int = field(default=8, metadata=between(1, MOST_BATCH))
+    learning_rate: float = field(default=2e-4, metadata=RATE)
+    discriminator_learning_rate: float = field(default=1e-4, metadata=RATE)
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999], metadata=BETAS)
+    decay_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
+    adversarial: str = field(default="lsgan", metadata=ADVERSARIAL)
+    adversarial_weight: float = field(default=1.0, metadata=WEIGHT)
+    l1_weight: float = field(default=100.0, metadata=WEIGHT)
+    perceptual: str = field(default="efficientnet_lite0", metadata=PERCEPTUAL)
+    perceptual_weight: float = field(default=0.0, metadata=WEIGHT)
+    ema: float = field(default=0.99, metadata=DECAY)
     spectral_norm: bool = False
-    min_slices: int = 4
-    precision: str = "fp32"
+    min_slices: int = field(default=4, metadata=LEAST_SLICES)
+    precision: str = field(default="fp32", metadata=PRECISION)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[Transla
         seed: int,
     ) -> None:
         super().__init__(device=device, step=step)
-        _check(config, image)
+        check_config(config, image)
         self.config = config
         self.window = min(config.crop or image.size, image.size)
         condition = len(config.source) + len(LESION_LABELS)
@@ -136,6 +139,11 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[Transla
         self.perceptual: PerceptualLoss | None = None
         if config.perceptual_weight > 0:
             self.perceptual = perceptual_loss(config.perceptual, weights).to(device)
+
+    @classmethod
+    def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
+        """As :func:`check_config` says."""
+        check_config(config, image, key)
 
     @classmethod
     def sides(cls, config: Any) -> tuple[View, View]:
@@ -264,21 +272,16 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], PatientTrainer[Transla
         return torch.cat(parts)
 
 
-def _check(config: Config, image: ImageConfig) -> None:
-    side = min(config.crop or image.size, image.size)
-    sides = [*config.source, *config.target]
-    problems = {
-        f"source and target must be different contrasts of {', '.join(CONTRASTS)}, got {sides}": not config.source
-        or not config.target
-        or len(set(sides)) < len(sides)
-        or not set(sides) <= set(CONTRASTS),
-        f"depth {config.depth} needs slices or crops of at least {2**config.depth} pixels, got {side}": side
-        < 2**config.depth,
-        f"precision must be fp32 or bf16, got {config.precision!r}": config.precision not in ("fp32", "bf16"),
-        f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
-        "betas must be two numbers": len(config.betas) != 2,
-        f"batch_size must be at least 1, got {config.batch_size}": config.batch_size < 1,
-    }
-    for text, wrong in problems.items():
-        if wrong:
-            raise ConfigError(f"translation: {text}")
+def check_config(config: Config, image: ImageConfig, key: str = "model") -> None:
+    """Refuses values that cannot work together; ``key`` is that of the model in a study.
+
+    Raises:
+        ConfigError: naming the keys.
+    """
+    require_allowed(config, f"{key}.")
+    if both := sorted(set(config.source) & set(config.target)):
+        raise ConfigError(f"{key}.target=[{','.join(config.target)}]: {both[0]} is among {key}.source too; name others")
+    window = window_of(config.crop, image)
+    require_unet(key, config, window)
+    require_patches(key, config, window)
+    require_perceptual(key, config.perceptual_weight, window)

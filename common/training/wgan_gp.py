@@ -5,23 +5,25 @@ That is why its images may leave a site where the critic was trained with differ
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, one_of, refused, require_allowed
 from common.conditions import CONDITION_SIZE
-from common.errors import ConfigError
-from common.experiment import ImageConfig, WeightsConfig
+from common.experiment import MOST_BATCH, ImageConfig, WeightsConfig
+from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.losses.gradient_penalty import gradient_penalty
-from common.networks.wgan import Critic, SliceGenerator
+from common.networks.wgan import NORMS, Critic, SliceGenerator
 from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape, turned_slices
-from common.training.diffaugment import Augmentation, diffaugment, parse_policy
+from common.training.choices import BETAS, DECAY, LEAST_SLICES, POLICY, PRECISION
+from common.training.diffaugment import Augmentation, diffaugment
 from common.training.ema import averaged_copy, update_average
 from common.training.kinds import SamplingTrainer, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
@@ -39,38 +41,38 @@ BACKGROUND = 0.02
 class Domain:
     """One organ in some contrasts, as ``domains`` names it."""
 
-    organ: str
-    contrasts: list[str]
+    organ: str = field(metadata=one_of(*ORGANS))
+    contrasts: list[str] = field(metadata=one_of(*CONTRASTS, once=True))
 
 
 @dataclass
 class Config:
     """What ``configs/model/wgan_gp.yaml`` may say; each key is explained there."""
 
-    width: int = 24
-    norm: str = "instance"
-    noise_size: int = 64
-    critic_width: int = 16
-    critic_layers: int = 4
+    width: int = field(default=24, metadata=WIDTH)
+    norm: str = field(default="instance", metadata=one_of(*NORMS))
+    noise_size: int = field(default=64, metadata=between(1, 65_536))
+    critic_width: int = field(default=16, metadata=WIDTH)
+    critic_layers: int = field(default=4, metadata=between(1, 11))
     domains: list[Domain] | None = None
-    batch_size: int = 16
-    n_critic: int = 2
-    critic_lead: float = 0.0
-    critic_wait: int = 5
-    optimiser: str = "adam"
-    learning_rate: float = 1e-3
-    critic_learning_rate: float = 1e-3
-    betas: list[float] = field(default_factory=lambda: [0.0, 0.9])
-    decay_steps: int = 0
-    ema: float = 0.99
-    gradient_penalty: float = 10.0
-    drift: float = 1e-3
-    diffaugment: str = ""
-    tumour_share: float = 0.5
-    augmented_share: float = 0.25
-    rotation: float = 0.1
-    min_slices: int = 4
-    precision: str = "fp32"
+    batch_size: int = field(default=16, metadata=between(2, MOST_BATCH))
+    n_critic: int = field(default=2, metadata=between(1, 1000))
+    critic_lead: float = field(default=0.0, metadata=between(0, 1))
+    critic_wait: int = field(default=5, metadata=between(0, 100_000))
+    optimiser: str = field(default="adam", metadata=one_of("adam", "rmsprop"))
+    learning_rate: float = field(default=1e-3, metadata=RATE)
+    critic_learning_rate: float = field(default=1e-3, metadata=RATE)
+    betas: list[float] = field(default_factory=lambda: [0.0, 0.9], metadata=BETAS)
+    decay_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
+    ema: float = field(default=0.99, metadata=DECAY)
+    gradient_penalty: float = field(default=10.0, metadata=WEIGHT)
+    drift: float = field(default=1e-3, metadata=WEIGHT)
+    diffaugment: str = field(default="", metadata=POLICY)
+    tumour_share: float = field(default=0.5, metadata=between(0, 1))
+    augmented_share: float = field(default=0.25, metadata=between(0, 1))
+    rotation: float = field(default=0.1, metadata=between(0, 3.2))
+    min_slices: int = field(default=4, metadata=LEAST_SLICES)
+    precision: str = field(default="fp32", metadata=PRECISION)
 
 
 class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
@@ -101,7 +103,7 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         seed: int,
     ) -> None:
         super().__init__(device=device, step=step)
-        _check(config, image)
+        check_config(config, image)
         self.config = config
         self.size = image.size
         shown = [domain.contrasts for domain in config.domains] if config.domains else list(organs.values())
@@ -130,6 +132,11 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         self.optimisers = {name: self._optimiser(self.networks[name], rate) for name, rate in self.rates.rates.items()}
         self.adversarial = adversarial_loss("wasserstein")
         self.waited = 0
+
+    @classmethod
+    def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
+        """As :func:`check_config` says."""
+        check_config(config, image, key)
 
     @classmethod
     def view(cls, config: Config, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
@@ -337,26 +344,18 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         )
 
 
-def _check(config: Config, image: ImageConfig) -> None:
-    channels = {len(domain.contrasts) for domain in config.domains or []}
-    problems = {
-        f"critic_layers {config.critic_layers} needs slices of at least {2**config.critic_layers} pixels": 2
-        ** config.critic_layers
-        > image.size,
-        f"precision must be fp32 or bf16, got {config.precision!r}": config.precision not in ("fp32", "bf16"),
-        f"optimiser must be adam or rmsprop, got {config.optimiser!r}": config.optimiser not in ("adam", "rmsprop"),
-        f"tumour_share must be from 0 to 1, got {config.tumour_share}": not 0 <= config.tumour_share <= 1,
-        f"augmented_share must be from 0 to 1, got {config.augmented_share}": not 0 <= config.augmented_share <= 1,
-        f"ema must be at least 0 and below 1, got {config.ema}": not 0 <= config.ema < 1,
-        "betas must be two numbers": len(config.betas) != 2,
-        f"batch_size must be at least 2, got {config.batch_size}": config.batch_size < 2,
-        f"critic_lead must be from 0 to 1, got {config.critic_lead}": not 0 <= config.critic_lead <= 1,
-        f"n_critic must be at least 1, got {config.n_critic}": config.n_critic < 1,
-        f"noise_size must be at least 1, got {config.noise_size}": config.noise_size < 1,
-        "domains must have equally many contrasts, and at least one": config.domains is not None
-        and (len(channels) != 1 or 0 in channels),
-    }
-    for text, wrong in problems.items():
-        if wrong:
-            raise ConfigError(f"model: {text}")
-    parse_policy(config.diffaugment)
+def check_config(config: Config, image: ImageConfig, key: str = "model") -> None:
+    """Refuses values that cannot work together; ``key`` is that of the model in a study.
+
+    Raises:
+        ConfigError: naming the keys.
+    """
+    require_allowed(config, f"{key}.")
+    smallest = 2**config.critic_layers
+    if smallest > image.size:
+        raise refused(
+            f"{key}.critic_layers", config.critic_layers, f"needs image.size of at least {smallest}, got {image.size}"
+        )
+    if config.domains is not None and len({len(domain.contrasts) for domain in config.domains}) != 1:
+        shown = [asdict(domain) for domain in config.domains]
+        raise refused(f"{key}.domains", shown, "must be null, or at least one, with equally many contrasts in each")

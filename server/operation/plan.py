@@ -13,6 +13,7 @@ from common.imaging.readers.registry import build_reader
 from common.report.formatting import plural
 from common.training.build import proxy_source, site_view
 from common.training.trainer import Exchange, View, trainer_module
+from common.whole_study import KnownSite, notes, require_folds
 from server.app import planned_phases
 from server.operation.plan_cost import PrivacyCost, Traffic, privacy_cost, seconds, size, traffic
 from server.operation.plan_patients import least_patients, not_measured
@@ -93,6 +94,7 @@ def make_plan(experiment: Experiment, sites: Sequence[PlannedSite], places: Plac
     Raises:
         ConfigError: if it cannot work: a reference set that is too small, or sites that are not enough for a GAN.
     """
+    require_folds(experiment, [KnownSite(site.name, site.organ, patients=site.patients) for site in sites])
     phases = planned_phases(experiment)
     plan = StudyPlan(
         experiment=experiment,
@@ -103,6 +105,7 @@ def make_plan(experiment: Experiment, sites: Sequence[PlannedSite], places: Plac
         seconds=seconds(experiment, phases, [one.folder for one in started_studies(places)]),
         privacy=_privacy(experiment, sites),
     )
+    plan.notes += notes(experiment)
     for site in sites:
         _look_at(plan, site)
     _look_at_models(plan)

@@ -10,6 +10,7 @@ from common.errors import ConfigError
 from common.experiment import Experiment
 from common.experiment_paths import with_absolute_paths
 from common.weights import needed_weights, resolve_weights
+from common.whole_study import KnownSite, require_whole
 from server.reference import PARTS
 from server.run_folder import require_run_name
 
@@ -69,11 +70,7 @@ def checked(
         raise ConfigError(
             f"organ: the study is about none of {', '.join(sorted(set(sites.values())))}, which sites have"
         )
-    if made.strategy.quorum > len(sites):
-        raise ConfigError(
-            f"strategy.quorum={made.strategy.quorum}: only {len(sites)} sites are to take part ({', '.join(sites)}); "
-            "lower it, or invite more"
-        )
+    require_whole(made, [KnownSite(name, organ) for name, organ in sites.items()])
     for organ, one in made.reference.items():
         if not one.path and organ in (reference or {}):
             one.path = str((reference or {})[organ])

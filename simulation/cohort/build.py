@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from common.allowed import require_allowed
 from common.errors import ConfigError, DataError
 from common.experiment import CohortConfig, SiteConfig
 from simulation.cohort.ct.anatomy import ANATOMY, fetch_ct_anatomies
@@ -87,7 +88,7 @@ def build_cohort(
         Worker processes are spawned, so a script that calls this needs the usual ``if __name__ == "__main__":`` guard
         unless ``cohort.workers`` is 1.
     """
-    _check(cohort, sites, organs)
+    check_demo(cohort, sites, organs)
     root = cache_dir / "cohort"
     cases: list[_Case] = []
     folders: dict[str, Path] = {}
@@ -149,31 +150,33 @@ def tumour_flags(count: int, share: float) -> list[bool]:
     return [after > before for before, after in pairwise(below)]
 
 
-def _check(cohort: CohortConfig, sites: Mapping[str, SiteConfig], organs: Sequence[str]) -> None:
+def check_demo(
+    cohort: CohortConfig, sites: Mapping[str, SiteConfig], organs: Sequence[str], section: str = "site"
+) -> None:
+    """Refuses what :func:`build_cohort` could not make; raises ``ConfigError`` as it does.
+
+    Args:
+        section: of the configuration, in which ``sites`` stand.
+    """
     for organ in organs:
         demo_organ(organ)
     for name, site in sites.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-            raise ConfigError(f"site.{name}: a site's name may hold letters, digits, '_', '.' and '-' only")
+            raise ConfigError(f"{section}.{name}: a site's name may hold letters, digits, '_', '.' and '-' only")
         if site.path is not None:
             continue
         demo = demo_organ(site.organ)
         if site.scanner not in demo.scanners:
             raise ConfigError(
-                f"site.{name}.scanner={site.scanner}: known scanners of the demo cohort are {', '.join(demo.scanners)}"
+                f"{section}.{name}.scanner={site.scanner}: known scanners of the demo cohort are "
+                f"{', '.join(demo.scanners)}"
             )
         if site.reader != demo.reader:
             raise ConfigError(
-                f"site.{name}.reader={site.reader}: the demo cohort's {site.organ} is written for the reader "
-                f"{demo.reader}; set site.{name}.reader={demo.reader}, or site.{name}.path to data of your own"
+                f"{section}.{name}.reader={site.reader}: the demo cohort's {site.organ} is written for the reader "
+                f"{demo.reader}; set {section}.{name}.reader={demo.reader}, or {section}.{name}.path to your own data"
             )
-    if not 0 <= cohort.tumour_share <= 1:
-        raise ConfigError(f"cohort.tumour_share={cohort.tumour_share}: must lie between 0 and 1")
-    if cohort.slices < 8:
-        raise ConfigError(f"cohort.slices={cohort.slices}: must be at least 8; 155 makes full volumes")
-    for key in ("train", "validation", "test", "external", "reference", "workers"):
-        if getattr(cohort, key) < 0:
-            raise ConfigError(f"cohort.{key}={getattr(cohort, key)}: must not be negative")
+    require_allowed(cohort, "cohort.")
 
 
 def _parameters(cohort: CohortConfig, organ: str, name: str, scanner: str, patients: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_what_is_sent_to_sites_holds_no_local_section() -> None:
         ("strategy.quorum=0", "quorum"),
         ("strategy.deadline=-1", "deadline"),
         ("federation.share=nothing", "share"),
-        ("simulation.engine=mpi", "in_process or ray"),
+        ("simulation.engine=mpi", "in_process, ray"),
         ("split.train=0.9", "fractions"),
         ("site.hospital1.colour=red", "colour"),
         ("a=b=c", "a"),
@@ -66,7 +66,7 @@ def test_a_wrong_override_is_refused_and_named(override: str, named: str) -> Non
     ],
 )
 def test_a_models_own_contrasts_are_named_once(model: str, override: str, named: str) -> None:
-    with pytest.raises(ConfigError, match="stands there twice; name every contrast once") as error:
+    with pytest.raises(ConfigError, match="stands there twice; name each once") as error:
         compose([f"model=[{model}]", f"models.{model}.{override}"])
     assert f"models.{model}.{named}" in str(error.value)
 
@@ -109,15 +109,21 @@ def test_a_study_may_train_several_gans_each_with_its_own_round_loop() -> None:
 
 
 def test_what_a_preset_says_of_a_model_that_is_not_trained_is_left_out() -> None:
-    assert list(compose(["model=[cgan]", "+models.other={width: 4}"]).models) == ["cgan"]
+    assert list(compose(["preset=paper", "model=[cgan]"]).models) == ["cgan"]
+
+
+def test_what_is_said_of_a_model_or_organ_that_is_no_part_of_the_study_is_refused() -> None:
+    for override in ("models.wgan_gp.width=8", "+models.other={width: 4}", "organs.liver.min_tumour_pixels=9"):
+        with pytest.raises(ConfigError, match="has no effect"):
+            compose(["preset=paper", "model=[cgan]", "site=brain", override])
 
 
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("models.cgan.federation.rounds=0", r"models\.cgan\.federation\.rounds=0: must be at least 1"),
-        ("models.cgan.federation.colour=3", "models.cgan: .*colour"),
-        ("models.cgan.runs=0", r"models\.cgan\.runs=0: must be a whole number"),
+        ("models.cgan.federation.rounds=0", r"models\.cgan\.federation\.rounds=0: must be from 1 to 100,000"),
+        ("models.cgan.federation.colour=3", r"models\.cgan\.federation\.colour=3: there is no such key"),
+        ("models.cgan.runs=0", r"models\.cgan\.runs=0: must be a whole number, from 1 to 100"),
     ],
 )
 def test_a_models_round_loop_is_checked(override: str, text: str) -> None:

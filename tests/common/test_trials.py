@@ -47,8 +47,8 @@ def test_runs_train_each_gan_as_often_unless_it_says_otherwise() -> None:
     [
         ("study.folds=1", r"study\.folds=1: must be 0 \(none\), or from 2 to 100"),
         ("study.runs=0", r"study\.runs=0"),
-        ("study.curve=[1]", r"study\.curve=1: each point"),
-        ("study.curve=[4,4]", r"names a value twice"),
+        ("study.curve=[1]", r"study\.curve=\[1\]: must be from 2"),
+        ("study.curve=[4,4]", r"study\.curve=\[4,4\]: 4 stands there twice"),
         ("study.ratios=[0]", r"study\.ratios"),
         ("study.most_patients=-1", r"study\.most_patients"),
         ("study.federated_arms=[blob]", r"study\.federated_arms=.*must hold real"),

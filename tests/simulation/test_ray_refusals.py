@@ -10,7 +10,7 @@ from common.config import compose
 from common.errors import ConfigError
 from common.experiment import SimulationConfig
 from simulation.ray_cluster import ATTEMPTS, ray_cluster
-from simulation.sites import check_sites
+from simulation.site_checks import check_sites
 
 
 def refused(**values: object) -> str:

@@ -8,7 +8,7 @@ import torch
 from common.config import compose
 from common.errors import ConfigError
 from common.experiment_paths import with_absolute_paths
-from simulation.sites import check_sites
+from simulation.site_checks import check_sites
 
 
 def test_paths_hold_from_every_folder_and_download_stays_a_word(
@@ -38,7 +38,7 @@ def test_a_device_that_is_not_there_is_refused_by_its_key(key: str) -> None:
 
 
 def test_what_is_no_device_is_refused_by_its_key() -> None:
-    with pytest.raises(ConfigError, match=r"site\.hospital1\.device=gpu: a device is cpu, cuda or cuda:<index>"):
+    with pytest.raises(ConfigError, match=r"site\.hospital1\.device=gpu: must be cpu, cuda or cuda:<index>"):
         check_sites(compose(["site=brain", "site.hospital1.device=gpu"]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from common.errors import ConfigError
+from common.allowed import refused
 
 if TYPE_CHECKING:
     from common.experiment import PreprocessingConfig
@@ -26,7 +26,7 @@ def check_preprocessing(steps: PreprocessingConfig, organ: str) -> None:
 
     def require(holds: bool, key: str, value: object, allowed: str) -> None:
         if not holds:
-            raise ConfigError(f"organs.{organ}.steps.{key}={value}: {allowed}")
+            raise refused(f"organs.{organ}.steps.{key}", value, allowed)
 
     if steps.skull_strip:
         require(organ == "brain", "skull_strip", steps.skull_strip, "only a brain has a skull to take off")

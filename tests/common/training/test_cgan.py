@@ -443,7 +443,8 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"depth": 6}, "depth 6"),
+        ({"depth": 6}, "depth=6: needs slices and crops of at least 64 pixels, and here they have 32"),
+        ({"discriminator_layers": 4}, "discriminator_layers=4: needs slices and crops of at least 48 pixels"),
         ({"precision": "fp16"}, "precision"),
         ({"margins": [3, 1]}, "margins"),
         ({"lesion_scale": [1.3, 0.7]}, "lesion_scale"),
@@ -517,5 +518,5 @@ def test_without_tuning_steps_a_generator_stays_as_it_came(slices: Slices) -> No
 
 @pytest.mark.parametrize("steps", [-1, 10**12])
 def test_tuning_that_has_no_end_or_no_beginning_is_refused(steps: int) -> None:
-    with pytest.raises(ConfigError, match=f"tuning_steps must be from 0 to 10,000,000, got {steps}"):
+    with pytest.raises(ConfigError, match=f"tuning_steps={steps}: must be from 0 to 10,000,000"):
         make(replace(SMALL, tuning_steps=steps))

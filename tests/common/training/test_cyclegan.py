@@ -384,14 +384,14 @@ def test_works_for_several_contrasts() -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"domains": [DomainConfig()]}, "domains must be two, got 1"),
+        ({"domains": [DomainConfig()]}, "domains=.*: must be two, got 1"),
         ({"domains": [DomainConfig(), DomainConfig()]}, "got brain t1 twice"),
         ({"domains": [DomainConfig(), DomainConfig("brain", ["t2", "flair"])]}, "equally many contrasts"),
-        ({"proxy_slices": 1}, "proxy_slices must be at least 2, one of each class, got 1"),
-        ({"exchange": "weights"}, "exchange must be one of average, gradients, proxies"),
+        ({"proxy_slices": 1}, "proxy_slices=1: must be "),
+        ({"exchange": "weights"}, "exchange=weights: must be one of average, gradients, proxies"),
         ({"generator_steps": 0}, "generator_steps"),
         ({"crop": 10}, "multiple of 4"),
-        ({"downsamplings": 5}, "multiple of 32"),
+        ({"downsamplings": 5}, "downsamplings=5: needs slices and crops of at least 64 pixels"),
         ({"precision": "fp16"}, "precision"),
         ({"flip": 2.0}, "flip"),
         ({"ema": 1.0}, "ema"),

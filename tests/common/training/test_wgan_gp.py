@@ -401,7 +401,7 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"critic_layers": 7}, "critic_layers 7"),
+        ({"critic_layers": 7}, "critic_layers=7: needs image.size of at least 128, got"),
         ({"precision": "fp16"}, "precision"),
         ({"optimiser": "sgd"}, "optimiser"),
         ({"tumour_share": 1.5}, "tumour_share"),

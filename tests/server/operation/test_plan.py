@@ -266,7 +266,7 @@ def test_options_that_would_have_no_effect_together_are_refused(options: dict[st
         ("reference.lung.path=/data", "no site that is to take part has this organ; they have brain"),
         ("organs.liver.min_tumour_pixels=4", "no site that is to take part has this organ"),
         ("organ=[brain,lung]", "no site that is to take part has lung"),
-        ("evaluation.device=gpu0", "evaluation.device=gpu0: a device is cpu, cuda or cuda:<index>"),
+        ("evaluation.device=gpu0", "evaluation.device=gpu0: must be cpu, cuda or cuda:<index>"),
         ("name=../elsewhere", "is that of a folder"),
         ("name=latest", "is that of a folder"),
     ],

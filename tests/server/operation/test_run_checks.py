@@ -42,7 +42,7 @@ def test_a_study_keeps_the_organs_of_its_sites(reference: Path, monkeypatch: pyt
     [
         ((), BRAIN, "reference.brain.path must name the coordinator's reference set"),
         (("reference.brain.path=/nowhere",), BRAIN, "has no folder pretraining"),
-        (("strategy.quorum=3",), BRAIN, "only 2 sites are to take part"),
+        (("strategy.quorum=3",), BRAIN, "strategy.quorum=3: only 2 sites"),
         (("organ=[lung]",), {"north": "kidney"}, "the study is about none of kidney"),
     ],
 )
