@@ -26,14 +26,14 @@ MOST_RUNS = 100
 MOST_BATCH = 4096
 """Slices in one step."""
 
-LEAST_COMPARED = 6
-"""Images in a comparison of sets: of any number of reference patients, two in each half."""
+LEAST_COMPARED = 4
+"""Images in a comparison of sets: two in each half of the reference patients, where these are evenly many."""
 
 LEAST_CLIP, MOST_CLIP = 1e-6, 1e6
 """Bounds of the clipping norm. Noise is at least 0.3 of it: far from where single precision loses digits (1e-38), also
 squared in an optimiser's moments, and after a division by any number of patients."""
 
-EPSILON = between(0, 1e9, above=True)
+EPSILON = between(0, 1e15, above=True)
 READER = one_of(*READERS)
 
 

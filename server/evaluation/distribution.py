@@ -35,6 +35,10 @@ Pair = tuple[Tensor, Tensor]
 """Features of real images and of the images they are compared with, n of each."""
 
 
+class TooFewError(ValueError):
+    """There are too few reference images, or patients that they are of, to compare sets of images."""
+
+
 class ReferenceDistribution:
     """Features of the real reference images, made ready to be compared with generated ones round after round.
 
@@ -62,7 +66,7 @@ class ReferenceDistribution:
         n: images on each side of every comparison; ``free`` needs at least as many generated ones.
 
     Raises:
-        ValueError: with fewer than two patients, or so few images that a side has only one.
+        TooFewError: with fewer than two patients, or so few images that a side has only one.
     """
 
     def __init__(
@@ -83,10 +87,12 @@ class ReferenceDistribution:
         self.distance_name = distance_name
         self.kernel_name = "KID" if distance_name == "FID" else f"KD-{features}"
         self.real = real
+        if len(np.unique(patients)) < 2:
+            raise TooFewError("comparing sets of images needs at least two patients")
         self.halves = disjoint_halves(patients, derive_seed("reference set"), HALVES)
         self.n = len(self.halves[0][0])
         if self.n < 2:
-            raise ValueError("comparing sets of images needs at least two images in each half of the patients")
+            raise TooFewError("comparing sets of images needs at least two images in each half of the patients")
         floor = self._matched_pairs(real)
         self.floor = _mean(frechet_distance_of, floor)
         self.blurred = _mean(frechet_distance_of, self._matched_pairs(blurred))

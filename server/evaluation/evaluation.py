@@ -7,13 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor, feature_extractor
 from common.imaging.slices import Slices
 from common.results import AnyFinal, AnyScores
 from common.training.trainer import Score, Trainer, View
 from server.evaluation.cycle import CycleEvaluation
+from server.evaluation.distribution import TooFewError
 from server.evaluation.nearest import NearestEvaluation
 from server.evaluation.paired import PairedEvaluation
 from server.evaluation.translation import TranslationEvaluation
@@ -119,7 +120,14 @@ def build_evaluations(
     cache_dir = settings.cache_dir / "features"
 
     def build(views: Sequence[View]) -> Evaluation:
-        return builder(_reference(settings, views, part), config, extractor, cache_dir)
+        try:
+            return builder(_reference(settings, views, part), config, extractor, cache_dir)
+        except TooFewError as error:
+            raise DataError(
+                f"reference set ({', '.join(view.name for view in views)}), part {part}, with "
+                f"evaluation.frechet_images={config.frechet_images}: {error}; start a new run with more patients in "
+                "this part, or with a larger number"
+            ) from error
 
     return {name: build(views) for name, views in subjects.items()}
 

@@ -92,7 +92,7 @@ def test_a_gan_is_not_promised_where_no_mask_fits_into_the_healthy_slices(
 
 def test_tumours_below_the_studys_size_are_no_question_of_masks(tmp_path: Path, data: Path) -> None:
     notes = Notes()
-    assert "gan/cgan" not in possible_tasks(session_at(tmp_path, data, "organs.brain.min_tumour_pixels=9000"), notes)
+    assert "gan/cgan" not in possible_tasks(session_at(tmp_path, data, "organs.brain.min_tumour_pixels=1024"), notes)
     assert notes.declined["gan/cgan"] == "its training patients do not hold both classes"
 
 

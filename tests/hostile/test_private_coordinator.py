@@ -166,7 +166,9 @@ ATTEMPTS: dict[str, Attempt] = {
         "was not given the synthetic slices", cyclic(), model="cyclegan", phase="gan/cyclegan"
     ),
     "cyclegan with gradients": gan(UNFIT, cyclic(exchange="gradients"), model="cyclegan", phase="gan/cyclegan"),
-    "cyclegan with another exchange": gan("do not fit", cyclic(exchange="raw"), model="cyclegan", phase="gan/cyclegan"),
+    "cyclegan with another exchange": gan(
+        "does not fit", cyclic(exchange="raw"), model="cyclegan", phase="gan/cyclegan"
+    ),
     "cyclegan with the default pool": gan(UNFIT, cyclic(exchange="proxies", pool=50), model="cgan"),
     "cgan of defaults": gan(UNFIT, changed(STUDY, models__cgan__spectral_norm=True)),
     "diffaugment": gan(UNFIT, changed(STUDY, models__cgan__diffaugment="translation")),
@@ -244,7 +246,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "ten million steps": gan("its privacy budget is spent", changed(STUDY, federation__local_steps=10**7)),
     "steps without end": gan(UNFIT, changed(STUDY, federation__local_steps=10**8)),
     "reserve of nearly all": gan("", changed(STUDY, privacy__reserve=0.99)),
-    "rates that burst": gan("not finite", changed(STUDY, privacy__rates={"cgan/generator": 1e300})),
+    "rates that burst": gan(UNFIT, changed(STUDY, privacy__rates={"cgan/generator": 1e300})),
     "public steps": gan("", changed(STUDY, pretraining__gan_steps=10**6, pretraining__classifier_steps=10**6)),
     "all pictures": gan("", changed(STUDY, evaluation__gallery=1000, evaluation__frechet_images=10**6)),
     # Names that resemble others.

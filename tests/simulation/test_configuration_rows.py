@@ -45,8 +45,8 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ("models.cgan.batch_size=1", "models.cgan.batch_size=1: must be from 2 to 4,096"),
         ("privacy.clip=inf", "privacy.clip=inf: must be from 1e-06 to 1,000,000"),
         ("strategy.norm_bound=0", "strategy.norm_bound=0: must be from 1 to"),
-        ("evaluation.frechet_images=0", "evaluation.frechet_images=0: must be from 6 to"),
-        ("evaluation.frechet_images=2", "evaluation.frechet_images=2: must be from 6 to"),
+        ("evaluation.frechet_images=0", "evaluation.frechet_images=0: must be from 4 to"),
+        ("evaluation.frechet_images=2", "evaluation.frechet_images=2: must be from 4 to"),
         ("evaluation.paired_images=0", "evaluation.paired_images=0: must be from 1 to"),
         ("evaluation.features=foo", "evaluation.features=foo: must be one of efficientnet_lite0, inception_v3"),
         ("models.cgan.ema=2", "models.cgan.ema=2: must be at least 0, below 1"),
@@ -134,7 +134,7 @@ def test_a_learning_rate_that_is_too_high_is_named_as_the_cause(
 def test_the_smallest_numbers_of_images_are_enough_to_score(
     tiny_study: TinyStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = ("evaluation.frechet_images=6", "evaluation.paired_images=1", "federation.rounds=1", "study.arms=[]")
+    few = ("evaluation.frechet_images=4", "evaluation.paired_images=1", "federation.rounds=1", "study.arms=[]")
     assert ended(["run", *tiny_study.with_output(tmp_path, *few)], capsys)[0] == 0
 
 

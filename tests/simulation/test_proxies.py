@@ -221,7 +221,7 @@ def test_a_side_that_may_release_nothing_is_refused_before_any_training(
         ("model=[cyclegan]", ConfigError, "the study has no GAN of that name"),
         ("models.cyclegan.proxy_model=cyclegan", ConfigError, "must be trained before"),
         ("model=[cgan,cyclegan] models.cyclegan.proxy_model=cgan", ConfigError, "does not make whole slices"),
-        ("models.cyclegan.proxy_slices=1", ConfigError, "models.cyclegan.proxy_slices=1: must be at least 2"),
+        ("models.cyclegan.proxy_slices=1", ConfigError, "models.cyclegan.proxy_slices=1: must be from 2 to"),
         (
             "models.wgan_gp.domains=[{organ: brain, contrasts: [t2]}] strategy.quorum=1",
             StudyError,

@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY, TinyStudy, write_site
 
 from common.array_files import read_arrays, read_tensors
-from common.errors import StudyError
+from common.errors import ConfigError
 from common.results import FinalTranslation, Results, TranslationScores
 from simulation.run import run
 
@@ -105,6 +105,6 @@ def test_the_report_shows_it(finished: Path) -> None:
 def test_a_study_without_enough_sites_of_both_contrasts_is_refused_before_any_training(
     study: TinyStudy, tmp_path: Path
 ) -> None:
-    with pytest.raises(StudyError, match=r"gan/translation: 1 of the 2 sites needed can take part"):
+    with pytest.raises(ConfigError, match=r"strategy.quorum=2: only 1 site \(hospital1\) can train translation"):
         run(study.with_output(tmp_path, "site.hospital2.contrasts=[flair,t1]", "strategy.quorum=2"))
     assert not list(tmp_path.rglob("round-*"))

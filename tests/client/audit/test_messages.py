@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from flwr.app import ConfigRecord, RecordDict
 from hospital import STUDY, Hospital
 
@@ -153,8 +154,9 @@ def test_a_model_that_is_not_on_the_hospitals_list_is_refused_under_any_name(tmp
     assert "gan/cgan" in hello["tasks"]
     assert "gan/wgan_gp" not in hello["tasks"]
     assert "wgan_gp: takes no part, its hospital does not allow this model" in hello["notes"]
-    renamed = STUDY.replace("family: cgan", "family: x").replace("family: wgan_gp", "family: cgan")
-    renamed = renamed.replace("family: x", "family: wgan_gp")
+    study = yaml.safe_load(STUDY)
+    study["models"] = {"cgan": study["models"]["wgan_gp"], "wgan_gp": study["models"]["cgan"]}
+    renamed = yaml.safe_dump(study)
     for given in ({"model": "wgan_gp"}, {"model": "cgan", "experiment": renamed, "run": "other"}, {"model": "other"}):
         reply = site.ask(Action.TRAIN_GAN, phase="gan/cgan", **given)
         assert reply.has_error()

@@ -302,8 +302,8 @@ def test_what_cannot_be_private_is_refused_in_the_configuration() -> None:
         ("strategy.proximal_mu=0.1", r"strategy\.proximal_mu"),
         ("privacy.epsilon=0", r"privacy\.epsilon=0"),
         ("privacy.clip=-1", r"privacy\.clip"),
-        ("privacy.gradients=ew", r"privacy\.gradients=ew: auto, loop or vmap"),
-        ("privacy.mode=some", r"privacy\.mode=some: none or patient_dp"),
+        ("privacy.gradients=ew", r"privacy\.gradients=ew: must be one of auto, loop, vmap"),
+        ("privacy.mode=some", r"privacy\.mode=some: must be one of none, patient_dp"),
     ):
         with pytest.raises(ConfigError, match=match):
             compose([*private_study, override])
