@@ -15,6 +15,7 @@ from common.experiment_paths import DOWNLOAD
 from common.imaging.names import ORGANS
 from common.paths import Use, expanded, impossible, unusable
 from common.safe_yaml import read_yaml, yaml_problem
+from common.written import listed_names
 
 QUESTIONS = 500
 """Answers about test patients that a hospital gives in all, unless it says otherwise."""
@@ -322,12 +323,11 @@ def chosen_patients(settings: SiteSettings) -> frozenset[str] | None:
     if settings.patients is None:
         return None
     try:
-        lines = settings.patients.read_text(encoding="utf-8").splitlines()
+        names = frozenset(listed_names(settings.patients))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"site.yaml: patients: {settings.patients}: the list of patients cannot be read ({error})"
         ) from error
-    names = frozenset(line.strip() for line in lines if line.strip())
     if not names:
         raise ConfigError(f"{settings.patients}: names no patient; write one a line, or remove patients from site.yaml")
     return names

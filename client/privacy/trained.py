@@ -10,6 +10,7 @@ from client.privacy.known_patients import known_among
 from client.site import SiteSettings
 from common.array_files import read_arrays
 from common.errors import ConfigError
+from common.written import listed_names
 
 RECORD = "trained.json"
 """In the state of a run: the names of its training patients, of all its trials."""
@@ -69,12 +70,11 @@ def _listed(settings: SiteSettings) -> set[str] | None:
     if file is None:
         return None
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        return set(listed_names(file))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{file}: the list of patients who trained (privacy.trained) cannot be read ({error})"
         ) from error
-    return {line.strip() for line in lines if line.strip()}
 
 
 def _runs(settings: SiteSettings) -> list[Path]:

@@ -11,6 +11,7 @@ from common.errors import DataError
 from common.imaging.listing import as_text
 from common.imaging.patient import StudyLocation
 from common.imaging.remarks import Remark, Tally, tallied
+from common.written import decoded
 
 PATIENTS_FILE = "patients.csv"
 _FILE_COLUMNS = (
@@ -202,7 +203,7 @@ def _without_suffix(place: str) -> str:
 
 def _rows(table: Path) -> tuple[Row, ...]:
     try:
-        text = _decoded(table.read_bytes())
+        text = decoded(table.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(
             f"{table} cannot be read as a table with the columns file and patient; save it as CSV"
@@ -258,20 +259,3 @@ def _columns(header: str, delimiter: str) -> dict[str, int]:
         if places:
             found[column] = places[0]
     return found
-
-
-def _decoded(content: bytes) -> str:
-    """The text of a table, by its byte-order mark or by what fits.
-
-    Raises:
-        ValueError: for bytes that are no text.
-    """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16")
-    if b"\0" in content[:200]:
-        pairs = content[1:200:2]
-        return content.decode("utf-16-le" if pairs.count(0) > len(pairs) // 2 else "utf-16-be")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace") if b"\0" not in content else content.decode("ascii")
