@@ -155,4 +155,4 @@ def _shown(batch: SliceBatch) -> npt.NDArray[np.float16]:
 
 
 def _refilled_file(session: Session) -> Path:
-    return session.folder / "state" / session.run / "images" / "refilled.npz"
+    return session.run_state / "images" / "refilled.npz"

@@ -113,4 +113,4 @@ def _shape(session: Session, view: View) -> tuple[int, int, int]:
 
 
 def _file(session: Session, what: str, model: str) -> Path:
-    return session.folder / "state" / session.run / "proxies" / f"{what}-{model}.safetensors"
+    return session.run_state / "proxies" / f"{what}-{model}.safetensors"

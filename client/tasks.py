@@ -1,6 +1,5 @@
 """What a site can take part in, by the images that it has."""
 
-import logging
 from collections.abc import Sequence
 
 from client.notes import Notes
@@ -109,8 +108,7 @@ def _too_few(session: Session, model: str) -> str:
     try:
         trainer_module(chosen.family).Trainer.check_slices(chosen.config, slices)
     except DataError as error:
-        log = logging.getLogger(f"oncofed.client.{session.settings.name}")
-        log.info("too few training slices", extra={"fields": {"model": model, "reason": str(error)}})
+        session.log.info("too few training slices", extra={"fields": {"model": model, "reason": str(error)}})
         key = f" (models.{model}.min_slices)" if hasattr(chosen.config, "min_slices") else ""
         return f"its training slices are too few for it, with a tumour or without one{key}"
     return ""

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ConfigTypeError, OmegaConfBaseException
 
 from common.allowed import ALLOWED, refused
+from common.dotted_keys import flat
 from common.errors import ConfigError
 from common.near_names import near_names
 
@@ -74,7 +75,7 @@ def misfit(error: Exception, tree: Any, schema: type, prefix: str = "", also: Se
         value, inner = value[path[-1]], f"{inner}.{path[-1]}"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and _hint_at(schema, path) is None:
         siblings = [*(_names_at(schema, path[:-1])), *(also if len(path) == 1 else ())]
-        known = [*_leaves(schema, prefix), *_flat(tree, prefix)]
+        known = [*_leaves(schema, prefix), *flat(tree, prefix)]
         return unknown_key(f"{prefix}{inner}", value, siblings, known)
     hint, allowed = _hint_at(schema, path) or (None, None)
     if hint is None or (isinstance(error, ConfigTypeError) and not isinstance(value, dict | list)):
@@ -104,15 +105,6 @@ def unknown_key(key: str, value: object, siblings: Iterable[str], known: Iterabl
     there = ", ".join(names[:_MOST_SHOWN])
     told = f"; did you mean {' or '.join(meant)}?" if meant else f"; {above or 'a study'} has {there}" if there else ""
     return refused(key, value, f"there is no such key{told}")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Whole keys of all values below a plain tree."""
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
 
 
 def _leaves(schema: type, prefix: str) -> Iterator[str]:

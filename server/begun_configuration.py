@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common.dotted_keys import flat
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.experiment_paths import paths_of
@@ -49,12 +50,6 @@ def _what_counts(experiment: Experiment) -> dict[str, Any]:
     moved = {place.key for place in paths_of(experiment)}
     return {
         key: value
-        for key, value in _by_key(asdict(experiment)).items()
+        for key, value in flat(asdict(experiment)).items()
         if not key.startswith("simulation.") and key not in moved and key.rpartition(".")[2] not in _MOVABLE
     }
-
-
-def _by_key(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict) or not value:
-        return {key: value}
-    return {name: one for part in value for name, one in _by_key(value[part], f"{key}.{part}".lstrip(".")).items()}

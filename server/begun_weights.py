@@ -20,7 +20,7 @@ def require_weights_as_begun(settings: StudySettings) -> None:
     """
     experiment, file = settings.experiment, settings.run_dir / WEIGHTS
     found = resolve_weights(experiment.weights, needed_weights(experiment))
-    now = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
+    now = {name: _digest(path) for name, path in found.items()}
     if not file.exists():
         write_json(file, now)
         return
@@ -31,3 +31,8 @@ def require_weights_as_begun(settings: StudySettings) -> None:
                 f"weights.{name}={path}: is another file than the one that this run began with; put that one back, or "
                 "start a new run"
             )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from common.dotted_keys import flat
 from common.errors import ConfigError
 from common.outside import line, say, say_json
 from common.report.arms import FURTHER, MEASURES, arm_title, in_order, scope_title
@@ -85,21 +86,6 @@ def read_run(folder: Path) -> ComparedRun:
     if not isinstance(tree, dict):
         raise ConfigError(f"{file}: holds no configuration; it was changed, or is of something else")
     return ComparedRun(str(folder), flat(tree), read_results(folder / "results.json"))
-
-
-def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """A tree by dotted keys; lists and empty mappings are values.
-
-    >>> flat({"a": {"b": 1, "c": [1, 2]}, "d": {}})
-    {'a.b': 1, 'a.c': [1, 2], 'd': {}}
-    """
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{above}{key}.")
-        else:
-            found[f"{above}{key}"] = value
-    return found
 
 
 def differences(runs: Sequence[ComparedRun]) -> list[Row]:

@@ -114,7 +114,7 @@ def _cost(site: Path, overrides: Sequence[str], study: Path | None, own: Budget)
     session = local_session(site, overrides, study)
     if not session.private:
         raise ConfigError("this study trains without differential privacy; write privacy=patient_dp")
-    logging.getLogger(f"oncofed.client.{session.settings.name}").addHandler(logging.NullHandler())
+    session.log.addHandler(logging.NullHandler())
     try:
         plan = plan_study(session, own)
     except BudgetSpentError:

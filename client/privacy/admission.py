@@ -1,6 +1,5 @@
 """Whether a message may be answered at all, as far as privacy goes: asked for every action, before anything is done."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -44,14 +43,13 @@ def silently(session: Session, *, quiet: bool | None = None) -> Iterator[None]:
     except Exception:
         if not (session.private if quiet is None else quiet):
             raise
-        log = logging.getLogger(f"oncofed.client.{session.settings.name}")
-        log.exception("not done; the coordinator is not told, because that would speak of patients")
+        session.log.exception("not done; the coordinator is not told, because that would speak of patients")
 
 
 def remember_training(session: Session) -> None:
     """Writes down who trains in this trial, before anything is trained: whoever has is never scored."""
     names = set(session.split.train)
-    file = session.folder / "state" / session.run / RECORD
+    file = session.run_state / RECORD
     if names and names <= session.remembered:
         return
     kept = set(read_json(file)) if file.exists() else set()
@@ -184,7 +182,7 @@ def _require_privacy(session: Session, declared: Declared | None) -> None:
 
 def tasks_are_private_enough(session: Session, notes: Notes) -> bool:
     """Whether this site may train in the study; if not, a note says why in words that may leave."""
-    log = logging.getLogger(f"oncofed.client.{session.settings.name}")
+    log = session.log
     if "train" not in session.settings.roles:
         return True
     try:

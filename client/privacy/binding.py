@@ -47,4 +47,4 @@ def require_bound(session: Session) -> None:
 
 def binding_file(session: Session) -> Path:
     """Where a site keeps what its run is bound to."""
-    return session.folder / "state" / session.run / "binding.json"
+    return session.run_state / "binding.json"

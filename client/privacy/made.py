@@ -4,7 +4,6 @@ Drawn over all patients and dealt out afterwards, the slices of each would chang
 classifier that learns from them would owe one patient more than the clipping bound.
 """
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
     keep_images(session, "synthetic", made[0], owner=torch.zeros(0, dtype=torch.int64))
     owner: list[int] = []
     first = 0
-    log = logging.getLogger(f"oncofed.client.{session.settings.name}")
+    log = session.log
     for index, patient in enumerate(slices.patients):
         alone = Slices(slices.organ, slices.contrasts, [patient], slices.min_tumour_pixels)
         try:

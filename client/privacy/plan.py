@@ -156,4 +156,4 @@ def planned_steps(session: Session, patients: int) -> dict[str, int]:
 
 
 def _file(session: Session) -> Path:
-    return session.folder / "state" / session.run / "privacy.json"
+    return session.run_state / "privacy.json"

@@ -7,15 +7,12 @@ import torch
 from bad_steps import spoil
 from tiny import TinyStudy
 
-from common.config import compose
 from common.errors import StudyError
-from common.progress import NoProgress
 from common.training import cgan, classifier
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.finite import all_finite
 from common.training.trainer import Trainer, View
 from server.pretraining import FILE, pretrained
-from server.settings import StudySettings
 
 
 @pytest.mark.parametrize(("phase", "family"), [("gan/cgan", cgan.Trainer), ("classifier", classifier.Trainer)])
@@ -26,17 +23,8 @@ def test_a_bad_step_is_told_with_its_keys_and_the_next_attempt_begins_anew(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    experiment = compose(tiny_study.with_output(tmp_path))
-    settings = StudySettings(
-        experiment=experiment,
-        name="run",
-        run_dir=tmp_path / "runs" / "run",
-        sites=3,
-        reference={"brain": tiny_study.root / "reference"},
-        cache_dir=tmp_path / "cache",
-        progress=NoProgress(),
-        engine="in_process",
-    )
+    settings = tiny_study.settings(tmp_path)
+    experiment = settings.experiment
 
     def attempt(steps: int) -> dict[str, torch.Tensor]:
         device, files = torch.device("cpu"), experiment.weights

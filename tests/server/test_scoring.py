@@ -6,30 +6,19 @@ import pytest
 import torch
 from tiny import TinyStudy
 
-from common.config import compose, model_of
+from common.config import model_of
 from common.errors import StudyError
-from common.progress import NoProgress
 from common.training.build import build_gan_trainer
 from common.training.finite import all_finite
 from common.training.trainer import View
 from server.scoring import RoundScoring
-from server.settings import StudySettings
 
 
 def test_finite_weights_that_make_no_pixels_are_told_with_the_model_the_round_and_the_key(
     tiny_study: TinyStudy, tmp_path: Path
 ) -> None:
-    experiment = compose(tiny_study.with_output(tmp_path))
-    settings = StudySettings(
-        experiment=experiment,
-        name="run",
-        run_dir=tmp_path / "runs" / "run",
-        sites=3,
-        reference={"brain": tiny_study.root / "reference"},
-        cache_dir=tmp_path / "cache",
-        progress=NoProgress(),
-        engine="in_process",
-    )
+    settings = tiny_study.settings(tmp_path)
+    experiment = settings.experiment
     trainer = build_gan_trainer(experiment, "cgan", device=torch.device("cpu"), weights=experiment.weights)
     sound = trainer.shared_arrays()
     scoring = RoundScoring(

@@ -7,6 +7,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from common.config import compose
+from common.progress import NoProgress
+from server.settings import StudySettings
+
 LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHAPE = (10, 44, 40)
 
@@ -22,6 +26,19 @@ class TinyStudy:
         """Overrides for a run whose results and cache go below ``folder``."""
         places = (f"simulation.runs_dir={folder / 'runs'}", f"simulation.cache_dir={folder / 'cache'}")
         return [*self.overrides, *places, *more]
+
+    def settings(self, folder: Path) -> StudySettings:
+        """A coordinator's settings of a run whose results and cache go below ``folder``."""
+        return StudySettings(
+            experiment=compose(self.with_output(folder)),
+            name="run",
+            run_dir=folder / "runs" / "run",
+            sites=3,
+            reference={"brain": self.root / "reference"},
+            cache_dir=folder / "cache",
+            progress=NoProgress(),
+            engine="in_process",
+        )
 
 
 def write_patient(
