@@ -42,7 +42,11 @@ def test_lines_that_find_no_place_are_counted() -> None:
 
 
 def test_a_program_that_writes_without_end_ends_although_nobody_listens() -> None:
-    """The listener waits for the program to have ended: held up by him, it would never end."""
+    """The listener waits for the program to have ended: held up by him, it would never end.
+
+    What still lies in the pipe by then finds a place again as the listener makes room, so that somewhat more than
+    ``MOST_WAITING`` lines may reach him: of 100,000, only few.
+    """
     ended, all_told, told = threading.Event(), threading.Event(), []
 
     def listen(one: str) -> None:
@@ -57,5 +61,5 @@ def test_a_program_that_writes_without_end_ends_although_nobody_listens() -> Non
     assert child.wait(60) == 0
     ended.set()
     assert all_told.wait(60)
-    assert len(told) <= MOST_WAITING + 2
+    assert len(told) < 10 * MOST_WAITING
     assert told[0] == f"0 {'x' * 50}"
