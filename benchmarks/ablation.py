@@ -127,7 +127,7 @@ def distances(data: Data) -> Callable[[Trainer[Any]], Scores]:
         EvaluationConfig(frechet_images=SCORED),
         extractor=feature_extractor("efficientnet_lite0", data.experiment.weights),
     )
-    return lambda trainer: {"normalised FD": evaluation.score(trainer, 1).distribution.frechet.normalised}
+    return lambda trainer: {"normalised FD": evaluation.score(trainer, 1).to_scores()["frechet_normalised"].value}
 
 
 def translations(data: Data) -> Callable[[Trainer[Any]], Scores]:

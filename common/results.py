@@ -4,189 +4,18 @@ A count or a figure is None where it was not declared, not reached, or suppresse
 patients stand behind it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from common.results_classifier import Apart, ArmScores, CrossSite, Interval, PooledGain, Repeated, TrialResult
+from common.figures.figure import ImageScores
+from common.figures.record import Record
+from common.results_classifier import Apart, ArmScores, CrossSite, PooledGain, Repeated, TrialResult
 from common.results_privacy import PrivacyResults
 from common.results_shares import Shares
 from common.statistics.records import ComparisonTable
 
-SCHEMA = "oncofed-results/5"
-
-
-class Record(BaseModel):
-    """Base of every part; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Frechet(Record):
-    """A Fréchet distance, named by its features, never without n and the real-against-real floor at that n."""
-
-    name: str
-    value: float
-    n: int
-    floor: float
-
-
-class FrechetScores(Frechet):
-    """A Fréchet distance with its floor, and what blurred real images reach.
-
-    ``normalised`` is 0 at the floor and 1 at ``blurred``; None where these features cannot tell the two apart.
-    """
-
-    blurred: float
-    normalised: float | None
-
-
-class KernelScores(Record):
-    """A kernel distance (``KID`` with the standard Inception features), its floor, and the standard deviation over
-    subsets of ``subset_size`` images. Unbiased for independent images: both may be slightly negative, and where a
-    patient has several slices the floor is above 0."""
-
-    name: str
-    value: float
-    floor: float
-    spread: float
-    subset_size: int
-    n: int
-
-
-class Manifold(Record):
-    """Where images lie by nearest neighbours, as in :class:`~common.metrics.manifold.ManifoldScores`."""
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-class ManifoldComparison(Record):
-    """Generated images beside real ones of other patients; n images a side, balls to the k-th neighbour."""
-
-    generated: Manifold
-    real: Manifold
-    k: int
-    n: int
-
-
-class DistributionScores(Record):
-    """Generated images as a set, against real ones. ``manifold`` is None with too few images for k neighbours.
-
-    ``setting`` says what stands in for the other half of the patients in a comparison: ``matched`` images were made
-    from theirs, ``free`` ones belong to nobody.
-    """
-
-    features: str
-    setting: Literal["matched", "free"]
-    frechet: FrechetScores
-    kernel: KernelScores
-    manifold: ManifoldComparison | None
-
-
-class Scores(Record):
-    """What every kind of score has: on how much it rests, and how the images compare as a set."""
-
-    slices: int
-    patients: int
-    distribution: DistributionScores
-
-    @property
-    def frechet(self) -> FrechetScores:
-        """The Fréchet distance of the generated images."""
-        return self.distribution.frechet
-
-
-class PairedScores(Scores):
-    """Generated against real on the reference set; means over slices, PSNR in dB."""
-
-    kind: Literal["paired"] = "paired"
-    ssim: float
-    psnr: float
-    foreground_ssim: float
-    foreground_psnr: float
-    lesion_ssim: float
-    lesion_psnr: float
-    floor_lesion_ssim: float
-    floor_lesion_psnr: float
-
-
-class NearestScores(Scores):
-    """Whole slices made from noise. They have no counterpart: SSIM and PSNR (dB) are against the nearest reference
-    slice, and stand beside those of real slices against the nearest one of another patient.
-
-    ``ms_ssim`` is the mean similarity of pairs of generated slices (over ``ms_ssim_scales`` scales; high means little
-    diversity), ``real_ms_ssim`` that of pairs of real ones of different patients. ``foreground_...`` leaves out the
-    black background of the nearest slice.
-    """
-
-    kind: Literal["nearest"] = "nearest"
-    nearest_ssim: float
-    nearest_psnr: float
-    foreground_nearest_ssim: float
-    foreground_nearest_psnr: float
-    real_nearest_ssim: float
-    real_nearest_psnr: float
-    real_foreground_nearest_ssim: float
-    real_foreground_nearest_psnr: float
-    ms_ssim: float
-    real_ms_ssim: float
-    ms_ssim_scales: int
-    collapsed: bool
-    """More than one pair in ten is strikingly alike (:func:`~common.metrics.diversity.has_collapsed`)."""
-
-
-class Translation(Record):
-    """Translated slices against the real ones of the same patients; means over slices, PSNR in dB.
-
-    ``unchanged_...`` are of the untranslated slices against the same; None where source and target have not equally
-    many contrasts. ``lesion_...`` are of the crop around the lesion, over the ``lesion_slices`` that show one; None
-    where none does.
-    """
-
-    ssim: float
-    psnr: float
-    foreground_ssim: float
-    foreground_psnr: float
-    lesion_ssim: float | None = None
-    lesion_psnr: float | None = None
-    unchanged_ssim: float | None = None
-    unchanged_psnr: float | None = None
-    unchanged_foreground_ssim: float | None = None
-    unchanged_foreground_psnr: float | None = None
-    unchanged_lesion_ssim: float | None = None
-    unchanged_lesion_psnr: float | None = None
-    lesion_slices: int = 0
-
-
-class CycleScores(Scores):
-    """Translation to another domain: SSIM and PSNR (dB) are of the slices translated there and back again.
-
-    ``distribution`` compares the translated slices with real ones of the target, ``unchanged_frechet`` those that were
-    not translated at all. ``translation`` is there where the reference set holds both domains of the same patients.
-    """
-
-    kind: Literal["cycle"] = "cycle"
-    cycle_ssim: float
-    cycle_psnr: float
-    foreground_cycle_ssim: float
-    foreground_cycle_psnr: float
-    unchanged_frechet: float
-    translation: Translation | None = None
-
-
-class TranslationScores(Scores):
-    """Other contrasts made of a slice, against the real ones of the same slice.
-
-    ``distribution`` compares the translated slices with the real target as sets, ``unchanged_frechet`` those that were
-    not translated at all; None where source and target have not equally many contrasts.
-    """
-
-    kind: Literal["translation"] = "translation"
-    translation: Translation
-    unchanged_frechet: float | None = None
+SCHEMA = "oncofed-results/6"
 
 
 class Refusal(Record):
@@ -196,47 +25,12 @@ class Refusal(Record):
     reason: str
 
 
-class FinalPaired(PairedScores):
-    """The chosen round on the reference set's final part, scored once; gains over biharmonic inpainting are paired
-    over patients."""
-
-    lesion_ssim_gain: Interval
-    lesion_psnr_gain: Interval
-
-
-class FinalNearest(NearestScores):
-    """The chosen round on the reference set's final part, scored once; intervals over generated slices."""
-
-    nearest_ssim_interval: Interval
-    nearest_psnr_interval: Interval
-
-
-class FinalCycle(CycleScores):
-    """The chosen round on the reference set's final part, scored once; the gain is over the unchanged slices, paired
-    over patients, where the reference set holds both domains."""
-
-    cycle_ssim_interval: Interval
-    foreground_psnr_gain: Interval | None = None
-
-
-class FinalTranslation(TranslationScores):
-    """The chosen round on the reference set's final part, scored once; intervals over patients. The gain is over the
-    unchanged slices; None where these cannot be compared."""
-
-    foreground_ssim_interval: Interval
-    foreground_psnr_gain: Interval | None = None
-
-
-AnyScores = Annotated[PairedScores | NearestScores | CycleScores | TranslationScores, Field(discriminator="kind")]
-AnyFinal = Annotated[FinalPaired | FinalNearest | FinalCycle | FinalTranslation, Field(discriminator="kind")]
-
-
 class GanRound(Record):
     """One federated round, scored subject by subject (an organ, or a translation) on the reference set's selection
     part."""
 
     round: int
-    scores: dict[str, AnyScores]
+    scores: dict[str, ImageScores]
     contributors: list[str]
     refused: list[Refusal] = []
     shares: list[Shares] = []
@@ -251,8 +45,8 @@ class GanRun(Record):
     run: int
     rounds: int
     chosen_round: int | None = None
-    final: dict[str, AnyFinal] = {}
-    pretrained: dict[str, AnyScores] | None = None
+    final: dict[str, ImageScores] = {}
+    pretrained: dict[str, ImageScores] | None = None
     """What the weights reached on the selection part before the first round; None without public pre-training."""
     contributors: dict[str, int] = {}
     """By site, in how many rounds up to the chosen one its update counted."""
@@ -270,7 +64,7 @@ class GanResult(Record):
     """The sites that could take part in its training."""
     chosen_round: int | None = None
     rounds: list[GanRound]
-    final: dict[str, AnyFinal] = {}
+    final: dict[str, ImageScores] = {}
     """By subject; empty until the chosen round has been scored."""
     runs: list[GanRun] = []
     """Every run, the first one among them."""

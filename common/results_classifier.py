@@ -7,19 +7,14 @@ patients stand behind it.
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from common.figures.record import Record
 from common.results_shares import Shares
 
 FEDERATED, CENTRALISED, EXTERNAL, SITES = "federated", "centralised", "external", "sites/mean"
 """Scopes beside the names of the sites: in federation, in one place, the federation's on patients of external centres,
 and the mean over the sites' own classifiers."""
-
-
-class Record(BaseModel):
-    """Base of every part; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Interval(Record):

@@ -4,13 +4,9 @@ import math
 from statistics import NormalDist
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Record(BaseModel):
-    """Base of every part of these; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid")
+from common.figures.record import Record
 
 
 class MechanismSpent(Record):

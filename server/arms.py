@@ -24,7 +24,8 @@ from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled
 from server.pretraining import pretrained
 from server.roster import Member, Roster
-from server.rounds import FederatedTraining, contributors
+from server.round_record import contributors
+from server.rounds import FederatedTraining
 from server.settings import StudySettings
 from server.site_scores import MODEL, ModelScores, instruct, model_scores, require_quorum
 from server.site_weights import site_weights

@@ -1,7 +1,6 @@
 """Rounds that average weights; where sites do not all train the same networks, each network's average is its own."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
@@ -19,9 +18,11 @@ from common.records import (
     read_losses,
     to_arrays,
 )
+from common.results import Refusal
 from common.results_shares import Shares
 from server.roster import SiteGrid
-from server.rounds import FederatedTraining, last_counted
+from server.round_record import RoundRecord, last_counted
+from server.rounds import FederatedTraining
 from server.site_weights import shares_of
 from server.strategy import build_strategy, norm_bound
 
@@ -50,24 +51,24 @@ class Averaging:
         training: FederatedTraining,
         server_round: int,
         weights: dict[str, Tensor],
-        records: list[dict[str, Any]],
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        records: list[RoundRecord],
+    ) -> tuple[dict[str, Tensor], RoundRecord]:
         """Sends ``weights`` out and averages what comes back."""
-        bound = norm_bound(training.config, records[-1]["norms"] if records else [], weights)
+        bound = norm_bound(training.config, records[-1].norms if records else [], weights)
         counted = last_counted(records)
         heard = training.hear(server_round, self._questions(training, server_round, weights), weights, bound, counted)
         # The strategy takes each reply's one ArrayRecord and MetricRecord; sorted by site, so the sum is reproducible.
         examples = self.examples or dict.fromkeys(heard.messages, 1.0)
         averaged, metrics, shares = aggregate(self.strategy, server_round, heard.messages, examples, self.weighting)
-        return from_arrays(averaged), {
-            "round": server_round,
-            "contributors": list(heard.messages),
-            "counted": {**counted, **dict.fromkeys(heard.messages, server_round)},
-            "refused": [{"site": site, "reason": reason} for site, reason in heard.missing.items()],
-            "shares": [one.model_dump() for one in shares],
-            "losses": read_losses(metrics),
-            "norms": list(heard.norms.values()),
-        }
+        return from_arrays(averaged), RoundRecord(
+            round=server_round,
+            contributors=list(heard.messages),
+            counted={**counted, **dict.fromkeys(heard.messages, server_round)},
+            refused=[Refusal(site=site, reason=reason) for site, reason in heard.missing.items()],
+            shares=shares,
+            losses=read_losses(metrics),
+            norms=list(heard.norms.values()),
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Nothing: the strategies that can be chosen remember nothing between rounds."""

@@ -8,21 +8,13 @@ their weights; every round keeps its record.
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from common.array_files import read_tensors, write_tensors
 from common.errors import DamagedFileError
 from common.files import read_json, read_table, write_json
-
-_PARTS: dict[str, type | tuple[type, ...]] = {
-    "contributors": list,
-    "refused": list,
-    "losses": dict,
-    "norms": list,
-    "choice": (float, int, type(None)),
-    "seconds": (float, int),
-}
-"""What a record holds at least, beside the number of its round."""
+from server.round_record import RoundRecord
 
 
 class PhaseCheckpoints:
@@ -31,7 +23,7 @@ class PhaseCheckpoints:
     def __init__(self, run_dir: Path, phase: str) -> None:
         self.folder = run_dir / "checkpoints" / phase
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[RoundRecord]:
         """What was recorded of each finished round, in order.
 
         Raises:
@@ -39,8 +31,11 @@ class PhaseCheckpoints:
         """
         records = []
         for number, file in enumerate(sorted(self.folder.glob("round-*.json")), start=1):
-            record = read_table(file)
-            if not _is_record(record, number):
+            try:
+                record = RoundRecord.model_validate(read_table(file))
+            except ValidationError as error:
+                raise DamagedFileError(file, f"holds no record of round {number} of this release") from error
+            if record.round != number:
                 raise DamagedFileError(file, f"holds no record of round {number}")
             records.append(record)
         return records
@@ -58,7 +53,7 @@ class PhaseCheckpoints:
         self,
         server_round: int,
         weights: dict[str, Tensor],
-        record: dict[str, Any],
+        record: RoundRecord,
         chosen: int | None = None,
         state: dict[str, Tensor] | None = None,
     ) -> None:
@@ -66,7 +61,7 @@ class PhaseCheckpoints:
         write_tensors(self._weights_file(server_round), weights)
         if state:
             write_tensors(self._state_file(server_round), state)
-        write_json(self.folder / f"round-{server_round:05d}.json", record)
+        write_json(self.folder / f"round-{server_round:05d}.json", record.model_dump())
         keep = {self._weights_file(server_round)} | ({self._weights_file(chosen)} if chosen is not None else set())
         for file in self.folder.glob("round-*.safetensors"):
             if file not in keep and file < self._weights_file(server_round):
@@ -89,9 +84,3 @@ class PhaseCheckpoints:
 
     def _weights_file(self, server_round: int) -> Path:
         return self.folder / f"round-{server_round:05d}.safetensors"
-
-
-def _is_record(record: dict[str, Any], number: int) -> bool:
-    return record.get("round") == number and all(
-        key in record and isinstance(record[key], kind) for key, kind in _PARTS.items()
-    )

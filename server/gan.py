@@ -12,8 +12,9 @@ from common.actions import Action
 from common.config import Model, model_of
 from common.errors import StudyError
 from common.experiment import StrategyConfig
+from common.figures.figure import ImageScores
 from common.phases import gan_phase
-from common.results import AnyFinal, AnyScores, GanResult, GanRound, GanRun
+from common.results import GanResult, GanRound, GanRun
 from common.results_shares import Shares
 from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.kinds import GradientTrainer, ProxySource
@@ -165,8 +166,8 @@ class _Run:
     weights: dict[str, Tensor] = field(repr=False)
     chosen_round: int
     rounds: list[GanRound]
-    final: dict[str, AnyFinal]
-    pretrained: dict[str, AnyScores] | None
+    final: dict[str, ImageScores]
+    pretrained: dict[str, ImageScores] | None
     contributors: dict[str, int]
     shares: list[Shares]
 
@@ -185,7 +186,7 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
     scoring = RoundScoring(settings, plan.model, trainer, plan.subjects, checkpoints.folder)
     before = kept_scores(settings, phase)
     if steps and before is None:
-        before = keep_scores(settings, phase, scoring(0, initial).figures["scores"])
+        before = keep_scores(settings, phase, scoring(0, initial).scores)
     training = _training(grid, settings, plan, trainer, Trial(run=run), scoring).train(initial)
     final = checkpoints.result()
     if final is None:
@@ -195,10 +196,7 @@ def _one_run(grid: Grid, settings: StudySettings, plan: GanPlan, run: int) -> _R
         scores = final_scores(settings, trainer, plan.subjects)
         final = {subject: score.model_dump() for subject, score in scores.items()}
         checkpoints.finish(final)
-    rounds = [
-        GanRound.model_validate({key: value for key, value in record.items() if key in GanRound.model_fields})
-        for record in training.records
-    ]
+    rounds = [GanRound(**{key: getattr(record, key) for key in GanRound.model_fields}) for record in training.records]
     read = GanRun.model_validate({"run": run, "rounds": len(rounds), "final": final, "pretrained": before})
     return _Run(
         trainer,

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from common.errors import StudyError
 from common.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
+from common.results import Refusal
 from common.results_shares import Shares
 from common.training.finite import all_finite
 from common.training.kinds import GradientTrainer
 from common.training.trainer import Contributor
-from server.rounds import FederatedTraining, last_counted
+from server.round_record import RoundRecord, last_counted
+from server.rounds import FederatedTraining
 from server.site_weights import mean_shares, shares_of
 from server.strategy import norm_bound
 
@@ -46,18 +48,18 @@ class Gradients:
         training: FederatedTraining,
         server_round: int,
         weights: dict[str, Tensor],
-        records: list[dict[str, Any]],
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        records: list[RoundRecord],
+    ) -> tuple[dict[str, Tensor], RoundRecord]:
         """All steps of one round; its losses are means over steps and sites.
 
         Raises:
             StudyError: if a kind of site is missing, or the coordinator's own step is no number any more.
         """
         self.trainer.load_shared_arrays(weights)
-        previous = records[-1]["norms"] if records else []
+        previous = records[-1].norms if records else []
         # Gradients of adversarial losses vary far more from step to step than the updates of whole rounds.
         bound = norm_bound(training.config, [max(previous)] if previous else [], weights)
-        counted = last_counted(records, self.exchanges)
+        counted = last_counted(records)
         totals: dict[str, float] = defaultdict(float)
         norms: list[float] = []
         shares: list[list[Shares]] = []
@@ -79,15 +81,15 @@ class Gradients:
             for message in heard.messages.values():
                 for name, value in read_losses(message.content.metric_records[METRICS]).items():
                     totals[name] += value / len(heard.messages) / self.exchanges
-        return self.trainer.shared_arrays(), {
-            "round": server_round,
-            "contributors": sorted(set(self.sites) - set(refused)),
-            "counted": counted,
-            "refused": [{"site": site, "reason": reason} for site, reason in refused.items()],
-            "shares": [one.model_dump() for one in mean_shares(shares)],
-            "losses": dict(totals),
-            "norms": norms,
-        }
+        return self.trainer.shared_arrays(), RoundRecord(
+            round=server_round,
+            contributors=sorted(set(self.sites) - set(refused)),
+            counted=counted,
+            refused=[Refusal(site=site, reason=reason) for site, reason in refused.items()],
+            shares=mean_shares(shares),
+            losses=dict(totals),
+            norms=norms,
+        )
 
     def state(self) -> dict[str, Tensor]:
         """The coordinator's optimisers."""

@@ -5,13 +5,14 @@ chosen on nor the one that the report's figures come from.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from common.array_files import read_tensors, write_tensors
 from common.errors import StudyError
+from common.figures.figure import ImageScores
 from common.files import read_json, write_json
 from common.imaging.slices import Slices
 from common.report.formatting import plural
@@ -83,10 +84,11 @@ def public_slices(settings: StudySettings, view: View) -> Slices:
     return reference_part(settings, view.organ, PART, contrasts=view.contrasts)
 
 
-def keep_scores(settings: StudySettings, phase: str, scores: Any) -> Any:
+def keep_scores(settings: StudySettings, phase: str, scores: Mapping[str, ImageScores]) -> Any:
     """What the pre-trained weights reach before the first round; kept, so that it is measured once."""
-    write_json(PhaseCheckpoints(settings.run_dir, phase).folder / SCORES, scores)
-    return scores
+    kept = {subject: one.model_dump() for subject, one in scores.items()}
+    write_json(PhaseCheckpoints(settings.run_dir, phase).folder / SCORES, kept)
+    return kept
 
 
 def kept_scores(settings: StudySettings, phase: str) -> Any | None:

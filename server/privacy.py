@@ -82,9 +82,9 @@ def privacy_results(grid: Grid, settings: StudySettings, roster: Roster, phases:
         sites={site: one.model_copy(update={"witness": None}) for site, one in statements.items()},
         silent=answers.missing,
         refusals=[
-            PrivacyRefusal(site=one["site"], phase=phase, round=record["round"], reason=one["reason"])
+            PrivacyRefusal(site=one.site, phase=phase, round=record.round, reason=one.reason)
             for phase in phases
             for record in PhaseCheckpoints(settings.run_dir, phase).records()
-            for one in record.get("refused", [])
+            for one in record.refused
         ],
     )

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -14,6 +14,7 @@ from torch import Tensor
 from common.actions import Action
 from common.errors import StudyError
 from common.experiment import StrategyConfig
+from common.figures.figure import ImageScores
 from common.progress import StudyProgress
 from common.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
 from common.reply_checks import UpdateCheck
@@ -23,6 +24,7 @@ from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.instructions import instruction_of
 from server.roster import Member
+from server.round_record import RoundRecord, chosen_round, contributors
 from server.silences import way_out
 from server.site_weights import mean_shares, shares_told
 
@@ -31,10 +33,10 @@ log = logging.getLogger("oncofed.server")
 
 @dataclass(frozen=True)
 class Scored:
-    """What a round is worth: figures for the record, a few of them for the terminal, and the one that chooses."""
+    """What a round is worth: scores by subject, a few of them for the terminal, and the one that chooses."""
 
-    figures: dict[str, Any] = field(default_factory=dict)
-    shown: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, ImageScores] = field(default_factory=dict)
+    shown: Mapping[str, float] = field(default_factory=dict)
     choice: float | None = None
     """Higher is better; None: the last round is chosen."""
 
@@ -50,7 +52,7 @@ class Training:
 
     chosen_round: int
     weights: dict[str, Tensor] = field(repr=False)
-    records: list[dict[str, Any]] = field(repr=False)
+    records: list[RoundRecord] = field(repr=False)
 
     @property
     def contributors(self) -> dict[str, int]:
@@ -60,8 +62,7 @@ class Training:
     @property
     def shares(self) -> list[Shares]:
         """How much each site counted in the average of each network, over the same rounds."""
-        told = [record.get("shares", []) for record in self.records if record["round"] <= self.chosen_round]
-        return mean_shares([[Shares.model_validate(one) for one in of_round] for of_round in told])
+        return mean_shares([record.shares for record in self.records if record.round <= self.chosen_round])
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,10 @@ class RoundExchange(Protocol):
         training: "FederatedTraining",
         server_round: int,
         weights: dict[str, Tensor],
-        records: list[dict[str, Any]],
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record.
-
-        The record holds ``round``, ``contributors``, ``counted`` (see :func:`last_counted`), ``refused``,
-        ``shares``, ``losses`` and ``norms``.
+        records: list[RoundRecord],
+    ) -> tuple[dict[str, Tensor], RoundRecord]:
+        """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record, which is still
+        without scores, choice and duration.
 
         Raises:
             StudyError: if the round cannot be done.
@@ -154,17 +153,19 @@ class FederatedTraining:
             started = time.monotonic()
             weights, record = self.exchange.round(self, server_round, weights, records)
             scored = self.score(server_round, weights)
-            record |= {**scored.figures, "choice": scored.choice, "seconds": round(time.monotonic() - started, 2)}
+            seconds = round(time.monotonic() - started, 2)
+            record = record.model_copy(
+                update={"scores": dict(scored.scores), "choice": scored.choice, "seconds": seconds}
+            )
             records.append(record)
             self.checkpoints.save_round(
-                server_round, weights, record, chosen=_choose(records), state=self.exchange.state()
+                server_round, weights, record, chosen=chosen_round(records), state=self.exchange.state()
             )
-            log.info("round", extra={"phase": self.phase, **record})
+            log.info("round", extra={"phase": self.phase, **record.model_dump()})
             self._show(record, scored.shown)
             if server_round == 1:
-                told = shares_told(Shares.model_validate(one) for one in record["shares"])
-                self.progress.message(f"{self.phase}: shares in the average: {told}")
-        chosen = _choose(records)
+                self.progress.message(f"{self.phase}: shares in the average: {shares_told(record.shares)}")
+        chosen = chosen_round(records)
         return Training(chosen, self.checkpoints.weights(chosen), records)
 
     def instruction(self, number: int) -> Instruction:
@@ -232,13 +233,13 @@ class FederatedTraining:
             )
         return Heard(messages, dict(sorted(missing.items())), {site: norms[site] for site in messages})
 
-    def _show(self, record: dict[str, Any], scores: dict[str, float]) -> None:
+    def _show(self, record: RoundRecord, scores: Mapping[str, float]) -> None:
         self.progress.advance(
-            round=record["round"],
-            contributors=record["contributors"],
-            losses=record["losses"],
+            round=record.round,
+            contributors=record.contributors,
+            losses=record.losses,
             scores=scores,
-            seconds=record["seconds"],
+            seconds=record.seconds,
         )
 
 
@@ -251,38 +252,3 @@ def _unlike_the_others(replies: Mapping[str, RecordDict]) -> list[str]:
     counts = Counter(names.values())
     usual = min(counts, key=lambda one: (-counts[one], len(one), one), default=())
     return [site for site, own in names.items() if own != usual]
-
-
-def contributors(records: list[dict[str, Any]]) -> dict[str, int]:
-    """By site, in how many rounds its update counted, of those up to the one that ``records`` choose.
-
-    >>> contributors([{"round": 1, "choice": None, "contributors": ["a", "b"]},
-    ...               {"round": 2, "choice": None, "contributors": ["a"]}])
-    {'a': 2, 'b': 1}
-    """
-    chosen = _choose(records)
-    counted = Counter(site for record in records if record["round"] <= chosen for site in record["contributors"])
-    return dict(sorted(counted.items()))
-
-
-def last_counted(records: list[dict[str, Any]], exchanges: int = 1) -> dict[str, int]:
-    """By site, the last exchange in which its reply counted; none of a site of which no reply has.
-
-    Args:
-        records: of the finished rounds; of earlier releases they hold whose replies counted in the whole round only.
-        exchanges: in a round.
-
-    >>> last_counted([{"round": 1, "contributors": ["a", "b"]}, {"round": 2, "contributors": ["a"]}], 10)
-    {'a': 20, 'b': 10}
-    """
-    found: dict[str, int] = {}
-    for record in records:
-        found |= record.get("counted", dict.fromkeys(record["contributors"], record["round"] * exchanges))
-    return found
-
-
-def _choose(records: list[dict[str, Any]]) -> int:
-    """The round with the highest choice figure; the last one where there is none."""
-    scored = [record for record in records if record["choice"] is not None]
-    best = max(scored, key=lambda record: record["choice"]) if scored else records[-1]
-    return int(best["round"])

@@ -14,11 +14,12 @@ from torch import Tensor
 from common.array_files import read_arrays, write_arrays
 from common.config import Model
 from common.errors import StudyError
-from common.results import AnyFinal
+from common.figures.figure import ImageScores
 from common.seeding import derive_seed
 from common.training.trainer import Trainer, View
 from server.evaluation.diverged import DivergedError
-from server.evaluation.evaluation import Evaluation, Outcome, build_evaluations
+from server.evaluation.evaluation import Evaluation, build_evaluations
+from server.evaluation.outcome import Outcome
 from server.rounds import Scored
 from server.settings import StudySettings
 
@@ -79,7 +80,7 @@ class RoundScoring:
         if server_round and (self._best is None or choice > self._best.choice):
             self._best = _Best(server_round, choice, outcomes)
         return Scored(
-            figures={"scores": {subject: one.to_scores().model_dump() for subject, one in outcomes.items()}},
+            scores={subject: one.to_scores() for subject, one in outcomes.items()},
             shown=_shown(outcomes),
             choice=choice,
         )
@@ -95,7 +96,7 @@ class RoundScoring:
         for subject, evaluation in self.evaluations.items():
             outcome = best.outcomes[subject] if best else evaluation.score(self.trainer, self.seed)
             strip = [images[_file(subject)] for images in rounds]
-            gallery = outcome.gallery(self.settings.experiment.evaluation.gallery, strip)
+            gallery = outcome.pictures.arrays(self.settings.experiment.evaluation.gallery, strip)
             gallery["rounds"] = np.array([int(file.stem.removeprefix("images-")) for file in files])
             gallery["subject"] = np.array(subject)
             folder = self.settings.run_dir / "reference" / self.model.name
@@ -104,7 +105,7 @@ class RoundScoring:
 
 def final_scores(
     settings: StudySettings, trainer: Trainer[Any], subjects: Mapping[str, tuple[View, ...]]
-) -> dict[str, AnyFinal]:
+) -> dict[str, ImageScores]:
     """The round that the trainer holds, on patients that had no part in choosing it; done once."""
     experiment = settings.experiment
     seed = derive_seed(experiment.seed, "final score")
@@ -114,7 +115,7 @@ def final_scores(
     }
 
 
-def _shown(outcomes: Mapping[str, Outcome]) -> dict[str, float]:
+def _shown(outcomes: Mapping[str, Outcome]) -> Mapping[str, float]:
     """A few figures for the terminal: more than one subject leaves room for one figure each."""
     if len(outcomes) == 1:
         return next(iter(outcomes.values())).shown

@@ -7,11 +7,11 @@ once, and nothing is written while it trains.
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from server.checkpoint import PhaseCheckpoints
+from server.round_record import RoundRecord
 
 FOLDER = "tensorboard"
 """Below the run's folder."""
@@ -24,9 +24,9 @@ _EVENTS = "events.out.tfevents.0"
 def write_tracking(run_dir: Path) -> Path | None:
     """Writes losses, scores, norms and seconds of every finished round, phase by phase.
 
-    Tags are ``loss/<name>``, ``score/<subject>/<figure>``, ``norm/<site>`` (of its update), ``choice`` (the figure that
-    chooses the round) and ``seconds``; steps are rounds, and the time of a point is when its record was written. What
-    is not there (losses of private training) or not finite is left out.
+    Tags are ``loss/<name>``, ``score/<subject>/<figure>`` (its references below it), ``norm/<site>`` (of its update),
+    ``choice`` (the figure that chooses the round) and ``seconds``; steps are rounds, and the time of a point is when
+    its record was written. What is not there (losses of private training) or not finite is left out.
 
     Returns:
         The folder, or None if no round has been finished; event files of an earlier call are then gone, too.
@@ -49,35 +49,33 @@ def write_tracking(run_dir: Path) -> Path | None:
     return folder
 
 
-def points(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def points(record: RoundRecord) -> Iterator[tuple[str, float]]:
     """The tags of one round's record and their values.
 
-    >>> dict(points({"round": 1, "losses": {"l1": 0.5}, "scores": {"brain": {"ssim": 0.9, "kind": "paired"}}}))
-    {'loss/l1': 0.5, 'score/brain/ssim': 0.9}
+    >>> from common.figures.figure import Figure, ImageScores
+    >>> scores = {"brain": ImageScores(protocol="paired", figures=[Figure(metric="ssim", value=0.9)])}
+    >>> kept = {"counted": {}, "norms": [2.0], "scores": scores, "losses": {"l1": 0.5}}
+    >>> round_1 = RoundRecord(round=1, contributors=["a"], **kept)
+    >>> dict(points(round_1))
+    {'loss/l1': 0.5, 'score/brain/ssim': 0.9, 'norm/a': 2.0, 'seconds': 0.0}
     """
-    yield from _figures("loss", record.get("losses", {}))
-    yield from _figures("score", record.get("scores", {}))
-    yield from _figures("norm", dict(zip(record.get("contributors", []), record.get("norms", []), strict=False)))
-    yield from _figures("choice", record.get("choice"))
-    yield from _figures("seconds", record.get("seconds"))
+    found: list[tuple[str, float | None]] = [(f"loss/{name}", value) for name, value in record.losses.items()]
+    for subject, scores in record.scores.items():
+        for one in scores.figures:
+            found.append((f"score/{subject}/{one.column}", one.value))
+            found += [(f"score/{subject}/{one.column}/{name}", level) for name, level in one.references.items()]
+    found += [(f"norm/{site}", norm) for site, norm in zip(record.contributors, record.norms, strict=False)]
+    found += [("choice", record.choice), ("seconds", record.seconds)]
+    yield from ((tag, value) for tag, value in found if value is not None and math.isfinite(value))
 
 
-def _figures(tag: str, value: Any) -> Iterator[tuple[str, float]]:
-    """Every finite number below ``tag``, by its path."""
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _figures(f"{tag}/{name}", part)
-    elif isinstance(value, (int, float)) and math.isfinite(value):
-        yield tag, float(value)
-
-
-def _write_phase(folder: Path, records: list[dict[str, Any]], times: list[float]) -> None:
+def _write_phase(folder: Path, records: list[RoundRecord], times: list[float]) -> None:
     # Imported when there is something to write: it brings a good part of TensorBoard.
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
         for record, time in zip(records, times, strict=True):
             for tag, value in points(record):
-                writer.add_scalar(tag, value, record["round"], walltime=time)  # type: ignore[no-untyped-call]
+                writer.add_scalar(tag, value, record.round, walltime=time)  # type: ignore[no-untyped-call]
     (file,) = folder.glob("events.*")
     file.rename(folder / _EVENTS)

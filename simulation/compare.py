@@ -1,7 +1,8 @@
 """``oncofed-simulation compare``: what differs between runs, and what came of it, side by side."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ import yaml
 
 from common.dotted_keys import flat
 from common.errors import ConfigError
+from common.figures.registry import REFERENCES
 from common.outside import line, say, say_json
 from common.report.arms import FURTHER, MEASURES, arm_title, in_order, scope_title
-from common.report.formatting import DECIBEL, MISSING, RATIO, SIMILARITY, Scale, duration, moment, significant
+from common.report.formatting import MISSING, Scale, duration, moment
 from common.results import Results
 from common.results_classifier import Interval
 from common.safe_yaml import read_yaml
 from server.made_with import THEN
 from server.report.build import read_results
 from server.report.contributors import trained_by
-from server.report.overview import over_runs
+from server.report.overview import final_runs
 
 SHOWN = ("accuracy", "auc")
 """Figures of an arm that are printed; the others are in the JSON."""
@@ -208,17 +210,25 @@ Figures = Iterator[tuple[str, Any, Callable[[Any], str], bool]]
 
 def _generator_figures(results: Results) -> Figures:
     for name, gan in results.gans.items():
-        for subject, one in over_runs(gan).items():
+        runs = final_runs(gan)
+        for subject in gan.final:
+            finals = [run.final[subject] for run in runs if subject in run.final]
             of = f"{name}, {subject}: "
-            yield f"{of}SSIM", one.ssim.mean, SIMILARITY.number, True
-            yield f"{of}PSNR", one.psnr.mean, DECIBEL.text, True
-            yield f"{of}SSIM and PSNR of", one.similarity, str, False
-            yield f"{of}{one.name}", one.frechet.mean, significant, True
-            yield f"{of}{one.name}, real against real", one.floor.mean, significant, True
-            if one.normalised is not None:
-                yield f"{of}{one.name}, normalised", one.normalised.mean, RATIO.number, True
-            yield f"{of}{one.name}, n", one.n, str, True
-            yield f"{of}trainings", one.ssim.runs, str, one.ssim.runs > 1
+            for figure in finals[0].values():
+                found = [one for final in finals if (one := final.get(figure.key)) is not None]
+                yield f"{of}{figure.name}", _mean(one.value for one in found), figure.of.text, True
+                for reference in figure.references:
+                    level = _mean(one.references.get(reference) for one in found)
+                    yield f"{of}{figure.name}, {REFERENCES[reference]}", level, figure.of.text, reference == "real"
+                if figure.of.kind == "set":
+                    yield f"{of}{figure.name}, n", figure.n, str, True
+            yield f"{of}trainings", len(finals), str, len(finals) > 1
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Over trainings; None where it is undefined in one of them."""
+    known = list(values)
+    return None if None in known else statistics.fmean(value for value in known if value is not None)
 
 
 def _arm_figures(results: Results) -> Figures:

@@ -15,7 +15,7 @@ from common.progress import StudyProgress
 from common.results import Results
 from server.app import run_study
 from server.report.build import build_study_report
-from server.report.kinds import kind_of
+from server.report.protocols import in_short
 from server.run_folder import RunFolder, require_run_name
 from server.settings import StudySettings
 from server.terminal_progress import terminal_progress
@@ -113,7 +113,7 @@ def _closing(results: Results, report: Path) -> list[str]:
     for name, gan in results.gans.items():
         for subject, final in gan.final.items():
             lines.append(
-                f"  {name}, {subject}, round {gan.chosen_round}: {kind_of(final).closing(final)} (n={final.slices} "
+                f"  {name}, {subject}, round {gan.chosen_round}: {in_short(final)} (n={final.slices} "
                 f"slices of {final.patients} patients)"
             )
     if results.run.demo_cohort:

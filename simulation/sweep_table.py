@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.figures.registry import REFERENCES
 from common.files import write_bytes
 from common.report.tables import write_csv
 from common.results import Results
@@ -43,13 +44,17 @@ def figures_of(results: Results) -> dict[str, float]:
     figures: dict[str, float] = {}
     for model, gan in results.gans.items():
         for subject, final in gan.final.items():
-            figures[f"{model}, {subject}: {final.frechet.name}"] = final.frechet.value
-            if final.frechet.normalised is not None:
-                figures[f"{model}, {subject}: normalised {final.frechet.name}"] = final.frechet.normalised
-            figures[f"{model}, {subject}: floor of {final.frechet.name}"] = final.frechet.floor
+            for figure in final.values():
+                if figure.value is not None:
+                    figures[f"{model}, {subject}: {figure.name}"] = figure.value
+            for reference, level in final["frechet"].references.items():
+                if level is not None:
+                    figures[f"{model}, {subject}: {final['frechet'].name}, {REFERENCES[reference]}"] = level
         before = gan.runs[0].pretrained if gan.runs else None
         for subject, scores in (before or {}).items():
-            figures[f"{model}, {subject}: {scores.frechet.name} before the first round"] = scores.frechet.value
+            distance = scores["frechet"]
+            if distance.value is not None:
+                figures[f"{model}, {subject}: {distance.name} before the first round"] = distance.value
     for arm, one in results.arms.get("federated", {}).items():
         for metric in ("accuracy", "auc"):
             value = getattr(one, metric).mean

@@ -8,6 +8,8 @@ from pydantic import Field
 from torch import nn
 
 from common.export.provenance import Name, Provenance, Record, privacy_statement
+from common.figures.figure import Figure
+from common.figures.registry import REFERENCES
 
 USES = (
     "Research on machine learning for medical images: augmenting training data, and studying federated training and "
@@ -35,25 +37,6 @@ class Port(Record):
     meaning: str
 
 
-class Score(Record):
-    """A figure, never without what it was computed from.
-
-    Attributes:
-        name: with the features or the region it refers to.
-        value: the figure.
-        n: how many images.
-        floor: what real images against real ones, or the plain baseline, reach at the same n; None where there is no
-            such thing.
-        floor_name: what the floor is.
-    """
-
-    name: str
-    value: float
-    n: int = Field(ge=1)
-    floor: float | None = None
-    floor_name: str = ""
-
-
 class GeneratorCard(Record):
     """What is said about a generator; all of it may be read by anybody who gets the export.
 
@@ -67,7 +50,7 @@ class GeneratorCard(Record):
         task: what it does, in a sentence.
         inputs: the arguments of ``forward`` in order.
         output: its result.
-        scores: with their floors.
+        scores: by what was scored, an organ or a translation.
         licence: of the weights; the loader's code is under Apache-2.0.
         intended_use: in a sentence or two.
         limits: beside those of every generator.
@@ -82,7 +65,7 @@ class GeneratorCard(Record):
     task: str
     inputs: tuple[Port, ...]
     output: Port
-    scores: tuple[Score, ...] = ()
+    scores: dict[str, tuple[Figure, ...]] = {}
     licence: Name
     intended_use: str = USES
     limits: tuple[str, ...] = ()
@@ -136,14 +119,21 @@ generator = load_generator()
 ```"""
 
 
-def _scores(scores: tuple[Score, ...]) -> str:
+def _scores(scores: dict[str, tuple[Figure, ...]]) -> str:
     if not scores:
         return "None were computed."
     rows = [
-        (one.name, f"{one.value:.4g}", str(one.n), "none" if one.floor is None else f"{one.floor:.4g} {one.floor_name}")
-        for one in scores
+        (f"{one.name}, {subject}", one.of.text(one.value), str(one.n or ""), _compared(one))
+        for subject, figures in scores.items()
+        for one in figures
+        if not one.against
     ]
-    return _table(("score", "value", "images", "floor at the same number"), rows)
+    return _table(("score", "value", "images", "compare with, at the same number"), rows)
+
+
+def _compared(figure: Figure) -> str:
+    levels = (f"{REFERENCES[key]} {figure.of.text(value)}" for key, value in figure.references.items())
+    return "; ".join(levels) or "none"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -4,14 +4,26 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-
-from common.results_classifier import Interval
+from typing import Protocol
 
 MISSING = "–"
 """Stands where there is no figure."""
 
 _NARROW = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
+
+
+class Interval(Protocol):
+    """A figure with its 95% interval, where it has one."""
+
+    @property
+    def mean(self) -> float | None: ...
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class Scale:
     def interval(self, interval: Interval | None) -> str:
         """Mean and 95% bounds in one line.
 
+        >>> from common.results_classifier import Interval
         >>> PERCENT.interval(Interval(mean=0.861, low=0.81, high=0.904)).replace("\\N{NO-BREAK SPACE}", " ")
         '86.1 % (81.0 to 90.4)'
         >>> AUC.interval(Interval(mean=0.9))

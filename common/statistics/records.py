@@ -6,15 +6,11 @@ what, and, where it was corrected for several comparisons, over how many of them
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from common.figures.record import Record
 
 TestName = Literal["paired t-test", "corrected resampled t-test"]
-
-
-class Record(BaseModel):
-    """Base of every part of these; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class PairedTest(Record):

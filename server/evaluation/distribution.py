@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from common.features.extractor import FeatureExtractor
+from common.figures.figure import Figure
 from common.metrics.frechet import disjoint_halves, frechet_distance_of
 from common.metrics.kernel_distance import kernel_distance, kernel_distances_of_subsets
 from common.metrics.manifold import manifold_scores
 from common.metrics.normalised import blurred, normalised_distance
-from common.results import DistributionScores, FrechetScores, KernelScores, Manifold, ManifoldComparison
 from common.seeding import derive_seed, numpy_generator
 
 HALVES = 4
@@ -121,8 +121,8 @@ class ReferenceDistribution:
             distance_name=extractor.distance_name,
         )
 
-    def matched(self, generated: Tensor) -> DistributionScores:
-        """The scores of features (N, D) of images of which the i-th was made from the i-th real image.
+    def matched(self, generated: Tensor) -> list[Figure]:
+        """The figures of features (N, D) of images of which the i-th was made from the i-th real image.
 
         Raises:
             ValueError: if there are not as many as real ones, or a value is not finite.
@@ -131,8 +131,8 @@ class ReferenceDistribution:
             raise ValueError(f"expected matched features {tuple(self.real.shape)}, got {tuple(generated.shape)}")
         return self._scores("matched", generated, self._matched_pairs(generated))
 
-    def free(self, generated: Tensor) -> DistributionScores:
-        """The scores of features (M, D) of images that belong to nobody, M at least ``n``; with ``2 * n`` or more,
+    def free(self, generated: Tensor) -> list[Figure]:
+        """The figures of features (M, D) of images that belong to nobody, M at least ``n``; with ``2 * n`` or more,
         the two halves of a split are compared with different ones. The same images give the same scores.
 
         Raises:
@@ -153,49 +153,68 @@ class ReferenceDistribution:
     def _matched_pairs(self, features: Tensor) -> list[Pair]:
         return [(self.real[half], features[other]) for half, other in self.halves]
 
-    def _scores(self, setting: Setting, generated: Tensor, pairs: Sequence[Pair]) -> DistributionScores:
+    def _scores(self, setting: Setting, generated: Tensor, pairs: Sequence[Pair]) -> list[Figure]:
         if not generated.isfinite().all():
             raise ValueError("a feature of a generated image is not finite")
-        distance = _mean(frechet_distance_of, pairs)
-        manifold = self._manifold(pairs)
-        return DistributionScores(
-            features=self.features,
-            setting=setting,
-            frechet=FrechetScores(
-                name=self.distance_name,
-                value=distance,
-                n=self.n,
-                floor=self.floor,
-                blurred=self.blurred,
-                normalised=normalised_distance(distance, self.floor, self.blurred),
-            ),
-            kernel=self._kernel(pairs),
-            manifold=None
-            if manifold is None or self.real_manifold is None
-            else ManifoldComparison(generated=manifold, real=self.real_manifold, k=NEIGHBOUR, n=self.n),
-        )
+        conditions: dict[str, str | int | float] = {"features": self.features, "setting": setting}
 
-    def _kernel(self, pairs: Sequence[Pair]) -> KernelScores:
+        def figure(
+            metric: str, value: float | None, references: dict[str, float | None], **more: str | float
+        ) -> Figure:
+            return Figure(
+                metric=metric, value=value, n=self.n, references=references, conditions={**conditions, **more}
+            )
+
+        distance = _mean(frechet_distance_of, pairs)
+        normalised = normalised_distance(distance, self.floor, self.blurred)
+        size, spread = self._kernel_spread(pairs)
+        manifold, real = self._manifold(pairs), self.real_manifold or {}
+        return [
+            figure("frechet", distance, {"real": self.floor, "blurred": self.blurred}, name=self.distance_name),
+            figure("frechet_normalised", normalised, {}),
+            figure(
+                "kernel",
+                _mean(kernel_distance, pairs),
+                {"real": self.kernel_floor},
+                name=self.kernel_name,
+                subset_size=size,
+                subset_deviation=spread,
+            ),
+            *(figure(_MANIFOLD[key], value, {"real": real.get(key)}, k=NEIGHBOUR) for key, value in manifold.items()),
+        ]
+
+    def _kernel_spread(self, pairs: Sequence[Pair]) -> tuple[int, float]:
+        """The size of random subsets, and the standard deviation of the kernel distance over them."""
         size = max(2, self.n // 2)
         subsets = [
             kernel_distances_of_subsets(*pair, subsets=SUBSETS, size=size, seed=derive_seed("reference set", number))
             for number, pair in enumerate(pairs)
         ]
-        return KernelScores(
-            name=self.kernel_name,
-            value=_mean(kernel_distance, pairs),
-            floor=self.kernel_floor,
-            spread=float(torch.cat(subsets).std()),
-            subset_size=size,
-            n=self.n,
-        )
+        return size, float(torch.cat(subsets).std())
 
-    def _manifold(self, pairs: Sequence[Pair]) -> Manifold | None:
+    def _manifold(self, pairs: Sequence[Pair]) -> dict[str, float]:
+        """Empty with too few images for so many neighbours."""
         if self.n <= NEIGHBOUR:
-            return None
+            return {}
         scores = [asdict(manifold_scores(real, other, NEIGHBOUR)) for real, other in pairs]
-        return Manifold(**{name: float(np.mean([each[name] for each in scores])) for name in scores[0]})
+        return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
+
+
+_MANIFOLD = {
+    "precision": "manifold_precision",
+    "recall": "manifold_recall",
+    "density": "density",
+    "coverage": "coverage",
+}
 
 
 def _mean(distance: Callable[[Tensor, Tensor], float], pairs: Sequence[Pair]) -> float:
     return float(np.mean([distance(real, other) for real, other in pairs]))
+
+
+def with_unchanged(sets: list[Figure], unchanged: float | None) -> list[Figure]:
+    """The figures with the Fréchet distance of slices that were not translated; ``unchanged`` is None without any."""
+    if unchanged is None:
+        return sets
+    distance = sets[0].model_copy(update={"references": {**sets[0].references, "unchanged": unchanged}})
+    return [distance, *sets[1:]]

@@ -1,58 +1,20 @@
 """From a trainer's ``score`` to the comparisons that the coordinator makes: one evaluation for each subject."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from common.errors import ConfigError, DataError
-from common.experiment import EvaluationConfig
-from common.features.extractor import FeatureExtractor, feature_extractor
+from common.features.extractor import feature_extractor
 from common.imaging.slices import Slices
-from common.results import AnyFinal, AnyScores
 from common.training.trainer import Score, Trainer, View
 from server.evaluation.cycle import CycleEvaluation
 from server.evaluation.distribution import TooFewError
 from server.evaluation.nearest import NearestEvaluation
+from server.evaluation.outcome import Outcome
 from server.evaluation.paired import PairedEvaluation
 from server.evaluation.translation import TranslationEvaluation
 from server.reference import reference_part
 from server.settings import StudySettings
-
-
-class Outcome(Protocol):
-    """What one scoring found."""
-
-    @property
-    def choice(self) -> float:
-        """What the best round is chosen by; higher is better."""
-        ...
-
-    @property
-    def shown(self) -> dict[str, float]:
-        """A few figures for a terminal, the telling one first."""
-        ...
-
-    @property
-    def gallery_images(self) -> npt.NDArray[np.float16]:
-        """(N, H, W): kept each round, so that the gallery can follow any image over the rounds."""
-        ...
-
-    def to_scores(self) -> AnyScores:
-        """The record of a round."""
-        ...
-
-    def final(self, samples: int, seed: int) -> AnyFinal:
-        """The record of the chosen round, with intervals over patients where there are pairs."""
-        ...
-
-    def gallery(
-        self, count: int, by_round: Sequence[npt.NDArray[np.floating[Any]]] | None = None
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Arrays for the report's gallery, chosen by a rule."""
-        ...
 
 
 class Evaluation(Protocol):
@@ -63,40 +25,11 @@ class Evaluation(Protocol):
         ...
 
 
-Builder = Callable[[Sequence[Slices], EvaluationConfig, FeatureExtractor, Path | None], Evaluation]
-
-
-def _paired(
-    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
-) -> Evaluation:
-    return PairedEvaluation(slices[0], config, extractor=extractor, cache_dir=cache_dir)
-
-
-def _nearest(
-    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
-) -> Evaluation:
-    return NearestEvaluation(slices[0], config, extractor=extractor, cache_dir=cache_dir)
-
-
-def _cycle(
-    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
-) -> Evaluation:
-    source, target = slices
-    return CycleEvaluation(source, target, config, extractor=extractor, cache_dir=cache_dir)
-
-
-def _translation(
-    slices: Sequence[Slices], config: EvaluationConfig, extractor: FeatureExtractor, cache_dir: Path | None
-) -> Evaluation:
-    source, target = slices
-    return TranslationEvaluation(source, target, config, extractor=extractor, cache_dir=cache_dir)
-
-
-EVALUATIONS: dict[Score, Builder] = {
-    Score.PAIRED: _paired,
-    Score.TRANSLATION: _translation,
-    Score.CYCLE: _cycle,
-    Score.NEAREST: _nearest,
+EVALUATIONS: dict[Score, Callable[..., Evaluation]] = {
+    Score.PAIRED: PairedEvaluation,
+    Score.TRANSLATION: TranslationEvaluation,
+    Score.CYCLE: CycleEvaluation,
+    Score.NEAREST: NearestEvaluation,
 }
 """How a model is scored, by what the coordinator can compare its images with."""
 
@@ -121,7 +54,7 @@ def build_evaluations(
 
     def build(views: Sequence[View]) -> Evaluation:
         try:
-            return builder(_reference(settings, views, part), config, extractor, cache_dir)
+            return builder(*_reference(settings, views, part), config, extractor=extractor, cache_dir=cache_dir)
         except TooFewError as error:
             raise DataError(
                 f"reference set ({', '.join(view.name for view in views)}), part {part}, with "

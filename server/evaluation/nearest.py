@@ -1,141 +1,33 @@
 """Scoring of a generator of whole slices (``Score.NEAREST``): no counterpart exists, so the nearest real slice is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from common.errors import ConfigError, DataError
 from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
+from common.figures.figure import Figure
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
-from common.metrics.bootstrap import paired_difference
-from common.metrics.diversity import Diversity, has_collapsed, mean_pairwise_ms_ssim
+from common.metrics.diversity import has_collapsed, mean_pairwise_ms_ssim
 from common.metrics.nearest import Nearest, nearest
 from common.metrics.normalised import blurred
-from common.results import DistributionScores, FinalNearest, NearestScores
 from common.seeding import derive_seed
 from common.training.kinds import SamplingTrainer
-from common.training.trainer import Trainer
+from common.training.trainer import Score, Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
+from server.evaluation.outcome import Measure, Outcome
 from server.evaluation.real import cached_features
 
 PAIRS = 200
 """Pairs of slices behind a figure of diversity."""
 
 PAIRS_SEED = derive_seed("reference set", "pairs")
-
-
-@dataclass(frozen=True)
-class NearestOutcome:
-    """N slices made from noise.
-
-    Attributes:
-        images: (N, C, H, W) float32 in [0, 1].
-        references: (N, C, H, W), the real slice that is nearest to each.
-        tumour: (N,) bool, the class that each was made as.
-        found: how near they are.
-        real: how near real slices are to those of other patients.
-        diversity, real_diversity: similarity of pairs of generated, and of real slices.
-        collapsed: whether too many of the generated pairs are strikingly alike.
-        distribution: the generated slices as a set.
-        patients: reference patients behind all this.
-    """
-
-    images: Tensor = field(repr=False)
-    references: Tensor = field(repr=False)
-    tumour: Tensor
-    found: Nearest
-    real: Nearest
-    diversity: Diversity
-    real_diversity: Diversity
-    collapsed: bool
-    distribution: DistributionScores
-    patients: int
-
-    @property
-    def choice(self) -> float:
-        """The Fréchet distance, negated: nearness alone rewards copies, and diversity alone rewards noise.
-
-        At small n that distance hardly sees a collapse, so a round that collapsed counts as one of blurred images more.
-        """
-        frechet = self.distribution.frechet
-        return -frechet.value - (frechet.blurred if self.collapsed else 0.0)
-
-    @property
-    def shown(self) -> dict[str, float]:
-        """The Fréchet distance with its floor, and the similarity of pairs."""
-        frechet = self.distribution.frechet
-        return {frechet.name: frechet.value, "floor": frechet.floor, "MS-SSIM of pairs": self.diversity.mean}
-
-    @property
-    def gallery_images(self) -> npt.NDArray[np.float16]:
-        """(N, H, W) first contrast of every generated slice."""
-        images: npt.NDArray[np.float16] = self.images[:, 0].numpy().astype(np.float16)
-        return images
-
-    def to_scores(self) -> NearestScores:
-        """Means over the generated slices."""
-        return NearestScores(**self._entries())
-
-    def final(self, samples: int, seed: int) -> FinalNearest:
-        """Means with intervals over the generated slices, which are independent of each other."""
-        each = np.arange(len(self.images))
-
-        def interval(values: Tensor) -> Any:
-            own = values.numpy()
-            return paired_difference(own, np.zeros_like(own), each, samples, seed).interval()
-
-        return FinalNearest(
-            **self._entries(),
-            nearest_ssim_interval=interval(self.found.ssim),
-            nearest_psnr_interval=interval(self.found.psnr),
-        )
-
-    def gallery(
-        self, count: int, by_round: Sequence[npt.NDArray[np.floating[Any]]] | None = None
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Generated slices beside their nearest real ones, ranked by the SSIM between them."""
-        return Gallery(
-            about="Slices made from noise, each beside the reference slice nearest to it (by the mean squared "
-            "difference of pixels); the same noise is followed over the rounds.",
-            versions={"generated": self.images[:, 0], "nearest real": self.references[:, 0]},
-            followed="generated",
-            rank_by=self.found.ssim,
-            figures={"made with a tumour": self.tumour.double(), "SSIM to the nearest": self.found.ssim},
-        ).arrays(count, by_round)
-
-    def _entries(self) -> dict[str, Any]:
-        return {
-            **_means("", self.found),
-            **_means("real_", self.real),
-            "ms_ssim": self.diversity.mean,
-            "real_ms_ssim": self.real_diversity.mean,
-            "ms_ssim_scales": self.diversity.scales,
-            "collapsed": self.collapsed,
-            "slices": len(self.images),
-            "patients": self.patients,
-            "distribution": self.distribution,
-        }
-
-
-def _means(prefix: str, found: Nearest) -> dict[str, float]:
-    assert found.foreground_ssim is not None
-    assert found.foreground_psnr is not None
-    return {
-        f"{prefix}nearest_ssim": float(found.ssim.mean()),
-        f"{prefix}nearest_psnr": float(found.psnr.mean()),
-        f"{prefix}foreground_nearest_ssim": float(found.foreground_ssim.nanmean()),
-        f"{prefix}foreground_nearest_psnr": float(found.foreground_psnr.nanmean()),
-    }
 
 
 class NearestEvaluation:
@@ -183,7 +75,7 @@ class NearestEvaluation:
         self.real_diversity = mean_pairwise_ms_ssim(self.real.images, PAIRS, PAIRS_SEED, self.owner)
         self.blurred_diversity = mean_pairwise_ms_ssim(blurred(self.real.images), PAIRS, PAIRS_SEED, self.owner)
 
-    def score(self, trainer: Trainer[Any], seed: int) -> NearestOutcome:
+    def score(self, trainer: Trainer[Any], seed: int) -> Outcome:
         """What the trainer's model makes of noise; the same for the same weights and seed.
 
         Raises:
@@ -196,15 +88,54 @@ class NearestEvaluation:
         require_pixels(images)
         images = images.clamp(0, 1)
         found = nearest(images, self.real.images, foreground=self.real.foreground)
-        return NearestOutcome(
-            images=images,
-            references=self.real.images[found.index],
-            tumour=self.tumour,
-            found=found,
-            real=self.real_nearest,
-            diversity=(diversity := mean_pairwise_ms_ssim(images, PAIRS, PAIRS_SEED)),
-            real_diversity=self.real_diversity,
-            collapsed=has_collapsed(diversity, self.blurred_diversity),
-            distribution=self.distribution.free(self.extractor.features(images)),
-            patients=len(np.unique(self.owner)),
+        diversity = mean_pairwise_ms_ssim(images, PAIRS, PAIRS_SEED)
+        collapsed = has_collapsed(diversity, self.blurred_diversity)
+        sets = self.distribution.free(self.extractor.features(images))
+        pairs = Figure(
+            metric="ms_ssim",
+            value=diversity.mean,
+            n=PAIRS,
+            references={"real": self.real_diversity.mean},
+            conditions={"scales": diversity.scales},
         )
+        distance = sets[0]
+        assert distance.value is not None
+        return Outcome(
+            protocol=Score.NEAREST,
+            measures=self._measures(found),
+            sets=[*sets, pairs],
+            patients=None,
+            reference_patients=len(np.unique(self.owner)),
+            images=images[:, 0],
+            # Nearness alone rewards copies, and diversity alone rewards noise. At small n the Fréchet distance hardly
+            # sees a collapse, so a round that collapsed counts as one of blurred images more.
+            choice=-distance.value - (self.distribution.blurred if collapsed else 0.0),
+            shown={
+                distance.name: distance.value,
+                "floor": self.distribution.floor,
+                "MS-SSIM of pairs": diversity.mean,
+            },
+            pictures=Gallery(
+                about="Slices made from noise, each beside the reference slice nearest to it (by the mean squared "
+                "difference of pixels); the same noise is followed over the rounds.",
+                versions={"generated": images[:, 0], "nearest real": self.real.images[found.index][:, 0]},
+                followed="generated",
+                rank_by=found.ssim,
+                figures={"made with a tumour": self.tumour.double(), "SSIM to the nearest": found.ssim},
+            ),
+            collapsed=collapsed,
+        )
+
+    def _measures(self, found: Nearest) -> list[Measure]:
+        """Nearness to the nearest real slice, and of real slices to the nearest one of another patient."""
+        real = self.real_nearest
+        assert found.foreground_ssim is not None
+        assert found.foreground_psnr is not None
+        assert real.foreground_ssim is not None
+        assert real.foreground_psnr is not None
+        return [
+            Measure("nearest_ssim", found.ssim, "", {"real": real.ssim}, interval=True),
+            Measure("nearest_psnr", found.psnr, "", {"real": real.psnr}, interval=True),
+            Measure("nearest_ssim", found.foreground_ssim, "foreground", {"real": real.foreground_ssim}),
+            Measure("nearest_psnr", found.foreground_psnr, "foreground", {"real": real.foreground_psnr}),
+        ]

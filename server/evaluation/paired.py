@@ -16,10 +16,11 @@ from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
 from common.seeding import derive_seed
 from common.training.kinds import PairedTrainer, Reconstruction
-from common.training.trainer import Trainer
+from common.training.trainer import Score, Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.diverged import require_pixels
-from server.evaluation.paired_outcome import PairedOutcome
+from server.evaluation.gallery import Gallery
+from server.evaluation.outcome import Measure, Outcome
 from server.evaluation.real import cached_features, digest
 
 BATCH = 32
@@ -76,7 +77,7 @@ class PairedEvaluation:
         )
         self._inpainted: tuple[str, Tensor] | None = None
 
-    def score(self, trainer: Trainer[Any], seed: int) -> PairedOutcome:
+    def score(self, trainer: Trainer[Any], seed: int) -> Outcome:
         """What the trainer's model is worth on this part; the same for the same weights and seed.
 
         Raises:
@@ -95,7 +96,7 @@ class PairedEvaluation:
         return self._inpainted[1]
 
 
-def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int) -> PairedOutcome:
+def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int) -> Outcome:
     """Slices made again from their own labels, against themselves and against biharmonic inpainting."""
     made = _reconstruct(evaluation, trainer, seed)
     features = evaluation.extractor.features(made.images[evaluation.compared])
@@ -110,23 +111,50 @@ def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int)
     except ValueError as error:
         raise ConfigError(f"this model cannot be compared with inpainting: {error}") from error
     lesion = box_mask(region)
-    whole_ssim, foreground_ssim, lesion_ssim = ssim_by_region(images, targets, [None, foreground, lesion])
-    return PairedOutcome(
-        figures={
-            "ssim": whole_ssim,
-            "psnr": psnr(images, targets),
-            "foreground_ssim": foreground_ssim,
-            "foreground_psnr": psnr(images, targets, foreground),
-            "lesion_ssim": lesion_ssim,
-            "lesion_psnr": psnr(images, targets, lesion),
-            "floor_lesion_ssim": ssim(floor, targets, lesion),
-            "floor_lesion_psnr": psnr(floor, targets, lesion),
+    similar = ssim_by_region(images, targets, [None, foreground, lesion])
+    measures = [
+        Measure(metric, values, part)
+        for part, mask, ssims in zip(("", "foreground"), (None, foreground), similar[:2], strict=True)
+        for metric, values in (("ssim", ssims), ("psnr", psnr(images, targets, mask)))
+    ]
+    # Pixels that were not generated lie in the box around the region too, for the generator and for inpainting alike.
+    for metric, values, filled in (
+        ("ssim", similar[2], ssim(floor, targets, lesion)),
+        ("psnr", psnr(images, targets, lesion), psnr(floor, targets, lesion)),
+    ):
+        measures.append(Measure(metric, values, "lesion", {"biharmonic": filled}, gain_over="biharmonic"))
+    sets = evaluation.distribution.matched(features)
+    lesion_ssim, inpainted = similar[2], measures[-2].references["biharmonic"]
+    return Outcome(
+        protocol=Score.PAIRED,
+        measures=measures,
+        sets=sets,
+        patients=(patients := evaluation.batch.patients[kept]),
+        reference_patients=len(set(patients.tolist())),
+        images=images[:, 0],
+        # It is the generator's own work, and unlike PSNR it does not reward a smooth fill.
+        choice=float(lesion_ssim.mean()),
+        shown={
+            "lesion SSIM": float(lesion_ssim.mean()),
+            "floor": float(inpainted.mean()),
+            sets[0].name: sets[0].value or 0.0,
         },
-        distribution=evaluation.distribution.matched(features),
-        patients=evaluation.batch.patients[kept],
-        made=Reconstruction(images, targets, region),
-        labels=evaluation.batch.labels[kept],
-        biharmonic=floor,
+        pictures=Gallery(
+            about="The generator sees the blanked slice and the label map; biharmonic inpainting sees the blanked "
+            "slice alone and is the floor.",
+            versions={
+                "real": targets[:, 0],
+                "blanked": targets[:, 0].masked_fill(region, 0),
+                "generated": images[:, 0],
+                "biharmonic": floor[:, 0],
+            },
+            followed="generated",
+            last="real",
+            rank_by=lesion_ssim,
+            figures={"lesion SSIM": lesion_ssim, "biharmonic": inpainted},
+            labels=evaluation.batch.labels[kept],
+            extra={"region": region},
+        ),
     )
 
 

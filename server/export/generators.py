@@ -8,7 +8,6 @@ from common.export.recipes import FamilyRecipe, family_recipes
 from common.training.kinds import PairedTranslationTrainer, TranslatingTrainer
 from common.training.trainer import trainer_module
 from server.export.finished import FinishedGan, FinishedRun
-from server.export.scores import card_scores
 
 DEMO = (
     "It learnt from a simulated cohort: every patient is a deformation of one anatomy an organ, with lesions drawn by "
@@ -66,7 +65,7 @@ def generators_of(run: FinishedRun, gan: FinishedGan, licence: str) -> Iterator[
                 task=built.task,
                 inputs=built.inputs,
                 output=built.output,
-                scores=tuple(score for subject, final in finals.items() for score in card_scores(subject, final)),
+                scores={subject: tuple(final.figures) for subject, final in finals.items()},
                 licence=licence,
                 limits=(DEMO,) if run.results.run.demo_cohort else (),
             ),

@@ -9,12 +9,9 @@ from common.report.formatting import PERCENT, listed, plural
 from common.report.privacy import delta_text, epsilon_text
 from common.results import GanResult, Results
 from common.results_classifier import FEDERATED, ArmScores
-from server.report.kinds import KINDS
+from server.report.protocols import PROTOCOLS, sentence
 from server.report.scopes import alone
 from server.same_sites import why_apart
-
-MOST = 2
-"""Subjects of one GAN that get a clause each."""
 
 
 def further(results: Results) -> list[str]:
@@ -145,14 +142,8 @@ def _generators(gans: Mapping[str, GanResult]) -> list[str]:
 
 
 def _generator(name: str, gan: GanResult) -> str:
-    """A clause a subject, or one for all of many."""
+    """A clause a subject."""
     if not gan.final:
         return f"{name} was not scored on the final part of the reference set."
-    kind = KINDS[gan.score]
     which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
-    clauses = (
-        [kind.in_short(which, gan.final)]
-        if len(gan.final) > MOST
-        else [kind.clause(which, subject, final) for subject, final in gan.final.items()]
-    )
-    return f"{kind.lead}: {'; '.join(clauses)}."
+    return f"{PROTOCOLS[gan.score].lead}: {sentence(which, gan.final)}."

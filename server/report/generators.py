@@ -1,19 +1,17 @@
 """One GAN's part of the study report: final scores, the images as a set, curves over rounds, figures, pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Any
 
+from common.figures.figure import ImageScores
 from common.report.charts import Chart, Series, line_chart
-from common.report.formatting import RATIO, duration, plural, significant
-from common.report.tables import Cell, Table, number, word
-from common.results import GanResult, Scores, SiteEntry
-from server.report.distribution import distribution_table
+from common.report.formatting import duration, plural, significant
+from common.report.tables import Table
+from common.results import GanResult, SiteEntry
+from server.report.figure_tables import Rounds, curves, final_table, rounds_table
 from server.report.gallery import ReferenceGallery
-from server.report.kinds import KINDS
-from server.report.kinds.kind import Column, Kind, Rounds
 from server.report.participation import Participation, exchange_in_words, participation
+from server.report.protocols import PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,7 @@ class SubjectPart:
 
     name: str
     curves: Sequence[Chart]
+    further: Sequence[Chart]
     rounds: Table | None
     galleries: Sequence[ReferenceGallery]
 
@@ -38,7 +37,6 @@ class GanPart:
         about: what its scores are of.
         remarks: what a reader must know before reading on.
         final: final scores by subject; None if the run had not got there.
-        distribution: the final images as a set; None likewise.
         subjects: curves, rounds and pictures.
         losses: one chart a loss.
         finished: rounds that were finished.
@@ -53,7 +51,6 @@ class GanPart:
     about: str = ""
     remarks: Sequence[str] = ()
     final: Table | None = None
-    distribution: Table | None = None
     subjects: Sequence[SubjectPart] = ()
 
 
@@ -61,9 +58,9 @@ def gan_part(
     name: str, gan: GanResult, sites: Mapping[str, SiteEntry], galleries: Sequence[ReferenceGallery]
 ) -> GanPart:
     """Everything that the page shows of one GAN; of a kind of score that it does not know, only the training."""
-    kind = KINDS.get(gan.score)
+    protocol = PROTOCOLS.get(gan.score)
     part = GanPart(
-        title=f"{name}: {kind.title}" if kind else f"{name}, scored by {gan.score}",
+        title=f"{name}: {protocol.title}" if protocol else f"{name}, scored by {gan.score}",
         exchange=exchange_in_words(gan),
         participation=participation(gan, sites),
         losses=loss_curves(gan),
@@ -72,24 +69,25 @@ def gan_part(
         if gan.chosen_round is None
         else f"Round {gan.chosen_round} was chosen on the selection part of the reference set.",
     )
-    if kind is None:
+    if protocol is None:
         return part
     subjects = scored_subjects(gan)
     shown = [*subjects, *sorted({gallery.subject for gallery in galleries} - set(subjects))]
     scored = {subject: scored_rounds(gan, subject) for subject in shown}
     final = {subject: gan.final[subject] for subject in subjects if subject in gan.final}
+    lasted = {r.round: duration(r.seconds) for r in gan.rounds}
     which = "The chosen round" if gan.chosen_round is None else f"Round {gan.chosen_round}"
     return replace(
         part,
-        about=kind.about,
-        remarks=[text for s in subjects for text in kind.remarks(s, scored[s], gan.final.get(s))],
-        final=kind.final_table(final, which) if final else None,
-        distribution=distribution_table(kind, final) if final else None,
+        about=protocol.about,
+        remarks=[text for s in subjects for text in remarks(s, scored[s], gan.final.get(s))],
+        final=final_table(final, which) if final else None,
         subjects=[
             SubjectPart(
                 subject,
-                curves(kind, scored[subject], gan.chosen_round),
-                rounds_table(kind, gan, subject) if scored[subject] else None,
+                (charts := curves(scored[subject], gan.chosen_round)).first,
+                charts.further,
+                rounds_table(scored[subject], lasted, gan.chosen_round, subject) if scored[subject] else None,
                 [gallery for gallery in galleries if gallery.subject == subject],
             )
             for subject in shown
@@ -102,18 +100,9 @@ def scored_subjects(gan: GanResult) -> list[str]:
     return sorted({subject for r in gan.rounds for subject in r.scores} | set(gan.final))
 
 
-def scored_rounds(gan: GanResult, subject: str) -> Rounds[Any]:
+def scored_rounds(gan: GanResult, subject: str) -> Rounds:
     """The scores of every round on one subject."""
     return [(r.round, r.scores[subject]) for r in gan.rounds if subject in r.scores]
-
-
-def curves(kind: Kind[Any, Any], rounds: Rounds[Any], chosen: int | None) -> list[Chart]:
-    """The kind's charts over the rounds, each with the floor it is to be read against."""
-    charts = [
-        line_chart(panel.title, panel.series, x_title="round", written=panel.written, chosen=chosen)
-        for panel in (kind.panels(rounds) if rounds else [])
-    ]
-    return [chart for chart in charts if chart is not None]
 
 
 def loss_curves(gan: GanResult) -> list[Chart]:
@@ -133,41 +122,36 @@ def loss_curves(gan: GanResult) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def rounds_table(kind: Kind[Any, Any], gan: GanResult, subject: str) -> Table:
-    """Every score of every round on one subject, which has at least one."""
-    rounds = scored_rounds(gan, subject)
-    seconds = {r.round: r.seconds for r in gan.rounds}
-    first: Scores = rounds[0][1]
-    columns = [*kind.columns(), *_frechet_columns(kind, first)]
-    rows = [
-        [
-            word(f"{server_round}, chosen" if server_round == gan.chosen_round else str(server_round)),
-            *(column.cell(scores) for column in columns),
-            number(duration(seconds[server_round])),
-        ]
-        for server_round, scores in rounds
-    ]
-    caption = (
-        f"Scores on the selection part of the reference set, {subject} ({plural(first.slices, 'slice')} of "
-        f"{plural(first.patients, 'patient')}). SSIM without a unit, PSNR in dB; {kind.beside}; "
-        f"{first.frechet.name}, real against real: between two real samples of that n; normalised: 0 at real against "
-        "real, 1 where blurred real slices lie."
-    )
-    groups = [(group, len(list(some))) for group, some in groupby(column.group for column in columns)]
-    return Table(caption, ["round", *(c.title for c in columns), "duration"], rows, [("", 1), *groups, ("", 1)])
+def remarks(subject: str, rounds: Rounds, final: ImageScores | None) -> list[str]:
+    """What a reader must know of this subject before reading on."""
+    found = []
+    sides = organs(subject)
+    if sides is not None and sides[0] != sides[1]:
+        found.append(
+            f"{subject[:1].upper()}{subject[1:]} translates between different organs. That has no clinical meaning: "
+            f"no image of a {sides[1]} can be made from a {sides[0]}."
+        )
+    alike = [str(r) for r, scores in rounds if scores.collapsed]
+    if final is not None and final.collapsed:
+        found.append(
+            f"Collapsed on {subject}: more than one pair in ten of its slices is strikingly alike. Whatever the other "
+            "figures say, it makes few different images."
+        )
+    elif alike:
+        which = f"{plural(len(alike), 'round')} of {len(rounds)}"
+        found.append(
+            f"On {subject}, more than one pair in ten was strikingly alike in {which}, the last in round {alike[-1]}."
+        )
+    return found
 
 
-def _frechet_columns(kind: Kind[Any, Any], first: Scores) -> list[Column[Any]]:
-    """The Fréchet distance, what it is to be read against, and n."""
+def organs(subject: str) -> tuple[str, str] | None:
+    """The organs of a translation's two sides; None if the name is no translation's.
 
-    def beside(name: str) -> Callable[[Scores], Cell]:
-        return lambda scores: number(significant(dict(kind.distances_beside(scores))[name]))
-
-    group = "Fréchet distance"
-    return [
-        Column(group, "value", lambda s: number(significant(s.frechet.value))),
-        Column(group, "real against real", lambda s: number(significant(s.frechet.floor))),
-        *(Column(group, name, beside(name)) for name, _ in kind.distances_beside(first)),
-        Column(group, "normalised", lambda s: number(RATIO.number(s.frechet.normalised))),
-        Column(group, "n", lambda s: number(s.frechet.n)),
-    ]
+    >>> organs("brain t1 to lung ct"), organs("brain")
+    (('brain', 'lung'), None)
+    """
+    source, between, target = subject.partition(" to ")
+    if not between or not source.split() or not target.split():
+        return None
+    return source.split()[0], target.split()[0]

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+from common.figures.registry import METRICS
 from common.report.formatting import listed, plural
 from common.results import Results
 from common.results_classifier import ArmScores
 from server.report.answer import used_generator
+from server.report.protocols import PROTOCOLS
 from server.report.scopes import alone, titled
 
 FEW = 10
@@ -120,33 +122,20 @@ def meanings(results: Results) -> list[str]:
         for gan in results.gans.values()
         for scores in (*gan.final.values(), *(one for r in gan.rounds for one in r.scores.values()))
     ]
-    kinds = {scores.kind for scores in scored}
-    sentences = [text for kind, texts in _OF_A_KIND.items() if kind in kinds for text in texts]
-    names = sorted({scores.frechet.name for scores in scored})
-    if others := [name for name in names if name != "FID"]:
+    protocols = {scores.protocol for scores in scored}
+    sentences = [text for key, one in PROTOCOLS.items() if key in protocols for text in one.limits]
+    measured = {figure.metric: figure for scores in scored for figure in scores.figures}
+    sentences += [
+        f"{one.name[:1].upper()}{one.name[1:]}: {one.of.meaning}"
+        for key in METRICS
+        if (one := measured.get(key)) is not None and one.of.kind == "set"
+    ]
+    names = {figure.name for scores in scored for figure in scores.figures if figure.metric == "frechet"}
+    if others := sorted(names - {"FID"}):
         sentences.append(
             f"{listed(others)} is a Fréchet distance of other features than the standard Inception network's: it is "
             "not FID and cannot be compared with published FID values."
         )
-    if names:
-        sentences += [
-            "A Fréchet distance is biased upward at small n; read it beside the distance between two real samples of "
-            "the same n, not beside zero.",
-            "The normalised distance puts it on a scale: 0 is as near as real images of other patients, 1 as far as "
-            "blurred real images, and worse lies above 1. A dash: these features cannot tell the two apart at this n.",
-        ]
-    if kernels := sorted({scores.distribution.kernel.name for scores in scored}):
-        sentences.append(
-            f"{listed(kernels)} is a kernel distance between the same sets: not biased by n, and therefore sometimes "
-            "below zero; several slices a patient lift it, for real images too."
-        )
-    if any(scores.distribution.manifold for scores in scored):
-        sentences += [
-            "Precision is the share of generated images that lie among real ones, recall the share of real ones that "
-            "lie among the generated: images that are good but all alike have precision and no recall.",
-            "Density and coverage ask the same with less weight on outliers: in how many real neighbourhoods an image "
-            "lies (1 on average for real ones), and what share of the neighbourhoods hold an image at all.",
-        ]
     if results.arms:
         sentences.append(
             "Accuracy, precision, recall and F1 are of slices at probability 0.5; AUC does not "
@@ -172,32 +161,6 @@ def meanings(results: Results) -> list[str]:
             )
         sentences.append("A dash stands for a figure that was not reached, not shared or rests on too few patients.")
     return sentences
-
-
-_OF_A_KIND = {
-    "paired": (
-        "Whole-image SSIM and PSNR of an inserted lesion are mostly the copied surroundings and the black background; "
-        "the lesion crop against biharmonic inpainting is what counts.",
-        "Biharmonic inpainting fills the blanked region smoothly from its edge without any learning. A generator that "
-        "does not beat it has learnt nothing about lesions.",
-    ),
-    "nearest": (
-        "Nearest SSIM and PSNR compare a slice made from noise with the most similar real one. High is not good by "
-        "itself: a copy of a real slice, or its blurred likeness, scores higher than a real slice of another patient.",
-        "MS-SSIM of pairs says how alike the images of one set are to each other. Clearly above that of real pairs, "
-        "the generator makes few different images; the black background lifts both.",
-    ),
-    "cycle": (
-        "Cycle SSIM and PSNR compare a slice with itself after translation there and back. They say that nothing was "
-        "lost, not that anything was translated: a generator that changes nothing reaches 1.",
-    ),
-    "translation": (
-        "A translated contrast is compared with the one that was really taken. Contrasts of one slice share their "
-        "anatomy, so that the untranslated slice is alike to begin with: what counts is the gain over it.",
-        "The translating generator is given the label map: that its lesions lie in the right place says nothing. What "
-        "neither the source nor the label map shows, such as an uptake of contrast agent, it can only guess.",
-    ),
-}
 
 
 def _smallest_test_set(arms: Mapping[str, Mapping[str, ArmScores]]) -> tuple[str, int] | None:

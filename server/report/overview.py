@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from common.figures.figure import ImageScores
 from common.report.formatting import DECIBEL, PERCENT, RATIO, SIMILARITY, listed, significant
 from common.report.tables import Cell, Table, number, prose, word
-from common.results import FinalNearest, GanResult, GanRun, Scores
-from server.report.kinds import kind_of
+from common.results import GanResult, GanRun
+from server.report.protocols import PROTOCOLS
 
 TOLERATED = 2
 """A last round is called worse than the chosen one if its Fréchet distance is larger by more than this many floors."""
@@ -77,20 +78,31 @@ def over_runs(gan: GanResult) -> dict[str, OverRuns]:
     }
 
 
-def _over(finals: Sequence[Scores]) -> OverRuns:
-    kind = kind_of(finals[0])
-    similar = [kind.similarity_of(final) for final in finals]
-    normalised = [final.frechet.normalised for final in finals if final.frechet.normalised is not None]
+def _over(finals: Sequence[ImageScores]) -> OverRuns:
+    protocol = PROTOCOLS[finals[0].protocol]
+    ssim, psnr = protocol.similarity
+    distance = finals[0]["frechet"]
     return OverRuns(
-        similarity=kind.similarity,
-        ssim=spread([ssim for ssim, _ in similar]),
-        psnr=spread([psnr for _, psnr in similar]),
-        frechet=spread([final.frechet.value for final in finals]),
-        floor=spread([final.frechet.floor for final in finals]),
-        normalised=spread(normalised) if len(normalised) == len(finals) else None,
-        name=finals[0].frechet.name,
-        n=finals[0].frechet.n,
+        similarity=protocol.similarity_of,
+        ssim=_spread_of(finals, ssim),
+        psnr=_spread_of(finals, psnr),
+        frechet=_spread_of(finals, ("frechet",)),
+        floor=spread([_known(final["frechet"].references["real"]) for final in finals]),
+        normalised=_spread_of(finals, ("frechet_normalised",))
+        if all(final["frechet_normalised"].value is not None for final in finals)
+        else None,
+        name=distance.name,
+        n=distance.n or 0,
     )
+
+
+def _spread_of(finals: Sequence[ImageScores], key: tuple[str, ...]) -> Spread:
+    return spread([_known(final[key].value) for final in finals])
+
+
+def _known(value: float | None) -> float:
+    assert value is not None  # of a scored generator these figures are always defined
+    return value
 
 
 def overview_table(gans: Mapping[str, GanResult]) -> Table | None:
@@ -160,11 +172,9 @@ def _percent(value: Spread) -> str:
 def _collapses(gan: GanResult) -> list[str]:
     runs = final_runs(gan)
     finals = [(run.run, subject, one) for run in runs for subject, one in run.final.items()]
-    if not any(isinstance(one, FinalNearest) for _, _, one in finals):
+    if not any(one.get("ms_ssim") for _, _, one in finals):
         return []
-    fallen = [
-        f"run {run} on {subject}" for run, subject, one in finals if isinstance(one, FinalNearest) and one.collapsed
-    ]
+    fallen = [f"run {run} on {subject}" for run, subject, one in finals if one.collapsed]
     if fallen:
         return [f"Collapsed: {listed(fallen)}."]
     return ["It had not collapsed." if len(runs) == 1 else "No run had collapsed."]
@@ -182,12 +192,10 @@ def _at_the_end(gan: GanResult) -> list[str]:
     for subject, scores in last.scores.items():
         if subject not in chosen.scores:
             continue
-        before, after = chosen.scores[subject].frechet, scores.frechet
-        if after.value - before.value > TOLERATED * before.floor:
-            worse.append(
-                f"from {significant(before.value)} to {significant(after.value)} ({subject}, real "
-                f"{significant(before.floor)})"
-            )
+        distance = chosen.scores[subject]["frechet"]
+        before, after, real = _known(distance.value), _known(scores["frechet"].value), distance.references["real"]
+        if after - before > TOLERATED * _known(real):
+            worse.append(f"from {significant(before)} to {significant(after)} ({subject}, real {significant(real)})")
     rounds = f"from the chosen round {chosen.round} to the last, {last.round}"
     if worse:
         return [f"Training diverged {rounds}: {last_name(gan)} rose {listed(worse)}."]
@@ -196,7 +204,7 @@ def _at_the_end(gan: GanResult) -> list[str]:
 
 def last_name(gan: GanResult) -> str:
     """What the Fréchet distance of its last round is called."""
-    return next(iter(gan.rounds[-1].scores.values())).frechet.name if gan.rounds[-1].scores else "the distance"
+    return next(iter(gan.rounds[-1].scores.values()))["frechet"].name if gan.rounds[-1].scores else "the distance"
 
 
 def generators_json(gans: Mapping[str, GanResult]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from common.report.formatting import significant
 from common.report.privacy import audit_table, canary_text, composed_table, left_out, mechanisms_table, sentences
 from common.report.tables import Table, number, prose, word
 from common.results import GanResult, Results
@@ -83,16 +84,16 @@ def pretraining_table(gans: dict[str, GanResult]) -> Table | None:
                 [
                     word(name),
                     word(subject),
-                    number(f"{before.frechet.value:.1f}"),
-                    number(f"{after.frechet.value:.1f}" if after is not None else None),
-                    number(f"{before.frechet.floor:.1f}"),
-                    number(before.frechet.n),
+                    number(significant(before["frechet"].value)),
+                    number(significant(after["frechet"].value) if after is not None else None),
+                    number(significant(before["frechet"].references["real"])),
+                    number(before["frechet"].n),
                 ]
             )
     if not rows:
         return None
     names = sorted(
-        {one.frechet.name for gan in gans.values() for r in gan.runs for one in (r.pretrained or {}).values()}
+        {one["frechet"].name for gan in gans.values() for r in gan.runs for one in (r.pretrained or {}).values()}
     )
     return Table(
         f"Public pre-training: {', '.join(names)} on the selection part before the first round, when the networks had "

@@ -7,7 +7,8 @@ from common.report.arms import ARM_COLUMNS, Scores, arm_rows
 from common.report.tables import interval_columns, interval_fields, write_csv
 from common.results import Results, SiteEntry
 from common.results_classifier import CrossSite, Interval
-from server.report.generator_rows import FINAL_COLUMNS, final_rows, round_columns, round_rows
+from server.report.figure_tables import FIGURE_COLUMNS, figure_fields
+from server.report.overview import final_runs
 from server.report.trial_rows import (
     COMPARISON_COLUMNS,
     GAIN_COLUMNS,
@@ -24,7 +25,7 @@ SPREADSHEETS = (
     "gains.csv",
     "cross_site.csv",
     "gan_rounds.csv",
-    "gan_final.csv",
+    "gan_figures.csv",
     "sites.csv",
 )
 """In the order in which the page lists them."""
@@ -38,8 +39,8 @@ def write_spreadsheets(results: Results, folder: Path) -> list[Path]:
         write_csv(folder / "comparisons.csv", COMPARISON_COLUMNS, comparison_rows(results)),
         write_csv(folder / "gains.csv", GAIN_COLUMNS, gain_rows(results)),
         write_csv(folder / "cross_site.csv", _CROSS_COLUMNS, cross_site_rows(results.cross_site)),
-        write_csv(folder / "gan_rounds.csv", round_columns(results), round_rows(results)),
-        write_csv(folder / "gan_final.csv", FINAL_COLUMNS, final_rows(results)),
+        write_csv(folder / "gan_rounds.csv", _round_columns(results), round_rows(results)),
+        write_csv(folder / "gan_figures.csv", _GAN_COLUMNS, gan_rows(results)),
         write_csv(folder / "sites.csv", ["site", *SiteEntry.model_fields], site_rows(results)),
     ]
 
@@ -76,3 +77,45 @@ def site_rows(results: Results) -> list[dict[str, Any]]:
 
 
 _CROSS_COLUMNS = ["model", "site", *interval_columns("auc"), *interval_columns("accuracy")]
+
+
+def _round_columns(results: Results) -> list[str]:
+    losses = sorted({key for gan in results.gans.values() for r in gan.rounds for key in r.losses})
+    return ["gan", "round", "seconds", "contributors", "refused", *(f"loss.{key}" for key in losses)]
+
+
+def round_rows(results: Results) -> list[dict[str, Any]]:
+    """One row a round; sites and reasons joined by semicolons, losses under ``loss.<name>``."""
+    return [
+        {"gan": name, "round": r.round, "seconds": r.seconds}
+        | {"contributors": "; ".join(r.contributors)}
+        | {"refused": "; ".join(f"{refusal.site}: {refusal.reason}" for refusal in r.refused)}
+        | {f"loss.{key}": value for key, value in r.losses.items()}
+        for name, gan in results.gans.items()
+        for r in gan.rounds
+    ]
+
+
+_GAN_COLUMNS = ["gan", "run", "round", "reference_part", "subject", "collapsed", *FIGURE_COLUMNS]
+
+
+def gan_rows(results: Results) -> list[dict[str, Any]]:
+    """One row a figure: of every round on the selection part, and of each run's chosen round on the final part."""
+    scored = [
+        (name, 1, r.round, "selection", scores)
+        for name, gan in results.gans.items()
+        for r in gan.rounds
+        for scores in [r.scores]
+    ] + [
+        (name, run.run, run.chosen_round, "final", run.final)
+        for name, gan in results.gans.items()
+        for run in final_runs(gan)
+    ]
+    return [
+        {"gan": gan, "run": run, "round": number, "reference_part": part, "subject": subject}
+        | {"collapsed": scores.collapsed}
+        | figure_fields(figure)
+        for gan, run, number, part, by_subject in scored
+        for subject, scores in by_subject.items()
+        for figure in scores.figures
+    ]

@@ -178,7 +178,7 @@ def studied(folder: Path, way_in: tuple[Answer, Answer]) -> str:
 
 
 def refusals(records: list[dict[str, object]]) -> dict[str, str]:
-    return {one["site"]: one["reason"] for record in records for one in record["refused"]}  # type: ignore[attr-defined]
+    return {one.site: one.reason for record in records for one in record.refused}  # type: ignore[attr-defined]
 
 
 def trained_once(grid: ReturningGrid, folder: Path, roster: Roster, progress: StudyProgress, quorum: int):

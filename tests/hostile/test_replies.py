@@ -269,19 +269,19 @@ def train(
 
 def assert_refused(outcome: Training, alone: Training, told: dict[str, list[str]], reason: str) -> None:
     for record in outcome.records:
-        assert record["contributors"] == ["hospital1", "hospital2"]
-        (refusal,) = record["refused"]
-        assert refusal["site"] == HOSTILE
-        assert reason in refusal["reason"]
-        assert len(refusal["reason"]) < 400
-        assert refusal["reason"].isprintable()
-        assert refusal["reason"] in told[HOSTILE]
+        assert record.contributors == ["hospital1", "hospital2"]
+        (refusal,) = record.refused
+        assert refusal.site == HOSTILE
+        assert reason in refusal.reason
+        assert len(refusal.reason) < 400
+        assert refusal.reason.isprintable()
+        assert refusal.reason in told[HOSTILE]
     assert told["hospital1"] == told["hospital2"] == ["asked", "answered"] * (len(told["hospital1"]) // 2)
     assert outcome.weights.keys() == alone.weights.keys()
     for name, expected in alone.weights.items():
         assert torch.equal(outcome.weights[name], expected), name
-    assert [record["losses"] for record in outcome.records] == [record["losses"] for record in alone.records]
-    assert [record["norms"] for record in outcome.records] == [record["norms"] for record in alone.records]
+    assert [record.losses for record in outcome.records] == [record.losses for record in alone.records]
+    assert [record.norms for record in outcome.records] == [record.norms for record in alone.records]
 
 
 INITIAL = {"generator.w": torch.linspace(-1, 1, 6).reshape(2, 3), "discriminator.w": torch.ones(5)}
@@ -386,7 +386,7 @@ def test_a_second_reply_to_the_same_question_does_not_count(tmp_path: Path) -> N
     once = train(ScriptedGrid(averaging_site), tmp_path / "once", Averaging(StrategyConfig()), INITIAL)
     outcome = train(ScriptedGrid(twice), tmp_path / "twice", Averaging(StrategyConfig()), INITIAL)
     assert all(torch.equal(outcome.weights[name], once.weights[name]) for name in INITIAL)
-    assert all(record["refused"] == [] for record in outcome.records)
+    assert all(record.refused == [] for record in outcome.records)
 
 
 def test_two_hostile_sites_of_three_stop_the_study_and_are_named(tmp_path: Path) -> None:

@@ -99,13 +99,13 @@ def test_a_gradient_that_is_no_number_costs_one_step_and_no_more(tmp_path: Path)
     outcome = training(behave, tmp_path, 2, exchange()).train(cyclegan().shared_arrays())
     training(behave, tmp_path, 3, exchange()).train(cyclegan().shared_arrays())  # a coordinator that was restarted
     assert told == [(1, 0), (2, 1), (3, 2), (4, 2), (5, 4), (6, 5)]
-    assert [one["site"] for one in outcome.records[1]["refused"]] == ["hospital3"]
-    assert "not finite" in outcome.records[1]["refused"][0]["reason"]
+    assert [one.site for one in outcome.records[1].refused] == ["hospital3"]
+    assert "not finite" in outcome.records[1].refused[0].reason
     assert all_finite(outcome.weights.values())
     assert any(name.startswith("generator_ab_ema") for name in outcome.weights)
     # Of two steps it was missing from one, in which the other site of its domain counted for both.
-    assert outcome.records[0]["shares"][0]["sites"] == {"hospital1": 0.5, "hospital2": 0.25, "hospital3": 0.25}
-    assert outcome.records[1]["shares"][0]["sites"] == {"hospital1": 0.5, "hospital2": 0.375, "hospital3": 0.125}
+    assert outcome.records[0].shares[0].sites == {"hospital1": 0.5, "hospital2": 0.25, "hospital3": 0.25}
+    assert outcome.records[1].shares[0].sites == {"hospital1": 0.5, "hospital2": 0.375, "hospital3": 0.125}
     assert all_finite(PhaseCheckpoints(tmp_path, "gan/cyclegan").state(3).values())
 
 

@@ -15,6 +15,7 @@ from common.errors import StudyError
 from common.experiment import StrategyConfig
 from common.progress import NoProgress
 from common.records import ARRAYS, METRICS, Instruction, SiteHello
+from common.results import Refusal
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member
@@ -77,8 +78,8 @@ def training(
 def test_weights_are_averaged_and_contributors_reported(tmp_path: Path) -> None:
     outcome = training(ScriptedGrid(towards), tmp_path).train(INITIAL)
     assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), 0.6))
-    assert [record["contributors"] for record in outcome.records] == [list(SITES)] * 2
-    assert outcome.records[0]["losses"]["l1"] == pytest.approx((0.4 + 0.8 + 2.4) / 3)
+    assert [record.contributors for record in outcome.records] == [list(SITES)] * 2
+    assert outcome.records[0].losses["l1"] == pytest.approx((0.4 + 0.8 + 2.4) / 3)
 
 
 def test_the_average_is_weighted_by_the_declared_examples(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_all_sites_count_alike_unless_each_declares_a_number(tmp_path: Path) -> 
 
     outcome = training(ScriptedGrid(behave), tmp_path, rounds=1, examples=(48, None, 48)).train(INITIAL)
     assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), (0.1 + 0.2 + 0.6) / 3))
-    assert outcome.records[0]["losses"]["l1"] == pytest.approx((0.4 + 0.8 + 2.4) / 3)
+    assert outcome.records[0].losses["l1"] == pytest.approx((0.4 + 0.8 + 2.4) / 3)
     (shares,) = outcome.shares
     assert shares.sites == pytest.approx(dict.fromkeys(SITES, 1 / 3))
     assert shares.networks == ["discriminator", "generator"]
@@ -120,7 +121,7 @@ def test_a_site_that_is_lost_in_a_round_leaves_its_share_to_the_others(tmp_path:
         return content
 
     outcome = training(ScriptedGrid(behave), tmp_path, examples=(1, 3, 4)).train(INITIAL)
-    shares = [record["shares"][0]["sites"] for record in outcome.records]
+    shares = [record.shares[0].sites for record in outcome.records]
     assert shares == [
         {"hospital1": 0.125, "hospital2": 0.375, "hospital3": 0.5},
         {"hospital1": 0.25, "hospital2": 0.75},
@@ -135,8 +136,8 @@ def test_a_round_goes_on_without_a_site_that_fails_and_names_it(tmp_path: Path) 
         return "hospital2: it ran out of memory" if site == "hospital2" else towards(site, instruction, arrays)
 
     record = training(ScriptedGrid(behave), tmp_path, rounds=1).train(INITIAL).records[0]
-    assert record["contributors"] == ["hospital1", "hospital3"]
-    assert record["refused"] == [{"site": "hospital2", "reason": '"it ran out of memory"'}]
+    assert record.contributors == ["hospital1", "hospital3"]
+    assert record.refused == [Refusal(site="hospital2", reason='"it ran out of memory"')]
 
 
 def test_a_poisoned_update_is_refused_and_its_sender_named(tmp_path: Path) -> None:
@@ -147,8 +148,8 @@ def test_a_poisoned_update_is_refused_and_its_sender_named(tmp_path: Path) -> No
         return content
 
     outcome = training(ScriptedGrid(behave), tmp_path, rounds=1).train(INITIAL)
-    assert outcome.records[0]["refused"][0]["site"] == "hospital3"
-    assert "not finite" in outcome.records[0]["refused"][0]["reason"]
+    assert outcome.records[0].refused[0].site == "hospital3"
+    assert "not finite" in outcome.records[0].refused[0].reason
     assert torch.allclose(outcome.weights["generator.w"], torch.full((4,), 0.15))
 
 
@@ -159,8 +160,8 @@ def test_a_sudden_large_update_is_refused_by_the_previous_rounds_norms(tmp_path:
         return towards(site, instruction, arrays)
 
     outcome = training(ScriptedGrid(behave), tmp_path).train(INITIAL)
-    assert outcome.records[0]["refused"] == []
-    assert "exceeds the bound" in outcome.records[1]["refused"][0]["reason"]
+    assert outcome.records[0].refused == []
+    assert "exceeds the bound" in outcome.records[1].refused[0].reason
 
 
 def test_each_site_is_told_its_last_round_that_counted_also_by_a_resumed_coordinator(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_each_site_is_told_its_last_round_that_counted_also_by_a_resumed_coordin
         "hospital2": [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4)],
         "hospital3": [(1, 0), (2, 0), (3, 2), (4, 3), (5, 4)],
     }
-    assert "exceeds the bound" in records[2]["refused"][0]["reason"]
+    assert "exceeds the bound" in records[2].refused[0].reason
 
 
 def test_a_missed_quorum_stops_the_study_and_names_every_missing_site(tmp_path: Path) -> None:

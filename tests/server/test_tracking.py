@@ -9,21 +9,15 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.errors import DamagedFileError
+from common.figures.figure import Figure, ImageScores
 from server.checkpoint import PhaseCheckpoints
+from server.round_record import RoundRecord
 from server.tracking import FOLDER, write_tracking
 
 
-def record(number: int, **parts: Any) -> dict[str, Any]:
-    return {
-        "round": number,
-        "contributors": ["hospital1", "hospital2"],
-        "refused": [],
-        "losses": {"l1": 1 / number},
-        "norms": [0.5, 0.25],
-        "choice": 0.1 * number,
-        "seconds": 3.0,
-        **parts,
-    }
+def record(number: int, **parts: Any) -> RoundRecord:
+    told = {"losses": {"l1": 1 / number}, "choice": 0.1 * number, "seconds": 3.0, **parts}
+    return RoundRecord(round=number, contributors=["hospital1", "hospital2"], counted={}, norms=[0.5, 0.25], **told)
 
 
 def finish(run: Path, phase: str, number: int, **parts: Any) -> None:
@@ -37,7 +31,8 @@ def read(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_every_round_of_every_phase_is_a_point(tmp_path: Path) -> None:
-    scores = {"brain": {"kind": "paired", "ssim": 0.75, "distribution": {"frechet": {"value": 12.5}}}}
+    figures = [Figure(metric="ssim", value=0.75), Figure(metric="frechet", value=12.5, references={"real": 8.0})]
+    scores = {"brain": ImageScores(protocol="paired", figures=figures)}
     for number in (1, 2, 3):
         finish(tmp_path, "gan/cgan", number, scores=scores)
     finish(tmp_path, "gan/cgan/run-2", 1)
@@ -46,7 +41,8 @@ def test_every_round_of_every_phase_is_a_point(tmp_path: Path) -> None:
     gan = read(tmp_path / FOLDER / "gan" / "cgan")
     assert gan["loss/l1"] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert gan["score/brain/ssim"] == [(n, 0.75) for n in (1, 2, 3)]
-    assert gan["score/brain/distribution/frechet/value"] == [(n, 12.5) for n in (1, 2, 3)]
+    assert gan["score/brain/frechet"] == [(n, 12.5) for n in (1, 2, 3)]
+    assert gan["score/brain/frechet/real"] == [(n, 8.0) for n in (1, 2, 3)]
     assert gan["norm/hospital2"] == [(n, 0.25) for n in (1, 2, 3)]
     assert len(gan["choice"]) == len(gan["seconds"]) == 3
     assert set(read(tmp_path / FOLDER / "gan" / "cgan" / "run-2")) >= {"loss/l1", "seconds"}
@@ -66,7 +62,8 @@ def test_a_run_that_goes_on_has_no_point_twice(tmp_path: Path) -> None:
 
 
 def test_figures_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
-    finish(tmp_path, "gan/cgan", 1, losses={"l1": 0.5, "gone": None}, scores={"brain": {"ssim": None}})
+    undefined = {"brain": ImageScores(protocol="paired", figures=[Figure(metric="ssim", value=None)])}
+    finish(tmp_path, "gan/cgan", 1, losses={"l1": 0.5}, scores=undefined)
     # JSON as our writer makes it holds no NaN; a file from elsewhere may.
     file = tmp_path / "checkpoints" / "gan" / "cgan" / "round-00001.json"
     file.write_text(file.read_text().replace("0.5", "NaN", 1))

@@ -86,7 +86,7 @@ def test_figures_stand_side_by_side_with_their_intervals(two: list[str], capsys:
     assert row(out, "in federation, real + blob: AUC") == ["0.800 (no interval)"] * 2
     assert row(out, "in federation, brain, real only: AUC") == ["0.900 (0.850 to 0.950)"] * 2
     final = cgan().final["brain"]
-    assert row(out, f"cgan, brain: {final.frechet.name}, n") == [str(final.frechet.n)] * 2
+    assert row(out, f"cgan, brain: {final['frechet'].name}, n") == [str(final["frechet"].n)] * 2
     assert row(out, "hello") == ["1.5 s", "1.5 s"]
     assert row(out, "in all") == ["61.5 s", "2 min 2 s"]
 

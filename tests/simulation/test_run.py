@@ -30,8 +30,8 @@ def test_results_hold_every_part_of_the_study(finished: Path) -> None:
     gan = results.gans["cgan"]
     assert [r.round for r in gan.rounds] == [1, 2]
     assert all(r.contributors == ["hospital1", "hospital2", "hospital3"] for r in gan.rounds)
-    assert gan.rounds[0].scores["brain"].frechet.name == "FD-EffLite0"
-    assert gan.final["brain"].lesion_ssim_gain.mean is not None
+    assert gan.rounds[0].scores["brain"]["frechet"].name == "FD-EffLite0"
+    assert gan.final["brain"]["ssim", "lesion", "biharmonic"].value is not None
     assert list(results.arms) == ["hospital1", "hospital2", "hospital3", "federated"]
     assert set(results.arms["hospital2"]) == {"real", "real_synthetic", "synthetic", "copy_paste", "blob"}
     assert results.cross_site is not None
@@ -43,15 +43,11 @@ def test_results_hold_every_part_of_the_study(finished: Path) -> None:
 def test_the_json_has_the_names_that_readers_of_it_rely_on(finished: Path) -> None:
     tree = json.loads((finished / "report" / "results.json").read_text())
     assert {"schema", "run", "sites", "gans", "arms", "cross_site", "timings"} <= set(tree)
-    assert {
-        "ssim",
-        "psnr",
-        "foreground_ssim",
-        "lesion_ssim",
-        "lesion_psnr",
-        "floor_lesion_psnr",
-        "distribution",
-    } <= set(tree["gans"]["cgan"]["rounds"][0]["scores"]["brain"])
+    figures = tree["gans"]["cgan"]["rounds"][0]["scores"]["brain"]["figures"]
+    assert {("ssim", ""), ("psnr", ""), ("ssim", "foreground"), ("ssim", "lesion"), ("frechet", "")} <= {
+        (one["metric"], one["part"]) for one in figures
+    }
+    assert {"value", "low", "high", "standard_error", "n", "patients", "references"} <= set(figures[0])
     assert set(tree["arms"]["federated"]["real"]["auc"]) == {"mean", "low", "high"}
 
 

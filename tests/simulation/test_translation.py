@@ -7,7 +7,7 @@ from tiny import TINY, TinyStudy, write_site
 
 from common.array_files import read_arrays, read_tensors
 from common.errors import ConfigError
-from common.results import FinalTranslation, Results, TranslationScores
+from common.results import Results
 from simulation.run import run
 
 MODELS = (
@@ -65,22 +65,22 @@ def test_every_round_is_scored_against_the_real_contrast_and_beside_unchanged_sl
     gan = results.gans["translation"]
     for r in gan.rounds:
         scores = r.scores[SUBJECT]
-        assert isinstance(scores, TranslationScores)
+        assert scores.protocol == "translation"
         assert scores.patients == 4
-        assert scores.unchanged_frechet is not None
+        assert scores["frechet"].references["unchanged"] is not None
         # The same unchanged slices every round.
-        first = gan.rounds[0].scores[SUBJECT].translation
-        assert scores.translation.unchanged_foreground_psnr == first.unchanged_foreground_psnr
-    best = max(gan.rounds, key=lambda r: r.scores[SUBJECT].translation.foreground_ssim)
+        first = gan.rounds[0].scores[SUBJECT]
+        assert (
+            scores["psnr", "foreground"].references["unchanged"] == first["psnr", "foreground"].references["unchanged"]
+        )
+    best = max(gan.rounds, key=lambda r: r.scores[SUBJECT]["ssim", "foreground"].value)
     assert gan.chosen_round == best.round
 
 
 def test_the_chosen_round_is_scored_once_with_intervals_over_patients(results: Results) -> None:
     final = results.gans["translation"].final[SUBJECT]
-    assert isinstance(final, FinalTranslation)
-    for interval in (final.foreground_ssim_interval, final.foreground_psnr_gain):
-        assert interval is not None
-        assert interval.low <= interval.mean <= interval.high
+    for interval in (final["ssim", "foreground"], final["psnr", "foreground", "unchanged"]):
+        assert interval.low <= interval.value <= interval.high
 
 
 def test_the_arms_use_the_gan_that_makes_labelled_slices(results: Results, finished: Path) -> None:

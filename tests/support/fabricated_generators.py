@@ -4,52 +4,32 @@ from typing import Any, Literal
 
 import numpy as np
 
-from common.results import (
-    AnyFinal,
-    AnyScores,
-    CycleScores,
-    DistributionScores,
-    FinalCycle,
-    FinalNearest,
-    FinalPaired,
-    FinalTranslation,
-    FrechetScores,
-    GanResult,
-    GanRound,
-    GanRun,
-    KernelScores,
-    Manifold,
-    ManifoldComparison,
-    NearestScores,
-    PairedScores,
-    Refusal,
-    Translation,
-    TranslationScores,
-)
-from common.results_classifier import Interval
+from common.figures.figure import Figure, ImageScores
+from common.results import GanResult, GanRound, GanRun, Refusal
 
 TRAINING = ("hospital1", "hospital2", "hospital3")
 THERE, BACK = "brain t1 to brain t2", "brain t2 to brain t1"
 LAST = 6
 
 
-def distribution(value: float, setting: Literal["matched", "free"] = "matched") -> DistributionScores:
+def distribution(value: float, setting: Literal["matched", "free"] = "matched", **more: float) -> list[Figure]:
+    """``more``: further references of the Fréchet distance."""
     floor, blurred = 8.4, 57.3
     share = (value - floor) / (blurred - floor)
-    return DistributionScores(
-        features="efficientnet_lite0",
-        setting=setting,
-        frechet=FrechetScores(name="FD-EffLite0", value=value, n=48, floor=floor, blurred=blurred, normalised=share),
-        kernel=KernelScores(name="KD-EffLite0", value=0.11 * share, floor=0.0125, spread=0.0231, subset_size=24, n=48),
-        manifold=ManifoldComparison(
-            generated=Manifold(
-                precision=0.71 - 0.2 * share, recall=0.52 - 0.3 * share, density=0.83 - 0.3 * share, coverage=0.44
-            ),
-            real=Manifold(precision=0.74, recall=0.73, density=0.97, coverage=0.81),
-            k=5,
-            n=48,
-        ),
-    )
+    conditions = {"features": "efficientnet_lite0", "setting": setting}
+
+    def of(metric: str, value: float, references: dict[str, float], **conditioned: str | float) -> Figure:
+        return Figure(metric=metric, value=value, n=48, references=references, conditions={**conditions, **conditioned})
+
+    return [
+        of("frechet", value, {"real": floor, "blurred": blurred, **more}, name="FD-EffLite0"),
+        of("frechet_normalised", share, {}),
+        of("kernel", 0.11 * share, {"real": 0.0125}, name="KD-EffLite0", subset_size=24, subset_deviation=0.0231),
+        of("manifold_precision", max(0.0, 0.71 - 0.2 * share), {"real": 0.74}, k=5),
+        of("manifold_recall", max(0.0, 0.52 - 0.3 * share), {"real": 0.73}, k=5),
+        of("density", max(0.0, 0.83 - 0.3 * share), {"real": 0.97}, k=5),
+        of("coverage", 0.44, {"real": 0.81}, k=5),
+    ]
 
 
 def grown(number: int) -> float:
@@ -57,129 +37,135 @@ def grown(number: int) -> float:
     return float(1 - 0.75**number)
 
 
-def paired(number: int, shift: float = 0.0) -> PairedScores:
+def scores_of(
+    protocol: str,
+    values: dict[tuple[str, str], tuple[float, dict[str, float]]],
+    sets: list[Figure],
+    *,
+    collapsed: bool = False,
+) -> ImageScores:
+    """``values``: by metric and part, the value and what it is read against."""
+    figures = [
+        Figure(metric=metric, part=part, value=value, n=96, patients=11, references=references)
+        for (metric, part), (value, references) in values.items()
+    ]
+    return ImageScores(protocol=protocol, figures=[*figures, *sets], slices=96, patients=11, collapsed=collapsed)
+
+
+def paired(number: int, shift: float = 0.0) -> ImageScores:
     far, noise = grown(number), float(np.random.default_rng(number).normal(0, 0.006))
-    return PairedScores(
-        ssim=0.951 + 0.03 * far + shift,
-        psnr=30.2 + 3.1 * far + 10 * noise,
-        foreground_ssim=0.862 + 0.07 * far + shift,
-        foreground_psnr=25.4 + 2.8 * far + 20 * shift,
-        lesion_ssim=0.412 + 0.21 * far + noise,
-        lesion_psnr=17.3 + 3.4 * far + 10 * noise,
-        floor_lesion_ssim=0.486,
-        floor_lesion_psnr=18.9,
-        slices=96,
-        patients=11,
-        distribution=distribution(31.0 - 17 * far + 100 * shift),
+    return scores_of(
+        "paired",
+        {
+            ("ssim", ""): (0.951 + 0.03 * far + shift, {}),
+            ("psnr", ""): (30.2 + 3.1 * far + 10 * noise, {}),
+            ("ssim", "foreground"): (0.862 + 0.07 * far + shift, {}),
+            ("psnr", "foreground"): (25.4 + 2.8 * far + 20 * shift, {}),
+            ("ssim", "lesion"): (0.412 + 0.21 * far + noise, {"biharmonic": 0.486}),
+            ("psnr", "lesion"): (17.3 + 3.4 * far + 10 * noise, {"biharmonic": 18.9}),
+        },
+        distribution(31.0 - 17 * far + 100 * shift),
     )
 
 
-def nearest(number: int, shift: float = 0.0, *, collapsed: bool = False) -> NearestScores:
+def nearest(number: int, shift: float = 0.0, *, collapsed: bool = False) -> ImageScores:
     far = grown(number)
-    return NearestScores(
-        nearest_ssim=0.31 + 0.24 * far + shift,
-        nearest_psnr=14.2 + 5.3 * far + 20 * shift,
-        foreground_nearest_ssim=0.24 + 0.21 * far + shift,
-        foreground_nearest_psnr=11.6 + 4.8 * far + 20 * shift,
-        real_nearest_ssim=0.583,
-        real_nearest_psnr=20.6,
-        real_foreground_nearest_ssim=0.507,
-        real_foreground_nearest_psnr=17.9,
-        ms_ssim=0.62 - 0.15 * far,
-        real_ms_ssim=0.391,
-        ms_ssim_scales=3,
+    return scores_of(
+        "nearest",
+        {
+            ("nearest_ssim", ""): (0.31 + 0.24 * far + shift, {"real": 0.583}),
+            ("nearest_psnr", ""): (14.2 + 5.3 * far + 20 * shift, {"real": 20.6}),
+            ("nearest_ssim", "foreground"): (0.24 + 0.21 * far + shift, {"real": 0.507}),
+            ("nearest_psnr", "foreground"): (11.6 + 4.8 * far + 20 * shift, {"real": 17.9}),
+            ("ms_ssim", ""): (0.62 - 0.15 * far, {"real": 0.391}),
+        },
+        distribution(171.0 - 122 * far + 100 * shift, "free"),
         collapsed=collapsed or number == 1,
-        slices=96,
-        patients=11,
-        distribution=distribution(171.0 - 122 * far + 100 * shift, "free"),
     )
 
 
-def cycle(number: int, shift: float = 0.0, *, truth: bool = True) -> CycleScores:
+def cycle(number: int, shift: float = 0.0, *, truth: bool = True) -> ImageScores:
     far = grown(number)
-    return CycleScores(
-        cycle_ssim=0.91 + 0.06 * far + shift,
-        cycle_psnr=29.1 + 4.2 * far,
-        foreground_cycle_ssim=0.84 + 0.1 * far + shift,
-        foreground_cycle_psnr=24.3 + 4.6 * far,
-        unchanged_frechet=52.6,
-        translation=Translation(
-            ssim=0.78 + 0.09 * far,
-            psnr=19.3 + 4.4 * far,
-            foreground_ssim=0.49 + 0.22 * far,
-            foreground_psnr=13.7 + 4.9 * far,
-            unchanged_ssim=0.741,
-            unchanged_psnr=17.9,
-            unchanged_foreground_ssim=0.461,
-            unchanged_foreground_psnr=12.8,
-        )
-        if truth
-        else None,
-        slices=96,
-        patients=11,
-        distribution=distribution(66.0 - 41 * far + 100 * shift, "matched" if truth else "free"),
+    there = {
+        ("ssim", ""): (0.78 + 0.09 * far, {"unchanged": 0.741}),
+        ("psnr", ""): (19.3 + 4.4 * far, {"unchanged": 17.9}),
+        ("ssim", "foreground"): (0.49 + 0.22 * far, {"unchanged": 0.461}),
+        ("psnr", "foreground"): (13.7 + 4.9 * far, {"unchanged": 12.8}),
+    }
+    return scores_of(
+        "cycle",
+        {
+            ("cycle_ssim", ""): (0.91 + 0.06 * far + shift, {}),
+            ("cycle_psnr", ""): (29.1 + 4.2 * far, {}),
+            ("cycle_ssim", "foreground"): (0.84 + 0.1 * far + shift, {}),
+            ("cycle_psnr", "foreground"): (24.3 + 4.6 * far, {}),
+            **(there if truth else {}),
+        },
+        distribution(66.0 - 41 * far + 100 * shift, "matched" if truth else "free", unchanged=52.6),
     )
 
 
-def translated(number: int, *, comparable: bool = True) -> TranslationScores:
+def translated(number: int, *, comparable: bool = True) -> ImageScores:
     """``comparable``: source and target have equally many contrasts."""
     far = grown(number)
-    unchanged = {
-        "unchanged_ssim": 0.752,
-        "unchanged_psnr": 18.2,
-        "unchanged_foreground_ssim": 0.473,
-        "unchanged_foreground_psnr": 13.1,
-        "unchanged_lesion_ssim": 0.392,
-        "unchanged_lesion_psnr": 11.9,
-    }
-    return TranslationScores(
-        translation=Translation(
-            ssim=0.81 + 0.1 * far,
-            psnr=20.3 + 4.1 * far,
-            foreground_ssim=0.53 + 0.24 * far,
-            foreground_psnr=14.2 + 5.3 * far,
-            lesion_ssim=0.44 + 0.21 * far,
-            lesion_psnr=13.4 + 4.2 * far,
-            lesion_slices=41,
-            **(unchanged if comparable else {}),
-        ),
-        unchanged_frechet=47.9 if comparable else None,
-        slices=96,
-        patients=11,
-        distribution=distribution(58.0 - 37 * far),
+
+    def beside(unchanged: float) -> dict[str, float]:
+        return {"unchanged": unchanged} if comparable else {}
+
+    return scores_of(
+        "translation",
+        {
+            ("ssim", ""): (0.81 + 0.1 * far, beside(0.752)),
+            ("psnr", ""): (20.3 + 4.1 * far, beside(18.2)),
+            ("ssim", "foreground"): (0.53 + 0.24 * far, beside(0.473)),
+            ("psnr", "foreground"): (14.2 + 5.3 * far, beside(13.1)),
+            ("ssim", "lesion"): (0.44 + 0.21 * far, beside(0.392)),
+            ("psnr", "lesion"): (13.4 + 4.2 * far, beside(11.9)),
+        },
+        distribution(58.0 - 37 * far, **beside(47.9)),
     )
 
 
-def final(scores: AnyScores) -> AnyFinal:
+def final(scores: ImageScores) -> ImageScores:
     """The same figures as those of a final part, with other counts and with intervals."""
-    tree = scores.model_dump() | {"patients": 12, "slices": 92}
 
-    def around(mean: float, width: float) -> Interval:
-        return Interval(mean=mean, low=mean - width, high=mean + 1.1 * width)
+    def around(value: float, width: float) -> dict[str, float]:
+        return {"value": value, "low": value - width, "high": value + 1.1 * width, "standard_error": width / 2}
 
-    if isinstance(scores, PairedScores):
-        gains = {"lesion_ssim_gain": around(0.118, 0.036), "lesion_psnr_gain": Interval(mean=1.34, low=0.62, high=2.07)}
-        return FinalPaired(**tree, **gains)
-    if isinstance(scores, NearestScores):
-        return FinalNearest(
-            **tree,
-            nearest_ssim_interval=around(scores.nearest_ssim, 0.021),
-            nearest_psnr_interval=around(scores.nearest_psnr, 0.44),
-        )
-    if isinstance(scores, TranslationScores):
-        return FinalTranslation(
-            **tree,
-            foreground_ssim_interval=around(scores.translation.foreground_ssim, 0.017),
-            foreground_psnr_gain=None if scores.unchanged_frechet is None else around(6.14, 0.72),
-        )
-    return FinalCycle(
-        **tree,
-        cycle_ssim_interval=around(scores.cycle_ssim, 0.008),
-        foreground_psnr_gain=around(4.37, 0.81) if scores.translation else None,
-    )
+    widths = {
+        "nearest": {("nearest_ssim", "", ""): 0.021, ("nearest_psnr", "", ""): 0.44},
+        "cycle": {("cycle_ssim", "", ""): 0.008},
+        "translation": {("ssim", "foreground", ""): 0.017},
+    }.get(scores.protocol, {})
+    gains = {
+        "paired": (
+            ("ssim", "lesion", "biharmonic", around(0.118, 0.036)),
+            ("psnr", "lesion", "biharmonic", {"value": 1.34, "low": 0.62, "high": 2.07}),
+        ),
+        "cycle": (("psnr", "foreground", "unchanged", around(4.37, 0.81)),),
+        "translation": (("psnr", "foreground", "unchanged", around(6.14, 0.72)),),
+    }.get(scores.protocol, ())
+    counts = {"n": 92, "patients": 12}
+    figures = []
+    for one in scores.figures:
+        counted = one if one.of.kind == "set" else one.model_copy(update=counts)
+        width = widths.get(one.key)
+        figures.append(counted if width is None else counted.model_copy(update=around(one.value or 0.0, width)))
+        figures += [
+            Figure.model_validate({"metric": metric, "part": part, "against": against, **counts, **told})
+            for metric, part, against, told in gains
+            if (metric, part) == one.key[:2] and against in one.references
+        ]
+    return scores.model_copy(update={"figures": figures, "patients": 12, "slices": 92})
 
 
-def gan_round(number: int, scores: dict[str, AnyScores], losses: dict[str, float]) -> GanRound:
+def change(scores: ImageScores, key: tuple[str, ...], **changes: Any) -> None:
+    """Changes one figure in place."""
+    old = scores[key]
+    scores.figures[scores.figures.index(old)] = old.model_copy(update=changes)
+
+
+def gan_round(number: int, scores: dict[str, ImageScores], losses: dict[str, float]) -> GanRound:
     """hospital3 is refused in round 3, hospital2 silent in round 5."""
     absent = {3: "hospital3", 5: "hospital2"}.get(number)
     refused = [Refusal(site="hospital3", reason="its update's norm is above the bound")] if number == 3 else []
@@ -193,7 +179,9 @@ def gan_round(number: int, scores: dict[str, AnyScores], losses: dict[str, float
     )
 
 
-def gan(family: str, exchange: str, score: str, rounds: list[GanRound], finals: list[dict[str, AnyFinal]]) -> GanResult:
+def gan(
+    family: str, exchange: str, score: str, rounds: list[GanRound], finals: list[dict[str, ImageScores]]
+) -> GanResult:
     """A GAN of as many runs as there are final scores; the first one's rounds are shown and its last one is chosen."""
     return GanResult(
         family=family,
@@ -232,7 +220,7 @@ def wgan_gp() -> GanResult:
         gan_round(number, {"brain": nearest(number)}, {"critic": -6.1 + 2 * grown(number), "penalty": 0.31})
         for number in range(1, LAST + 1)
     ]
-    finals: list[dict[str, AnyFinal]] = [
+    finals: list[dict[str, ImageScores]] = [
         {"brain": final(nearest(LAST, shift, collapsed=shift < 0))} for shift in (0.0, 0.0123, -0.0211)
     ]
     return gan("wgan_gp", "average", "nearest", rounds, finals)
@@ -244,7 +232,7 @@ def cyclegan() -> GanResult:
         gan_round(number, {THERE: cycle(number), BACK: cycle(number, 0.004)}, {"cycle": 0.2 * (1 - grown(number))})
         for number in range(1, LAST + 1)
     ]
-    finals: list[dict[str, AnyFinal]] = [
+    finals: list[dict[str, ImageScores]] = [
         {THERE: final(cycle(LAST, shift)), BACK: final(cycle(LAST, shift + 0.004))} for shift in (0.0, 0.0031, -0.0052)
     ]
     return gan("cyclegan", "gradients", "cycle", rounds, finals)
@@ -258,7 +246,7 @@ def translation(*, comparable: bool = True) -> GanResult:
     ]
     for one in rounds:
         one.contributors, one.refused = list(TRAINING[:2]), []
-    finals: list[dict[str, AnyFinal]] = [
+    finals: list[dict[str, ImageScores]] = [
         {THERE: final(translated(number, comparable=comparable))} for number in (LAST, LAST - 1)
     ]
     return gan("translation", "average", "translation", rounds, finals).model_copy(update={"sites": list(TRAINING[:2])})

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.export.card import GeneratorCard, Port, Score
+from common.export.card import GeneratorCard, Port
 from common.export.manifest import Content, Manifest
 from common.export.provenance import Provenance
 from common.export.synthetic import SyntheticSet, write_synthetic_set
+from common.figures.figure import Figure
 
 DAY = date(2026, 1, 2)
 PROVENANCE = Provenance(model="slices", family="wgan_gp", run="demo", round=3, seed=1, preset="demo")
@@ -66,6 +67,6 @@ def card() -> GeneratorCard:
         task="Makes a slice.",
         inputs=(Port(name="x", shape="(B, 1, H, W)", meaning="anything"),),
         output=Port(name="output", shape="(B, 1, H, W)", meaning="a slice"),
-        scores=(Score(name="FD-EffLite0", value=12.34, n=96, floor=5.6, floor_name="real against real"),),
+        scores={"brain": (Figure(metric="frechet", value=12.34, n=96, references={"real": 5.6}),)},
         licence="CC-BY-4.0",
     )

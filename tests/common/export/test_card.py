@@ -3,8 +3,9 @@ import hashlib
 import pytest
 from pydantic import ValidationError
 
-from common.export.card import NOT_FOR, GeneratorCard, Score, card_text
+from common.export.card import NOT_FOR, GeneratorCard, card_text
 from common.export.provenance import Privacy, Provenance
+from common.figures.figure import Figure
 from common.networks.unet import UNet
 
 
@@ -13,10 +14,10 @@ def text_of(card: GeneratorCard, **changes: object) -> str:
 
 
 def test_a_figure_stands_beside_its_number_and_floor(card: GeneratorCard) -> None:
-    assert "| FD-EffLite0 | 12.34 | 96 | 5.6 real against real |" in text_of(card)
-    without = text_of(card, scores=(Score(name="SSIM", value=0.5, n=4),))
-    assert "| SSIM | 0.5 | 4 | none |" in without
-    assert "None were computed." in text_of(card, scores=())
+    assert "| Fréchet distance, brain | 12.3 | 96 | real slices of other patients 5.60 |" in text_of(card)
+    without = text_of(card, scores={"brain": (Figure(metric="ssim", value=0.5, n=4),)})
+    assert "| SSIM, brain | 0.500 | 4 | none |" in without
+    assert "None were computed." in text_of(card, scores={})
 
 
 def test_patients_are_counted_only_where_declared(card: GeneratorCard) -> None:
@@ -47,9 +48,9 @@ def test_what_everybody_must_know_is_on_every_card(card: GeneratorCard) -> None:
 
 
 def test_text_cannot_break_the_page(card: GeneratorCard) -> None:
-    text = text_of(card, task="a\n# b", scores=(Score(name="x | y\nz", value=1, n=1),))
+    text = text_of(card, task="a\n# b", scores={"x | y\nz": (Figure(metric="ssim", value=1, n=1),)})
     assert "\na # b\n" in text
-    assert "| x \\| y z | 1 | 1 | none |" in text
+    assert "| SSIM, x \\| y z | 1.000 | 1 | none |" in text
 
 
 @pytest.mark.parametrize("changes", [{"run": "/home/x"}, {"run": "a\nb"}, {"model": ""}, {"round": -1}])
@@ -61,4 +62,4 @@ def test_a_path_or_nonsense_is_no_name(provenance: Provenance, changes: dict) ->
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_figure_is_finite(value: float) -> None:
     with pytest.raises(ValidationError):
-        Score(name="x", value=value, n=1)
+        Figure(metric="psnr", value=value, n=1)

@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from common.figures.figure import Scores
 from common.metrics.frechet import disjoint_halves, frechet_distance_of
 from common.metrics.kernel_distance import kernel_distance
 from common.metrics.manifold import manifold_scores
 from common.metrics.normalised import blurred
-from common.results import DistributionScores
 from common.seeding import derive_seed
 from server.evaluation.distribution import ReferenceDistribution
 
@@ -33,6 +33,9 @@ def distribution_of(real: Tensor, patients: int = PATIENTS, **options: str) -> R
     return ReferenceDistribution(real, real * 0.2 + 1, owner, **names)
 
 
+MANIFOLD = ("manifold_precision", "manifold_recall", "density", "coverage")
+
+
 @pytest.fixture(scope="module")
 def real() -> Tensor:
     return sample(120, 1)
@@ -44,47 +47,49 @@ def distribution(real) -> ReferenceDistribution:
 
 
 def test_real_images_in_their_own_place_equal_every_floor(distribution, real):
-    scores = distribution.matched(real)
-    assert scores.frechet.value == scores.frechet.floor > 0
-    assert scores.frechet.normalised == 0
-    assert scores.kernel.value == scores.kernel.floor
-    assert scores.manifold.generated == scores.manifold.real
-    assert (scores.features, scores.setting) == ("EffLite0", "matched")
+    scores = Scores(figures=distribution.matched(real))
+    assert scores["frechet"].value == scores["frechet"].references["real"] > 0
+    assert scores["frechet_normalised"].value == 0
+    assert scores["kernel"].value == scores["kernel"].references["real"]
+    for name in MANIFOLD:
+        assert scores[name].value == scores[name].references["real"]
+    conditions = scores["frechet"].conditions
+    assert (conditions["features"], conditions["setting"]) == ("EffLite0", "matched")
 
 
 def test_blurred_images_in_their_own_place_are_1(distribution, real):
-    scores = distribution.matched(real * 0.2 + 1)
-    assert scores.frechet.value == scores.frechet.blurred
-    assert scores.frechet.normalised == 1
-    assert scores.kernel.value > scores.kernel.floor + 5 * scores.kernel.spread
-    assert scores.manifold.generated.recall < scores.manifold.real.recall
+    scores = Scores(figures=distribution.matched(real * 0.2 + 1))
+    assert scores["frechet"].value == scores["frechet"].references["blurred"]
+    assert scores["frechet_normalised"].value == 1
+    assert (
+        scores["kernel"].value
+        > scores["kernel"].references["real"] + 5 * scores["kernel"].conditions["subset_deviation"]
+    )
+    assert scores["manifold_recall"].value < scores["manifold_recall"].references["real"]
 
 
 def test_matched_figures_are_means_over_halves_of_different_patients(distribution, real):
     generated = real + 0.3 * sample(120, 2)
-    scores = distribution.matched(generated)
+    scores = Scores(figures=distribution.matched(generated))
     halves = disjoint_halves(np.repeat(np.arange(PATIENTS), 6), derive_seed("reference set"), 4)
     pairs = [(real[a], generated[b]) for a, b in halves]
-    assert scores.frechet.value == pytest.approx(np.mean([frechet_distance_of(*pair) for pair in pairs]))
-    assert scores.kernel.value == pytest.approx(np.mean([kernel_distance(*pair) for pair in pairs]))
+    assert scores["frechet"].value == pytest.approx(np.mean([frechet_distance_of(*pair) for pair in pairs]))
+    assert scores["kernel"].value == pytest.approx(np.mean([kernel_distance(*pair) for pair in pairs]))
     coverage = np.mean([manifold_scores(*pair, k=5).coverage for pair in pairs])
-    assert scores.manifold.generated.coverage == pytest.approx(coverage)
-    assert {scores.frechet.n, scores.kernel.n, scores.manifold.n, distribution.n} == {60}
-    assert (scores.kernel.subset_size, scores.manifold.k) == (30, 5)
+    assert scores["coverage"].value == pytest.approx(coverage)
+    assert {scores["frechet"].n, scores["kernel"].n, scores["coverage"].n, distribution.n} == {60}
+    assert (scores["kernel"].conditions["subset_size"], scores["coverage"].conditions["k"]) == (30, 5)
 
 
 def test_a_free_generator_of_the_same_distribution_equals_the_floor_on_average():
     figures = []
     for seed in range(40):
-        scores = distribution_of(sample(80, 2 * seed)).free(sample(90, 2 * seed + 1))
+        scores = Scores(figures=distribution_of(sample(80, 2 * seed)).free(sample(90, 2 * seed + 1)))
         figures.append(
             [
-                (scores.frechet.value, scores.frechet.floor),
-                (scores.kernel.value, scores.kernel.floor),
-                *[
-                    (getattr(scores.manifold.generated, name), getattr(scores.manifold.real, name))
-                    for name in ("precision", "recall", "density", "coverage")
-                ],
+                (scores["frechet"].value, scores["frechet"].references["real"]),
+                (scores["kernel"].value, scores["kernel"].references["real"]),
+                *[(scores[name].value, scores[name].references["real"]) for name in MANIFOLD],
             ]
         )
     difference = np.subtract(*np.moveaxis(np.array(figures), 2, 0))
@@ -114,19 +119,19 @@ def test_independent_images_lie_below_the_floor_of_clustered_patients_but_a_wors
     floors, perfect, narrow = [], [], []
     for seed in range(20):
         distribution = distribution_of(clustered(6, seed))
-        scores = distribution.free(sample(120, seed + 100))
-        floors.append(scores.frechet.floor)
-        perfect.append(scores.frechet.value)
-        narrow.append(distribution.free(sample(120, seed + 100, scale=0.3)).frechet.value)
+        scores = Scores(figures=distribution.free(sample(120, seed + 100)))
+        floors.append(scores["frechet"].references["real"])
+        perfect.append(scores["frechet"].value)
+        narrow.append(distribution.free(sample(120, seed + 100, scale=0.3))[0].value)
     assert 0.4 * np.mean(floors) < np.mean(perfect) < np.mean(floors) < np.mean(narrow)
 
 
 def test_a_generator_that_knows_few_images_loses_recall_and_coverage(distribution, real):
-    healthy = distribution.free(sample(120, 3)).manifold.generated
-    collapsed = distribution.free(real[:6].repeat(20, 1) + 0.01 * sample(120, 4)).manifold.generated
-    assert collapsed.recall < 0.5 * healthy.recall
-    assert collapsed.coverage < 0.6 * healthy.coverage
-    assert collapsed.precision > 0.9
+    healthy = Scores(figures=distribution.free(sample(120, 3)))
+    collapsed = Scores(figures=distribution.free(real[:6].repeat(20, 1) + 0.01 * sample(120, 4)))
+    assert collapsed["manifold_recall"].value < 0.5 * healthy["manifold_recall"].value
+    assert collapsed["coverage"].value < 0.6 * healthy["coverage"].value
+    assert collapsed["manifold_precision"].value > 0.9
 
 
 def test_the_same_images_give_the_same_scores(distribution):
@@ -136,31 +141,31 @@ def test_the_same_images_give_the_same_scores(distribution):
 
 
 def test_scores_survive_json(distribution, real):
-    scores = distribution.free(sample(70, 3))
-    assert DistributionScores.model_validate_json(scores.model_dump_json()) == scores
+    scores = Scores(figures=distribution.free(sample(70, 3)))
+    assert Scores.model_validate_json(scores.model_dump_json()) == scores
 
 
 def test_only_inception_features_make_an_fid_and_a_kid(real):
-    scores = distribution_of(real, features="InceptionV3", distance_name="FID").matched(real)
-    assert (scores.frechet.name, scores.kernel.name) == ("FID", "KID")
-    scores = distribution_of(real).matched(real)
-    assert (scores.frechet.name, scores.kernel.name) == ("FD-EffLite0", "KD-EffLite0")
+    scores = Scores(figures=distribution_of(real, features="InceptionV3", distance_name="FID").matched(real))
+    assert (scores["frechet"].name, scores["kernel"].name) == ("FID", "KID")
+    scores = Scores(figures=distribution_of(real).matched(real))
+    assert (scores["frechet"].name, scores["kernel"].name) == ("FD-EffLite0", "KD-EffLite0")
 
 
 def test_with_few_images_there_are_distances_but_no_neighbours():
     real = sample(8, 1)
-    scores = distribution_of(real, patients=4).matched(real + 0.1)
-    assert scores.frechet.n == 4
-    assert scores.manifold is None
+    scores = Scores(figures=distribution_of(real, patients=4).matched(real + 0.1))
+    assert scores["frechet"].n == 4
+    assert not [one for one in scores.figures if one.metric in MANIFOLD]
 
 
 def test_images_that_are_all_the_same_leave_the_normalised_distance_open():
     same = torch.full((24, 5), 0.1)
     owner = np.repeat(np.arange(4), 6)
-    scores = ReferenceDistribution(same, same, owner, features="F", distance_name="FD-F").matched(same)
-    assert scores.frechet.value == pytest.approx(0, abs=1e-12)
-    assert scores.frechet.normalised is None
-    assert scores.manifold.generated.precision == 0
+    scores = Scores(figures=ReferenceDistribution(same, same, owner, features="F", distance_name="FD-F").matched(same))
+    assert scores["frechet"].value == pytest.approx(0, abs=1e-12)
+    assert scores["frechet_normalised"].value is None
+    assert scores["manifold_precision"].value == 0
 
 
 class Pixels:
@@ -189,9 +194,9 @@ def test_from_images_the_blurred_ones_are_made_and_both_may_come_from_a_cache():
     assert torch.equal(asked[0], images)
     assert torch.equal(asked[1], blurred(images))
     assert len(asked) == 2
-    scores = distribution.matched(Pixels().features(blurred(images)))
-    assert scores.frechet.normalised == 1
-    assert scores == ReferenceDistribution.of_images(images, owner, Pixels()).matched(asked[1].flatten(1))
+    scores = Scores(figures=distribution.matched(Pixels().features(blurred(images))))
+    assert scores["frechet_normalised"].value == 1
+    assert scores.figures == ReferenceDistribution.of_images(images, owner, Pixels()).matched(asked[1].flatten(1))
 
 
 def test_features_that_do_not_fit_are_refused(distribution, real):

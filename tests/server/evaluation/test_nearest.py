@@ -55,23 +55,25 @@ def evaluation(slices: Slices, extractor: object) -> NearestEvaluation:
 
 def test_copies_of_the_reference_are_found_and_their_distance_is_near_the_floor(evaluation, slices):
     scores = evaluation.score(FakeSampler("copies", slices), seed=1).to_scores()
-    assert scores.nearest_ssim > 0.9 > scores.real_nearest_ssim
-    assert scores.frechet.value < scores.frechet.floor + 0.2 * (scores.frechet.blurred - scores.frechet.floor)
+    assert scores["nearest_ssim"].value > 0.9 > scores["nearest_ssim"].references["real"]
+    assert scores["frechet"].value < scores["frechet"].references["real"] + 0.2 * (
+        scores["frechet"].references["blurred"] - scores["frechet"].references["real"]
+    )
     assert not scores.collapsed
-    assert (scores.slices, scores.patients, scores.distribution.setting) == (40, 8, "free")
+    assert (scores.slices, scores.patients, scores["frechet"].conditions["setting"]) == (40, 8, "free")
 
 
 def test_noise_is_far_from_everything(evaluation, slices):
     copies = evaluation.score(FakeSampler("copies", slices), seed=1)
     noise = evaluation.score(FakeSampler("noise", slices), seed=1)
-    assert noise.to_scores().nearest_ssim < 0.2
+    assert noise.to_scores()["nearest_ssim"].value < 0.2
     assert noise.choice < copies.choice
 
 
 def test_one_image_again_and_again_is_a_collapse(evaluation, slices):
     scores = evaluation.score(FakeSampler("one image", slices), seed=1).to_scores()
     assert scores.collapsed
-    assert scores.ms_ssim > 0.9 > scores.real_ms_ssim
+    assert scores["ms_ssim"].value > 0.9 > scores["ms_ssim"].references["real"]
 
 
 def test_as_many_tumours_are_asked_for_as_the_reference_has(evaluation, slices):
@@ -88,14 +90,14 @@ def test_real_slices_are_compared_with_those_of_other_patients(evaluation):
 
 def test_the_final_record_has_intervals_over_the_generated_slices(evaluation, slices):
     final = evaluation.score(FakeSampler("noise", slices), seed=1).final(200, seed=3)
-    interval = final.nearest_ssim_interval
-    assert interval.low < interval.mean < interval.high
-    assert interval.mean == pytest.approx(final.nearest_ssim)
+    interval = final["nearest_ssim"]
+    assert interval.low < interval.value < interval.high
+    assert interval.value == pytest.approx(final["nearest_ssim"].value)
 
 
 def test_the_gallery_shows_the_real_slice_that_the_figure_is_against(evaluation, slices):
     outcome = evaluation.score(FakeSampler("noise", slices), seed=1)
-    gallery = outcome.gallery(6, [outcome.gallery_images])
+    gallery = outcome.pictures.arrays(6, [outcome.gallery_images])
     generated, real = torch.from_numpy(gallery["images"][:, :1]), torch.from_numpy(gallery["images"][:, 1:])
     shown = gallery["figures"][:, gallery["figure_names"].tolist().index("SSIM to the nearest")]
     assert ssim(generated, real).tolist() == pytest.approx(shown.tolist(), abs=1e-4)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from common.errors import ConfigError, DataError, StudyError
 from common.experiment import EvaluationConfig
+from common.figures.figure import ImageScores
 from common.imaging.slices import SliceBatch, Slices, lesion_mask
 from common.metrics.similarity import psnr
-from common.results import FinalTranslation, TranslationScores
 from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import View
 from server.evaluation.evaluation import EVALUATIONS
@@ -66,45 +66,51 @@ def evaluation(both_contrasts: Slices, extractor: Any) -> TranslationEvaluation:
 
 def test_a_true_translation_equals_the_target_and_reaches_the_floor(evaluation: TranslationEvaluation) -> None:
     scores = evaluation.score(FakeTranslator(), seed=1).to_scores()
-    one = scores.translation
-    assert one.foreground_ssim > 0.99 > 0.5 > one.unchanged_foreground_ssim
-    assert one.lesion_ssim > 0.99 > 0.6 > one.unchanged_lesion_ssim
-    assert min(one.psnr, one.foreground_psnr, one.lesion_psnr) > 40
-    assert max(one.unchanged_psnr, one.unchanged_foreground_psnr, one.unchanged_lesion_psnr) < 25
-    assert scores.frechet.value == pytest.approx(scores.frechet.floor, rel=0.05)
-    assert scores.unchanged_frechet > 2 * scores.frechet.floor
-    assert scores.distribution.setting == "matched"
+    one = scores
+    assert one["ssim", "foreground"].value > 0.99 > 0.5 > one["ssim", "foreground"].references["unchanged"]
+    assert one["ssim", "lesion"].value > 0.99 > 0.6 > one["ssim", "lesion"].references["unchanged"]
+    assert min(one["psnr"].value, one["psnr", "foreground"].value, one["psnr", "lesion"].value) > 40
+    assert (
+        max(
+            one["psnr"].references["unchanged"],
+            one["psnr", "foreground"].references["unchanged"],
+            one["psnr", "lesion"].references["unchanged"],
+        )
+        < 25
+    )
+    assert scores["frechet"].value == pytest.approx(scores["frechet"].references["real"], rel=0.05)
+    assert scores["frechet"].references["unchanged"] > 2 * scores["frechet"].references["real"]
+    assert scores["frechet"].conditions["setting"] == "matched"
 
 
 def test_pairs_and_sets_count_as_many_slices_as_were_asked_for(evaluation: TranslationEvaluation) -> None:
     scores = evaluation.score(FakeTranslator(), seed=1).to_scores()
-    assert (scores.slices, scores.patients, scores.frechet.n) == (24, 8, 20)
-    assert 0 < scores.translation.lesion_slices < 24
+    assert (scores.slices, scores.patients, scores["frechet"].n) == (24, 8, 20)
+    assert 0 < scores["ssim", "lesion"].n < 24
 
 
 def test_changing_nothing_scores_as_the_unchanged_slices_do(evaluation: TranslationEvaluation) -> None:
     outcome = evaluation.score(FakeTranslator(lambda batch: batch.images), seed=1)
     scores = outcome.to_scores()
-    one = scores.translation
-    for name in ("ssim", "psnr", "foreground_ssim", "foreground_psnr", "lesion_ssim", "lesion_psnr"):
-        assert getattr(one, name) == getattr(one, f"unchanged_{name}")
-    assert scores.frechet.value == pytest.approx(scores.unchanged_frechet)
-    assert outcome.final(100, seed=1).foreground_psnr_gain.mean == 0
+    one = scores
+    compared = [figure for figure in one.figures if figure.of.kind == "image"]
+    assert len(compared) == 6
+    for figure in compared:
+        assert figure.value == figure.references["unchanged"]
+    assert scores["frechet"].value == pytest.approx(scores["frechet"].references["unchanged"])
+    assert outcome.final(100, seed=1)["psnr", "foreground", "unchanged"].value == 0
 
 
 def test_the_choice_is_by_the_foregrounds_similarity(evaluation: TranslationEvaluation) -> None:
     true, wrong = (evaluation.score(FakeTranslator(rule), seed=1) for rule in (inverted, lambda batch: batch.images))
-    assert true.choice == true.to_scores().translation.foreground_ssim > wrong.choice
+    assert true.choice == true.to_scores()["ssim", "foreground"].value > wrong.choice
     assert list(true.shown) == ["foreground SSIM", "unchanged", "FD-Pooled"]
 
 
 def test_a_lesion_that_was_not_translated_shows_in_the_crop_most(evaluation: TranslationEvaluation) -> None:
     true, lacking = (evaluation.score(FakeTranslator(rule), seed=1).to_scores() for rule in (inverted, blind))
-    losses = {
-        part: getattr(true.translation, part) - getattr(lacking.translation, part)
-        for part in ("lesion_ssim", "foreground_ssim", "ssim")
-    }
-    assert losses["lesion_ssim"] > 2 * losses["foreground_ssim"] > 2 * losses["ssim"] > 0
+    losses = {part: true["ssim", part].value - lacking["ssim", part].value for part in ("lesion", "foreground", "")}
+    assert losses["lesion"] > 2 * losses["foreground"] > 2 * losses[""] > 0
 
 
 def test_without_a_lesion_anywhere_its_figures_are_missing_and_not_numbers(
@@ -116,9 +122,14 @@ def test_without_a_lesion_anywhere_its_figures_are_missing_and_not_numbers(
     source, target = healthy.in_contrasts(["t1"]), healthy.in_contrasts(["t2"])
     evaluation = TranslationEvaluation(source, target, CONFIG, extractor=extractor)
     scores = evaluation.score(FakeTranslator(), seed=1).to_scores()
-    one = scores.translation
-    assert (one.lesion_ssim, one.lesion_psnr, one.unchanged_lesion_psnr, one.lesion_slices) == (None, None, None, 0)
-    assert TranslationScores.model_validate_json(scores.model_dump_json()) == scores
+    one = scores
+    assert (
+        one["ssim", "lesion"].value,
+        one["psnr", "lesion"].value,
+        one["psnr", "lesion"].references["unchanged"],
+        one["ssim", "lesion"].n,
+    ) == (None, None, None, 0)
+    assert ImageScores.model_validate_json(scores.model_dump_json()) == scores
 
 
 def test_unchanged_slices_of_another_number_of_contrasts_are_no_floor(both_contrasts: Slices, extractor: Any) -> None:
@@ -126,25 +137,25 @@ def test_unchanged_slices_of_another_number_of_contrasts_are_no_floor(both_contr
     both = View("brain", ("t1", "t2"))
     outcome = evaluation.score(FakeTranslator(lambda batch: batch.images[:, 1:], (both, T2)), seed=1)
     final = outcome.final(100, seed=1)
-    assert final.translation.psnr == 100
-    assert final.translation.unchanged_psnr is final.unchanged_frechet is final.foreground_psnr_gain is None
+    assert final["psnr"].value == 100
+    assert not [one for one in final.figures if one.against or "unchanged" in one.references]
     assert list(outcome.shown) == ["foreground SSIM", "FD-Pooled"]
-    assert outcome.gallery(4)["figure_names"].tolist() == ["SSIM of the foreground"]
+    assert outcome.pictures.arrays(4)["figure_names"].tolist() == ["SSIM of the foreground"]
 
 
 def test_intervals_are_over_patients(evaluation: TranslationEvaluation) -> None:
     final = evaluation.score(FakeTranslator(), seed=1).final(200, seed=3)
-    assert isinstance(final, FinalTranslation)
-    assert final.foreground_psnr_gain.low > 10
-    assert final.foreground_ssim_interval.mean == pytest.approx(final.translation.foreground_ssim, abs=1e-3)
-    assert final.foreground_ssim_interval.low < final.foreground_ssim_interval.high
+    assert final.protocol == "translation"
+    assert final["psnr", "foreground", "unchanged"].low > 10
+    assert final["ssim", "foreground"].value == pytest.approx(final["ssim", "foreground"].value, abs=1e-3)
+    assert final["ssim", "foreground"].low < final["ssim", "foreground"].high
 
 
 def test_the_gallery_shows_source_translation_and_truth_with_the_outlined_lesion(
     evaluation: TranslationEvaluation,
 ) -> None:
     outcome = evaluation.score(FakeTranslator(), seed=1)
-    gallery = outcome.gallery(4, [outcome.gallery_images, outcome.gallery_images])
+    gallery = outcome.pictures.arrays(4, [outcome.gallery_images, outcome.gallery_images])
     images = {str(name): torch.from_numpy(gallery["images"][:, i]) for i, name in enumerate(gallery["versions"])}
     assert list(images) == ["source", "translated", "real target"]
     assert psnr(images["translated"][:, None], images["real target"][:, None]).min() > 35
@@ -154,7 +165,7 @@ def test_the_gallery_shows_source_translation_and_truth_with_the_outlined_lesion
 
 def test_it_is_what_a_trainer_of_this_score_is_scored_by(both_contrasts: Slices, extractor: Any) -> None:
     sides = [both_contrasts.in_contrasts(["t1"]), both_contrasts.in_contrasts(["t2"])]
-    built = EVALUATIONS[FakeTranslator.score](sides, CONFIG, extractor, None)
+    built = EVALUATIONS[FakeTranslator.score](*sides, CONFIG, extractor=extractor)
     assert isinstance(built, TranslationEvaluation)
 
 

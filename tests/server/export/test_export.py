@@ -193,7 +193,8 @@ def test_a_card_tells_sites_scores_and_that_there_is_no_guarantee(
     results = Results.model_validate_json((finished / "results.json").read_text())
     card = (exported[0] / "cyclegan" / "generator-ba" / "MODEL_CARD.md").read_text()
     final = results.gans["cyclegan"].final["brain t2 to brain t1"]
-    assert f"| FD-EffLite0, brain t2 to brain t1 | {final.frechet.value:.4g} |" in card
+    distance = final["frechet"]
+    assert f"| FD-EffLite0, brain t2 to brain t1 | {distance.of.text(distance.value)} |" in card
     assert "brain t1 to brain t2" not in card
     assert "| Sites | 2 |" in card
     assert "| Patients at these sites | 20 |" in card

@@ -114,7 +114,10 @@ def test_json_and_csv_beside_the_page_hold_the_same_figures(results: Results, wr
     assert cross.set_index(["model", "site"]).loc[("hospital2", "external")].isna().all()
     rounds = pd.read_csv(report / "gan_rounds.csv", float_precision="round_trip")
     rounds = rounds[rounds["gan"] == "cgan"].reset_index()
-    assert rounds["lesion_psnr"].tolist() == [r.scores["brain"].lesion_psnr for r in results.gans["cgan"].rounds]
+    figures = pd.read_csv(report / "gan_figures.csv", float_precision="round_trip", keep_default_na=False)
+    of_lesions = figures[(figures[["gan", "metric", "part", "against"]] == ["cgan", "psnr", "lesion", ""]).all(axis=1)]
+    of_rounds = of_lesions[of_lesions["reference_part"] == "selection"]["value"].astype(float)
+    assert of_rounds.tolist() == [r.scores["brain"]["psnr", "lesion"].value for r in results.gans["cgan"].rounds]
     assert rounds["refused"].tolist()[2] == "hospital3: its update's norm is above the bound"
     assert rounds["loss.generator.l1"].tolist()[0] == results.gans["cgan"].rounds[0].losses["generator.l1"]
     sites = pd.read_csv(report / "sites.csv").set_index("site")
@@ -210,7 +213,7 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
         "cross_site.csv",
         "explanations.json",
         "gains.csv",
-        "gan_final.csv",
+        "gan_figures.csv",
         "gan_rounds.csv",
         "generators.json",
         "sites.csv",

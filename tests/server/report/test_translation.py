@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fabricated_generators import LAST, THERE, gallery, translation
+from fabricated_generators import LAST, THERE, change, gallery, translation
 
+from common.figures.figure import ImageScores
+from common.report.charts import Chart
 from common.report.formatting import DECIBEL, SIMILARITY
-from common.results import FinalTranslation, GanResult, Results
-from common.results_classifier import Interval
+from common.results import GanResult, Results
 from server.report.build import build_study_report
+from server.report.figure_tables import curves, final_table, rounds_table
 from server.report.further import further
-from server.report.generators import gan_part, rounds_table
-from server.report.kinds import KINDS, kind_of
+from server.report.generators import gan_part
 from server.report.limits import meanings
 from server.report.participation import participation
+from server.report.protocols import in_short, sentence
 
 Write = Callable[..., Path]
 
@@ -32,81 +34,80 @@ def own(results: Results) -> Results:
 
 
 @pytest.fixture
-def final(own: Results) -> FinalTranslation:
-    final = own.gans["translation"].final[THERE]
-    assert isinstance(final, FinalTranslation)
-    return final
+def final(own: Results) -> ImageScores:
+    return own.gans["translation"].final[THERE]
 
 
-def texts(gan: GanResult) -> list[list[str]]:
-    table = KINDS["translation"].final_table(gan.final, "Round 6")
-    return [[cell.text for cell in row] for row in table.rows]
+def drawn(chart: Chart) -> str:
+    return f"{chart.svg} {[name for _, name in chart.legend]}"
 
 
-def test_the_final_table_sets_translated_and_unchanged_side_by_side(own: Results, final: FinalTranslation) -> None:
-    one = final.translation
-    foreground, lesion, whole = texts(own.gans["translation"])
-    assert foreground == [
-        "foreground",
-        SIMILARITY.text(one.foreground_ssim),
-        SIMILARITY.text(one.unchanged_foreground_ssim),
-        DECIBEL.text(one.foreground_psnr),
-        DECIBEL.text(one.unchanged_foreground_psnr),
-        DECIBEL.signed.text(6.14),
-        "92",
-        "12",
-    ]
-    assert lesion[:3] == ["lesion", SIMILARITY.text(one.lesion_ssim), SIMILARITY.text(one.unchanged_lesion_ssim)]
-    assert lesion[6] == "41"
-    assert whole[3] == DECIBEL.text(one.psnr)
+def texts(gan: GanResult) -> dict[str, list[str]]:
+    table = final_table(gan.final, "Round 6")
+    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
 
 
-def test_where_unchanged_slices_cannot_be_compared_there_are_dashes_and_no_gain() -> None:
+def test_the_final_table_sets_translated_and_unchanged_side_by_side(own: Results, final: ImageScores) -> None:
+    rows = texts(own.gans["translation"])
+    ssim, psnr = final["ssim", "foreground"], final["psnr", "foreground"]
+    unchanged = SIMILARITY.text(ssim.references["unchanged"])
+    assert rows["SSIM, foreground"] == [SIMILARITY.text(ssim.value), f"unchanged slices {unchanged}", "–", "92", "12"]
+    assert rows["PSNR, foreground"][2] == DECIBEL.signed.text(6.14)
+    assert rows["PSNR, foreground"][0] == DECIBEL.text(psnr.value)
+    assert rows["FD-EffLite0"][1] == (
+        "real slices of other patients 8.40; blurred real slices 57.3; unchanged slices 47.9"
+    )
+    assert set(rows) == {figure.name for figure in final.values()}
+
+
+def test_where_unchanged_slices_cannot_be_compared_there_is_no_reference_and_no_gain() -> None:
     gan = translation(comparable=False)
-    foreground, *_ = texts(gan)
-    assert (foreground[2], foreground[4], foreground[5]) == ("–", "–", "–")
-    kind = KINDS["translation"]
-    assert "no floor for it" in kind.clause("it", THERE, gan.final[THERE])
-    assert kind.distances_beside(gan.final[THERE]) == []
-    panels = kind.panels([(1, gan.rounds[0].scores[THERE])])
-    titles = {panel.title: [line.name for line in panel.series] for panel in panels}
-    assert titles["SSIM to the real target, foreground"] == ["translated"]
-    assert titles["FD-EffLite0, n = 48"] == ["generated", "real"]
-
-
-def test_charts_show_the_foreground_the_set_and_the_lesion(own: Results) -> None:
-    rounds = [(r.round, r.scores[THERE]) for r in own.gans["translation"].rounds]
-    panels = KINDS["translation"].panels(rounds)
-    assert [panel.title for panel in panels] == [
-        "SSIM to the real target, foreground",
-        "PSNR to the real target, foreground, dB",
+    value, compared, gain, *_ = texts(gan)["PSNR, foreground"]
+    assert (compared, gain) == ("", "–")
+    assert sentence("it", gan.final).startswith(f"it: {THERE}, PSNR, foreground {value} (92 slices of 12 patients")
+    charts = curves([(r.round, r.scores[THERE]) for r in gan.rounds], None)
+    assert [chart.title for chart in charts.first] == [
+        "SSIM, foreground",
+        "PSNR, foreground, dB",
         "FD-EffLite0, n = 48",
-        "SSIM to the real target, lesion",
-        "PSNR to the real target, lesion, dB",
     ]
-    assert all("unchanged" in [line.name for line in panel.series] for panel in panels)
+    assert not any("unchanged" in drawn(chart) for chart in [*charts.first, *charts.further])
+
+
+def test_every_figure_has_a_chart_and_those_that_say_most_come_first(own: Results) -> None:
+    rounds = [(r.round, r.scores[THERE]) for r in own.gans["translation"].rounds]
+    charts = curves(rounds, 6)
+    assert [chart.title for chart in charts.first] == [
+        "SSIM, foreground",
+        "PSNR, foreground, dB",
+        "FD-EffLite0, n = 48",
+    ]
+    assert all("unchanged slices" in drawn(chart) for chart in charts.first)
+    assert len(charts.first) + len(charts.further) == len(list(rounds[0][1].values()))
     for _, scores in rounds:
-        scores.translation.lesion_ssim = scores.translation.lesion_psnr = None
-    assert not [panel for panel in KINDS["translation"].panels(rounds) if "lesion" in panel.title]
+        for metric in ("ssim", "psnr"):
+            change(scores, (metric, "lesion"), value=None)
+    assert not [chart for chart in curves(rounds, 6).further if "lesion" in chart.title]
 
 
-def test_a_gain_over_unchanged_slices_is_claimed_only_above_zero(own: Results, final: FinalTranslation) -> None:
-    assert "above unchanged slices, an interval above zero (92 slices of 12 patients" in further(own)[-1]
-    final.foreground_psnr_gain = Interval(mean=0.3, low=-0.2, high=0.8)
+def test_a_gain_over_unchanged_slices_is_claimed_only_above_zero(own: Results, final: ImageScores) -> None:
+    assert "over unchanged slices, an interval above zero (92 slices of 12 patients" in further(own)[-1]
+    change(final, ("psnr", "foreground", "unchanged"), value=0.3, low=-0.2, high=0.8)
     assert "includes zero, so no gain is shown" in further(own)[-1]
 
 
-def test_many_directions_are_told_in_one_clause(final: FinalTranslation) -> None:
-    said = KINDS["translation"].in_short("it", {"a to b": final, "b to c": final, "c to d": final})
-    assert said.count(SIMILARITY.interval(final.foreground_ssim_interval)) == 3
+def test_many_directions_have_a_short_clause_each(final: ImageScores) -> None:
+    said = sentence("it", {"a to b": final, "b to c": final, "c to d": final})
+    assert said.count(DECIBEL.text(final["psnr", "foreground"].value)) == 3
+    assert "slices of 12" not in said
 
 
 def test_the_table_of_rounds_has_a_row_a_round_and_the_distance_of_unchanged_slices(own: Results) -> None:
-    table = rounds_table(KINDS["translation"], own.gans["translation"], THERE)
+    gan = own.gans["translation"]
+    rounds = [(r.round, r.scores[THERE]) for r in gan.rounds]
+    table = rounds_table(rounds, {r.round: "1 s" for r in gan.rounds}, gan.chosen_round, THERE)
     assert len(table.rows) == LAST
-    assert {"SSIM to the target, lesion", "PSNR to the target, dB, foreground", "Fréchet distance"} <= {
-        group for group, _ in table.groups
-    }
+    assert {"SSIM, lesion", "PSNR, foreground, dB", "FD-EffLite0, n = 48"} <= {group for group, _ in table.groups}
     assert "47.9" in [cell.text for cell in table.rows[0]]
 
 
@@ -125,9 +126,7 @@ def test_results_that_do_not_say_who_could_take_part_expect_every_training_site(
     assert "Of 18 expected contributions" in participation(gan, own.sites).sentence
 
 
-def test_the_page_and_the_spreadsheets_hold_the_scores(
-    own: Results, final: FinalTranslation, write_study: Write
-) -> None:
+def test_the_page_and_the_spreadsheets_hold_the_scores(own: Results, final: ImageScores, write_study: Write) -> None:
     run = write_study(own)
     file = run / "reference" / "translation" / "brain-t1-to-brain-t2.npz"
     file.parent.mkdir(parents=True)
@@ -136,16 +135,22 @@ def test_the_page_and_the_spreadsheets_hold_the_scores(
     page = report.read_text()
     assert "translation: one contrast made from another of the same slice" in page
     assert "Reference slice 1, real target" in page
-    assert SIMILARITY.text(final.translation.foreground_ssim) in page
-    (first, second) = csv.DictReader((report.parent / "gan_final.csv").open())
-    assert float(first["foreground_ssim"]) == final.translation.foreground_ssim
-    assert float(first["unchanged_lesion_psnr"]) == final.translation.unchanged_lesion_psnr
-    assert float(first["foreground_ssim_interval_low"]) == final.foreground_ssim_interval.low
-    assert float(first["foreground_psnr_gain_mean"]) == 6.14
-    assert second["run"] == "2"
-    rounds = list(csv.DictReader((report.parent / "gan_rounds.csv").open()))
-    assert len(rounds) == LAST
-    assert float(rounds[0]["unchanged_frechet"]) == 47.9
+    assert SIMILARITY.text(final["ssim", "foreground"].value) in page
+    figures = list(csv.DictReader((report.parent / "gan_figures.csv").open()))
+
+    def row(reference_part: str, run: str, *key: str) -> dict[str, str]:
+        wanted = (reference_part, run, *key)
+        at = ("reference_part", "run", "metric", "part", "against")
+        return next(one for one in figures if tuple(one[name] for name in at) == wanted)
+
+    ssim = final["ssim", "foreground"]
+    assert float(row("final", "1", "ssim", "foreground", "")["value"]) == ssim.value
+    assert float(row("final", "1", "ssim", "foreground", "")["low"]) == ssim.low
+    lesion = row("final", "1", "psnr", "lesion", "")
+    assert float(lesion["reference_unchanged"]) == final["psnr", "lesion"].references["unchanged"]
+    assert float(row("final", "2", "psnr", "foreground", "unchanged")["value"]) == 6.14
+    assert float(row("selection", "1", "frechet", "", "")["reference_unchanged"]) == 47.9
+    assert len(list(csv.DictReader((report.parent / "gan_rounds.csv").open()))) == LAST
     over = json.loads((report.parent / "generators.json").read_text())["translation"]
     assert over["subjects"][THERE]["ssim"]["runs"] == 2
 
@@ -155,17 +160,17 @@ def test_what_its_figures_mean_is_said(own: Results) -> None:
     assert any("can only guess" in text for text in meanings(own))
 
 
-def test_the_terminal_is_told_the_figure_and_its_floor(final: FinalTranslation) -> None:
-    said = kind_of(final).closing(final)
-    assert DECIBEL.text(final.translation.foreground_psnr) in said
-    assert f"unchanged {DECIBEL.text(13.1)}" in said
+def test_the_terminal_is_told_the_figure_and_its_floor(final: ImageScores) -> None:
+    said = in_short(final)
+    assert DECIBEL.text(final["psnr", "foreground"].value) in said
+    assert f"unchanged slices {DECIBEL.text(13.1)}" in said
 
 
 def test_the_part_names_subject_kind_and_sites(own: Results) -> None:
     part = gan_part("translation", own.gans["translation"], own.sites, [])
     assert part.title == "translation: one contrast made from another of the same slice"
     assert [subject.name for subject in part.subjects] == [THERE]
-    assert len(part.subjects[0].curves) == 5
+    assert len(part.subjects[0].curves) == 3
 
 
 def test_the_page_never_scrolls_sideways_on_a_phone(
