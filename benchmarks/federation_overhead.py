@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from client.app import make_app, site_from_node_config
-from client.session import Session
+from client.data.session import Session
 from client.site import load_site
 from common.actions import Action
 from common.config import compose, to_yaml

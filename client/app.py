@@ -15,19 +15,20 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import BaseModel
 
-from client import proxies, study, training
 from client.approval.questions import require_signed
 from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
-from client.hello import declared_examples, introduce
-from client.limits import out_of_memory, set_limits
-from client.policy import require_action, require_exchange, require_hours, require_model
+from client.data.session import Session
+from client.data.sessions import OpenSessions
+from client.hello.introduction import declared_examples, introduce
+from client.policy.limits import out_of_memory, set_limits
+from client.policy.rules import require_action, require_exchange, require_hours, require_model
 from client.privacy.admission import admitted, require_declared_answer, silently
 from client.privacy.binding import require_bound
 from client.privacy.statement import ledger_fields, privacy_statement
-from client.session import Session
-from client.sessions import OpenSessions
 from client.site import SiteSettings
+from client.study import trial
+from client.training import proxies, rounds
 from common.actions import FAILED, NO_SITE, NOT_NOW, Action
 from common.array_files import read_tensors
 from common.disk import DISK_FULL, FULL
@@ -212,16 +213,16 @@ def _hello(session: Session, instruction: Instruction, content: RecordDict) -> R
 
 
 def _train_gan(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    update = training.train_gan(session, instruction, received_arrays(content))
+    update = rounds.train_gan(session, instruction, received_arrays(content))
     return _trained(session, instruction, update)
 
 
 def _train_classifier(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    update = training.train_classifier(session, instruction, received_arrays(content))
+    update = rounds.train_classifier(session, instruction, received_arrays(content))
     return _trained(session, instruction, update)
 
 
-def _trained(session: Session, instruction: Instruction, update: training.Update) -> RecordDict:
+def _trained(session: Session, instruction: Instruction, update: rounds.Update) -> RecordDict:
     reply = _content(session, instruction)
     reply[ARRAYS] = to_arrays(update.arrays)
     # A private training has no losses to tell: they are means over patients, without noise.
@@ -232,14 +233,14 @@ def _trained(session: Session, instruction: Instruction, update: training.Update
 def _synthesise(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
     arrays = received_arrays(content)
     with silently(session):
-        study.synthesise(session, instruction.model, arrays)
+        trial.synthesise(session, instruction.model, arrays)
     return _content(session, instruction)
 
 
 def _arms(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
     told = SiteArms(arms={})
     with silently(session):
-        told = study.run_arms(session)
+        told = trial.run_arms(session)
     return _content(session, instruction, told)
 
 
@@ -247,19 +248,19 @@ def _site_model(session: Session, instruction: Instruction, content: RecordDict)
     if not session.settings.share_site_model or session.private:
         raise RefusalError("it does not share its own model")
     reply = _content(session, instruction)
-    arm = instruction.arm or study.REAL
-    if arm not in study.TRAVELLING:
+    arm = instruction.arm or trial.REAL
+    if arm not in trial.TRAVELLING:
         raise RefusalError("it keeps no model of this arm")
-    file = study.site_model_file(session, arm)
+    file = trial.site_model_file(session, arm)
     if not file.exists():
         raise RefusalError("it has trained no model of this arm")
-    session.behind = study.behind_site_model(session, arm)
+    session.behind = trial.behind_site_model(session, arm)
     reply[ARRAYS] = to_arrays(read_tensors(file))
     return reply
 
 
 def _evaluate(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    scores = study.evaluate_model(session, instruction, received_arrays(content))
+    scores = trial.evaluate_model(session, instruction, received_arrays(content))
     return _content(session, instruction, scores)
 
 

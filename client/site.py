@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from client.audit.log import AuditFiles
-from client.hours import Hours
+from client.policy.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.actions import Action
 from common.errors import ConfigError

@@ -18,12 +18,12 @@ from flwr.app import Message, RecordDict
 from torch import Tensor
 
 from client.app import make_app, site_from_node_config
+from client.data.session import Session
+from client.data.sessions import OpenSessions
 from client.privacy.gradients import Way
 from client.privacy.ledger import Ledger
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from client.privacy.roster import Role, begin_roster, place_of, role_of
-from client.session import Session
-from client.sessions import OpenSessions
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.actions import Action
 from common.config import from_yaml, model_of, to_yaml

@@ -6,12 +6,12 @@ Only a simulation can do it, where all sites lie on one machine. The images are 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from client.arms import possible_arms, training_sets
-from client.notes import Notes
-from client.session import Session
+from client.data.session import Session
+from client.hello.notes import Notes
+from client.hello.tasks import possible_tasks
 from client.site import load_site
-from client.study import score_classifier
-from client.tasks import possible_tasks
+from client.study.arms import possible_arms, training_sets
+from client.study.trial import score_classifier
 from common.errors import StudyError
 from common.experiment import Experiment
 from common.files import write_bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from client.session import Session
+from client.data.session import Session
 from client.site import SiteSettings
 from common.imaging.patient import Patient, StudyLocation
 from common.imaging.readers.reader import Reader

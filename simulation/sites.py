@@ -5,9 +5,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from client.begun import CAME_LATER
+from client.data.begun import CAME_LATER
+from client.data.session import Session
 from client.privacy.roster import begin_roster
-from client.session import Session
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.experiment import Experiment, SiteConfig
 from common.files import write_bytes

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from client.data.preparation import local_session
 from client.doctor.examine import examine
 from client.doctor.page import as_json, write_page
 from client.doctor.summary import terminal_lines, verdict
-from client.preparation import local_session
 from common.errors import DataError
 from common.outside import say
 from common.terminal import counted
@@ -19,7 +19,7 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
 
     Args:
         site: its ``site.yaml``.
-        overrides, study: the study that it may join, as :func:`client.preparation.study_to_join` takes them.
+        overrides, study: the study that it may join, as :func:`client.data.preparation.study_to_join` takes them.
         out: where the folder ``doctor`` goes; the site's own folder if None.
         as_json_only: standard output gets ``doctor.json`` and nothing else.
 

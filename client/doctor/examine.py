@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from client.data.preparation import by_reason
+from client.data.session import Session
 from client.doctor.answers import answers, asked
 from client.doctor.examination import Examination, PartBalance, QuarantineReason, Unanswered, Unused, named
 from client.doctor.findings import clipped_shares, duplicates, outliers, shared_slices, study_rows
@@ -12,10 +14,8 @@ from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_ma
 from client.doctor.network.look import look_at_network
 from client.doctor.placing import place_sentences, try_places
 from client.doctor.rehearsal import rehearse
-from client.leaks import leaking
-from client.preparation import by_reason
-from client.session import Session
 from client.site import chosen_patients
+from client.study.leaks import leaking
 from common.errors import DataError, RefusalError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.near_copies import joined

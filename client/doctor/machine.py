@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
+from client.data.session import Session
 from client.doctor.examination import Machine
-from client.session import Session
 from common import devices
 from common.errors import OncofedError, WeightsError
 from common.imaging.cache import PreparedPatient

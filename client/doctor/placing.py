@@ -1,6 +1,6 @@
 """Lesions put into healthy slices as the study would do it, so that nobody learns of it from its images."""
 
-from client.session import Session
+from client.data.session import Session
 from common.errors import DataError, RefusalError
 from common.placement import Placement
 from common.seeding import torch_generator

@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 import torch
 from flwr.app import RecordDict
 
-from client import proxies
+from client.data.session import Session
 from client.doctor.examination import TrainingStep
-from client.hello import introduce
-from client.session import Session
-from client.training import Update, train_classifier, train_gan
+from client.hello.introduction import introduce
+from client.training import proxies
+from client.training.rounds import Update, train_classifier, train_gan
 from common.errors import OncofedError
 from common.experiment import Experiment, FederationConfig
 from common.records import ARRAYS, Instruction, SiteHello, to_images

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from client.preparation import local_session
+from client.data.preparation import local_session
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.coordinators_copy import kept_of

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 from flwr.app import RecordDict
 
-from client.notes import Notes
+from client.data.session import ONLY_PRIVATE, Session
+from client.hello.notes import Notes
+from client.policy.updates import large_enough
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.guarded import public_examples, tells_noised_scores
@@ -14,8 +16,6 @@ from client.privacy.plan import study_plan
 from client.privacy.questions import require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
-from client.session import ONLY_PRIVATE, Session
-from client.updates import large_enough
 from common.actions import Action
 from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from client.session import Session
+from client.data.session import Session
 from common.errors import PrivacyError, RefusalError
 from common.experiment import Experiment
 from common.file_lock import locked

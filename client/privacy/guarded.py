@@ -1,7 +1,7 @@
 """What a site tells where its answers are guarded (``Session.guarded``): noise, counts, weights, intervals."""
 
+from client.data.session import Session
 from client.privacy.roster import place_of, roster_key
-from client.session import Session
 from common.seeding import derive_seed
 
 RESAMPLES = 1000

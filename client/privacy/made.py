@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
+from client.data.session import Session
 from client.privacy.slices import for_noised_steps, kept_here
-from client.session import Session
+from client.study.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
 from common.errors import RefusalError
 from common.experiment import MIXING_ARMS
 from common.imaging.slices import PatientSlices, Slices

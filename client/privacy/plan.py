@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from client.notes import Notes
+from client.data.session import Session
+from client.hello.notes import Notes
+from client.hello.tasks import training_tasks
 from client.privacy.budget import Budget
 from client.privacy.gradients import Way
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.questions import questions_of
 from client.privacy.training import Noise, steps_by_mechanism
-from client.session import Session
-from client.tasks import training_tasks
 from common.conditions import condition_code
 from common.errors import PrivacyError
 from common.experiment import Experiment, PrivacyConfig

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from client.data.session import Session
 from client.privacy.roster import Role, roster_of_tests
-from client.session import Session
 from client.site import QUESTIONS
 from common.array_files import read_arrays
 from common.errors import PrivacyError, RefusalError

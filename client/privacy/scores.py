@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from client.data.session import Session
 from client.privacy.budget import Budget
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.plan import SCORES, study_plan
 from client.privacy.randomness import Stream
-from client.session import Session
 from common.errors import RefusalError
 from common.imaging.slices import Slices
 from common.results_classifier import ArmScores, Interval

@@ -3,7 +3,7 @@
 ``Session.training`` refuses in a private run, so that code which forgets about privacy finds no patient.
 """
 
-from client.session import Session
+from client.data.session import Session
 from common.errors import RefusalError
 from common.imaging.slices import Slices
 

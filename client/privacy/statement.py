@@ -1,10 +1,10 @@
 """What a site says of the privacy that a study cost its patients."""
 
+from client.data.session import Session
 from client.privacy.accounting import prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
 from client.privacy.coordinators_copy import coordinators_copy
 from client.privacy.witness import standing
-from client.session import Session
 from common.actions import Action
 from common.errors import RefusalError
 from common.files import write_json

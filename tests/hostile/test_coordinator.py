@@ -184,8 +184,8 @@ def test_an_arm_that_the_study_does_not_have_trains_nothing(site: Hospital, arm:
 
 def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A study that lowers its own limit is no way around the hospital's."""
-    from client.session import Session
-    from client.study import Tested
+    from client.data.session import Session
+    from client.study.trial import Tested
     from common.metrics.classification import classification_scores
 
     folder = tmp_path_factory.mktemp("few")

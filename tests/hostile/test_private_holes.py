@@ -17,11 +17,11 @@ from tiny import write_patient, write_site
 from tiny_images import write_image_site
 from torch import nn
 
+from client.data.session import Session
 from client.privacy.gradients import PrivateStep
 from client.privacy.ledger import Ledger
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
-from client.session import Session
 from common.actions import Action
 from common.config import from_yaml
 from common.errors import ConfigError

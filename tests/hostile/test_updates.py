@@ -136,7 +136,7 @@ def test_nor_does_a_threshold_single_a_patient_out_among_many(tmp_path: Path, da
 
 
 def _largest_lesion(hospital: Hospital, study: list[str]) -> int:
-    from client.session import LOCAL, Session
+    from client.data.session import LOCAL, Session
 
     slices = Session(hospital.settings, compose(study), LOCAL).training
     return int(slices.tumour_pixels.max())

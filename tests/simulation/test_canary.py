@@ -10,11 +10,11 @@ import torch
 from tiny import TINY
 
 import client.app
-import client.training
-from client.arms import keep_images, made_images, make_images
+import client.training.rounds
+from client.data.session import Session
 from client.privacy import admission, gradients, slices
 from client.privacy.roster import Split
-from client.session import Session
+from client.study.arms import keep_images, made_images, make_images
 from common.config import compose
 from common.experiment import Experiment
 from common.imaging.split import split_patients
@@ -71,17 +71,17 @@ def test_gradients_that_leave_before_the_private_check_are_found(monkeypatch: py
     monkeypatch.setattr("common.config.check_private_model", lambda name, config: None)
 
     def branch_first(session: Session, instruction: Any, arrays: Any) -> Any:
-        trainer = client.training.build_gan_trainer(
+        trainer = client.training.rounds.build_gan_trainer(
             session.experiment, instruction.model, device=session.device, weights=session.weights
         )
-        if trainer.exchange is not client.training.Exchange.GRADIENTS:
+        if trainer.exchange is not client.training.rounds.Exchange.GRADIENTS:
             return original(session, instruction, arrays)
-        return client.training._one_exchange(
+        return client.training.rounds._one_exchange(
             session, instruction, trainer, arrays, {}, slices.kept_here(session, instruction.model)
         )
 
-    original = client.training.train_gan
-    monkeypatch.setattr(client.training, "train_gan", branch_first)
+    original = client.training.rounds.train_gan
+    monkeypatch.setattr(client.training.rounds, "train_gan", branch_first)
     monkeypatch.setattr(client.app, "admitted", lambda *_: nullcontext())
     monkeypatch.setattr(client.app, "require_declared_answer", lambda *_: None)
     monkeypatch.setattr("client.privacy.plan.require_private", lambda trainer: trainer, raising=False)
@@ -124,7 +124,7 @@ def test_made_slices_that_are_drawn_over_all_patients_are_found(monkeypatch: pyt
         owner = torch.where(made.origin >= 0, torch.from_numpy(training.owner)[made.origin.clamp(min=0)], dealt)
         keep_images(session, "synthetic", made, owner=owner)
 
-    monkeypatch.setattr("client.study.make_private_images", over_all)
+    monkeypatch.setattr("client.study.trial.make_private_images", over_all)
     assert "classifier/synthetic: one patient moves a step by" in found()
 
 
@@ -134,18 +134,18 @@ def test_a_split_by_rank_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def by_rank(settings: Any, patients: Any, study: Any, trial: Any, *, for_good: bool) -> Split:
         return split_patients(patients, replace(STUDY.split, train=0.5, validation=0.0, test=0.5))
 
-    monkeypatch.setattr("client.session.roster_split", by_rank)
+    monkeypatch.setattr("client.data.session.roster_split", by_rank)
     assert "moves a step by" in found()
 
 
 def test_losses_that_are_told_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = client.training._private_round
+    real = client.training.rounds._private_round
 
     def telling(*given: Any) -> Any:
         update = real(*given)
         total = sum(float(value.double().sum()) for value in update.arrays.values())
         return replace(update, losses={"loss": total * len(given[6][0].patients)})
 
-    monkeypatch.setattr(client.training, "_private_round", telling)
+    monkeypatch.setattr(client.training.rounds, "_private_round", telling)
     monkeypatch.setattr(client.app, "require_declared_answer", lambda *_: None)
     assert "the answer itself depends on the patient" in found()

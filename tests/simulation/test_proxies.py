@@ -10,9 +10,9 @@ import torch
 from flwr.app import RecordDict
 from tiny import TINY, TinyStudy, write_site
 
-from client import proxies
-from client.session import Session
+from client.data.session import Session
 from client.site import load_site, save_site
+from client.training import proxies
 from common.array_files import read_tensors
 from common.config import from_yaml
 from common.errors import ConfigError, OncofedError, RefusalError, StudyError
@@ -161,7 +161,7 @@ def test_a_site_keeps_no_slices_that_it_cannot_train_beside(finished: Path, tmp_
 
 
 def test_training_without_the_other_sides_slices_is_refused(finished: Path, tmp_path: Path) -> None:
-    from client.training import train_gan
+    from client.training.rounds import train_gan
 
     instruction = Instruction.model_validate(
         {"run": finished.name, "phase": "gan/cyclegan", "model": "cyclegan", "server-round": 1}

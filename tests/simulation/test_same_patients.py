@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tiny import TinyStudy, write_patient, write_site
 
-from client.session import Session
+from client.data.session import Session
 from client.site import load_site
 from common.config import compose
 from common.errors import ConfigError

@@ -114,7 +114,7 @@ def _weights(name: str, make: Bytes) -> None:
 
     @hostile(f"state {name}", says="round-00001.safetensors")
     def of_a_site(folder: Path, payload: Payload) -> Callable[[], object]:
-        from client.state import RoundState
+        from client.training.state import RoundState
 
         state = RoundState(folder, "demo", "gan/a")
         state.folder.mkdir(parents=True)

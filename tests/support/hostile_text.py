@@ -63,7 +63,7 @@ def resumed_run(file: Path) -> object:
 
 
 def study_to_join(file: Path) -> object:
-    from client import preparation
+    from client.data import preparation
 
     return preparation.study_to_join([], file)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny import TINY
 
+from client.data.preparation import local_session
 from client.doctor.visits import visits
-from client.leaks import require_no_leak
-from client.preparation import local_session
+from client.study.leaks import require_no_leak
 from common.errors import RefusalError
 from common.files import read_json
 

@@ -10,8 +10,8 @@ from hospital import Hospital
 from tiny import TINY, write_site
 
 from client.app import _safe_reason
+from client.data.session import Session
 from client.privacy.binding import binding_file, digest_of, require_bound
-from client.session import Session
 from client.site import SiteSettings
 from common.actions import Action
 from common.config import compose, from_yaml, to_yaml

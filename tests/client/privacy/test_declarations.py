@@ -13,14 +13,16 @@ from tiny import TINY, write_site
 from torch import Tensor
 
 import client
-from client import app, study, training
+from client import app
+from client.data.session import Session
 from client.privacy.admission import EMPTY
 from client.privacy.budget import Budget
 from client.privacy.checks import require_private_exchange
 from client.privacy.declarations import ACTIONS, EXCHANGES, Declared, Leaves
 from client.privacy.slices import for_noised_steps, kept_here
-from client.session import Session
-from client.training import Update
+from client.study import trial
+from client.training import rounds
+from client.training.rounds import Update
 from common.actions import Action
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
@@ -239,16 +241,16 @@ def test_an_answer_with_more_than_the_action_declares_does_not_leave(
 def test_losses_of_a_real_private_training_would_not_leave(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = training.train_gan
+    real = rounds.train_gan
 
     def careless(*given: Any) -> Update:
         return Update(real(*given).arrays, {"generator": 0.25})
 
     site = hospital_at(tmp_path, data)
-    monkeypatch.setattr(training, "train_gan", careless)
+    monkeypatch.setattr(rounds, "train_gan", careless)
     assert ask(site, Action.TRAIN_GAN).error.reason == SILENCE
     assert paid(site) == 2
-    monkeypatch.setattr(training, "train_gan", real)
+    monkeypatch.setattr(rounds, "train_gan", real)
     assert set(ask(site, Action.TRAIN_GAN).content) == {CONFIG, ARRAYS, METRICS}
 
 
@@ -258,9 +260,9 @@ def test_what_a_site_finds_of_its_own_classifiers_would_not_leave(
     figure = Interval(mean=0.5)
     found = ArmScores(accuracy=figure, precision=figure, recall=figure, f1=figure, auc=figure)
     site = hospital_at(tmp_path, data)
-    monkeypatch.setattr(study, "run_arms", lambda session: SiteArms(arms={"real": found}))
+    monkeypatch.setattr(trial, "run_arms", lambda session: SiteArms(arms={"real": found}))
     assert ask(site, Action.ARMS).error.reason == SILENCE
-    monkeypatch.setattr(study, "run_arms", lambda session: SiteArms.model_validate_json(EMPTY))
+    monkeypatch.setattr(trial, "run_arms", lambda session: SiteArms.model_validate_json(EMPTY))
     assert set(ask(site, Action.ARMS).content) == {CONFIG}
 
 
@@ -272,8 +274,8 @@ def test_a_training_that_paid_for_nothing_is_not_answered(
         return Update(arrays, {})
 
     site = hospital_at(tmp_path, data)
-    monkeypatch.setattr(training, "train_gan", free)
-    monkeypatch.setattr(training, "train_classifier", free)
+    monkeypatch.setattr(rounds, "train_gan", free)
+    monkeypatch.setattr(rounds, "train_classifier", free)
     assert ask(site, action).error.reason == SILENCE
     assert paid(site) == 0
 
@@ -343,13 +345,13 @@ def callers_of(method: str) -> set[str]:
 
 
 def test_unguarded_training_slices_are_used_in_two_places() -> None:
-    assert users_of("unguarded_training", "_slices_for") <= {"client/session.py", "client/privacy/slices.py"}
+    assert users_of("unguarded_training", "_slices_for") <= {"client/data/session.py", "client/privacy/slices.py"}
     assert "client/privacy/slices.py" in users_of("unguarded_training")
 
 
 SLICES_OF_A_COHORT = {
-    "client/session.py": "training, test and left-out slices; who hands them on is tested above",
-    "client/hello.py": "counts for the summary, which stays at the hospital",
+    "client/data/session.py": "training, test and left-out slices; who hands them on is tested above",
+    "client/hello/introduction.py": "counts for the summary, which stays at the hospital",
     "client/doctor/examine.py": "counts for the hospital's own page; no coordinator asks for it",
     "client/privacy/questions.py": "digests of test patients, which stay at the hospital",
 }
@@ -360,14 +362,14 @@ def test_slices_are_asked_of_a_cohort_where_it_is_known_why() -> None:
 
 
 COHORTS = {
-    "client/session.py": "the study's own contrasts, and those of a GAN that looks at others",
-    "client/preparation.py": "fills the cache; nothing is read from it",
+    "client/data/session.py": "the study's own contrasts, and those of a GAN that looks at others",
+    "client/data/preparation.py": "fills the cache; nothing is read from it",
 }
 
 
 def test_cohorts_in_other_contrasts_are_opened_where_it_is_known_why() -> None:
     assert callers_of("cohort_in") == set(COHORTS)
-    assert users_of("prepare_cohort") == {"client/session.py"}
+    assert users_of("prepare_cohort") == {"client/data/session.py"}
 
 
 PATIENTS_OPENED = {
@@ -396,22 +398,22 @@ def test_slices_for_noised_steps_are_taken_by_trainings_and_made_sources_alone()
     assert users_of("for_noised_steps") == {
         "client/privacy/slices.py",
         "client/privacy/made.py",
-        "client/training.py",
+        "client/training/rounds.py",
     }
 
 
 KEPT_HERE = {
     "client/privacy/slices.py": "defines it",
     "client/privacy/made.py": "images that are made here and stay",
-    "client/arms.py": "the same in another study, and what classifiers of this site alone learn from",
-    "client/study.py": "the local generator, how many steps an arm takes, and pictures for the site's report",
-    "client/local_generator.py": "a GAN of this site alone",
-    "client/explanations.py": "looks into classifiers of this site alone, for its report",
-    "client/nearest.py": "whether made lesions are copies, for the site's report",
-    "client/leaks.py": "whether a patient is on both sides; a refusal names nobody",
-    "client/hello.py": "the number of slices, in a study that is not private",
-    "client/tasks.py": "whether there is something to train on; in a private study the classes are not looked at",
-    "client/updates.py": "whether enough stand behind an update, where nothing is private; a refusal tells no number",
+    "client/study/arms.py": "the same in another study, and what classifiers of this site alone learn from",
+    "client/study/trial.py": "the local generator, how many steps an arm takes, and pictures for the site's report",
+    "client/training/local_generator.py": "a GAN of this site alone",
+    "client/study/explanations.py": "looks into classifiers of this site alone, for its report",
+    "client/study/nearest.py": "whether made lesions are copies, for the site's report",
+    "client/study/leaks.py": "whether a patient is on both sides; a refusal names nobody",
+    "client/hello/introduction.py": "the number of slices, in a study that is not private",
+    "client/hello/tasks.py": "whether there is something to train on; in a private study the classes are not looked at",
+    "client/policy/updates.py": "whether enough stand behind an update without privacy; a refusal tells no number",
 }
 
 
@@ -421,8 +423,8 @@ def test_slices_that_stay_here_are_looked_at_where_it_is_known_why() -> None:
 
 def test_no_module_outside_the_room_takes_a_private_step() -> None:
     outside = {module for module in users_of("PrivateStep", "train_privately") if "/privacy/" not in module}
-    assert outside == {"client/training.py"}
-    assert "client/training.py" not in users_of("PrivateStep")
+    assert outside == {"client/training/rounds.py"}
+    assert "client/training/rounds.py" not in users_of("PrivateStep")
     # The module is not imported whole either, from which both could be had.
     whole = {
         module
@@ -438,7 +440,7 @@ def test_no_module_outside_the_room_takes_a_private_step() -> None:
     ("text", "found"),
     [
         ("def f(s):\n    return s.unguarded_training()", True),
-        ("from client.session import unguarded_training as t", True),
+        ("from client.data.session import unguarded_training as t", True),
         ("take = getattr", False),
         ('"""unguarded_training"""', False),
         ("# unguarded_training", False),

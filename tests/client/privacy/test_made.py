@@ -11,14 +11,14 @@ import torch
 from tiny import LPS_AFFINE, TINY, write_site
 from torch import Tensor
 
-from client.arms import made_images, made_of
+from client.data.session import Session
 from client.privacy.admission import silently
 from client.privacy.budget import Budget
 from client.privacy.made import SLICES_OF_A_PATIENT, patient_sources
-from client.session import Session
 from client.site import SiteSettings
-from client.study import synthesise
-from client.training import train_classifier
+from client.study.arms import made_images, made_of
+from client.study.trial import synthesise
+from client.training.rounds import train_classifier
 from common.config import compose
 from common.records import Instruction
 from common.training.build import build_classifier_trainer, build_gan_trainer

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from tiny import TINY, write_patient
 from torch import Tensor
 
+from client.data.session import Session
 from client.privacy import roster
 from client.privacy.questions import choose_set, questions_of, require_question, settle_test_set
 from client.privacy.roster import Role, role_of
-from client.session import Session
 from client.site import Shares, SiteSettings
 from common.actions import Action
 from common.array_files import write_arrays

@@ -22,16 +22,16 @@ from pydantic import ValidationError
 from scipy.stats import chisquare
 from tiny import TINY, write_patient, write_site
 
-from client.notes import Notes
+from client.data.session import LOCAL, Session
+from client.hello.notes import Notes
+from client.hello.tasks import possible_tasks
 from client.privacy import roster
 from client.privacy.admission import remember_training
 from client.privacy.known_patients import claim
 from client.privacy.questions import settle_test_set
 from client.privacy.roster import Role, open_roster, place_of, role_of, roster_of_tests, roster_split
-from client.session import LOCAL, Session
 from client.site import Shares, SiteSettings
-from client.study import evaluate_model
-from client.tasks import possible_tasks
+from client.study.trial import evaluate_model
 from common.config import compose
 from common.errors import ConfigError, PrivacyError, RefusalError
 from common.experiment import SplitConfig, StudyConfig

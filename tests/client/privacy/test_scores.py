@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.hello import introduce
+from client.data.session import Session
+from client.hello.introduction import introduce
 from client.privacy import scores
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.plan import planned_steps, study_plan
 from client.privacy.questions import settle_test_set
 from client.privacy.scores import counts_of, noised_scores
-from client.session import Session
 from client.site import SiteSettings
 from common.actions import Action
 from common.config import compose, to_yaml

@@ -10,7 +10,8 @@ from private_trainers import build
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.hello import introduce
+from client.data.session import Session
+from client.hello.introduction import introduce
 from client.privacy import training as private
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.ledger import LedgerError
@@ -20,9 +21,8 @@ from client.privacy.plan import planned_steps, study_plan
 from client.privacy.randomness import PrivateRandom
 from client.privacy.slices import kept_here
 from client.privacy.training import Noise, train_privately
-from client.session import Session
 from client.site import SiteSettings
-from client.training import train_classifier, train_gan
+from client.training.rounds import train_classifier, train_gan
 from common.config import compose
 from common.errors import ConfigError, PrivacyError, RefusalError
 from common.records import Instruction

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from dicom_files import body, ct_series, segmentation, write
 
-from client.notes import Notes
+from client.hello.notes import Notes
+from client.hello.tasks import possible_tasks
 from client.privacy.slices import require_known_patients
-from client.tasks import possible_tasks
 from common.errors import RefusalError
 from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cohort import PreparedCohort
