@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
-from client.data.session import LOCAL, Session
+from client.data.context import LOCAL, StudyContext
+from client.data.site_data import SiteData
 from client.site import load_site, require_usable_paths
 from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment
+from common.imaging.cohort import PreparedCohort
 from common.imaging.patient import Quarantined
 from common.imaging.remarks import unused_sentences
 from common.logs import quiet_libraries
@@ -36,8 +38,8 @@ def study_to_join(overrides: Sequence[str], study: Path | None) -> Experiment:
     return read_experiment(study)
 
 
-def local_session(site: Path, overrides: Sequence[str], study: Path | None) -> Session:
-    """This site on its own, with a study's configuration and nobody asking.
+def local_study(site: Path, overrides: Sequence[str], study: Path | None) -> StudyContext:
+    """A study at this site alone, as a command asks for it.
 
     Raises:
         ConfigError: if ``site.yaml`` or the configuration is wrong.
@@ -47,7 +49,7 @@ def local_session(site: Path, overrides: Sequence[str], study: Path | None) -> S
     require_usable_paths(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return Session(settings, study_to_join(overrides, study), LOCAL)
+    return StudyContext(settings, study_to_join(overrides, study), LOCAL)
 
 
 def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
@@ -57,15 +59,12 @@ def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
         ConfigError: if ``site.yaml``, the configuration or the reader's options are wrong.
         DataError: if the data cannot be used.
     """
-    session = local_session(site, overrides, study)
+    joined = local_study(site, overrides, study)
     try:
-        with counted("preparing", "patients", sys.stdout) as session.report_preparation:
-            cohort = session.cohort
-            for model in session.experiment.models if "train" in session.settings.roles else []:
-                if (view := session.view(model)) is not None:
-                    session.cohort_in(view.contrasts)
+        with counted("preparing", "patients", sys.stdout) as progress:
+            cohort = prepare_in_all_contrasts(SiteData.of(joined, progress))
     except RefusalError as error:
-        raise ConfigError(f"{error}; choose a study that is, e.g. organ=[{session.settings.organ}]") from error
+        raise ConfigError(f"{error}; choose a study that is, e.g. organ=[{joined.settings.organ}]") from error
     except KeyboardInterrupt:
         say("interrupted: what was prepared is kept, and the same command goes on from there")
         raise
@@ -78,7 +77,16 @@ def prepare(site: Path, overrides: Sequence[str], study: Path | None) -> None:
         say(f"  is it a tumour? {question.about} ({question.count}): {' or '.join(question.options)} of site.yaml")
     for sentence in unused_sentences(cohort.remarks):
         say(f"not used: {sentence}")
-    say(f"cache: {session.settings.cache_dir}")
+    say(f"cache: {joined.settings.cache_dir}")
+
+
+def prepare_in_all_contrasts(data: SiteData) -> PreparedCohort:
+    """Fills the cache in all contrasts that this site would be asked for; returns the study's own cohort."""
+    cohort = data.cohort
+    for model in data.study.experiment.models if "train" in data.study.settings.roles else []:
+        if (view := data.study.view(model)) is not None:
+            data.cohorts.cohort_in(view.contrasts)
+    return cohort
 
 
 def by_reason(quarantine: Sequence[Quarantined]) -> dict[str, list[Quarantined]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from client.data.preparation import local_session
+from client.data.preparation import local_study
 from client.doctor.examine import examine
 from client.doctor.page import as_json, write_page
 from client.doctor.summary import terminal_lines, verdict
@@ -27,12 +27,12 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
         ConfigError: if ``site.yaml`` or the configuration is wrong; nothing is written.
         DataError: if the site cannot take part; everything is written.
     """
-    session = local_session(site, overrides, study)
-    folder = (out or session.settings.folder) / "doctor"
-    with counted("reading", "patients", sys.stderr if as_json_only else sys.stdout) as session.report_preparation:
-        examined = examine(session, folder, site.parent)
+    joined = local_study(site, overrides, study)
+    folder = (out or joined.settings.folder) / "doctor"
+    with counted("reading", "patients", sys.stderr if as_json_only else sys.stdout) as progress:
+        examined = examine(joined, folder, site.parent, progress)
     found = examined.found
-    page = write_page(examined, folder, asdict(session.experiment))
+    page = write_page(examined, folder, asdict(joined.experiment))
     if as_json_only:
         sys.stdout.buffer.write(as_json(found))
         sys.stdout.flush()

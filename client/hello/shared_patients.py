@@ -12,7 +12,7 @@ import secrets
 import unicodedata
 from pathlib import Path
 
-from client.data.session import Session
+from client.data.site_data import SiteData
 from client.hello.notes import Notes
 from common.errors import ConfigError, RefusalError
 from common.private_files import make_private_folder, write_private
@@ -24,35 +24,35 @@ _LEAST_KINDS = 8
 _PADDING = ".shared-patients-padding"
 
 
-def patient_tokens(session: Session, notes: Notes) -> PatientTokens | None:
+def patient_tokens(data: SiteData, notes: Notes) -> PatientTokens | None:
     """The hashes of this site's patients for one study; None where they are not to be compared, which a note may say.
 
     Raises:
         ConfigError: if the key cannot be used.
         RefusalError: if there are more patients than a list holds.
     """
-    file = session.settings.shared_patients_key
+    file = data.study.settings.shared_patients_key
     if file is None:
         return None
-    if session.guarded:
+    if data.study.guarded:
         notes.append("its patients are not compared with other hospitals': who is a patient there would be told")
         return None
-    if not session.cohort.patients_known:
+    if not data.cohort.patients_known:
         notes.append("its patients are not compared with other hospitals': its images name none")
         return None
     key = read_key(file)
-    names = [part.patient for patient in session.cohort.patients for part in getattr(patient, "parts", (patient,))]
+    names = [part.patient for patient in data.cohort.patients for part in getattr(patient, "parts", (patient,))]
     if len(names) >= MOST_TOKENS:
         raise RefusalError("it has more patients than can be compared with other hospitals'")
-    found = {_token(key, session.run, "patient", normalised(name)) for name in names}
+    found = {_token(key, data.study.run, "patient", normalised(name)) for name in names}
     length = max(LEAST_TOKENS, 1 << len(found).bit_length())
     # The same each time a study asks: what two lists have in common would be the patients.
-    own = _own_secret(session.settings.folder)
+    own = _own_secret(data.study.settings.folder)
     number = 0
     while len(found) < length:
-        found.add(_token(own, session.run, "padding", str(number)))
+        found.add(_token(own, data.study.run, "padding", str(number)))
         number += 1
-    return PatientTokens(key=_token(key, session.run, "key", ""), tokens=sorted(found))
+    return PatientTokens(key=_token(key, data.study.run, "key", ""), tokens=sorted(found))
 
 
 def normalised(name: str) -> str:

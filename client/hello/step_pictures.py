@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from client.data.session import Session
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from common.array_files import write_arrays
 from common.errors import BadStudyError
 from common.imaging.finding import find_studies
@@ -12,18 +13,20 @@ from common.seeding import numpy_generator
 FILE = "steps.npz"
 
 
-def keep_step_pictures(session: Session) -> None:
+def keep_step_pictures(data: SiteData, work: WorkFolder) -> None:
     """Writes a slice before and after each step, of one patient with a tumour drawn by the study's seed; once a run."""
-    path = session.result_file(FILE)
+    path = work.results / FILE
     if path.exists():
         return
-    names = sorted(patient.patient for patient in session.cohort.patients if patient.has_tumour)
-    names = names or sorted(patient.patient for patient in session.cohort.patients)
-    chosen = names[int(numpy_generator(session.experiment.seed, session.settings.name, "steps").integers(len(names)))]
-    locations = [one for one in find_studies(session.reader, session.settings.path) if one.patient == chosen]
+    names = sorted(patient.patient for patient in data.cohort.patients if patient.has_tumour)
+    names = names or sorted(patient.patient for patient in data.cohort.patients)
+    study = data.study
+    random = numpy_generator(study.experiment.seed, study.settings.name, "steps")
+    chosen = names[int(random.integers(len(names)))]
+    locations = [one for one in find_studies(data.cohorts.reader, study.settings.path) if one.patient == chosen]
     for location in locations:
         try:
-            pictures = trace(session.reader.read(location), session.experiment.image, session.steps)
+            pictures = trace(data.cohorts.reader.read(location), study.experiment.image, study.steps)
         except BadStudyError:
             continue  # One of the patient's studies that is in quarantine.
         write_arrays(

@@ -42,7 +42,8 @@ class Behind:
         """As JSON, to be kept at the site beside a model that may leave later."""
         return {"patients": sorted(self.patients), "slices": sorted(self.slices)}
 
-    @classmethod
-    def of(cls, record: dict[str, Iterable[Any]]) -> "Behind":
-        """What :meth:`record` kept."""
-        return cls(set(record["patients"]), set(record["slices"]), watched=True)
+    def add(self, record: dict[str, Iterable[Any]]) -> None:
+        """Counts what :meth:`record` kept as well."""
+        self.patients.update(record["patients"])
+        self.slices.update(record["slices"])
+        self.watched = True

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from client.data.session import Session
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
 from client.hello.notes import Notes
 from client.policy.hours import Hours
 from client.policy.updates import require_updates
@@ -60,7 +61,7 @@ def require_hours(settings: SiteSettings, action: str, now: datetime) -> None:
         raise NotNowError("it is outside its hospital's hours")
 
 
-def require_model(session: Session, model: str) -> None:
+def require_model(study: StudyContext, model: str) -> None:
     """Refuses a GAN of a family that is not to be trained or used here, whatever name the study gives it.
 
     Args:
@@ -69,11 +70,11 @@ def require_model(session: Session, model: str) -> None:
     Raises:
         RefusalError: with a text that may leave.
     """
-    if model and not _allowed(session, model):
+    if model and not _allowed(study, model):
         raise RefusalError("its hospital does not allow this model")
 
 
-def require_exchange(session: Session, action: str, model: str) -> None:
+def require_exchange(study: StudyContext, action: str, model: str) -> None:
     """Refuses whatever belongs to a training in which sites exchange what this hospital does not let leave.
 
     Args:
@@ -85,13 +86,13 @@ def require_exchange(session: Session, action: str, model: str) -> None:
     """
     exchanges = [Exchange.AVERAGE] if action == Action.TRAIN_CLASSIFIER else []
     if model:
-        exchanges.append(model_exchange(session.model(model)))
+        exchanges.append(model_exchange(study.model(model)))
     for exchange in exchanges:
-        if exchange not in session.settings.allowed_exchanges:
+        if exchange not in study.settings.allowed_exchanges:
             raise RefusalError(NO_EXCHANGE[exchange])
 
 
-def allowed_tasks(session: Session, tasks: Sequence[str], notes: Notes) -> list[str]:
+def allowed_tasks(data: SiteData, tasks: Sequence[str], notes: Notes) -> list[str]:
     """Those of ``tasks`` that the hospital allows; what it does not is noted in words that may leave.
 
     A site that is asked for less than it could do keeps the study going; one that refuses in its middle does not.
@@ -100,7 +101,7 @@ def allowed_tasks(session: Session, tasks: Sequence[str], notes: Notes) -> list[
     for task in tasks:
         kind, _, model = task.partition("/")
         try:
-            _require_task(session, kind, model)
+            _require_task(data, kind, model)
         except RefusalError as refusal:
             notes.append(f"{model or kind}: takes no part, {refusal}")
             notes.decline(task, str(refusal))
@@ -109,23 +110,23 @@ def allowed_tasks(session: Session, tasks: Sequence[str], notes: Notes) -> list[
     return left
 
 
-def _require_task(session: Session, kind: str, model: str) -> None:
-    actions = session.settings.allowed_actions
+def _require_task(data: SiteData, kind: str, model: str) -> None:
+    actions = data.study.settings.allowed_actions
     if actions is not None and not any(action.value in actions for action in _NEEDED[kind]):
         raise RefusalError("its hospital does not allow this action")
-    require_model(session, model)
+    require_model(data.study, model)
     if kind == "evaluate":
         return
-    require_exchange(session, _NEEDED[kind][0], model)
+    require_exchange(data.study, _NEEDED[kind][0], model)
     # What is private is noised in place of that, and says nothing of how many patients train.
-    if not session.blind:
-        require_updates(session, model)
+    if not data.study.blind:
+        require_updates(data, model)
 
 
-def _allowed(session: Session, model: str) -> bool:
-    allowed = session.settings.allowed_models
+def _allowed(study: StudyContext, model: str) -> bool:
+    allowed = study.settings.allowed_models
     if allowed is None:
         return True
-    entry = session.experiment.models.get(model)
+    entry = study.experiment.models.get(model)
     # A name that the study does not have is no way around the list.
     return entry is not None and str(entry.get("family", "")) in allowed

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from client.data.session import Session
+from client.data.site_data import SiteData
 from client.policy.behind import Behind
 from client.privacy.slices import kept_here
 from client.site import SiteSettings
@@ -32,11 +32,12 @@ UNLIKELY = 1e-3
 
 
 @contextmanager
-def large_enough(session: Session, action: str, model: str, *, updates: bool) -> Iterator[None]:
+def large_enough(data: SiteData, behind: Behind, action: str, model: str, *, updates: bool) -> Iterator[None]:
     """Refuses an update that too little stands behind: before anything is trained where that is known by then, and
     afterwards by what was drawn.
 
     Args:
+        behind: counts what the training draws.
         action: Flower's message type, e.g. ``train.gan``.
         model: the GAN that it is about.
         updates: whether the answer holds weights that were trained here.
@@ -44,15 +45,14 @@ def large_enough(session: Session, action: str, model: str, *, updates: bool) ->
     Raises:
         RefusalError: with a text that may leave.
     """
-    session.behind = Behind()
     if updates:
-        require_update(session, model if action == Action.TRAIN_GAN else "")
+        require_update(data, model if action == Action.TRAIN_GAN else "")
     yield
     if updates:
-        require_enough(session.settings, session.behind)
+        require_enough(data.study.settings, behind)
 
 
-def require_updates(session: Session, model: str) -> None:
+def require_updates(data: SiteData, model: str) -> None:
     """The same of a whole study, its rounds with bad luck and its trials on fewer patients included: a refusal in the
     middle could end it for all.
 
@@ -62,22 +62,22 @@ def require_updates(session: Session, model: str) -> None:
     Raises:
         RefusalError: with a text that may leave.
     """
-    slices = kept_here(session, model)
-    draws, patients = _drawn(session, model, slices), len(np.unique(slices.owner))
-    settings = session.settings
+    slices = kept_here(data, model)
+    draws, patients = _drawn(data, model, slices), len(np.unique(slices.owner))
+    settings = data.study.settings
     if (
         chance_of_fewer(settings.min_update_patients, patients, draws) > UNLIKELY
         or chance_of_fewer(settings.min_update_slices, len(slices), draws) > UNLIKELY
     ):
         raise RefusalError(TOO_FEW)
-    if model and model != labelling_model(session.experiment):
+    if model and model != labelling_model(data.study.experiment):
         return
-    trials = [trial for trial in trials_of(session.experiment) if trial.trains_generator]
-    if any(len(session.within(trial).split.train) < settings.min_update_patients for trial in trials):
+    trials = [trial for trial in trials_of(data.study.experiment) if trial.trains_generator]
+    if any(len(data.within(trial).split.train) < settings.min_update_patients for trial in trials):
         raise RefusalError(TOO_FEW)
 
 
-def require_update(session: Session, model: str) -> None:
+def require_update(data: SiteData, model: str) -> None:
     """Refuses a training that could not draw enough however it draws.
 
     Args:
@@ -86,9 +86,9 @@ def require_update(session: Session, model: str) -> None:
     Raises:
         RefusalError: with a text that may leave.
     """
-    slices = kept_here(session, model)
-    draws = min(_drawn(session, model, slices), len(slices))
-    if not _enough(session.settings, min(draws, len(np.unique(slices.owner))), draws):
+    slices = kept_here(data, model)
+    draws = min(_drawn(data, model, slices), len(slices))
+    if not _enough(data.study.settings, min(draws, len(np.unique(slices.owner))), draws):
         raise RefusalError(TOO_FEW)
 
 
@@ -126,12 +126,12 @@ def _enough(settings: SiteSettings, patients: int, slices: int) -> bool:
     return patients >= settings.min_update_patients and slices >= settings.min_update_slices
 
 
-def _drawn(session: Session, model: str, slices: Slices) -> int:
+def _drawn(data: SiteData, model: str, slices: Slices) -> int:
     """Slices that one answer of a training draws: those of one batch where every step is an answer."""
     if not model:
-        classifier = session.experiment.classifier
+        classifier = data.study.experiment.classifier
         return _of_a_round(classifier.federation, slices, classifier.batch_size)
-    chosen = session.model(model)
+    chosen = data.study.model(model)
     batch_size: int = chosen.config.batch_size
     if model_exchange(chosen) is Exchange.GRADIENTS:
         return batch_size

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from client.data.preparation import local_session
+from client.data.preparation import local_study
+from client.data.site_data import SiteData
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.coordinators_copy import kept_of
@@ -111,12 +112,12 @@ def _cost(site: Path, overrides: Sequence[str], study: Path | None, own: Budget)
         ConfigError: if the study is not private.
         DataError: if this site's images cannot be used.
     """
-    session = local_session(site, overrides, study)
-    if not session.private:
+    local = local_study(site, overrides, study)
+    if not local.private:
         raise ConfigError("this study trains without differential privacy; write privacy=patient_dp")
-    session.log.addHandler(logging.NullHandler())
+    local.settings.log.addHandler(logging.NullHandler())
     try:
-        plan = plan_study(session, own)
+        plan = plan_study(SiteData.of(local), own)
     except BudgetSpentError:
         return Cost(None, None, "what is left does not suffice, with any noise")
     made = [Mechanism(name, plan.sigma, plan.rate, steps) for name, steps in plan.steps.items()]

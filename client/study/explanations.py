@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from client.data.session import Session
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
 from client.study.arms import made_images
 from client.study.nearest import keep_nearest
@@ -39,60 +41,61 @@ EACH = 2
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def prepare_explanations(session: Session, generator: GeneratorTrainer[Any]) -> None:
+def prepare_explanations(data: SiteData, work: WorkFolder, generator: GeneratorTrainer[Any]) -> None:
     """Right after a generator has made this site's slices: the test patients' healthy slices filled again by it, and
     which real lesions the made ones resemble most."""
-    _refilled_file(session).unlink(missing_ok=True)
-    if isinstance(generator, Fills) and session.split.test:
-        seed = derive_seed(session.experiment.seed, session.settings.name, "refilled")
+    _refilled_file(work).unlink(missing_ok=True)
+    if isinstance(generator, Fills) and data.split.test:
+        seed = derive_seed(data.study.experiment.seed, data.study.settings.name, "refilled")
         try:
-            positions, images = refilled(generator, session.test, kept_here(session), REFILLED, seed)
+            positions, images = refilled(generator, data.test, kept_here(data), REFILLED, seed)
         except DataError:
             pass  # No healthy test slice, or none with room for a lesion: then there is nothing to compare.
         else:
             kept = {"positions": positions.numpy(), "images": images.numpy().astype(np.float16)}
-            write_arrays(_refilled_file(session), kept)
-    keep_nearest(session, session.result_file(f"{FOLDER}/nearest.npz"))
+            write_arrays(_refilled_file(work), kept)
+    keep_nearest(data, work, work.results / f"{FOLDER}/nearest.npz")
 
 
-def explain(session: Session, trainer: ClassifierTrainer, arm: str) -> Explained:
+def explain(data: SiteData, work: WorkFolder, test: Slices, trainer: ClassifierTrainer, arm: str) -> Explained:
     """Explains the classifier of ``arm`` and keeps the pictures in ``results/explanations/<arm>.npz``.
 
     Args:
-        session: of a site with test patients.
+        data, work: of a site with test patients.
+        test: what the classifier was tested on.
         trainer: holds the trained classifier.
         arm: by which it was trained.
 
     Returns:
         The figures, which are also kept, as ``results/explanations/<arm>.json``.
     """
-    made = _made(session)
-    statistics = _statistics(session)
-    kinds = real_kinds(kept_here(session), EMBEDDED)
+    made = _made(work)
+    statistics = _statistics(data.study)
+    kinds = real_kinds(kept_here(data), EMBEDDED)
     if made is not None:
-        kinds += synthetic_kinds(made, kept_here(session), EMBEDDED)
+        kinds += synthetic_kinds(made, kept_here(data), EMBEDDED)
     apart, embedding = seen(trainer, kinds, **statistics)
-    measured = attention_on_lesions(trainer, session.test, LOOKED_AT, **statistics)
-    explained = Explained(measured, apart, _shortcut(session, trainer))
+    measured = attention_on_lesions(trainer, test, LOOKED_AT, **statistics)
+    explained = Explained(measured, apart, _shortcut(data, work, trainer))
     ranked = _lesions_by_score(trainer, made) if made is not None else {}
-    arrays = _surest_calls(session.test, trainer) | embedding | ranked
-    write_arrays(session.result_file(f"{FOLDER}/{arm}.npz"), arrays)
-    write_json(session.result_file(f"{FOLDER}/{arm}.json"), explained.record().model_dump())
+    arrays = _surest_calls(test, trainer) | embedding | ranked
+    write_arrays(work.results / f"{FOLDER}/{arm}.npz", arrays)
+    write_json(work.results / f"{FOLDER}/{arm}.json", explained.record().model_dump())
     return explained
 
 
-def _statistics(session: Session) -> dict[str, int]:
+def _statistics(study: StudyContext) -> dict[str, int]:
     """How intervals are made: alike for every arm, so that their figures can be compared."""
     return {
-        "samples": session.experiment.study.bootstrap,
-        "seed": derive_seed(session.experiment.seed, session.settings.name, "explanations"),
-        "min_cell": session.min_cell,
+        "samples": study.experiment.study.bootstrap,
+        "seed": derive_seed(study.experiment.seed, study.settings.name, "explanations"),
+        "min_cell": study.min_cell,
     }
 
 
-def _made(session: Session) -> SyntheticSlices | None:
+def _made(work: WorkFolder) -> SyntheticSlices | None:
     try:
-        return made_images(session, "synthetic")
+        return made_images(work, "synthetic")
     except RefusalError:
         return None
 
@@ -135,17 +138,17 @@ def _lesions_by_score(trainer: ClassifierTrainer, made: SyntheticSlices) -> Arra
     }
 
 
-def _shortcut(session: Session, trainer: ClassifierTrainer) -> Shortcut | None:
-    path = _refilled_file(session)
+def _shortcut(data: SiteData, work: WorkFolder, trainer: ClassifierTrainer) -> Shortcut | None:
+    path = _refilled_file(work)
     if not path.exists():
         return None
     kept = read_arrays(path)
     positions = kept["positions"]
     return shortcut(
-        trainer.predict(session.test.batch(positions).images).numpy(),
+        trainer.predict(data.test.batch(positions).images).numpy(),
         trainer.predict(torch.from_numpy(kept["images"]).float()).numpy(),
-        session.test.owner[positions],
-        **_statistics(session),
+        data.test.owner[positions],
+        **_statistics(data.study),
     )
 
 
@@ -154,5 +157,5 @@ def _shown(batch: SliceBatch) -> npt.NDArray[np.float16]:
     return batch.images[:, 0].numpy().astype(np.float16)
 
 
-def _refilled_file(session: Session) -> Path:
-    return session.run_state / "images" / "refilled.npz"
+def _refilled_file(work: WorkFolder) -> Path:
+    return work.run_state / "images" / "refilled.npz"

@@ -6,16 +6,15 @@ split, images of a generator that had learnt from a patient who is to test it.
 
 from collections.abc import Iterable
 
-from client.data.session import Session
-from client.privacy.slices import kept_here
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.study.arms import learnt_from
 from common.errors import RefusalError
-from common.imaging.near_copies import Pair, slice_digests
-from common.imaging.slices import Slices
+from common.imaging.near_copies import Pair
 from common.imaging.split import Split
 
 
-def require_no_leak(session: Session) -> None:
+def require_no_leak(data: SiteData, work: WorkFolder) -> None:
     """Refuses to go on where a patient of this trial both trains and tests; the names stay in the site's own log.
 
     Looked at: the names of training patients and of those that the kept images' generators learnt from at this site,
@@ -25,22 +24,14 @@ def require_no_leak(session: Session) -> None:
     Raises:
         RefusalError: with a text that may leave.
     """
-    if session.split_is_sound:
-        return
-    held_out = [*session.split.test, *(session.split.validation if session.trial.fold else ())]
-    shared = set(held_out) & {*session.split.train, *learnt_from(session)}
-    names = {
-        *shared,
-        *_twins(kept_here(session), session.test),
-        *(_twins(kept_here(session), session.left_out) if session.trial.fold else ()),
-        *(_twins(session.left_out, session.test) if session.trial.fold else ()),
-    }
+    held_out = [*data.split.test, *(data.split.validation if data.study.trial.fold else ())]
+    shared = set(held_out) & {*data.split.train, *learnt_from(work)}
+    names = shared | data.twins
     if names:
-        session.log.error("patients that train and test", extra={"fields": {"patients": sorted(names)}})
-        if session.guarded and not shared:
+        work.log.error("patients that train and test", extra={"fields": {"patients": sorted(names)}})
+        if data.study.guarded and not shared:
             # A refusal would speak of patients: the study chooses how slices look, and when two look alike. By name
             # nobody is on both sides, which the roster sees to; under two names one person is two patients.
-            session.split_is_sound = True
             return
         raise RefusalError(
             "a patient would both train and test; its own log says which"
@@ -48,7 +39,6 @@ def require_no_leak(session: Session) -> None:
             else "a patient would both train and test: two of them show the same slice; its hospital's doctor names "
             "them, and duplicates in its site.yaml says what becomes of them"
         )
-    session.split_is_sound = True
 
 
 def leaking(pairs: Iterable[Pair], split: Split, fold: bool) -> list[Pair]:
@@ -66,16 +56,3 @@ def leaking(pairs: Iterable[Pair], split: Split, fold: bool) -> list[Pair]:
         for pair in pairs
         if pair.exact and pair.one in place and pair.other in place and place[pair.one] != place[pair.other]
     ]
-
-
-def _twins(one: Slices, other: Slices) -> set[str]:
-    """Names, on both sides, of patients that share a slice."""
-    known: dict[bytes, str] = {}
-    for name, digest in _digests(one):
-        known.setdefault(digest, name)
-    return {name for whose, digest in _digests(other) if digest in known for name in (whose, known[digest])}
-
-
-def _digests(slices: Slices) -> Iterable[tuple[str, bytes]]:
-    for patient in slices.patients:
-        yield from ((patient.patient, digest) for digest in slice_digests(patient))

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from client.data.session import Session
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
 from client.study.arms import made_images
 from common.array_files import write_arrays
@@ -23,7 +24,7 @@ COMPARED = 300
 SHOWN = 4
 
 
-def keep_nearest(session: Session, path: Path) -> None:
+def keep_nearest(data: SiteData, work: WorkFolder, path: Path) -> None:
     """Writes the synthetic lesions that are most like a real training lesion, each beside that one; nothing if there
     are no synthetic lesions.
 
@@ -32,10 +33,10 @@ def keep_nearest(session: Session, path: Path) -> None:
     """
     path.unlink(missing_ok=True)
     try:
-        made = made_images(session, "synthetic")
+        made = made_images(work, "synthetic")
     except RefusalError:
         return
-    arrays = nearest_lesions(made, kept_here(session))
+    arrays = nearest_lesions(made, kept_here(data))
     if arrays:
         write_arrays(path, arrays)
 

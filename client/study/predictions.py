@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from client.data.session import Session
+from client.data.work import WorkFolder
 from common.files import write_bytes
 from common.imaging.slices import Slices
 
@@ -19,7 +19,7 @@ TEST, LEFT_OUT = "predictions.csv", "left_out_predictions.csv"
 
 
 def keep_predictions(
-    session: Session, part: str, arm: str, scope: str, slices: Slices, probability: Probabilities
+    work: WorkFolder, part: str, arm: str, scope: str, slices: Slices, probability: Probabilities
 ) -> None:
     """Writes the predictions of one classifier, in place of earlier ones under the same names.
 
@@ -30,7 +30,7 @@ def keep_predictions(
         slices: what was shown.
         probability: (N,) of a tumour, rounded to six digits.
     """
-    path = session.result_file(part)
+    path = work.results / part
     rows: list[Iterable[object]] = []
     if path.exists():
         with path.open(newline="") as file:
@@ -48,9 +48,9 @@ def keep_predictions(
     write_bytes(path, text.getvalue().encode())
 
 
-def kept_predictions(session: Session, part: str, arm: str, scope: str) -> Probabilities | None:
+def kept_predictions(work: WorkFolder, part: str, arm: str, scope: str) -> Probabilities | None:
     """(N,) probabilities that were kept, in the order of the slices; None where there are none."""
-    path = session.result_file(part)
+    path = work.results / part
     if not path.exists():
         return None
     with path.open(newline="") as file:

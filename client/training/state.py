@@ -12,15 +12,24 @@ from common.array_files import read_tensors, write_tensors
 
 
 class RoundState:
-    """Private training state of one phase of one run, one safetensors file a round."""
+    """Private training state of one phase of one run, one safetensors file a round.
 
-    def __init__(self, folder: Path, run: str, phase: str) -> None:
-        self.folder = folder / "state" / run / phase
+    Args:
+        run_state: the run's state at this site.
+        phase: of the training.
+    """
+
+    def __init__(self, run_state: Path, phase: str) -> None:
+        self.folder = run_state / phase
 
     def after(self, server_round: int) -> dict[str, Tensor]:
         """The newest state from ``server_round`` or before; empty where there is none, as at the start."""
         begun = self._newest(server_round)
         return read_tensors(self._file(begun)) if begun else {}
+
+    def has(self, server_round: int) -> bool:
+        """Whether :meth:`after` finds a state."""
+        return self._newest(server_round) > 0
 
     def newest(self) -> int:
         """The last round with a state; 0 where there is none."""

@@ -6,15 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
-from client.data.session import Session
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.training.finite import require_finite
 from common.errors import RefusalError
-from common.seeding import derive_seed
 from common.training.build import build_gan_trainer
 from common.training.kinds import GeneratorTrainer
 
 
-def tuned(session: Session, model: str, arrays: Mapping[str, Tensor], phase: str) -> GeneratorTrainer[Any]:
+def tuned(
+    data: SiteData, work: WorkFolder, model: str, arrays: Mapping[str, Tensor], phase: str
+) -> GeneratorTrainer[Any]:
     """The study's GAN ``model`` with the weights ``arrays``, tuned on this site's training patients where it asks for
     that; with privacy it stays as it came, because every look at a patient has its price.
 
@@ -26,18 +28,16 @@ def tuned(session: Session, model: str, arrays: Mapping[str, Tensor], phase: str
     Raises:
         RefusalError: if that model makes no slices of its own, or came to values that are not finite.
     """
-    experiment, trial = session.experiment, session.trial
-    trainer = build_gan_trainer(experiment, model, device=session.device, weights=session.weights, run=trial.run)
+    study, trial = data.study, data.study.trial
+    trainer = build_gan_trainer(study.experiment, model, device=study.device, weights=study.weights, run=trial.run)
     if not isinstance(trainer, GeneratorTrainer):
         raise RefusalError(f"{model} makes no slices that an arm could train on")
     trainer.load_shared_arrays(arrays)
-    if not session.private:
+    if not study.private:
         started = time.monotonic()
         name = trial.phase(f"{phase}/{model}")
-        losses = trainer.tune(
-            session.training_for(model), derive_seed(experiment.seed, session.settings.name, "tuning", trial.name)
-        )
+        losses = trainer.tune(data.training_for(model), study.seed("tuning", trial.name))
         if losses:
             require_finite(f"models.{model}", trainer.shared_arrays(), losses)
-            session.record_training(name, 0, losses, trainer.steps_done, time.monotonic() - started)
+            work.record_training(name, 0, losses, trainer.steps_done, time.monotonic() - started)
     return trainer

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import RecordDict
+from opening import about, open_study
 from tiny import TINY, TinyStudy, write_site
 
-from client.data.session import Session
+from client.data.open_studies import OpenStudy
 from client.site import load_site, save_site
 from client.training import proxies
 from common.array_files import read_tensors
@@ -77,11 +78,11 @@ def taken(run_dir: Path, site: str) -> torch.Tensor:
     return read_tensors(file)[IMAGES]
 
 
-def at(run_dir: Path, site: str, **settings: object) -> Session:
+def at(run_dir: Path, site: str, **settings: object) -> OpenStudy:
     """The session of a site of a finished run, with other settings."""
     experiment = from_yaml((run_dir / "config.yaml").read_text())
     file = run_dir / "sites" / site / "site.yaml"
-    return Session(load_site(file).model_copy(update=settings), experiment, run_dir.name)
+    return open_study(load_site(file).model_copy(update=settings), experiment, run_dir.name)
 
 
 def before_the_rounds(finished: Path, folder: Path, forgotten: str) -> Path:
@@ -117,7 +118,7 @@ def test_every_site_releases_its_own_side_and_trains_beside_the_other(finished: 
 def test_what_was_released_are_different_slices_of_the_generator_and_none_of_the_site(finished: Path) -> None:
     for site, images in released(finished).items():
         session = at(finished, site)
-        real = session.training_for("cyclegan").all().images
+        real = session.data.training_for("cyclegan").all().images
         assert images.shape == (SLICES, *real.shape[1:])
         distances = torch.cdist(images.flatten(1), real.flatten(1)) / images[0].numel() ** 0.5
         assert distances.min() > 0.02
@@ -167,7 +168,7 @@ def test_training_without_the_other_sides_slices_is_refused(finished: Path, tmp_
         {"run": finished.name, "phase": "gan/cyclegan", "model": "cyclegan", "server-round": 1}
     )
     with pytest.raises(RefusalError, match="was not given the synthetic slices"):
-        train_gan(at(finished, "hospital1", folder=tmp_path), instruction, {})
+        train_gan(about(at(finished, "hospital1", folder=tmp_path), instruction), {})
 
 
 def test_a_run_that_was_stopped_between_release_and_rounds_ends_like_one_that_was_not(

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opening import open_message, open_study, parts
 from tiny import write_patient
 
 from client.data.begun import CAME_LATER, ChangedPatientsError
-from client.data.session import LOCAL, Session
+from client.data.context import LOCAL
+from client.data.open_studies import OpenStudy
 from client.hello.introduction import introduce
 from common.actions import Action
 from common.errors import DamagedFileError, RefusalError
@@ -21,13 +23,13 @@ from tests.support.hospital import STUDY, Hospital
 PRIVATE = {"epsilon": 8.0, "patients": 10, "without": "allow"}
 
 
-def begun(hospital: Hospital, **settings: Any) -> Session:
+def begun(hospital: Hospital, **settings: Any) -> OpenStudy:
     """The session of a node that was started again."""
-    return Session.open(hospital.settings.model_copy(update=settings), STUDY, "demo")
+    return open_message(hospital.settings.model_copy(update=settings), STUDY, "demo")
 
 
-def split_of(session: Session) -> Split:
-    return session.split
+def split_of(session: OpenStudy) -> Split:
+    return session.data.split
 
 
 def newcomers(hospital: Hospital, count: int = 4) -> list[str]:
@@ -39,22 +41,22 @@ def newcomers(hospital: Hospital, count: int = 4) -> list[str]:
 
 def test_whoever_comes_later_takes_no_part_and_moves_nobody(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path)
-    before = begun(hospital).split
+    before = begun(hospital).data.split
     names = newcomers(hospital)
     session = begun(hospital)
-    assert session.split == before
-    assert list(session.later) == names
-    assert not {patient.patient for patient in session.cohort.patients} & set(names)
-    assert CAME_LATER in introduce(session).notes
+    assert session.data.split == before
+    assert list(session.data.cohorts.later) == names
+    assert not {patient.patient for patient in session.data.cohort.patients} & set(names)
+    assert CAME_LATER in introduce(session.data, session.work).notes
     # Without the memory of the run they would: a run of its own has another split.
-    assert set(Session.open(hospital.settings, STUDY, "another").split.test) & set(names)
+    assert set(open_message(hospital.settings, STUDY, "another").data.split.test) & set(names)
 
 
 def test_the_coordinator_is_told_neither_who_came_nor_how_many(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path)
     split_of(begun(hospital, declare_counts=True))
     newcomers(hospital)
-    hello = introduce(begun(hospital, declare_counts=True))
+    hello = introduce(*parts(begun(hospital, declare_counts=True)))
     assert "aa-new" not in hello.model_dump_json()
     assert hello.patients == 10
 
@@ -100,25 +102,25 @@ def test_a_patient_who_is_not_what_it_was_ends_the_run_here_and_is_named_in_the_
 
 def test_files_that_were_copied_are_the_same_patients(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path)
-    before = begun(hospital).split
+    before = begun(hospital).data.split
     moved = tmp_path / "restored"
     shutil.copytree(hospital.settings.path, moved)
     for file in moved.rglob("*.nii.gz"):
         os.utime(file, (1, 1))
     shutil.rmtree(tmp_path / "cache")
-    assert begun(hospital, path=moved).split == before
+    assert begun(hospital, path=moved).data.split == before
 
 
 @pytest.mark.parametrize("roles", [["evaluate"], ["train"]])
 def test_a_role_that_was_taken_away_makes_no_test_patient_of_one_who_trained(roles: list[str], tmp_path: Path) -> None:
     hospital = Hospital(tmp_path)
-    before = begun(hospital).split
+    before = begun(hospital).data.split
     session = begun(hospital, roles=roles)
     if roles == ["evaluate"]:
         with pytest.raises(RefusalError, match="roles"):
             split_of(session)
     else:
-        assert session.split == before
+        assert session.data.split == before
 
 
 def test_a_trial_of_another_split_is_looked_at_too(tmp_path: Path) -> None:
@@ -139,14 +141,14 @@ def test_a_budget_that_was_set_in_the_middle_ends_the_run_here(tmp_path: Path) -
 @pytest.mark.parametrize("change", [gone, another_tumour, newcomers])
 def test_a_guarded_site_says_the_same_whoever_came_or_went(change: Any, tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, privacy=PRIVATE)
-    before, split = introduce(begun(hospital)), begun(hospital).split
+    before, split = introduce(*parts(begun(hospital))), begun(hospital).data.split
     change(hospital, "case-1-00") if change is not newcomers else newcomers(hospital)
     session = begun(hospital)
-    after = introduce(session)
+    after = introduce(session.data, session.work)
     assert after == before
-    still = {patient.patient for patient in session.cohort.patients}
+    still = {patient.patient for patient in session.data.cohort.patients}
     assert still <= {*split.train, *split.validation, *split.test, *split.unused}
-    assert [name for name in split.test if name in still] == list(session.split.test)
+    assert [name for name in split.test if name in still] == list(session.data.split.test)
 
 
 def test_a_restarted_node_answers_the_next_message_of_the_run_with_a_reason(tmp_path: Path) -> None:
@@ -172,5 +174,5 @@ def test_a_memory_that_was_tampered_with_is_no_fresh_start(name: str, tmp_path: 
 
 def test_what_nobody_asked_for_remembers_nothing(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path)
-    split_of(Session(hospital.settings, begun(hospital).experiment, LOCAL))
+    split_of(open_study(hospital.settings, begun(hospital).study.experiment, LOCAL))
     assert not list(hospital.settings.folder.rglob("patients.json"))

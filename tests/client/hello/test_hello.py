@@ -3,18 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from client.data.session import Session
+from opening import open_message, parts
+
+from client.data.open_studies import OpenStudy
 from client.hello.introduction import introduce
 from common.files import read_json
 from tests.support.hospital import STUDY, Hospital
 
 
-def opened(hospital: Hospital, **settings: Any) -> Session:
-    return Session.open(hospital.settings.model_copy(update=settings), STUDY, "demo")
+def opened(hospital: Hospital, **settings: Any) -> OpenStudy:
+    return open_message(hospital.settings.model_copy(update=settings), STUDY, "demo")
 
 
-def notes_about_files(session: Session) -> list[str]:
-    return [note for note in introduce(session).notes if "files hold" in note]
+def notes_about_files(session: OpenStudy) -> list[str]:
+    return [note for note in introduce(session.data, session.work).notes if "files hold" in note]
 
 
 def leave_something(hospital: Hospital) -> None:
@@ -41,13 +43,13 @@ def test_the_site_keeps_what_it_was_and_the_coordinator_gets_no_name(tmp_path: P
     hospital = Hospital(tmp_path)
     leave_something(hospital)
     session = opened(hospital, declare_counts=True)
-    assert "Doe" not in introduce(session).model_dump_json()
-    (kept,) = read_json(session.result_file("summary.json"))["unused"]
+    assert "Doe" not in introduce(session.data, session.work).model_dump_json()
+    (kept,) = read_json(session.work.results / "summary.json")["unused"]
     assert kept == {"kind": "file", "what": "*.txt", "count": 1, "examples": ["Mrs Doe.txt"]}
 
 
 def test_a_site_with_a_privacy_budget_says_nothing_of_it(tmp_path: Path) -> None:
     hospital = Hospital(tmp_path, privacy={"epsilon": 8.0, "patients": 10, "without": "allow"}, declare_counts=True)
-    before = introduce(opened(hospital)).notes
+    before = introduce(*parts(opened(hospital))).notes
     leave_something(hospital)
-    assert introduce(opened(hospital)).notes == before
+    assert introduce(*parts(opened(hospital))).notes == before

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from opening import about, open_study
 from PIL import Image
 from tiny import TINY, write_site
 
-from client.data.session import Session
+from client.data.open_studies import OpenStudy
 from client.hello.introduction import examples_of, introduce
 from client.hello.notes import Notes
 from client.hello.tasks import possible_tasks
@@ -36,17 +37,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(tmp_path_factory.mktemp("data") / "site", 10, seed=1, contrasts=("flair", "t1", "t2"))
 
 
-def session_at(folder: Path, data: Path, *overrides: str, **settings: Any) -> Session:
+def session_at(folder: Path, data: Path, *overrides: str, **settings: Any) -> OpenStudy:
     given = {"name": "north", "reader": "brats", "organ": "brain", "path": data, "contrasts": ["flair", "t1", "t2"]}
     site = SiteSettings(**{**given, "folder": folder / "site", "cache_dir": data.parent / "cache", **settings})
-    return Session(site, compose([*TINY, *overrides]), "run")
+    return open_study(site, compose([*TINY, *overrides]), "run")
 
 
-def train(session: Session, model: str) -> None:
-    experiment = session.experiment
+def train(session: OpenStudy, model: str) -> None:
+    experiment = session.study.experiment
     weights = build_gan_trainer(experiment, model, device=torch.device("cpu"), weights=experiment.weights)
     asked = {"run": "run", "phase": f"gan/{model}", "server-round": 1, "model": model}
-    train_gan(session, Instruction.model_validate(asked), weights.shared_arrays())
+    train_gan(about(session, Instruction.model_validate(asked)), weights.shared_arrays())
 
 
 @pytest.mark.parametrize("model", ["cgan", "wgan_gp", "translation", "cyclegan"])
@@ -64,9 +65,9 @@ def test_a_gan_is_promised_where_a_round_of_it_can_be_trained_and_nowhere_else(
     }[model]
     chosen = "model=[cgan]" if model == "cgan" else f"model=[cgan,{model}]"
     session = session_at(tmp_path, data, chosen, *small, *more)
-    assert len(session.training.tumour_positions()) == 9
+    assert len(session.data.training.tumour_positions()) == 9
     notes = Notes()
-    tasks = possible_tasks(session, notes)
+    tasks = possible_tasks(session.data, notes)
     assert (f"gan/{model}" in tasks) == enough
     if enough:
         train(session, model)
@@ -83,16 +84,18 @@ def test_a_gan_is_not_promised_where_no_mask_fits_into_the_healthy_slices(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = session_at(tmp_path, data)
-    for patient in session.training.patients:
+    for patient in session.data.training.patients:
         object.__setattr__(patient, "organ", np.zeros_like(patient.labels))
-    assert "gan/cgan" not in possible_tasks(session, Notes())
+    assert "gan/cgan" not in possible_tasks(session.data, Notes())
     with pytest.raises(DataError, match="fit"):
         train(session, "cgan")
 
 
 def test_tumours_below_the_studys_size_are_no_question_of_masks(tmp_path: Path, data: Path) -> None:
     notes = Notes()
-    assert "gan/cgan" not in possible_tasks(session_at(tmp_path, data, "organs.brain.min_tumour_pixels=1024"), notes)
+    assert "gan/cgan" not in possible_tasks(
+        session_at(tmp_path, data, "organs.brain.min_tumour_pixels=1024").data, notes
+    )
     assert notes.declined["gan/cgan"] == "its training patients do not hold both classes"
 
 
@@ -105,7 +108,7 @@ def test_a_site_that_promises_blindly_promises_whatever_its_patients_show(
         tmp_path, data, "privacy=patient_dp", "models.cgan.min_slices=1000", privacy=budget, min_update_patients=1
     )
     notes = Notes()
-    assert "gan/cgan" in possible_tasks(session, notes)
+    assert "gan/cgan" in possible_tasks(session.data, notes)
     assert notes.declined == {}
 
 
@@ -131,14 +134,14 @@ def test_a_site_without_masks_makes_synthetic_images_and_says_that_it_makes_no_o
         options={"tumour_classes": ["tumour"]},
     )
     notes = Notes()
-    assert possible_tasks(session, notes) == ["gan/wgan_gp", "classifier", "evaluate"]
+    assert possible_tasks(session.data, notes) == ["gan/wgan_gp", "classifier", "evaluate"]
     why = "it has no tumours with masks beside slices without a tumour"
     assert f"trains the classifier on images without masks only: {why}" in notes
     assert notes.declined == {"gan/cgan": why, "arm/copy_paste": why, "arm/blob": why}
-    experiment = session.experiment
+    experiment = session.study.experiment
     generator = build_gan_trainer(experiment, "wgan_gp", device=torch.device("cpu"), weights=experiment.weights)
-    synthesise(session, "wgan_gp", generator.shared_arrays())
-    assert possible_arms(session) == ["real", "real_synthetic"]
+    synthesise(session.data, session.work, "wgan_gp", generator.shared_arrays())
+    assert possible_arms(session.study, session.work) == ["real", "real_synthetic"]
 
 
 @pytest.mark.parametrize(
@@ -155,9 +158,9 @@ def test_a_site_says_what_its_number_of_examples_is_a_number_of(
     tmp_path: Path, data: Path, settings: dict[str, Any], examples: int, unit: str | None
 ) -> None:
     session = session_at(tmp_path, data, **settings)
-    hello = introduce(session)
+    hello = introduce(session.data, session.work)
     assert (hello.examples, hello.examples_of) == (examples, unit)
-    assert examples_of(session) == unit
+    assert examples_of(session.study) == unit
 
 
 @pytest.mark.parametrize(
@@ -174,19 +177,19 @@ def test_a_site_says_beforehand_that_it_drops_out_of_a_trial(
 ) -> None:
     session = session_at(tmp_path, data, "study.min_cell=2", *overrides)
     notes = Notes()
-    assert {"gan/cgan", "classifier"} <= set(possible_tasks(session, notes))
+    assert {"gan/cgan", "classifier"} <= set(possible_tasks(session.data, notes))
     assert any("is left out of some of the study's trials" in note for note in notes) == left_out
     assert notes.declined == {}
-    trials = [trial for trial in trials_of(session.experiment) if trial.trains_generator]
+    trials = [trial for trial in trials_of(session.study.experiment) if trial.trains_generator]
     fails = [trial for trial in trials if not trains(session.within(trial))]
     assert bool(fails) == left_out
 
 
-def trains(session: Session) -> bool:
+def trains(session: OpenStudy) -> bool:
     """Whether a round of the GAN and of the classifier can be trained."""
     try:
         train(session, "cgan")
-        classes = set(session.training.tumour_class().tolist())
+        classes = set(session.data.training.tumour_class().tolist())
     except DataError:
         return False
     return classes == {False, True}

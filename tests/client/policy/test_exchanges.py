@@ -7,9 +7,10 @@ from typing import Any, get_args
 import pytest
 import torch
 from hospital import Hospital
+from opening import open_study
 from tiny import TINY, write_site
 
-from client.data.session import LOCAL, Session
+from client.data.context import LOCAL
 from client.doctor.rehearsal import rehearse
 from client.site import SiteSettings, load_site
 from common.actions import Action
@@ -115,7 +116,7 @@ def test_doctor_judges_the_rounds_of_the_study_and_not_its_own_step(tmp_path: Pa
     settings = Hospital(tmp_path, path=data, min_update_patients=4, min_update_slices=16).settings
     for steps, takes_part in (("40", True), ("1", False)):
         experiment = compose([*TINY, f"federation.local_steps={steps}", "classifier.federation.local_steps=40"])
-        told, steps_taken = rehearse(Session(settings, experiment, LOCAL), tmp_path / "doctor")
+        told, steps_taken = rehearse(open_study(settings, experiment, LOCAL).study, tmp_path / "doctor")
         assert ("gan/cgan" in told.tasks) is takes_part
         assert ("gan/cgan" in told.declined) is not takes_part
         assert not any(step.problem for step in steps_taken)

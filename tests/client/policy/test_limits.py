@@ -32,10 +32,10 @@ takes = {
 site = Hospital(Path(folder), memory_gib=float(gib))
 told = {}
 for kind, take in takes.items():
-    client.app.introduce = lambda session, witness: (take(), None)[1]
+    client.app.introduce = lambda *_: (take(), None)[1]
     reply = site.ask(Action.HELLO)
     # It goes on working afterwards.
-    client.app.introduce = lambda session, witness: None
+    client.app.introduce = lambda *_: None
     told[kind] = [reply.error.reason if reply.has_error() else "", site.ask(Action.HELLO).has_error()]
 print(json.dumps(told))
 """

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from opening import open_study
 from tiny import TINY, write_site
 
-from client.data.session import Session
+from client.data.open_studies import OpenStudy
 from client.site import SiteSettings
 from client.study.arms import keep_images, training_sets
 from client.study.trial import run_arms
@@ -44,7 +45,7 @@ LEVEL = 0.05
 pytestmark = pytest.mark.slow
 
 
-def site_of(folder: Path, patients: int, seed: int, **changes: float) -> Session:
+def site_of(folder: Path, patients: int, seed: int, **changes: float) -> OpenStudy:
     data = write_site(folder / "data", patients, seed=seed)
     settings = SiteSettings(
         name="north",
@@ -60,7 +61,7 @@ def site_of(folder: Path, patients: int, seed: int, **changes: float) -> Session
     study.__dict__.update(STUDY.__dict__)
     study.seed = seed
     study.study = type(STUDY.study)(**{**STUDY.study.__dict__, **changes})
-    return Session(settings, study, "run")
+    return open_study(settings, study, "run")
 
 
 def as_made(slices: Slices, positions: np.ndarray) -> SyntheticSlices:
@@ -70,16 +71,16 @@ def as_made(slices: Slices, positions: np.ndarray) -> SyntheticSlices:
 
 
 def compared(
-    site: Session, made: dict[int, SyntheticSlices], spoil: Callable[[Slices], Slices] | None = None
+    site: OpenStudy, made: dict[int, SyntheticSlices], spoil: Callable[[Slices], Slices] | None = None
 ) -> Comparison:
     """Real + made against real over the folds, as a study compares them; ``spoil`` changes the real training slices."""
     trials = []
     for fold in range(1, FOLDS + 1):
         session = site.within(Trial(fold=fold))
-        keep_images(session, "synthetic", made[fold])
+        keep_images(session.data, session.work, "synthetic", made[fold])
         if spoil is not None:
-            session._training[""] = spoil(session.training)
-        told = run_arms(session)
+            session.data._training[""] = spoil(session.data.training)
+        told = run_arms(session.data, session.work, session.data.test)
         ratio = {} if told.test_to_train is None else {"north": told.test_to_train}
         trials.append(
             TrialResult(
@@ -94,7 +95,7 @@ def compared(
                 test_to_train=ratio,
             )
         )
-    tables, missing = comparisons(site.experiment, trials, 2)
+    tables, missing = comparisons(site.study.experiment, trials, 2)
     assert not missing
     (comparison,) = tables["north"][0].comparisons
     return comparison
@@ -146,6 +147,6 @@ def mislabelled(slices: Slices) -> Slices:
 def test_the_arms_draw_from_what_was_planted(tmp_path: Path) -> None:
     site = site_of(tmp_path, 22, seed=3)
     session = site.within(Trial(fold=1))
-    keep_images(session, "synthetic", as_made(session.training, np.arange(6)))
-    _, made = training_sets(session, "real_synthetic")
-    assert torch.equal(made.images, session.training.batch(np.arange(6)).images)
+    keep_images(session.data, session.work, "synthetic", as_made(session.data.training, np.arange(6)))
+    _, made = training_sets(session.data, session.work, "real_synthetic")
+    assert torch.equal(made.images, session.data.training.batch(np.arange(6)).images)

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from opening import open_study, parts
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from tiny import TINY, write_site
 
-from client.data.session import Session
+from client.data.context import StudyContext
+from client.data.open_studies import OpenStudy
 from client.site import SiteSettings
 from client.study.arms import keep_images, learnt_from, made_images, possible_arms, told_share
 from client.study.leaks import require_no_leak
@@ -45,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(tmp_path: Path, data: Path) -> Session:
+def site(tmp_path: Path, data: Path) -> OpenStudy:
     settings = SiteSettings(
         name="north",
         reader="brats",
@@ -56,16 +58,16 @@ def site(tmp_path: Path, data: Path) -> Session:
         min_cell=3,
         declare_counts=True,
     )
-    return Session(settings, STUDY, "run")
+    return open_study(settings, STUDY, "run")
 
 
 def weights() -> dict[str, torch.Tensor]:
     return build_gan_trainer(STUDY, "cgan", device=torch.device("cpu"), weights=STUDY.weights).shared_arrays()
 
 
-def test_every_fold_leaves_other_patients_out_and_none_that_test(site: Session) -> None:
-    first = site.split
-    folds = [site.within(Trial(fold=fold)).split for fold in (1, 2)]
+def test_every_fold_leaves_other_patients_out_and_none_that_test(site: OpenStudy) -> None:
+    first = site.data.split
+    folds = [site.within(Trial(fold=fold)).data.split for fold in (1, 2)]
     assert {fold.test for fold in folds} == {first.test}
     left_out = [set(fold.validation) for fold in folds]
     assert not left_out[0] & left_out[1]
@@ -73,56 +75,56 @@ def test_every_fold_leaves_other_patients_out_and_none_that_test(site: Session) 
     for fold in folds:
         assert len(fold.train) == 3
         assert not set(fold.train) & (set(fold.validation) | set(fold.test))
-    assert set(first.train) == set(site.within(Trial(ratio=2.0)).split.train)
-    assert len(site.within(Trial(patients=5)).split.train) == 5
+    assert set(first.train) == set(site.within(Trial(ratio=2.0)).data.split.train)
+    assert len(site.within(Trial(patients=5)).data.split.train) == 5
 
 
-def test_a_site_makes_the_generator_of_all_its_own_before_it_makes_slices(site: Session) -> None:
+def test_a_site_makes_the_generator_of_all_its_own_before_it_makes_slices(site: OpenStudy) -> None:
     arrays = weights()
-    own = tuned(site, "cgan", arrays, "tuning").shared_arrays()
+    own = tuned(site.data, site.work, "cgan", arrays, "tuning").shared_arrays()
     assert any(not torch.equal(own[key], value) for key, value in arrays.items())
-    again = tuned(site, "cgan", arrays, "tuning").shared_arrays()
+    again = tuned(site.data, site.work, "cgan", arrays, "tuning").shared_arrays()
     assert all(torch.equal(own[key], value) for key, value in again.items())
-    (line,) = [json.loads(one) for one in (site.folder / "results" / "training.jsonl").read_text().splitlines()]
+    (line,) = [json.loads(one) for one in (site.work.folder / "results" / "training.jsonl").read_text().splitlines()]
     assert (line["phase"], line["steps"]) == ("tuning/cgan", 2)
-    in_fold = tuned(site.within(Trial(fold=1)), "cgan", arrays, "tuning").shared_arrays()
+    in_fold = tuned(*parts(site.within(Trial(fold=1))), "cgan", arrays, "tuning").shared_arrays()
     assert any(not torch.equal(own[key], value) for key, value in in_fold.items())
 
 
-def test_no_site_tunes_where_patients_are_private(site: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_site_tunes_where_patients_are_private(site: OpenStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = weights()
-    monkeypatch.setattr(Session, "private", property(lambda _: True))
-    own = tuned(site, "cgan", arrays, "tuning").shared_arrays()
+    monkeypatch.setattr(StudyContext, "private", property(lambda _: True))
+    own = tuned(site.data, site.work, "cgan", arrays, "tuning").shared_arrays()
     assert all(torch.equal(own[key], value) for key, value in arrays.items())
-    assert told_share(site) == 0.5
+    assert told_share(site.data) == 0.5
 
 
-def test_a_generator_never_learns_from_those_who_test_in_its_trial(site: Session) -> None:
+def test_a_generator_never_learns_from_those_who_test_in_its_trial(site: OpenStudy) -> None:
     trial = site.within(Trial(fold=1))
-    synthesise(trial, "cgan", weights())
-    assert learnt_from(trial) == set(trial.split.train)
-    assert not learnt_from(trial) & {*trial.split.validation, *trial.split.test}
-    require_no_leak(trial)
+    synthesise(trial.data, trial.work, "cgan", weights())
+    assert learnt_from(trial.work) == set(trial.data.split.train)
+    assert not learnt_from(trial.work) & {*trial.data.split.validation, *trial.data.split.test}
+    require_no_leak(trial.data, trial.work)
 
 
 @pytest.mark.parametrize("how", ["by name", "under another name", "through images"])
 def test_a_planted_leak_is_refused_and_only_the_sites_own_log_names_it(
-    site: Session, how: str, caplog: pytest.LogCaptureFixture
+    site: OpenStudy, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    split, leaked = site.split, site.split.test[0]
+    split, leaked = site.data.split, site.data.split.test[0]
     if how == "by name":
-        site.__dict__["split"] = replace(split, train=(*split.train, leaked))
+        site.data.__dict__["split"] = replace(split, train=(*split.train, leaked))
     elif how == "under another name":
-        slices = site.training
-        (twin,) = site.cohort.slices([leaked]).patients
+        slices = site.data.training
+        (twin,) = site.data.cohort.slices([leaked]).patients
         patients = [*slices.patients, replace(twin, patient="somebody-else")]
-        site._training[""] = replace(slices, patients=patients)
+        site.data._training[""] = replace(slices, patients=patients)
     else:
-        site.__dict__["split"] = Split(train=(leaked,), validation=(), test=())
-        keep_images(site, "blob", _nothing_made())
-        site.__dict__["split"] = split
+        site.data.__dict__["split"] = Split(train=(leaked,), validation=(), test=())
+        keep_images(site.data, site.work, "blob", _nothing_made())
+        site.data.__dict__["split"] = split
     with pytest.raises(RefusalError, match="would both train and test") as refused:
-        run_arms(site)
+        run_arms(site.data, site.work, site.data.test)
     assert leaked not in str(refused.value)
     assert leaked in str(caplog.records[-1].__dict__["fields"])
 
@@ -135,16 +137,16 @@ def _nothing_made() -> SyntheticSlices:
 
 
 @pytest.fixture
-def told(site: Session) -> tuple[Session, SiteArms]:
+def told(site: OpenStudy) -> tuple[OpenStudy, SiteArms]:
     trial = site.within(Trial(fold=2))
-    synthesise(trial, "cgan", weights())
-    return trial, run_arms(trial)
+    synthesise(trial.data, trial.work, "cgan", weights())
+    return trial, run_arms(trial.data, trial.work, trial.data.test)
 
 
-def test_figures_of_a_fold_can_be_found_again_in_the_kept_predictions(told: tuple[Session, SiteArms]) -> None:
+def test_figures_of_a_fold_can_be_found_again_in_the_kept_predictions(told: tuple[OpenStudy, SiteArms]) -> None:
     session, scores = told
     for part, found in (("predictions.csv", scores.arms), ("left_out_predictions.csv", scores.left_out)):
-        with session.result_file(part).open(newline="") as file:
+        with (session.work.results / part).open(newline="") as file:
             rows = list(csv.DictReader(file))
         by_arm = {arm: [row for row in rows if (row["arm"], row["scope"]) == (arm, "local")] for arm in found}
         truth = np.array([int(row["truth"]) for row in by_arm["real"]])
@@ -163,36 +165,38 @@ def test_figures_of_a_fold_can_be_found_again_in_the_kept_predictions(told: tupl
             assert one.accuracy_gain.mean == pytest.approx(accuracy_score(truth, predicted) - with_real)
 
 
-def test_every_arm_of_a_fold_is_told_with_equal_steps(told: tuple[Session, SiteArms]) -> None:
+def test_every_arm_of_a_fold_is_told_with_equal_steps(told: tuple[OpenStudy, SiteArms]) -> None:
     session, scores = told
-    assert list(scores.arms) == list(scores.left_out) == STUDY.study.arms == possible_arms(session)
+    assert list(scores.arms) == list(scores.left_out) == STUDY.study.arms == possible_arms(session.study, session.work)
     assert {one.steps for one in scores.arms.values()} == {4}
     assert scores.test_to_train == pytest.approx(4 / 3)
-    assert len(made_images(session, "local")) == len(made_images(session, "synthetic"))
-    assert not made_images(session, "local").images.equal(made_images(session, "synthetic").images)
+    assert len(made_images(session.work, "local")) == len(made_images(session.work, "synthetic"))
+    assert not made_images(session.work, "local").images.equal(made_images(session.work, "synthetic").images)
 
 
-def test_a_site_that_declares_no_counts_does_not_tell_the_size_of_its_folds(site: Session) -> None:
-    silent = Session(site.settings.model_copy(update={"declare_counts": False}), STUDY, "silent")
+def test_a_site_that_declares_no_counts_does_not_tell_the_size_of_its_folds(site: OpenStudy) -> None:
+    silent = open_study(site.study.settings.model_copy(update={"declare_counts": False}), STUDY, "silent")
     trial = silent.within(Trial(fold=1))
-    told = run_arms(trial)
+    told = run_arms(trial.data, trial.work, trial.data.test)
     assert list(told.left_out) == ["real"]
     assert told.test_to_train is None
     assert told.left_out["real"].patients is None
 
 
-def test_a_fold_of_too_few_patients_is_not_told(site: Session) -> None:
-    strict = Session(site.settings.model_copy(update={"min_cell": 5}), STUDY, "strict")
-    told = run_arms(strict.within(Trial(fold=1)))
+def test_a_fold_of_too_few_patients_is_not_told(site: OpenStudy) -> None:
+    strict = open_study(site.study.settings.model_copy(update={"min_cell": 5}), STUDY, "strict")
+    told = run_arms(*parts(strict.within(Trial(fold=1))), strict.within(Trial(fold=1)).data.test)
     assert told.left_out["real"].accuracy.mean is None
     assert told.arms["real"].accuracy.mean is not None
 
 
 def test_a_local_generator_that_was_interrupted_ends_as_if_it_had_not_been(
-    site: Session, monkeypatch: pytest.MonkeyPatch
+    site: OpenStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train_alone(site, "cgan").shared_arrays()
-    other = Session(site.settings.model_copy(update={"folder": site.settings.folder / "other"}), STUDY, "run")
+    whole = train_alone(site.data, site.work, "cgan").shared_arrays()
+    other = open_study(
+        site.study.settings.model_copy(update={"folder": site.study.settings.folder / "other"}), STUDY, "run"
+    )
     save = RoundState.save
 
     def killed(state: RoundState, number: int, arrays: dict[str, torch.Tensor], *, since: int) -> None:
@@ -201,7 +205,7 @@ def test_a_local_generator_that_was_interrupted_ends_as_if_it_had_not_been(
 
     monkeypatch.setattr(RoundState, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        train_alone(other, "cgan")
+        train_alone(other.data, other.work, "cgan")
     monkeypatch.undo()
-    resumed = train_alone(other, "cgan").shared_arrays()
+    resumed = train_alone(other.data, other.work, "cgan").shared_arrays()
     assert all(whole[name].equal(resumed[name]) for name in whole)

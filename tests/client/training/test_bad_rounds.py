@@ -8,13 +8,13 @@ import torch
 from bad_steps import spoil
 from flwr.app import Message, RecordDict
 from hospital import Hospital
+from opening import about, open_study, parts
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.data.session import Session
+from client.privacy import rounds as private_rounds
 from client.privacy.budget import Budget
 from client.site import SiteSettings
-from client.training import rounds
 from client.training.local_generator import train_alone
 from client.training.rounds import Update, train_classifier, train_gan
 from common.array_files import read_tensors
@@ -73,11 +73,11 @@ class Site:
             folder=folder,
             cache_dir=data.parent / "cache",
         )
-        self.session = Session(self.settings, self.experiment, "run")
+        self.session = open_study(self.settings, self.experiment, "run")
         self.weights = self._first()
 
     def restart(self) -> None:
-        self.session = Session(self.settings, self.experiment, "run")
+        self.session = open_study(self.settings, self.experiment, "run")
 
     def ask(self, server_round: int, counted: int) -> Update:
         instruction = Instruction.model_validate(
@@ -90,7 +90,7 @@ class Site:
                 "arm": self.arm,
             }
         )
-        return (train_classifier if self.arm else train_gan)(self.session, instruction, self.weights)
+        return (train_classifier if self.arm else train_gan)(about(self.session, instruction), self.weights)
 
     def kept(self) -> dict[int, dict[str, Tensor]]:
         files = sorted((self.settings.run_folder("run") / "state" / "run" / self.phase).glob("*.safetensors"))
@@ -180,13 +180,13 @@ def test_an_update_that_did_not_count_leaves_nothing_behind(tmp_path: Path, data
 def test_a_generator_of_one_site_alone_keeps_no_bad_round(
     tmp_path: Path, data: Path, bad_step: Callable[[type[Trainer[object]]], Callable[[], None]]
 ) -> None:
-    whole = train_alone(Site(tmp_path / "whole", data, "cgan").session, "cgan").shared_arrays()
+    whole = train_alone(*parts(Site(tmp_path / "whole", data, "cgan").session), "cgan").shared_arrays()
     site = Site(tmp_path / "site", data, "cgan")
     end = bad_step(cgan.Trainer)
     with pytest.raises(RefusalError, match=r"lower learning rate in models\.cgan"):
-        train_alone(site.session, "cgan")
+        train_alone(*parts(site.session), "cgan")
     end()
-    again = train_alone(site.session, "cgan").shared_arrays()
+    again = train_alone(*parts(site.session), "cgan").shared_arrays()
     assert all(value.equal(again[name]) for name, value in whole.items())
 
 
@@ -203,7 +203,7 @@ def test_a_private_round_that_overflows_is_paid_for_and_not_kept(
         instruction = Instruction.model_validate({**asked, "experiment": to_yaml(study, leaving=True)})
         return site.ask("train.gan", RecordDict({CONFIG: instruction_record(instruction), ARRAYS: to_arrays(first)}))
 
-    train_privately = rounds.train_privately
+    train_privately = private_rounds.train_privately
 
     def overflowing(trainer: Trainer[object], *given: object, **named: object) -> None:
         train_privately(trainer, *given, **named)  # type: ignore[arg-type]
@@ -211,7 +211,7 @@ def test_a_private_round_that_overflows_is_paid_for_and_not_kept(
         state["exp_avg_sq"].fill_(float("inf"))
 
     assert not ask(1, 0).has_error()
-    monkeypatch.setattr(rounds, "train_privately", overflowing)
+    monkeypatch.setattr(private_rounds, "train_privately", overflowing)
     paid = Budget(site.settings).charges("demo")
     refused = ask(2, 1)
     assert "not finite" in refused.error.reason

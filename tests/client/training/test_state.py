@@ -15,7 +15,7 @@ def kept(state: RoundState) -> list[str]:
 
 
 def test_a_training_starts_from_the_newest_state_of_the_rounds_that_counted(tmp_path: Path) -> None:
-    state = RoundState(tmp_path, "demo", "gan/cgan")
+    state = RoundState(tmp_path, "gan/cgan")
     assert state.after(0) == state.after(3) == {}
     for server_round, since in ((1, 0), (2, 1), (4, 2)):
         state.save(server_round, {"step": torch.tensor(server_round)}, since=since)
@@ -25,14 +25,14 @@ def test_a_training_starts_from_the_newest_state_of_the_rounds_that_counted(tmp_
 
 
 def test_only_the_newest_state_and_the_one_it_began_from_are_kept(tmp_path: Path) -> None:
-    state = RoundState(tmp_path, "demo", "gan/cgan")
+    state = RoundState(tmp_path, "gan/cgan")
     for server_round in range(1, 6):
         state.save(server_round, {"step": torch.tensor(server_round)}, since=server_round - 1)
     assert kept(state) == ["round-00004.safetensors", "round-00005.safetensors"]
 
 
 def test_the_last_state_that_counted_outlasts_any_number_of_rounds_that_do_not(tmp_path: Path) -> None:
-    state = RoundState(tmp_path, "demo", "gan/cgan")
+    state = RoundState(tmp_path, "gan/cgan")
     for server_round, since in ((1, 0), (2, 1), (3, 1), (4, 1)):
         state.save(server_round, {"step": torch.tensor(server_round)}, since=since)
     assert kept(state) == ["round-00001.safetensors", "round-00004.safetensors"]
@@ -40,7 +40,7 @@ def test_the_last_state_that_counted_outlasts_any_number_of_rounds_that_do_not(t
 
 
 def test_states_of_a_training_that_was_taken_back_go(tmp_path: Path) -> None:
-    state = RoundState(tmp_path, "demo", "gan/cgan")
+    state = RoundState(tmp_path, "gan/cgan")
     for server_round, since in ((1, 0), (2, 1), (3, 2), (2, 1)):
         state.save(server_round, {"step": torch.tensor(server_round)}, since=since)
     assert kept(state) == ["round-00002.safetensors"]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from opening import about, open_study
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.data.session import Session
+from client.data.open_studies import OpenStudy
 from client.site import SiteSettings
 from client.training.rounds import train_gan
 from common.config import compose
@@ -36,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(tmp_path_factory.mktemp("data") / "site", 10, seed=1, contrasts=("flair", "t1"))
 
 
-def session_at(folder: Path, data: Path, **changes: object) -> Session:
+def session_at(folder: Path, data: Path, **changes: object) -> OpenStudy:
     settings = SiteSettings(
         name="north",
         reader="brats",
@@ -47,7 +48,7 @@ def session_at(folder: Path, data: Path, **changes: object) -> Session:
         cache_dir=data.parent / "cache",
         **changes,
     )
-    return Session(settings, STUDY, "run")
+    return open_study(settings, STUDY, "run")
 
 
 def first_weights(model: str) -> dict[str, Tensor]:
@@ -73,7 +74,7 @@ def trainers_in_memory() -> int:
 
 def test_nothing_of_a_rounds_trainer_stays_in_memory(tmp_path: Path, data: Path) -> None:
     session, before = session_at(tmp_path, data), trainers_in_memory()
-    train_gan(session, asked("cgan", 1), first_weights("cgan"))
+    train_gan(about(session, asked("cgan", 1)), first_weights("cgan"))
     assert trainers_in_memory() == before
 
 
@@ -82,21 +83,23 @@ def test_a_trainer_of_exchanged_gradients_stays_until_the_last_exchange(tmp_path
     weights = first_weights("cyclegan")
     kept = []
     for exchange in range(1, 5):  # two rounds of two steps
-        train_gan(session, asked("cyclegan", exchange), weights)
+        train_gan(about(session, asked("cyclegan", exchange)), weights)
         kept.append(trainers_in_memory() - before)
     assert kept == [1, 1, 1, 0]
 
 
 def test_another_model_takes_the_place_of_a_trainer_that_waits(tmp_path: Path, data: Path) -> None:
     session, before = session_at(tmp_path, data), trainers_in_memory()
-    train_gan(session, asked("cyclegan", 1), first_weights("cyclegan"))
-    train_gan(session, asked("cgan", 1), first_weights("cgan"))
+    train_gan(about(session, asked("cyclegan", 1)), first_weights("cyclegan"))
+    train_gan(about(session, asked("cgan", 1)), first_weights("cgan"))
     assert trainers_in_memory() == before
 
 
 def test_batches_drawn_ahead_give_the_same_weights(tmp_path: Path, data: Path) -> None:
     updates = [
-        train_gan(session_at(tmp_path / str(ahead), data, prefetch=ahead), asked("cgan", 1), first_weights("cgan"))
+        train_gan(
+            about(session_at(tmp_path / str(ahead), data, prefetch=ahead), asked("cgan", 1)), first_weights("cgan")
+        )
         for ahead in (0, 3)
     ]
     assert updates[0].losses == updates[1].losses
