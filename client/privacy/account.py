@@ -16,7 +16,7 @@ from client.data.site_data import SiteData
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.coordinators_copy import kept_of
-from client.privacy.ledger import Ledger, LedgerError, reopen_ledger
+from client.privacy.ledger import Ledger, LedgerError
 from client.privacy.node_id import node_id
 from client.privacy.objections import Objections, objections
 from client.privacy.plan import StudyPlan, plan_study
@@ -137,7 +137,7 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
             f"{files.ledger}: is sound, so it was left as it is. --reopen is for a ledger that is refused; it counts "
             "the whole cap as spent"
         )
-    aside = reopen_ledger(files, settings.name, reason, settings.privacy.epsilon, others)
+    aside = Ledger.reopen(files, settings.name, reason, settings.privacy.epsilon, others)
     say(f"The old files are kept in {aside}.", stream=sys.stderr)
     say(
         f"A new ledger counts the whole cap of {settings.privacy.epsilon:g} as spent: nothing can be trained until the "

@@ -56,9 +56,9 @@ if where == "before the first message of a round":
     before(server.rounds.FederatedTraining, "hear", in_round)
 elif where == "while the second site trains":
     asked = []
-    def second(session, instruction, arrays):
-        if instruction.phase == "gan/cgan" and instruction.server_round == 2:
-            asked.append(session.settings.name)
+    def second(asking, arrays):
+        if (asking.instruction.phase, asking.instruction.server_round) == ("gan/cgan", 2):
+            asked.append(asking.study.settings.name)
         return len(asked) == 2
     before(client.training.rounds, "train_gan", second)
 elif where == "after a site has kept its state, before it replies":

@@ -135,29 +135,29 @@ def test_a_site_that_is_asked_again_sends_what_it_sent_whatever_generator_comes(
 def test_a_site_whose_file_does_not_allow_it_releases_nothing(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", may_release_synthetic=False, folder=tmp_path)
     with pytest.raises(RefusalError, match="does not release synthetic slices"):
-        proxies.release(session, "cyclegan", generator_of(finished))
+        proxies.release(session.study, session.work, "cyclegan", generator_of(finished))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_site_releases_for_no_model_that_needs_nothing(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", folder=tmp_path)
     with pytest.raises(RefusalError, match="wgan_gp does not train beside synthetic slices"):
-        proxies.release(session, "wgan_gp", generator_of(finished))
+        proxies.release(session.study, session.work, "wgan_gp", generator_of(finished))
 
 
 def test_a_generator_gone_wrong_makes_nothing_that_leaves(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", folder=tmp_path)
     broken = {name: torch.full_like(value, float("nan")) for name, value in generator_of(finished).items()}
     with pytest.raises(UnacceptableError, match="not finite"):
-        proxies.release(session, "cyclegan", broken)
-    assert len(proxies.release(session, "cyclegan", generator_of(finished))) == SLICES
+        proxies.release(session.study, session.work, "cyclegan", broken)
+    assert len(proxies.release(session.study, session.work, "cyclegan", generator_of(finished))) == SLICES
 
 
 def test_a_site_keeps_no_slices_that_it_cannot_train_beside(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", folder=tmp_path)
     for images in (torch.rand(SLICES, 2, 32, 32), torch.rand(SLICES, 1, 64, 64), torch.rand(SLICES - 1, 1, 32, 32)):
         with pytest.raises(UnacceptableError):
-            proxies.take(session, "cyclegan", RecordDict({ARRAYS: to_images(images)}))
+            proxies.take(session.study, session.work, "cyclegan", RecordDict({ARRAYS: to_images(images)}))
     assert list(tmp_path.iterdir()) == []
 
 
