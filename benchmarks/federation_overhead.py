@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from opening import open_study
 from torch import Tensor
 
 from client.app import make_app, site_from_node_config
-from client.session import Session
 from client.site import load_site
 from common.actions import Action
 from common.config import compose, to_yaml
@@ -113,11 +113,11 @@ def plain(experiment: Experiment, files: list[Path], initial: dict[str, Tensor],
     """The same training and average as plain function calls."""
     updates = []
     for file in files:
-        session = Session(load_site(file), experiment, folder.name)
-        trainer = build_gan_trainer(experiment, MODEL, device=session.device, weights=session.weights)
+        session = open_study(load_site(file), experiment, folder.name)
+        trainer = build_gan_trainer(experiment, MODEL, device=session.study.device, weights=session.study.weights)
         trainer.load_shared_arrays(initial)
-        seed = derive_seed(experiment.seed, session.settings.name, PHASE, 1)
-        trainer.train(trainer.batches(session.training, STEPS, seed))
+        seed = derive_seed(experiment.seed, session.study.settings.name, PHASE, 1)
+        trainer.train(trainer.batches(session.data.training, STEPS, seed))
         updates.append(trainer.shared_arrays())
     return {name: torch.stack([update[name] for update in updates]).mean(0) for name in initial}
 

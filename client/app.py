@@ -15,19 +15,20 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import BaseModel
 
-from client import proxies, study, training
 from client.approval.questions import require_signed
 from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
-from client.hello import declared_examples, introduce
-from client.limits import out_of_memory, set_limits
-from client.policy import require_action, require_exchange, require_hours, require_model
+from client.data.asked import Asked
+from client.data.open_studies import OpenStudies
+from client.hello.introduction import declared_examples, introduce
+from client.policy.limits import out_of_memory, set_limits
+from client.policy.rules import require_action, require_exchange, require_hours, require_model
 from client.privacy.admission import admitted, require_declared_answer, silently
 from client.privacy.binding import require_bound
 from client.privacy.statement import ledger_fields, privacy_statement
-from client.session import Session
-from client.sessions import OpenSessions
 from client.site import SiteSettings
+from client.study import trial
+from client.training import proxies, rounds
 from common.actions import FAILED, NO_SITE, NOT_NOW, Action
 from common.array_files import read_tensors
 from common.disk import DISK_FULL, FULL
@@ -37,7 +38,6 @@ from common.records import (
     ARRAYS,
     CONFIG,
     METRICS,
-    Instruction,
     UnacceptableError,
     read_instruction,
     received_arrays,
@@ -51,7 +51,7 @@ from common.results_classifier import SiteArms
 SITE_CONFIG = "site-config"
 """The SuperNode's node-config key that names this hospital's ``site.yaml``."""
 
-Handler = Callable[[Session, Instruction, RecordDict], RecordDict]
+Handler = Callable[[Asked, RecordDict], RecordDict]
 
 Gate = Callable[[Path, SiteSettings, Message, Context], None]
 """Refuses a message before anything is done with it; told the site's file and settings, the message and the node."""
@@ -72,20 +72,20 @@ def site_from_node_config(context: Context) -> Path:
 
 
 def make_app(
-    locate_site: Callable[[Context], Path], sessions: OpenSessions | None = None, gate: Gate = open_gate
+    locate_site: Callable[[Context], Path], studies: OpenStudies | None = None, gate: Gate = open_gate
 ) -> ClientApp:
     """The ClientApp.
 
     Args:
         locate_site: finds the ``site.yaml`` of the node that a message is for.
-        sessions: opens the session of a message; the hospital's own unless made-up patients are to be read.
+        studies: opens the study of a message; the hospital's own unless made-up patients are to be read.
         gate: what a message has to pass first.
     """
     app = ClientApp()
-    sessions = sessions or OpenSessions()
+    studies = studies or OpenStudies()
 
     def action(handler: Handler) -> Callable[[Message, Context], Message]:
-        return lambda message, context: _answer(handler, sessions, locate_site, gate, message, context)
+        return lambda message, context: _answer(handler, studies, locate_site, gate, message, context)
 
     app.query("hello")(action(_hello))
     app.train("gan")(action(_train_gan))
@@ -102,7 +102,7 @@ def make_app(
 
 def _answer(
     handler: Handler,
-    sessions: OpenSessions,
+    studies: OpenStudies,
     locate_site: Callable[[Context], Path],
     gate: Gate,
     message: Message,
@@ -112,14 +112,14 @@ def _answer(
     with ExitStack() as opened:
         try:
             site = locate_site(context)
-            settings = sessions.settings(site)
+            settings = studies.settings(site)
             log = opened.enter_context(open_json_log(settings.folder / "log.jsonl", f"oncofed.client.{settings.name}"))
         except (OncofedError, OSError):
             logging.getLogger("oncofed.client").exception("no usable site.yaml, or no log that can be written")
             return Message(Error(code=NO_SITE, reason="the site's own settings cannot be used"), reply_to=message)
-        audit = sessions.audit(settings)
+        audit = studies.audit(settings)
         try:
-            return _audited(handler, sessions, settings, message, audit, lambda: gate(site, settings, message, context))
+            return _audited(handler, studies, settings, message, audit, lambda: gate(site, settings, message, context))
         except AuditError:
             # Also where the work is done: a reply that cannot be written down does not leave.
             log.exception("not answered")
@@ -129,7 +129,7 @@ def _answer(
 
 def _audited(
     handler: Handler,
-    sessions: OpenSessions,
+    studies: OpenStudies,
     settings: SiteSettings,
     message: Message,
     audit: AuditLog,
@@ -140,7 +140,7 @@ def _audited(
     Raises:
         AuditError: if one of them cannot be written.
     """
-    log = logging.getLogger(f"oncofed.client.{settings.name}")
+    log = settings.log
     fields = asked_fields(message)
     try:
         let_in()
@@ -153,22 +153,22 @@ def _audited(
     audit.write("asked", flush=False, **fields)
     try:
         log.info("asked", extra={"fields": fields})
-        require_action(settings, message.metadata.message_type)
-        require_hours(settings, message.metadata.message_type, datetime.now())
+        action = message.metadata.message_type
+        require_action(settings, action)
+        require_hours(settings, action, datetime.now())
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        session = sessions.open(settings, instruction.experiment, instruction.run)
-        if message.metadata.message_type != Action.TRAIN_GAN:
-            sessions.let_trainers_go()
+        study = studies.open(settings, instruction.experiment, instruction.run)
+        if action != Action.TRAIN_GAN:
+            studies.let_trainers_go()
         set_limits(settings)
-        require_bound(session)
-        require_model(session, instruction.model)
-        require_exchange(session, message.metadata.message_type, instruction.model)
-        asked = session.asked_for(instruction)
-        with admitted(asked, instruction, message.metadata.message_type, message.content):
-            content = handler(asked, instruction, message.content)
-            require_declared_answer(asked, message.metadata.message_type, content)
-        charged = ledger_fields(session, message.metadata.message_type)
+        require_bound(study.study, study.work)
+        require_model(study.study, instruction.model)
+        require_exchange(study.study, action, instruction.model)
+        with admitted(study.asked(instruction), action, message.content) as asked:
+            content = handler(asked, message.content)
+            require_declared_answer(asked.study, action, content)
+        charged = ledger_fields(study.study, action)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
     except Exception as error:
         log.exception("failed")
@@ -203,79 +203,77 @@ def _safe_reason(error: Exception) -> str:
     return "it failed; its own log says why"
 
 
-def _content(session: Session, instruction: Instruction, result: BaseModel | None = None) -> RecordDict:
-    return RecordDict({CONFIG: reply_record(instruction, session.settings.name, result)})
+def _content(asked: Asked, result: BaseModel | None = None) -> RecordDict:
+    return RecordDict({CONFIG: reply_record(asked.instruction, asked.study.settings.name, result)})
 
 
-def _hello(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    return _content(session, instruction, introduce(session, instruction.witness))
+def _hello(asked: Asked, content: RecordDict) -> RecordDict:
+    return _content(asked, introduce(asked.data, asked.work, asked.instruction.witness))
 
 
-def _train_gan(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    update = training.train_gan(session, instruction, received_arrays(content))
-    return _trained(session, instruction, update)
+def _train_gan(asked: Asked, content: RecordDict) -> RecordDict:
+    return _trained(asked, rounds.train_gan(asked, received_arrays(content)))
 
 
-def _train_classifier(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    update = training.train_classifier(session, instruction, received_arrays(content))
-    return _trained(session, instruction, update)
+def _train_classifier(asked: Asked, content: RecordDict) -> RecordDict:
+    return _trained(asked, rounds.train_classifier(asked, received_arrays(content)))
 
 
-def _trained(session: Session, instruction: Instruction, update: training.Update) -> RecordDict:
-    reply = _content(session, instruction)
+def _trained(asked: Asked, update: rounds.Update) -> RecordDict:
+    reply = _content(asked)
     reply[ARRAYS] = to_arrays(update.arrays)
     # A private training has no losses to tell: they are means over patients, without noise.
-    reply[METRICS] = training_metrics(declared_examples(session.first), update.losses)
+    reply[METRICS] = training_metrics(declared_examples(asked.data.first), update.losses)
     return reply
 
 
-def _synthesise(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+def _synthesise(asked: Asked, content: RecordDict) -> RecordDict:
     arrays = received_arrays(content)
-    with silently(session):
-        study.synthesise(session, instruction.model, arrays)
-    return _content(session, instruction)
+    with silently(asked.study):
+        trial.synthesise(asked.data, asked.work, asked.instruction.model, arrays)
+    return _content(asked)
 
 
-def _arms(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
+def _arms(asked: Asked, content: RecordDict) -> RecordDict:
     told = SiteArms(arms={})
-    with silently(session):
-        told = study.run_arms(session)
-    return _content(session, instruction, told)
+    with silently(asked.study):
+        told = trial.run_arms(asked.data, asked.work, asked.test)
+    return _content(asked, told)
 
 
-def _site_model(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    if not session.settings.share_site_model or session.private:
+def _site_model(asked: Asked, content: RecordDict) -> RecordDict:
+    if not asked.study.settings.share_site_model or asked.study.private:
         raise RefusalError("it does not share its own model")
-    reply = _content(session, instruction)
-    arm = instruction.arm or study.REAL
-    if arm not in study.TRAVELLING:
+    reply = _content(asked)
+    arm = asked.instruction.arm or trial.REAL
+    if arm not in trial.TRAVELLING:
         raise RefusalError("it keeps no model of this arm")
-    file = study.site_model_file(session, arm)
+    file = asked.work.site_model(arm)
     if not file.exists():
         raise RefusalError("it has trained no model of this arm")
-    session.behind = study.behind_site_model(session, arm)
+    trial.count_behind_site_model(asked.work, arm, asked.behind)
     reply[ARRAYS] = to_arrays(read_tensors(file))
     return reply
 
 
-def _evaluate(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    scores = study.evaluate_model(session, instruction, received_arrays(content))
-    return _content(session, instruction, scores)
+def _evaluate(asked: Asked, content: RecordDict) -> RecordDict:
+    return _content(asked, trial.evaluate_model(asked, received_arrays(content)))
 
 
-def _privacy(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    return _content(session, instruction, privacy_statement(session))
+def _privacy(asked: Asked, content: RecordDict) -> RecordDict:
+    return _content(asked, privacy_statement(asked.study, asked.work))
 
 
-def _release(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    reply = _content(session, instruction)
-    reply[ARRAYS] = to_images(proxies.release(session, instruction.model, received_arrays(content)))
+def _release(asked: Asked, content: RecordDict) -> RecordDict:
+    reply = _content(asked)
+    made = proxies.release(asked.study, asked.work, asked.instruction.model, received_arrays(content))
+    reply[ARRAYS] = to_images(made)
     return reply
 
 
-def _take_proxies(session: Session, instruction: Instruction, content: RecordDict) -> RecordDict:
-    proxies.take(session, instruction.model, content)
-    return _content(session, instruction)
+def _take_proxies(asked: Asked, content: RecordDict) -> RecordDict:
+    proxies.take(asked.study, asked.work, asked.instruction.model, content)
+    return _content(asked)
 
 
 app = make_app(site_from_node_config, gate=require_signed)

@@ -174,7 +174,7 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from client.preparation import prepare
+    from client.data.preparation import prepare
 
     prepare(options.site, options.overrides, options.study)
 

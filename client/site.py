@@ -1,5 +1,6 @@
 """``site.yaml``: a hospital's own file. It is typed, belongs to the hospital, and nothing in it leaves."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from client.audit.log import AuditFiles
-from client.hours import Hours
+from client.policy.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from common.actions import Action
 from common.errors import ConfigError
@@ -169,6 +170,11 @@ class SiteSettings(BaseModel):
     folder_per_run: bool = True
     cache_dir: Annotated[Path, Use.WORK]
     weights: Annotated[dict[str, str | None], Use.FILE] = {}
+
+    @property
+    def log(self) -> logging.Logger:
+        """The site's own log, which stays with it."""
+        return logging.getLogger(f"oncofed.client.{self.name}")
 
     def run_folder(self, run: str) -> Path:
         """Where the state, results and report of ``run`` are kept."""

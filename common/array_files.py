@@ -45,17 +45,20 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     """Named arrays from an npz; pickled content is refused.
+
+    Args:
+        names: of the arrays to read, of those that are there; all by default.
 
     Raises:
         DamagedFileError: if it is no such file.
         FileNotFoundError: if it is not there.
     """
-    return arrays_in(path.read_bytes(), path)
+    return arrays_in(path.read_bytes(), path, *names)
 
 
-def arrays_in(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
+def arrays_in(content: bytes, path: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     """:func:`read_arrays` of what was read from ``path`` already."""
     try:
         with ZipFile(io.BytesIO(content)) as packed:
@@ -63,7 +66,7 @@ def arrays_in(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
             if sum(entry.file_size for entry in packed.infolist()) > _MOST_UNPACKED:
                 raise DamagedFileError(path, "would unpack to more than 2 GiB")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files if not names or name in names}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             # numpy hands out what has no array's signature as bare bytes.
             raise DamagedFileError(path, "holds something else than arrays")

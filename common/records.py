@@ -96,7 +96,7 @@ Token = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 class PatientTokens(BaseModel):
     """A site's patients as hashes under a key that hospitals share and the coordinator has not, to be compared with
-    those of other sites (:mod:`client.shared_patients`).
+    those of other sites (:mod:`client.hello.shared_patients`).
 
     Attributes:
         key: tells which key it was, and nothing of the key.

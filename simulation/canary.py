@@ -18,17 +18,18 @@ from flwr.app import Message, RecordDict
 from torch import Tensor
 
 from client.app import make_app, site_from_node_config
-from client.privacy.gradients import Way
+from client.data.context import StudyContext
+from client.data.open_studies import OpenStudies, OpenStudy
+from client.privacy.gradients import Watch, Way
 from client.privacy.ledger import Ledger
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from client.privacy.roster import Role, begin_roster, place_of, role_of
-from client.session import Session
-from client.sessions import OpenSessions
+from client.privacy.training import Means
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.actions import Action
-from common.config import from_yaml, model_of, to_yaml
+from common.config import model_of, to_yaml
 from common.experiment import Experiment, FederationConfig, PreprocessingConfig
-from common.phases import classifier_phase, gan_phase
+from common.phases import Phase, PhaseKind, classifier_phase, gan_phase
 from common.records import (
     ARRAYS,
     CONFIG,
@@ -50,7 +51,7 @@ from common.training.build import (
 from common.training.trainer import Exchange, trainer_module
 from common.trials import arms_in_federation
 from simulation.grid import FIRST_NODE, InProcessGrid
-from simulation.phantom import PhantomSession, phantom_settings, write_phantoms
+from simulation.phantom import PhantomReader, phantom_settings, write_phantoms
 
 PATIENTS = 6
 """That train in both hospitals; one more trains in the first."""
@@ -118,7 +119,7 @@ def _compare(first: Heard, second: Heard, known: bool) -> tuple[list[str], float
         steps, other_steps = first.sums.get(question, []), second.sums.get(question, [])
         if len(steps) != len(other_steps):
             found.append(f"{question}: the number of steps depends on the patient")
-        if known and question.startswith(("gan/", "classifier/")) and not steps:
+        if known and Phase.parse(question).kind in (PhaseKind.GAN, PhaseKind.CLASSIFIER) and not steps:
             found.append(f"{question}: no private step was seen, so that nothing can be said of it ({answer[:100]})")
         for a, b in zip(steps, other_steps, strict=False):
             apart = float((a - b).norm()) / CLIP
@@ -143,7 +144,7 @@ def _ask_everything(folder: Path, experiment: Experiment, way: Way, known: bool,
     def watch(sums: dict[str, Tensor]) -> None:
         heard.sums.setdefault(current[0], []).append(torch.cat([part.flatten() for part in sums.values()]))
 
-    grid = InProcessGrid(make_app(site_from_node_config, _Sessions(watch, known)), [settings])
+    grid = InProcessGrid(make_app(site_from_node_config, _Studies(watch, known)), [settings])
     text = to_yaml(study, leaving=True)
     site = load_site(settings)
     for question, action, fields, content in _questions(study, organ, held):
@@ -164,21 +165,19 @@ def _ask_everything(folder: Path, experiment: Experiment, way: Way, known: bool,
     return heard
 
 
-class _Sessions(OpenSessions):
-    """Sessions on made-up patients, which draw alike in both hospitals and show what each step adds up to."""
+class _Studies(OpenStudies):
+    """Studies on made-up patients, which draw alike in both hospitals and show what each step adds up to."""
 
-    def __init__(self, watch: Any, known: bool) -> None:
+    def __init__(self, watch: Watch, known: bool) -> None:
         super().__init__()
         self._watch, self._known = watch, known
 
-    def open(self, settings: SiteSettings, experiment_yaml: str, run: str) -> Session:
-        key = (settings.model_dump_json(), run, experiment_yaml)
-        if key not in self._sessions:
-            session = PhantomSession(settings, from_yaml(experiment_yaml), run)
-            session.patients_known = self._known
-            session.watch, session.private_random = self._watch, lambda: PrivateRandom(KEY)
-            self._sessions[key] = session
-        return self._sessions[key]
+    def begin(self, study: StudyContext) -> OpenStudy:
+        means = Means(lambda: PrivateRandom(KEY), self._watch)
+        return OpenStudy.of(study, make_reader=self._reader, means=means)
+
+    def _reader(self, settings: SiteSettings, contrasts: tuple[str, ...]) -> PhantomReader:
+        return PhantomReader(settings.organ, contrasts, self._known)
 
 
 def _hospital(folder: Path, organ: str, held: list[str], known: bool, present: bool) -> Path:

@@ -6,12 +6,14 @@ Only a simulation can do it, where all sites lie on one machine. The images are 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from client.arms import possible_arms, training_sets
-from client.notes import Notes
-from client.session import Session
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
+from client.hello.notes import Notes
+from client.hello.tasks import possible_tasks
 from client.site import load_site
-from client.study import score_classifier
-from client.tasks import possible_tasks
+from client.study.arms import possible_arms, training_sets
+from client.study.trial import score_classifier
 from common.errors import StudyError
 from common.experiment import Experiment
 from common.files import write_bytes
@@ -38,17 +40,20 @@ def centralised_arms(
     Raises:
         StudyError: if a classifier came to values that are not finite; nothing is kept of it.
     """
-    sessions = [Session(load_site(file), experiment, run_dir.name) for file in site_files]
-    giving = [one for one in sessions if {"classifier", "evaluate"} <= set(possible_tasks(one, Notes()))]
+    studies = [StudyContext(load_site(file), experiment, run_dir.name) for file in site_files]
+    opened = [(SiteData.of(one), WorkFolder.of(one)) for one in studies]
+    giving = [one for one in opened if {"classifier", "evaluate"} <= set(possible_tasks(one[0], Notes()))]
     scores: dict[str, ArmScores] = {}
     for arm in experiment.study.arms:
-        sites = [one for one in giving if arm in possible_arms(one)]
+        sites = [(data, work) for data, work in giving if arm in possible_arms(data.study, work)]
         if not sites:
             continue
         checkpoints = PhaseCheckpoints(run_dir, f"{CENTRALISED}/{arm}")
         kept = checkpoints.result()
         if kept is None:
-            tell(f"centralised, {arm}: training on the slices of {listed(one.settings.name for one in sites)}")
+            tell(
+                f"centralised, {arm}: training on the slices of {listed(data.study.settings.name for data, _ in sites)}"
+            )
             kept = _one_arm(experiment, sites, arm).model_dump()
             checkpoints.finish(kept)
         scores[arm] = pooled(list(SiteArms.model_validate(kept).arms.values()))
@@ -58,17 +63,17 @@ def centralised_arms(
     write_bytes(file, results.model_dump_json(by_alias=True, indent=1).encode())
 
 
-def _one_arm(experiment: Experiment, sites: Sequence[Session], arm: str) -> SiteArms:
+def _one_arm(experiment: Experiment, sites: Sequence[tuple[SiteData, WorkFolder]], arm: str) -> SiteArms:
     federation = experiment.classifier.federation
-    sources = [_alike(training_sets(site, arm)) for site in sites]
-    slices = sum(len(site.training) for site in sites)
+    sources = [_alike(training_sets(data, work, arm)) for data, work in sites]
+    slices = sum(len(data.training) for data, _ in sites)
     steps = federation.rounds * steps_per_round(federation, slices, experiment.classifier.batch_size)
     trainer = build_classifier_trainer(
         experiment,
-        device=sites[0].device,
+        device=sites[0][0].study.device,
         weights=experiment.weights,
         total_steps=steps,
-        tumour_share=tumour_share([site.training for site in sites]),
+        tumour_share=tumour_share([data.training for data, _ in sites]),
     )
     seed = derive_seed(experiment.seed, CENTRALISED, arm)
     losses = trainer.train(trainer.batches([one for of_site in sources for one in of_site], steps, seed))
@@ -77,9 +82,10 @@ def _one_arm(experiment: Experiment, sites: Sequence[Session], arm: str) -> Site
             f"{CENTRALISED}, {arm}: came to values that are not finite; lower classifier.learning_rate, or set "
             "study.centralised=false, in a new run"
         )
-    scores = {
-        site.settings.name: score_classifier(site, trainer, arm, CENTRALISED).leaving(site, steps) for site in sites
-    }
+    scores = {}
+    for data, work in sites:
+        tested = score_classifier(data.study, work, data.test, trainer, arm, CENTRALISED)
+        scores[data.study.settings.name] = tested.leaving(data.study, steps)
     return SiteArms(arms=scores)
 
 

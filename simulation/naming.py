@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from client.begun import ChangedPatientsError
+from client.data.begun import ChangedPatientsError
 from common.errors import DataError
 
 Result = TypeVar("Result")

@@ -1,15 +1,13 @@
 """Made-up patients for a canary: any organ and contrasts, each patient from its name alone, without a file format."""
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from client.session import Session
 from client.site import SiteSettings
 from common.imaging.patient import Patient, StudyLocation
-from common.imaging.readers.reader import Reader
 
 SHAPE = (6, 48, 48)
 
@@ -63,16 +61,6 @@ class PhantomReader:
             source=location.path,
             organ_mask=inside.astype(np.uint8),
         )
-
-
-@dataclass
-class PhantomSession(Session):
-    """A session that reads made-up patients; everything else is a hospital's own."""
-
-    patients_known: bool = field(default=True)
-
-    def _reader(self, contrasts: tuple[str, ...]) -> Reader:
-        return PhantomReader(self.settings.organ, contrasts, self.patients_known)
 
 
 def phantom_settings(

@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from client.begun import CAME_LATER
+from client.data.begun import CAME_LATER
+from client.data.context import StudyContext
+from client.data.preparation import prepare_in_all_contrasts
+from client.data.site_data import SiteData
 from client.privacy.roster import begin_roster
-from client.session import Session
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
 from common.experiment import Experiment, SiteConfig
 from common.files import write_bytes
@@ -63,10 +65,10 @@ def prepare_everything(folder: RunFolder, progress: StudyProgress) -> tuple[Stud
         if name in shares and not (file.parent / PATIENTS).exists():
             write_bytes(file.parent / PATIENTS, "".join(f"{patient}\n" for patient in shares[name]).encode())
         save_site(site_settings(experiment, name, site, places.sites[name], file.parent), file)
-        session = Session(load_site(file), experiment, folder.path.name, report_preparation=told(progress, name))
-        cohorts[name] = _fill_cache(session, progress)
+        data = SiteData.of(StudyContext(load_site(file), experiment, folder.path.name), told(progress, name))
+        cohorts[name] = _fill_cache(data, progress)
         if experiment.privacy.mode != "none" or site.epsilon is not None:
-            settled = _with_budget(session, site)
+            settled = _with_budget(data, site)
             begin_roster(settled.privacy_folder(), roster_key(experiment.seed, name))
             save_site(settled, file)
         files.append(file)
@@ -84,31 +86,27 @@ def roster_key(seed: int, site: str) -> bytes:
     return hashlib.sha256(f"roster\x1f{seed}\x1f{site}".encode()).digest()
 
 
-def _with_budget(session: Session, site: SiteConfig) -> SiteSettings:
+def _with_budget(data: SiteData, site: SiteConfig) -> SiteSettings:
     """The site's settings with a privacy budget; simulated, its number of patients is public by default.
 
     Who trains and who tests is decided by its roster, patient by patient: the study's sizes become shares.
     """
-    settings = session.settings
-    count = len(session.cohort.patients)
-    test, validation, train = part_sizes(count, session.experiment.split)
+    settings = data.study.settings
+    count = len(data.cohort.patients)
+    test, validation, train = part_sizes(count, data.study.experiment.split)
     patients = site.patients if site.patients is not None else max(1, train)
     shares = Shares(train=train / count, validation=validation / count, test=test / count)
-    epsilon = site.epsilon if site.epsilon is not None else session.experiment.privacy.epsilon
+    epsilon = site.epsilon if site.epsilon is not None else data.study.experiment.privacy.epsilon
     # Sites that are simulated lie side by side and are hospitals of their own: each has its own register of patients.
     known = settings.folder / "privacy" / "patients"
     own = PrivacySettings(epsilon=epsilon, patients=patients, known=known, shares=shares)
     return settings.model_copy(update={"privacy": own})
 
 
-def _fill_cache(session: Session, progress: StudyProgress) -> PreparedCohort:
+def _fill_cache(data: SiteData, progress: StudyProgress) -> PreparedCohort:
     """Prepares a site's data now, with progress, so that the study starts with data that are known to be usable."""
-    name = session.settings.name
-    cohort = naming(name, lambda: session.cohort)
-    for model in session.experiment.models if "train" in session.settings.roles else []:
-        view = session.view(model)
-        if view is not None:
-            naming(name, partial(session.cohort_in, view.contrasts))
+    name = data.study.settings.name
+    cohort = naming(name, partial(prepare_in_all_contrasts, data))
     if cohort.quarantine:
         progress.message(
             f"{name}: {plural(len(cohort.quarantine), 'study', 'studies')} quarantined beside "
@@ -116,8 +114,8 @@ def _fill_cache(session: Session, progress: StudyProgress) -> PreparedCohort:
         )
     for sentence in unused_sentences(cohort.remarks):
         progress.message(f"{name}: {sentence}")
-    if session.later:
-        progress.message(f"{name}: {CAME_LATER} ({', '.join(session.later)}); a new run takes them in")
+    if data.cohorts.later:
+        progress.message(f"{name}: {CAME_LATER} ({', '.join(data.cohorts.later)}); a new run takes them in")
     if not cohort.patients_known:
         progress.message(f"{name}: its images name no patients, so its split is BY IMAGE, not by patient")
     return cohort

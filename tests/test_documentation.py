@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from client.cli import main as client_command
-from client.preparation import study_to_join
+from client.data.preparation import study_to_join
 from client.site import SiteSettings, load_site
 from common import errors
 from common.actions import Action
@@ -73,7 +73,7 @@ def test_every_documented_client_command_is_understood(tmp_path, monkeypatch):
     def understood(site, overrides, study, *_, **__):
         done.append(study_to_join(overrides, study and config))
 
-    monkeypatch.setattr("client.preparation.prepare", understood)
+    monkeypatch.setattr("client.data.preparation.prepare", understood)
     monkeypatch.setattr("client.doctor.command.doctor", understood)
     monkeypatch.setattr("client.privacy.command.budget", understood)
     for page in PAGES:

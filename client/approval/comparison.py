@@ -43,7 +43,7 @@ def is_privacy_file(name: str) -> bool:
     What a node loads runs with the images in reach, and its first line can be a change. So the files are not listed,
     and one that is new is among them: where the next import would find it before another of that name, too.
 
-    >>> is_privacy_file("client/session.py"), is_privacy_file("common/new.py"), is_privacy_file("server/report/page.py")
+    >>> is_privacy_file("client/site.py"), is_privacy_file("common/new.py"), is_privacy_file("server/report/page.py")
     (True, True, False)
     """
     return not name.startswith(COORDINATORS)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from client.data.preparation import local_study
 from client.doctor.examine import examine
 from client.doctor.page import as_json, write_page
 from client.doctor.summary import terminal_lines, verdict
-from client.preparation import local_session
 from common.errors import DataError
 from common.outside import say
 from common.terminal import counted
@@ -19,7 +19,7 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
 
     Args:
         site: its ``site.yaml``.
-        overrides, study: the study that it may join, as :func:`client.preparation.study_to_join` takes them.
+        overrides, study: the study that it may join, as :func:`client.data.preparation.study_to_join` takes them.
         out: where the folder ``doctor`` goes; the site's own folder if None.
         as_json_only: standard output gets ``doctor.json`` and nothing else.
 
@@ -27,12 +27,12 @@ def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path |
         ConfigError: if ``site.yaml`` or the configuration is wrong; nothing is written.
         DataError: if the site cannot take part; everything is written.
     """
-    session = local_session(site, overrides, study)
-    folder = (out or session.settings.folder) / "doctor"
-    with counted("reading", "patients", sys.stderr if as_json_only else sys.stdout) as session.report_preparation:
-        examined = examine(session, folder, site.parent)
+    joined = local_study(site, overrides, study)
+    folder = (out or joined.settings.folder) / "doctor"
+    with counted("reading", "patients", sys.stderr if as_json_only else sys.stdout) as progress:
+        examined = examine(joined, folder, site.parent, progress)
     found = examined.found
-    page = write_page(examined, folder, asdict(session.experiment))
+    page = write_page(examined, folder, asdict(joined.experiment))
     if as_json_only:
         sys.stdout.buffer.write(as_json(found))
         sys.stdout.flush()

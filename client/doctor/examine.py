@@ -1,9 +1,12 @@
-"""From a site's session to what the doctor found: data, machine, network, then one step of a study."""
+"""From a study at this site to what the doctor found: data, machine, network, then one step of a study."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from client.data.context import StudyContext
+from client.data.preparation import by_reason
+from client.data.site_data import SiteData
 from client.doctor.answers import answers, asked
 from client.doctor.examination import Examination, PartBalance, QuarantineReason, Unanswered, Unused, named
 from client.doctor.findings import clipped_shares, duplicates, outliers, shared_slices, study_rows
@@ -12,14 +15,12 @@ from client.doctor.machine import FOUND, TO_DOWNLOAD, device_problem, look_at_ma
 from client.doctor.network.look import look_at_network
 from client.doctor.placing import place_sentences, try_places
 from client.doctor.rehearsal import rehearse
-from client.leaks import leaking
-from client.preparation import by_reason
-from client.session import Session
 from client.site import chosen_patients
+from client.study.leaks import leaking
 from common.errors import DataError, RefusalError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.near_copies import joined
-from common.imaging.prepare import PreparedFolder, prepare_folder
+from common.imaging.prepare import PreparedFolder, Progress, prepare_folder
 from common.imaging.remarks import unused_sentences
 from common.report.formatting import listed, plural
 from common.training.trainer import Exchange
@@ -38,21 +39,23 @@ class Examined:
     cohort: PreparedCohort | None
 
 
-def examine(session: Session, folder: Path, node: Path) -> Examined:
+def examine(study: StudyContext, folder: Path, node: Path, progress: Progress | None = None) -> Examined:
     """Everything that can be found; what cannot be, because of a problem, is left out and the problem is named.
 
     Args:
-        session: prepares the studies, or finds them prepared.
+        study: that the site may join.
         folder: for what is written on the way, and removed.
         node: the folder of ``site.yaml``, where ``connection.yaml`` lies once the site has joined a federation.
+        progress: is called for each patient that is prepared.
 
     Raises:
         ConfigError: if the options of ``site.yaml`` or the study's configuration are wrong.
     """
-    settings = session.settings
+    settings = study.settings
+    data = SiteData.of(study)  # After everything was prepared once, it finds the same patients in the cache.
     found = Examination(
         site=settings.name,
-        study=session.experiment.name,
+        study=study.experiment.name,
         reader=settings.reader,
         path=str(settings.path),
         organ=settings.organ,
@@ -62,39 +65,38 @@ def examine(session: Session, folder: Path, node: Path) -> Examined:
     )
     everything, cohort = None, None
     try:
-        found.contrasts = list(session.organ.contrasts)
-        found.preprocessing = {**asdict(session.experiment.image), **asdict(session.steps)}
-        everything = _prepared(session)
-        session.report_preparation = None  # what follows finds the same patients in the cache
+        found.contrasts = list(study.organ.contrasts)
+        found.preprocessing = {**asdict(study.experiment.image), **asdict(study.steps)}
+        everything = _prepared(data, progress)
         _tell_studies(found, everything)
-        _tell_unused(found, session, everything)
-        cohort = session.cohort
+        _tell_unused(found, data, everything)
+        cohort = data.cohort
     except (DataError, RefusalError) as error:
         found.problems.append(str(error))
-    found.machine = look_at_machine(session, everything.patients if everything else ())
-    _tell_machine(found, session)
-    _tell_network(found, session, node)
+    found.machine = look_at_machine(study, everything.patients if everything else ())
+    _tell_machine(found, study)
+    _tell_network(found, study, node)
     if cohort is not None and everything is not None:
-        _tell_cohort(found, session, cohort)
-        _tell_copies(found, session, everything)
-        _tell_rehearsal(found, session, folder)
-        _tell_places(found, session)
+        _tell_cohort(found, data, cohort)
+        _tell_copies(found, data, everything)
+        _tell_rehearsal(found, study, folder)
+        _tell_places(found, data)
     found.fit = not found.problems
     return Examined(found, cohort)
 
 
-def _prepared(session: Session) -> PreparedFolder:
-    settings = session.settings
+def _prepared(data: SiteData, progress: Progress | None) -> PreparedFolder:
+    settings = data.study.settings
     return prepare_folder(
-        session.reader,
+        data.cohorts.reader,
         settings.path,
         cache_dir=settings.cache_dir,
         organ=settings.organ,
-        contrasts=list(session.organ.contrasts),
-        image=session.experiment.image,
-        preprocessing=session.steps,
+        contrasts=list(data.study.organ.contrasts),
+        image=data.study.experiment.image,
+        preprocessing=data.study.steps,
         only=chosen_patients(settings),
-        progress=session.report_preparation,
+        progress=progress,
     )
 
 
@@ -118,11 +120,11 @@ def _tell_studies(found: Examination, everything: PreparedFolder) -> None:
     _warn_of_studies(found, len(left_out))
 
 
-def _tell_unused(found: Examination, session: Session, everything: PreparedFolder) -> None:
+def _tell_unused(found: Examination, data: SiteData, everything: PreparedFolder) -> None:
     found.unused = [Unused.model_validate(asdict(one)) for one in everything.remarks]
     found.questions = [Unanswered.model_validate(asdict(one)) for one in everything.questions]
     if found.questions:
-        found.answers = answers(session.settings.options, found.questions)
+        found.answers = answers(data.study.settings.options, found.questions)
         waiting = sum(bool(study.questions) for patient in everything.patients for study in patient.studies)
         found.problems.append(asked(found.questions, waiting))
     found.warnings += unused_sentences(everything.remarks)
@@ -161,10 +163,10 @@ def _warn_of_studies(found: Examination, left_out: int) -> None:
         warn(f"{plural(studies, 'study differs', 'studies differ')} much from this site's usual one; see below.")
 
 
-def _tell_machine(found: Examination, session: Session) -> None:
+def _tell_machine(found: Examination, study: StudyContext) -> None:
     machine = found.machine
     assert machine is not None
-    problem = device_problem(session.device)
+    problem = device_problem(study.device)
     if problem:
         found.problems.append(problem)
     found.problems += [
@@ -177,14 +179,14 @@ def _tell_machine(found: Examination, session: Session) -> None:
         )
 
 
-def _tell_network(found: Examination, session: Session, node: Path) -> None:
-    found.network = look_at_network(node, session.settings)
+def _tell_network(found: Examination, study: StudyContext, node: Path) -> None:
+    found.network = look_at_network(node, study.settings)
     if found.network is not None:
         found.problems += [f"network: {check.told}" for check in found.network.checks if check.state == "problem"]
         found.warnings += [f"network: {check.told}." for check in found.network.checks if check.state == "warning"]
 
 
-def _tell_cohort(found: Examination, session: Session, cohort: PreparedCohort) -> None:
+def _tell_cohort(found: Examination, data: SiteData, cohort: PreparedCohort) -> None:
     found.modality = cohort.modality
     found.usable_patients = len(cohort.patients)
     found.slices = sum(patient.slices for patient in cohort.patients)
@@ -193,7 +195,7 @@ def _tell_cohort(found: Examination, session: Session, cohort: PreparedCohort) -
         found.quarantine.append(QuarantineReason(reason=reason, studies=[named(bad.patient, bad.path) for bad in bads]))
         found.warnings.append(f"{plural(len(bads), 'more study is', 'more studies are')} left out: {reason}.")
     has_tumour = dict(cohort.tumour_by_patient)
-    split = session.split
+    split = data.split
     parts = {"train": split.train, "validation": split.validation, "test": split.test, "unused": split.unused}
     for part, names in parts.items():
         slices = cohort.slices(names)
@@ -212,15 +214,15 @@ def _tell_cohort(found: Examination, session: Session, cohort: PreparedCohort) -
             )
 
 
-def _tell_places(found: Examination, session: Session) -> None:
-    found.places = try_places(session)
+def _tell_places(found: Examination, data: SiteData) -> None:
+    found.places = try_places(data)
     if found.places is not None:
         found.warnings += place_sentences(found.places)
 
 
-def _tell_copies(found: Examination, session: Session, everything: PreparedFolder) -> None:
+def _tell_copies(found: Examination, data: SiteData, everything: PreparedFolder) -> None:
     """Patients that show the same slices; where equal ones would train and test, a study refuses this site."""
-    pairs = session.copies
+    pairs = data.cohorts.copies
     whole = [{one.patient for one in double.studies} for double in found.duplicates if double.kind == "same_pixels"]
     found.duplicates += [
         double
@@ -233,36 +235,36 @@ def _tell_copies(found: Examination, session: Session, everything: PreparedFolde
     named_so = "; ".join(" = ".join(names) for names in groups[:_MOST_GROUPS])
     more = f" and {len(groups) - _MOST_GROUPS} more groups" if len(groups) > _MOST_GROUPS else ""
     told = f"{plural(len(groups), 'group')} of patients show the same slices, equal or saved anew: {named_so}{more}"
-    if session.joins:
+    if data.cohorts.joins:
         found.warnings.append(f"{told}. Each counts as one patient, as duplicates: join says.")
         return
     ways = (
         "Where answers are guarded nobody is joined: give one person one name, e.g. in patients.csv (columns file, "
         "patient) in the folder of the data, or leave copies out with patients"
-        if session.guarded
+        if data.study.guarded
         else "duplicates: join in site.yaml takes each group for one patient"
     )
     found.warnings.append(f"{told}. One of them may train and its copy may test. {ways}.")
     refused = {
         name
-        for trial in session.all_trials
-        for pair in leaking(pairs, session.within(trial).split, bool(trial.fold))
+        for trial in data.study.all_trials
+        for pair in leaking(pairs, data.within(trial).split, bool(trial.fold))
         for name in (pair.one, pair.other)
     }
-    if refused and not session.guarded:
+    if refused and not data.study.guarded:
         found.problems.append(
             f"{listed(sorted(refused)[: 2 * _MOST_GROUPS])} would both train and test, as they share equal slices: "
             "write duplicates: join into site.yaml, or leave copies out with patients"
         )
 
 
-def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:
+def _tell_rehearsal(found: Examination, study: StudyContext, folder: Path) -> None:
     machine = found.machine
     assert machine is not None
-    usable = not device_problem(session.device) and all(state == FOUND for state in machine.weights.values())
-    hello, found.training = rehearse(session, folder, with_training=usable)
+    usable = not device_problem(study.device) and all(state == FOUND for state in machine.weights.values())
+    hello, found.training = rehearse(study, folder, with_training=usable)
     found.tasks, found.notes = list(hello.tasks), list(hello.notes)
-    if session.private and session.settings.privacy is not None:
+    if study.private and study.settings.privacy is not None:
         found.notes.append("whether its privacy budget suffices is told by oncofed-client budget, for the same study")
     found.problems += [
         f"one training step of {step.network} failed: {step.problem}" for step in found.training if step.problem
@@ -270,7 +272,7 @@ def _tell_rehearsal(found: Examination, session: Session, folder: Path) -> None:
     if TO_DOWNLOAD in machine.weights.values():
         names = [name for name, state in machine.weights.items() if state == TO_DOWNLOAD]
         found.warnings.append(f"No training step was tried: {listed(names)} would have to be downloaded first.")
-    if Exchange.GRADIENTS in session.settings.allowed_exchanges:
+    if Exchange.GRADIENTS in study.settings.allowed_exchanges:
         found.warnings.append(
             "site.yaml: allowed_exchanges holds gradients: those of single batches can be inverted into images. Take it"
             " out unless the coordinator may see these images."

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
+from client.data.context import StudyContext
 from client.doctor.examination import Machine
-from client.session import Session
 from common import devices
 from common.errors import OncofedError, WeightsError
 from common.imaging.cache import PreparedPatient
@@ -18,18 +18,18 @@ _COORDINATORS = {"fid_inception"}
 """Needed by a study, but not at a site."""
 
 
-def look_at_machine(session: Session, patients: Iterable[PreparedPatient]) -> Machine:
+def look_at_machine(study: StudyContext, patients: Iterable[PreparedPatient]) -> Machine:
     """What the disk, the device and the weights files are like; weights are never downloaded here."""
-    cache_dir = session.settings.cache_dir
+    cache_dir = study.settings.cache_dir
     folders = [patient.folder for patient in patients]
     place = next(folder for folder in (cache_dir, *cache_dir.parents) if folder.exists())
     return Machine(
         cache_dir=str(cache_dir),
         cache_bytes=sum(file.stat().st_size for folder in folders for file in folder.glob("*") if file.is_file()),
         free_bytes=shutil.disk_usage(place).free,
-        device=session.settings.device,
-        device_name=_device_name(session.device),
-        weights=_weights(session),
+        device=study.settings.device,
+        device_name=_device_name(study.device),
+        weights=_weights(study),
     )
 
 
@@ -45,18 +45,18 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
 
 
-def _weights(session: Session) -> dict[str, str]:
+def _weights(study: StudyContext) -> dict[str, str]:
     states = {}
     try:
-        needed = needed_weights(session.experiment) - _COORDINATORS
+        needed = needed_weights(study.experiment) - _COORDINATORS
     except OncofedError as error:
         return {"model": str(error)}
     for name in sorted(needed):
-        if getattr(session.weights, name) == "download":
+        if getattr(study.weights, name) == "download":
             states[name] = TO_DOWNLOAD
             continue
         try:
-            resolve_weights(session.weights, [name])
+            resolve_weights(study.weights, [name])
             states[name] = FOUND
         except WeightsError as error:
             states[name] = str(error)

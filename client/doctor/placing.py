@@ -1,6 +1,6 @@
 """Lesions put into healthy slices as the study would do it, so that nobody learns of it from its images."""
 
-from client.session import Session
+from client.data.site_data import SiteData
 from common.errors import DataError, RefusalError
 from common.placement import Placement
 from common.seeding import torch_generator
@@ -11,16 +11,16 @@ from common.synthesis.sources import InsertionSource
 _TRIED = 64
 
 
-def try_places(session: Session) -> Placement | None:
+def try_places(data: SiteData) -> Placement | None:
     """Where masks would come to lie in this site's healthy training slices; None where there are no masks or no room.
 
     None too where patients are private: then each one's lesions are public shapes in its own slices.
     """
-    if session.private:
+    if data.study.private:
         return None
     try:
-        source = InsertionSource(session.training)
-        generator = torch_generator(session.experiment.seed, session.settings.name, "doctor", "places")
+        source = InsertionSource(data.training)
+        generator = torch_generator(data.study.experiment.seed, data.study.settings.name, "doctor", "places")
         places = source.places(_TRIED, Deformation(), generator)
     except (DataError, RefusalError):  # What keeps it from training is told elsewhere.
         return None

@@ -12,40 +12,45 @@ from tempfile import TemporaryDirectory
 import torch
 from flwr.app import RecordDict
 
-from client import proxies
+from client.data.asked import Asked
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.doctor.examination import TrainingStep
-from client.hello import introduce
-from client.session import Session
-from client.training import Update, train_classifier, train_gan
+from client.hello.introduction import introduce
+from client.training import proxies
+from client.training.rounds import Update, train_classifier, train_gan
 from common.errors import OncofedError
 from common.experiment import Experiment, FederationConfig
+from common.phases import classifier_phase, gan_phase
 from common.records import ARRAYS, Instruction, SiteHello, to_images
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.kinds import ProxyTrainer
 from common.training.trainer import Exchange
 
 
-def rehearse(session: Session, folder: Path, with_training: bool = True) -> tuple[SiteHello, list[TrainingStep]]:
+def rehearse(study: StudyContext, folder: Path, with_training: bool = True) -> tuple[SiteHello, list[TrainingStep]]:
     """What the site would say at hello, and one training step of each network that it could then be asked for.
 
     Args:
-        session: its data are read; nothing is written to its folder.
+        study: its patients are read; nothing is written to the site's own folder.
         folder: a folder inside it is used, and removed at the end.
         with_training: False leaves the steps out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".rehearsal-", dir=folder) as scratch:
-        own = _elsewhere(session, Path(scratch))
+        own = _elsewhere(study, Path(scratch))
         once = dataclasses.replace(own, experiment=_one_step(own.experiment))
         # How much would stand behind an update follows from the rounds as they are. Private ones would be planned with
         # all their noise, and on an account that is not the hospital's.
-        hello = introduce(once if session.blind else own)
-        steps = []
-        trained = [name for name in once.experiment.models if f"gan/{name}" in hello.tasks]
+        told = once if study.blind else own
+        hello = introduce(SiteData.of(told), WorkFolder.of(told))
+        data, experiment, steps = SiteData.of(once), once.experiment, []
+        trained = [name for name in experiment.models if f"gan/{name}" in hello.tasks]
         for name in trained if with_training else []:
-            steps.append(_step(name, once, partial(_train_gan, once, name)))
+            steps.append(_step(name, once.device, partial(_train_gan, data, name)))
         if with_training and "classifier" in hello.tasks:
-            steps.append(_step(once.experiment.classifier.network, once, lambda: _train_classifier(once)))
+            steps.append(_step(experiment.classifier.network, once.device, partial(_train_classifier, data)))
     return hello, steps
 
 
@@ -63,47 +68,48 @@ def _one_step(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, models=models, classifier=classifier)
 
 
-def _elsewhere(session: Session, scratch: Path) -> Session:
+def _elsewhere(study: StudyContext, scratch: Path) -> StudyContext:
     """The same site and study, but with a folder of its own."""
-    own = session.settings.privacy
+    own = study.settings.privacy
     if own is not None:
         # A rehearsal is not trained with anyone, so the hospital's account is neither looked at nor charged.
         own = own.model_copy(
             update={"folder": scratch / "privacy", "head": scratch / "ledger-head.json", "known": scratch / "known"}
         )
-    settings = session.settings.model_copy(update={"folder": scratch, "folder_per_run": False, "privacy": own})
-    return dataclasses.replace(session, settings=settings, report_preparation=None)
+    settings = study.settings.model_copy(update={"folder": scratch, "folder_per_run": False, "privacy": own})
+    return dataclasses.replace(study, settings=settings)
 
 
-def _train_gan(session: Session, name: str) -> Update:
-    trainer = build_gan_trainer(session.experiment, name, device=session.device, weights=session.weights)
+def _train_gan(data: SiteData, name: str) -> Update:
+    study = data.study
+    trainer = build_gan_trainer(study.experiment, name, device=study.device, weights=study.weights)
     if isinstance(trainer, ProxyTrainer) and trainer.exchange is Exchange.PROXIES:
-        _stand_in_for_proxies(session, name)
-    return train_gan(session, _instruction(f"gan/{name}", model=name), trainer.shared_arrays())
+        _stand_in_for_proxies(study, name)
+    return train_gan(_asked(data, gan_phase(name, 1), model=name), trainer.shared_arrays())
 
 
-def _stand_in_for_proxies(session: Session, name: str) -> None:
+def _stand_in_for_proxies(study: StudyContext, name: str) -> None:
     """Noise where the other sites' synthetic slices would be: it takes as long and as much memory."""
-    check = proxies.release_check(session, name)
+    check = proxies.release_check(study, name)
     images = torch.rand(check.least, *check.shape, generator=torch.Generator().manual_seed(0))
-    proxies.take(session, name, RecordDict({ARRAYS: to_images(images)}))
+    proxies.take(study, WorkFolder.of(study), name, RecordDict({ARRAYS: to_images(images)}))
 
 
-def _train_classifier(session: Session) -> Update:
-    trainer = build_classifier_trainer(
-        session.experiment, device=session.device, weights=session.weights, total_steps=1
-    )
-    return train_classifier(session, _instruction("classifier/real", arm="real"), trainer.shared_arrays())
+def _train_classifier(data: SiteData) -> Update:
+    study = data.study
+    trainer = build_classifier_trainer(study.experiment, device=study.device, weights=study.weights, total_steps=1)
+    return train_classifier(_asked(data, classifier_phase("real"), arm="real"), trainer.shared_arrays())
 
 
-def _instruction(phase: str, **about: str) -> Instruction:
-    return Instruction.model_validate({"run": "rehearsal", "phase": phase, "server-round": 1, **about})
+def _asked(data: SiteData, phase: str, **about: str) -> Asked:
+    instruction = Instruction.model_validate({"run": "rehearsal", "phase": phase, "server-round": 1, **about})
+    return Asked(instruction, data, WorkFolder.of(data.study))
 
 
-def _step(network: str, session: Session, train: Callable[[], Update]) -> TrainingStep:
-    on_cuda = session.device.type == "cuda"
+def _step(network: str, device: torch.device, train: Callable[[], Update]) -> TrainingStep:
+    on_cuda = device.type == "cuda"
     if on_cuda:
-        torch.cuda.reset_peak_memory_stats(session.device)
+        torch.cuda.reset_peak_memory_stats(device)
     started = time.monotonic()
     try:
         losses = train().losses
@@ -120,7 +126,7 @@ def _step(network: str, session: Session, train: Callable[[], Update]) -> Traini
         problem=f"its loss is not a finite number: {', '.join(odd)}" if odd else "",
         losses={name: value for name, value in losses.items() if math.isfinite(value)},
         seconds=round(seconds, 3),
-        peak_memory_mib=round(_peak_memory(session.device) / 2**20, 1),
+        peak_memory_mib=round(_peak_memory(device) / 2**20, 1),
     )
 
 

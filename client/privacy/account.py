@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from client.preparation import local_session
+from client.data.preparation import local_study
+from client.data.site_data import SiteData
 from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.coordinators_copy import kept_of
-from client.privacy.ledger import Ledger, LedgerError, reopen_ledger
+from client.privacy.ledger import Ledger, LedgerError
 from client.privacy.node_id import node_id
 from client.privacy.objections import Objections, objections
 from client.privacy.plan import StudyPlan, plan_study
@@ -111,12 +112,12 @@ def _cost(site: Path, overrides: Sequence[str], study: Path | None, own: Budget)
         ConfigError: if the study is not private.
         DataError: if this site's images cannot be used.
     """
-    session = local_session(site, overrides, study)
-    if not session.private:
+    local = local_study(site, overrides, study)
+    if not local.private:
         raise ConfigError("this study trains without differential privacy; write privacy=patient_dp")
-    session.log.addHandler(logging.NullHandler())
+    local.settings.log.addHandler(logging.NullHandler())
     try:
-        plan = plan_study(session, own)
+        plan = plan_study(SiteData.of(local), own)
     except BudgetSpentError:
         return Cost(None, None, "what is left does not suffice, with any noise")
     made = [Mechanism(name, plan.sigma, plan.rate, steps) for name, steps in plan.steps.items()]
@@ -136,7 +137,7 @@ def _reopen(settings: SiteSettings, reason: str) -> None:
             f"{files.ledger}: is sound, so it was left as it is. --reopen is for a ledger that is refused; it counts "
             "the whole cap as spent"
         )
-    aside = reopen_ledger(files, settings.name, reason, settings.privacy.epsilon, others)
+    aside = Ledger.reopen(files, settings.name, reason, settings.privacy.epsilon, others)
     say(f"The old files are kept in {aside}.", stream=sys.stderr)
     say(
         f"A new ledger counts the whole cap of {settings.privacy.epsilon:g} as spent: nothing can be trained until the "

@@ -2,24 +2,29 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from flwr.app import RecordDict
 
-from client.notes import Notes
-from client.privacy.budget import Budget, BudgetSpentError
+from client.data.asked import Asked
+from client.data.context import StudyContext
+from client.data.site_data import ONLY_PRIVATE, SiteData
+from client.data.work import WorkFolder
+from client.hello.notes import Notes
+from client.policy.updates import large_enough
+from client.privacy.budget import BudgetSpentError
 from client.privacy.declarations import ACTIONS, Declared, Leaves
 from client.privacy.guarded import public_examples, tells_noised_scores
 from client.privacy.ledger import LedgerError
-from client.privacy.plan import study_plan
+from client.privacy.plan import account_of_study
 from client.privacy.questions import require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
-from client.session import ONLY_PRIVATE, Session
-from client.updates import large_enough
 from common.actions import Action
 from common.errors import PrivacyError, RefusalError
 from common.files import read_json, write_json
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, Instruction, received_arrays
+from common.imaging.slices import Slices
+from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, received_arrays
 from common.results_classifier import SiteArms
 
 MOST_FOREGROUND = 0.5
@@ -28,47 +33,46 @@ decides whether there are data at all."""
 
 
 @contextmanager
-def silently(session: Session, *, quiet: bool | None = None) -> Iterator[None]:
+def silently(study: StudyContext, *, quiet: bool | None = None) -> Iterator[None]:
     """Whatever goes wrong within it stays in the site's log.
 
     For work that stays at the hospital: whether it succeeds can depend on one patient, e.g. on whether somebody has a
     lesion of the size that the study chose, and the answer says no more than that it was asked for.
 
     Args:
-        session: of the study.
         quiet: whether that holds; by default in a private study.
     """
     try:
         yield
     except Exception:
-        if not (session.private if quiet is None else quiet):
+        if not (study.private if quiet is None else quiet):
             raise
-        session.log.exception("not done; the coordinator is not told, because that would speak of patients")
+        study.settings.log.exception("not done; the coordinator is not told, because that would speak of patients")
 
 
-def remember_training(session: Session) -> None:
+def remember_training(asked: Asked) -> None:
     """Writes down who trains in this trial, before anything is trained: whoever has is never scored."""
-    names = set(session.split.train)
-    file = session.run_state / RECORD
-    if names and names <= session.remembered:
+    names, recorded = set(asked.data.split.train), asked.memory.recorded
+    file = asked.work.run_state / RECORD
+    if names and names <= recorded:
         return
     kept = set(read_json(file)) if file.exists() else set()
     # Also that nobody did: a run without a record would count as one that does not say.
     if not names <= kept or not file.exists():
         write_json(file, sorted(names | kept))
-    session.remembered.update(names | kept)
+    recorded.update(names | kept)
 
 
 @contextmanager
-def admitted(session: Session, instruction: Instruction, action: str, content: RecordDict) -> Iterator[None]:
+def admitted(asked: Asked, action: str, content: RecordDict) -> Iterator[Asked]:
     """Refuses a message that the hospital's rules on privacy do not allow, and what an answer must not hold.
 
-    Within it the message is answered; an answer that is declared to be noised and was not paid for is refused, and
-    without noise one that rests on fewer patients or slices than the hospital asks for.
+    Within it the message is answered, with the test patients that may be scored; an answer that is declared to be
+    noised and was not paid for is refused, and without noise one that rests on fewer patients or slices than the
+    hospital demands.
 
     Args:
-        session: of the trial that is asked about.
-        instruction: what is asked.
+        asked: the message.
         action: Flower's message type, e.g. ``train.gan``.
         content: of the message.
 
@@ -76,66 +80,69 @@ def admitted(session: Session, instruction: Instruction, action: str, content: R
         RefusalError: with a text that may leave.
         PrivacyError: if no guarantee can be given.
     """
+    study = asked.study
     declared = ACTIONS.get(Action(action)) if action in list(Action) else None
-    if session.guarded and session.experiment.image.min_foreground > MOST_FOREGROUND:
+    if study.guarded and study.experiment.image.min_foreground > MOST_FOREGROUND:
         raise RefusalError(f"image.min_foreground is above {MOST_FOREGROUND:g}, where few patients are left")
-    _require_privacy(session, declared)
+    _require_privacy(study, declared)
     if declared is not None and declared.trains:
-        remember_training(session)
-    if declared is not None and declared.tests and session.guarded:
-        _guard_tests(session, instruction, declared, content)
-    if not session.private:
+        remember_training(asked)
+    if declared is not None and declared.tests and study.guarded:
+        asked = replace(asked, scored=_scored(asked, declared, content))
+    if not study.private:
         updates = declared is not None and declared.updates
-        with large_enough(session, action, instruction.model, updates=updates):
-            yield
+        with large_enough(asked.data, asked.behind, action, asked.instruction.model, updates=updates):
+            yield asked
         return
     if declared is None or declared.leaves is Leaves.REFUSED:
         raise RefusalError("it does not answer this in a private study")
     if not declared.trains:
-        yield
+        yield asked
         return
-    require_known_patients(session)
-    budget = Budget(session.settings)
-    study_plan(session, budget)
-    budget.claim(session.split.train)
-    before = budget.charges(session.run)
-    yield
-    if declared.leaves is Leaves.NOISED and budget.charges(session.run) == before:
+    require_known_patients(asked.data)
+    budget, _ = account_of_study(asked.data, asked.work)
+    before = budget.charges(study.run)
+    yield asked
+    if declared.leaves is Leaves.NOISED and budget.charges(study.run) == before:
         raise PrivacyError(f"{action}: was answered from training patients, and no step was paid for")
 
 
-def _guard_tests(session: Session, instruction: Instruction, declared: Declared, content: RecordDict) -> None:
-    """Settles which test patients are scored, and counts a question whose answer tells of them."""
-    own = session.settings.privacy
-    if session.private:
+def _scored(asked: Asked, declared: Declared, content: RecordDict) -> Slices | None:
+    """Settles which test patients are scored, and counts a question whose answer tells of them.
+
+    Returns:
+        The slices of these patients; None if that cannot be settled, where nothing of them is told.
+    """
+    study, own = asked.study, asked.study.settings.privacy
+    if study.private:
         # min_cell counts patients; images that name none may all be one person's.
-        require_known_patients(session)
-    if session.private and own is None and "train" in session.settings.roles:
+        require_known_patients(asked.data)
+    if study.private and own is None and "train" in study.settings.roles:
         raise RefusalError("it trains, and has no privacy budget: who tests would be the study's choice")
-    if own is not None and own.scores == "noised" and not session.private:
+    if own is not None and own.scores == "noised" and not study.private:
         raise RefusalError("it tells noised figures only, and the study is not private")
-    told = declared.leaves is Leaves.TEST or not session.private
+    told = declared.leaves is Leaves.TEST or not study.private
     if told:
         weights = received_arrays(content) if declared.leaves is Leaves.TEST else None
-        require_question(session, instruction, weights)
-    if tells_noised_scores(session):
+        require_question(study, asked.work, asked.instruction, weights)
+    if tells_noised_scores(study):
         # The noise is for one patient more or less. Others who were left out beside one who left would be several.
-        session.score_only(session.split.test)
-    elif told:
+        return asked.data.test
+    if told:
         # After the question, so that what is refused settles nothing.
-        settle_test_set(session, told=True)
-    else:
-        with silently(session):
-            settle_test_set(session, told=False)
+        return settle_test_set(asked.data, told=True)
+    with silently(study):
+        return settle_test_set(asked.data, told=False)
+    return None
 
 
-def require_declared_answer(session: Session, action: str, content: RecordDict) -> None:
+def require_declared_answer(study: StudyContext, action: str, content: RecordDict) -> None:
     """Refuses to send, in a private run, what the action does not declare.
 
     Raises:
         PrivacyError: naming the record that is too much.
     """
-    if not session.private:
+    if not study.private:
         return
     declared = ACTIONS[Action(action)].leaves
     if too_much := set(content) - _RECORDS[declared]:
@@ -146,7 +153,7 @@ def require_declared_answer(session: Session, action: str, content: RecordDict) 
         raise PrivacyError(f"{action}: would have sent a result, and declares that it says nothing")
     if METRICS in content and set(content[METRICS]) != {NUM_EXAMPLES}:
         raise PrivacyError(f"{action}: would have sent losses, which are means over patients without noise")
-    if METRICS in content and content[METRICS][NUM_EXAMPLES] != public_examples(session):
+    if METRICS in content and content[METRICS][NUM_EXAMPLES] != public_examples(study):
         raise PrivacyError(f"{action}: would have sent a number of examples that the hospital has not declared")
 
 
@@ -169,29 +176,27 @@ EMPTY = SiteArms(arms={}).model_dump_json()
 """What a site says of classifiers that stay with it."""
 
 
-def _require_privacy(session: Session, declared: Declared | None) -> None:
+def _require_privacy(study: StudyContext, declared: Declared | None) -> None:
     """Refuses trainings that are not private where the hospital has set a budget.
 
     A coordinator who could ask for the same patients without noise would not have to raise the budget.
     """
-    own = session.settings.privacy
+    own = study.settings.privacy
     trains = declared is None or declared.trains
-    if own is not None and own.without == "refuse" and not session.private and trains:
+    if own is not None and own.without == "refuse" and not study.private and trains:
         raise RefusalError(ONLY_PRIVATE)
 
 
-def tasks_are_private_enough(session: Session, notes: Notes) -> bool:
+def tasks_are_private_enough(data: SiteData, work: WorkFolder, notes: Notes) -> bool:
     """Whether this site may train in the study; if not, a note says why in words that may leave."""
-    log = session.log
-    if "train" not in session.settings.roles:
+    log = data.study.settings.log
+    if "train" not in data.study.settings.roles:
         return True
     try:
-        _require_privacy(session, None)
-        if session.private:
-            require_known_patients(session)
-            budget = Budget(session.settings)
-            study_plan(session, budget)
-            budget.claim(session.split.train)
+        _require_privacy(data.study, None)
+        if data.study.private:
+            require_known_patients(data)
+            account_of_study(data, work)
     except BudgetSpentError:
         log.exception("budget")
         reason = "what is left of its privacy budget does not suffice for this study"
@@ -206,6 +211,6 @@ def tasks_are_private_enough(session: Session, notes: Notes) -> bool:
     else:
         return True
     notes.append(f"trains nothing: {reason}")
-    for task in (*(f"gan/{model}" for model in session.experiment.models), "classifier"):
+    for task in (*(f"gan/{model}" for model in data.study.experiment.models), "classifier"):
         notes.decline(task, reason)
     return False

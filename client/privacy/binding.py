@@ -9,7 +9,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from client.session import Session
+from client.data.context import StudyContext
+from client.data.work import WorkFolder
 from common.errors import PrivacyError, RefusalError
 from common.experiment import Experiment
 from common.file_lock import locked
@@ -21,18 +22,18 @@ def digest_of(experiment: Experiment) -> str:
     return hashlib.sha256(json.dumps(asdict(experiment), sort_keys=True).encode()).hexdigest()
 
 
-def require_bound(session: Session) -> None:
-    """Binds this session's run to its configuration, or compares with what it was bound to.
+def require_bound(study: StudyContext, work: WorkFolder) -> None:
+    """Binds a run to its configuration, or compares with what it was bound to.
 
     Raises:
         RefusalError: if the run began with another configuration. The text may leave.
         PrivacyError: if what was kept of it cannot be read.
     """
-    file, digest = binding_file(session), digest_of(session.experiment)
+    file, digest = binding_file(work), digest_of(study.experiment)
     file.parent.mkdir(parents=True, exist_ok=True)
     with locked(file.with_suffix(".lock")):
         if not file.exists():
-            write_json(file, {"configuration": digest, "private": session.private})
+            write_json(file, {"configuration": digest, "private": study.private})
             return
         try:
             bound = read_json(file)["configuration"]
@@ -45,6 +46,6 @@ def require_bound(session: Session) -> None:
         raise RefusalError("this run began with another configuration; give the changed study a name of its own")
 
 
-def binding_file(session: Session) -> Path:
+def binding_file(work: WorkFolder) -> Path:
     """Where a site keeps what its run is bound to."""
-    return session.run_state / "binding.json"
+    return work.run_state / "binding.json"

@@ -1,6 +1,5 @@
 """What a site may still spend: its ledger, and the cap in its ``site.yaml``, which nothing from outside can raise."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -49,7 +48,7 @@ class Budget:
         self.ledger = Ledger(settings.ledger_files(), settings.name, node_id(settings.folder))
         require_witnessed(settings, self.ledger)
         self._settings = settings
-        self._log = logging.getLogger(f"oncofed.client.{settings.name}")
+        self._log = settings.log
 
     def spent(self, run: str | None = None) -> list[Mechanism]:
         """What was paid for, merged by mechanism, noise and sampling rate; of one run, or of all.

@@ -9,7 +9,6 @@ not set back.
 import hashlib
 import hmac
 import json
-import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -61,7 +60,7 @@ def heed(settings: SiteSettings, text: str) -> None:
     Nothing is raised: what was found against the ledger is told where a budget is asked for. What is malformed, or was
     not signed here, is passed over with a line in the site's own log.
     """
-    log = logging.getLogger(f"oncofed.client.{settings.name}")
+    log = settings.log
     if settings.privacy is None or not text:
         return
     try:

@@ -10,12 +10,10 @@ sees those of all.
 Only the standard library is used: the ledger must work where nothing else does.
 """
 
-import json
 import math
 import os
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,19 +22,22 @@ from client.privacy.ledger_files import (
     WAY_OUT,
     LedgerError,
     LedgerFiles,
+    begin_ledger,
     first_line,
+    held,
+    now,
     only_begun,
     parse_ledger,
     read_head,
+    write_head,
 )
-from common.file_lock import locked
 from common.hash_chain import Chain, Entry, append_line
 from common.private_files import write_private
 
 Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
 """Looks at all charges and the assumed epsilon, and raises to refuse."""
 
-__all__ = ["WAY_OUT", "Gate", "Ledger", "LedgerError", "LedgerFiles", "reopen_ledger"]
+__all__ = ["WAY_OUT", "Gate", "Ledger", "LedgerError", "LedgerFiles"]
 
 
 class Ledger:
@@ -57,26 +58,26 @@ class Ledger:
         self.node = node
         self._lines = Chain()
         self._seen: tuple[int, ...] | None = None
-        with self._locked():
+        with held(self.files):
             self._refresh()
 
     def entries(self) -> list[Entry]:
         """Every charge, the oldest first."""
-        with self._locked():
+        with held(self.files):
             self._refresh()
             return [dict(entry) for entry in self._lines.entries[1:]]
 
     @property
     def assumed_epsilon(self) -> float:
         """What counts as spent before the first entry: the whole budget, where a ledger had to be begun anew."""
-        with self._locked():
+        with held(self.files):
             self._refresh()
             return self._assumed()
 
     @property
     def first(self) -> Entry:
         """The line that it was begun with."""
-        with self._locked():
+        with held(self.files):
             self._refresh()
             return dict(self._lines.entries[0])
 
@@ -92,8 +93,7 @@ class Ledger:
 
     def replaces(self) -> frozenset[str]:
         """The ids of the ledgers in whose place this one was begun, as far as they could be read then."""
-        named = self.first.get("replaces")
-        return frozenset(map(str, named)) if isinstance(named, list) else frozenset()
+        return _replaced(self.first)
 
     def may_replace(self, ledger_id: str) -> bool:
         """Whether it was begun in place of that ledger, or of one that could no longer be read."""
@@ -102,7 +102,7 @@ class Ledger:
 
     def hashes_of(self, node: str) -> list[str]:
         """The hash of each line that ``node`` charged, the oldest first."""
-        with self._locked():
+        with held(self.files):
             self._refresh()
             pairs = zip(self._lines.entries[1:], self._lines.hashes[1:], strict=True)
             return [hash_ for entry, hash_ in pairs if entry.get("node") == node]
@@ -125,25 +125,57 @@ class Ledger:
         Raises:
             LedgerError: as at the start, or if it cannot be written; then the step must not be taken.
         """
-        with self._locked():
+        with held(self.files):
             self._refresh()
-            made = {**entry, "site": self.site, "node": self.node, "time": _now()}
+            made = {**entry, "site": self.site, "node": self.node, "time": now()}
             gate([*self._lines.entries[1:], made], self._assumed())
             self._append(made)
 
-    def reopen(self, reason: str, assumed_epsilon: float, replaces: Iterable[str] = ()) -> Path:
+    @classmethod
+    def reopen(
+        cls, files: LedgerFiles, site: str, reason: str, assumed_epsilon: float, replaces: Iterable[str] = ()
+    ) -> Path:
         """Begins a new ledger in place of one that cannot be relied on, and keeps the old files beside it.
 
         Args:
+            files: where it lies; what they hold need not be readable.
+            site: name of the site that begins it.
             reason: for those who read the ledger later.
             assumed_epsilon: counts as spent, on top of all that comes.
             replaces: ids of ledgers that witnesses know of, beside those that the old files name.
 
         Returns:
-            The folder that the old files were moved to.
+            The folder that the old files were copied to.
+
+        Raises:
+            LedgerError: if the files cannot be written.
         """
-        with self._locked():
-            return _reopen(self, reason, assumed_epsilon, replaces)
+        with held(files):
+            old = first_line(files.ledger) if files.ledger.exists() else None
+            known = {str(one) for one in replaces}
+            if old is not None:
+                known |= {str(old.get("id")), *_replaced(old)}
+            with suppress(LedgerError):
+                known.add(str(read_head(files.head)["id"]))
+            aside = files.ledger.parent / f"until-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+            aside.mkdir(parents=True)
+            for file in (files.ledger, files.head):
+                if file.exists():
+                    # Copies first: with one file moved and not the other, the ledger would be refused all the same.
+                    write_private(aside / file.name, file.read_bytes(), replace=True)
+            first = {
+                "reopened": reason,
+                "assumed_epsilon": assumed_epsilon,
+                "replaces": sorted(known),
+                # Then witnesses of any ledger are taken for witnesses of the old one: it counts as spent either way.
+                "unread": old is None or ("reopened" in old and old.get("unread", True) is not False),
+                "times": max(len(list(files.ledger.parent.glob("until-*"))), (_times(old) if old else 0) + 1),
+            }
+            # The old files are written over, never removed first: after a crash in between, a ledger that is gone
+            # altogether would count as a new one with nothing spent.
+            begin_ledger(files, site, first)
+            files.refused.unlink(missing_ok=True)
+        return aside
 
     # ------------------------------------------------------------------ reading
 
@@ -167,7 +199,7 @@ class Ledger:
         ledger, head = self.files.ledger, self.files.head
         there = ledger.exists(), head.exists()
         if there == (False, False):
-            self._begin({})
+            begin_ledger(self.files, self.site, {})
         elif there == (True, False) and only_begun(ledger):
             # The very first write was cut off between the two files.
             pass
@@ -176,7 +208,7 @@ class Ledger:
             raise LedgerError(f"{missing}: is gone, while {other} is there. {WAY_OUT}")
         lines, torn = parse_ledger(ledger)
         if not there[1] and there[0]:
-            self._write_head(lines)
+            write_head(self.files, self.site, lines)
         known = read_head(head)
         self._compare(lines, known, torn)
         if torn or lines.count > known["count"]:
@@ -211,43 +243,15 @@ class Ledger:
         if torn:
             write_private(self.files.ledger, b"".join(lines.raw), replace=True)
         if lines.count > known["count"]:
-            self._write_head(lines)
+            write_head(self.files, self.site, lines)
 
     # ------------------------------------------------------------------ writing
-
-    def _begin(self, extra: Mapping[str, Any]) -> None:
-        entry = {"site": self.site, "id": uuid.uuid4().hex, "begun": _now(), **extra}
-        lines = Chain()
-        lines.add(entry)
-        for file in (self.files.ledger, self.files.head):
-            file.parent.mkdir(parents=True, exist_ok=True)
-        write_private(self.files.ledger, lines.raw[-1], replace=True)
-        self._write_head(lines)
 
     def _append(self, entry: Entry) -> None:
         append_line(self.files.ledger, self._lines.line(entry))
         self._lines.add(entry)
-        self._write_head(self._lines)
+        write_head(self.files, self.site, self._lines)
         self._seen = self._state()
-
-    def _write_head(self, lines: Chain) -> None:
-        first = lines.entries[0]
-        head = {"site": self.site, "id": first["id"], "count": lines.count, "hash": lines.hashes[-1]}
-        write_private(self.files.head, (json.dumps(head) + "\n").encode(), replace=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds the lock; what the disk refuses meanwhile is told as an error of the ledger."""
-        try:
-            self.files.lock.parent.mkdir(parents=True, exist_ok=True)
-            with locked(self.files.lock):
-                yield
-        except OSError as error:
-            file = error.filename or self.files.ledger
-            raise LedgerError(
-                f"{file}: the privacy ledger cannot be read or written ({error.strerror or error}). Nothing is trained "
-                "that cannot be written down: make room on the disk, or let this user write there, and start again."
-            ) from error
 
 
 def _times(first: Mapping[str, Any]) -> int:
@@ -256,47 +260,6 @@ def _times(first: Mapping[str, Any]) -> int:
     return times if type(times) is int and times >= 0 else 1
 
 
-def _reopen(ledger: Ledger, reason: str, assumed_epsilon: float, replaces: Iterable[str]) -> Path:
-    files = ledger.files
-    old = first_line(files.ledger) if files.ledger.exists() else None
-    known = {str(one) for one in replaces}
-    if old is not None:
-        named = old.get("replaces")
-        known |= {str(old.get("id")), *(map(str, named) if isinstance(named, list) else ())}
-    with suppress(LedgerError):
-        known.add(str(read_head(files.head)["id"]))
-    aside = files.ledger.parent / f"until-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    aside.mkdir(parents=True)
-    for file in (files.ledger, files.head):
-        if file.exists():
-            # Copies first: with one file moved and not the other, the ledger would be refused all the same.
-            write_private(aside / file.name, file.read_bytes(), replace=True)
-    # The old files are written over, never removed first: after a crash in between, a ledger that is gone altogether
-    # would count as a new one with nothing spent.
-    ledger._begin(
-        {
-            "reopened": reason,
-            "assumed_epsilon": assumed_epsilon,
-            "replaces": sorted(known),
-            # Then witnesses of any ledger are taken for witnesses of the old one: it counts as spent either way.
-            "unread": old is None or ("reopened" in old and old.get("unread", True) is not False),
-            "times": max(len(list(files.ledger.parent.glob("until-*"))), (_times(old) if old else 0) + 1),
-        }
-    )
-    files.refused.unlink(missing_ok=True)
-    ledger._lines = parse_ledger(files.ledger)[0]
-    ledger._seen = ledger._state()
-    return aside
-
-
-def reopen_ledger(
-    files: LedgerFiles, site: str, reason: str, assumed_epsilon: float, replaces: Iterable[str] = ()
-) -> Path:
-    """:meth:`Ledger.reopen` for a ledger that cannot even be opened; returns the folder that keeps the old files."""
-    ledger = Ledger.__new__(Ledger)
-    ledger.files, ledger.site, ledger.node, ledger._lines, ledger._seen = files, site, "", Chain(), None
-    return ledger.reopen(reason, assumed_epsilon, replaces)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _replaced(first: Mapping[str, Any]) -> frozenset[str]:
+    named = first.get("replaces")
+    return frozenset(map(str, named)) if isinstance(named, list) else frozenset()

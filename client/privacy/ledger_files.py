@@ -4,13 +4,18 @@ Only the standard library is used: the ledger must work where nothing else does.
 """
 
 import json
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from common.errors import PrivacyError
+from common.file_lock import locked
 from common.hash_chain import Chain, ChainError, Entry, parse_chain
+from common.private_files import write_private
 
 WAY_OUT = (
     "Nothing is trained until this is settled. Put back both files from one and the same backup, if nothing was "
@@ -51,6 +56,42 @@ class LedgerFiles:
     def key(self) -> Path:
         """The key that the coordinator's copies are signed with (:mod:`client.privacy.coordinators_copy`)."""
         return self.ledger.with_name("witness.key")
+
+
+@contextmanager
+def held(files: LedgerFiles) -> Iterator[None]:
+    """Holds the lock of a ledger; what the disk refuses meanwhile becomes a :class:`LedgerError`."""
+    try:
+        files.lock.parent.mkdir(parents=True, exist_ok=True)
+        with locked(files.lock):
+            yield
+    except OSError as error:
+        file = error.filename or files.ledger
+        raise LedgerError(
+            f"{file}: the privacy ledger cannot be read or written ({error.strerror or error}). Nothing is trained "
+            "that cannot be written down: make room on the disk, or let this user write there, and start again."
+        ) from error
+
+
+def begin_ledger(files: LedgerFiles, site: str, extra: Mapping[str, Any]) -> None:
+    """Writes a ledger of one line, which states the site and ``extra``, over whatever is there."""
+    lines = Chain()
+    lines.add({"site": site, "id": uuid.uuid4().hex, "begun": now(), **extra})
+    for file in (files.ledger, files.head):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_private(files.ledger, lines.raw[-1], replace=True)
+    write_head(files, site, lines)
+
+
+def write_head(files: LedgerFiles, site: str, lines: Chain) -> None:
+    """Writes the second copy of the newest hash."""
+    head = {"site": site, "id": lines.entries[0]["id"], "count": lines.count, "hash": lines.hashes[-1]}
+    write_private(files.head, (json.dumps(head) + "\n").encode(), replace=True)
+
+
+def now() -> str:
+    """The time that an entry states."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def parse_ledger(file: Path) -> tuple[Chain, bool]:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.privacy.slices import for_noised_steps, kept_here
-from client.session import Session
+from client.study.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
 from common.errors import RefusalError
 from common.experiment import MIXING_ARMS
 from common.imaging.slices import PatientSlices, Slices
@@ -23,17 +24,17 @@ SLICES_OF_A_PATIENT = 16
 """Stands in for the slices of a patient, whose number is not public: so many are made of each, times the ratio."""
 
 
-def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: int) -> None:
+def make_private_images(data: SiteData, work: WorkFolder, trainer: GeneratorTrainer[Any], seed: int) -> None:
     """Makes and keeps the same number of synthetic slices of each training patient, by its own seed and in its own
     slices; of a patient whose slices leave no place for a lesion, none."""
-    slices = kept_here(session)
-    count = max(2, round(synthetic_ratio(session) * SLICES_OF_A_PATIENT))
+    slices = kept_here(data)
+    count = max(2, round(synthetic_ratio(data.study) * SLICES_OF_A_PATIENT))
     # First of all that there are none: whatever fails from here on must not show in what is answered later.
-    made = [_none_of(slices, session.experiment.image.size)]
-    keep_images(session, "synthetic", made[0], owner=torch.zeros(0, dtype=torch.int64))
+    made = [_none_of(slices, data.study.experiment.image.size)]
+    keep_images(data, work, "synthetic", made[0], owner=torch.zeros(0, dtype=torch.int64))
     owner: list[int] = []
     first = 0
-    log = session.log
+    log = work.log
     for index, patient in enumerate(slices.patients):
         alone = Slices(slices.organ, slices.contrasts, [patient], slices.min_tumour_pixels)
         try:
@@ -47,10 +48,10 @@ def make_private_images(session: Session, trainer: GeneratorTrainer[Any], seed: 
             made.append(_moved(own, first))
             owner += [index] * len(own)
         first += len(alone)
-    keep_images(session, "synthetic", _joined(made), owner=torch.tensor(owner, dtype=torch.int64))
+    keep_images(data, work, "synthetic", _joined(made), owner=torch.tensor(owner, dtype=torch.int64))
 
 
-def patient_sources(session: Session, arm: str) -> list[Slices]:
+def patient_sources(data: SiteData, work: WorkFolder, arm: str) -> list[Slices]:
     """What a private classifier of ``arm`` learns from, by patient.
 
     Raises:
@@ -59,10 +60,10 @@ def patient_sources(session: Session, arm: str) -> list[Slices]:
     if arm in MIXING_ARMS or arm not in SOURCES:
         raise RefusalError("it trains no arm whose images mix patients")
     real, name = SOURCES[arm]
-    training = for_noised_steps(session)
+    training = for_noised_steps(data)
     sources = [training] if real else []
     if name is not None:
-        made, owner = made_images(session, name), made_of(session, name)
+        made, owner = made_images(work, name), made_of(work, name)
         sources.append(_by_patient(made, owner, training))
     return sources
 

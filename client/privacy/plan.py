@@ -8,25 +8,23 @@ from typing import Any
 
 import torch
 
-from client.notes import Notes
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
+from client.hello.notes import Notes
+from client.hello.tasks import training_tasks
 from client.privacy.budget import Budget
 from client.privacy.gradients import Way
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.questions import questions_of
 from client.privacy.training import Noise, steps_by_mechanism
-from client.session import Session
-from client.tasks import training_tasks
 from common.conditions import condition_code
 from common.errors import PrivacyError
 from common.experiment import Experiment, PrivacyConfig
 from common.files import read_json, write_json
-from common.phases import classifier_phase, gan_phase
+from common.phases import Phase, PhaseKind, classifier_phase, gan_phase
 from common.training.build import build_gan_trainer, steps_per_round
 from common.training.patients import PatientTrainer
 from common.trials import arms_in_federation
-
-SCORES = "scores"
-"""Before the mechanisms of noised figures on test patients: ``scores/<phase of the question>``."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +64,31 @@ class StudyPlan:
         )
 
 
-def study_plan(session: Session, budget: Budget) -> StudyPlan:
+def study_plan(data: SiteData, work: WorkFolder, budget: Budget) -> StudyPlan:
     """The plan of this run: kept from its first training on, so that what was promised does not change midway.
 
     Raises:
         PrivacyError: if no noise makes the study fit into what is left, or the plan that was kept is none.
     """
-    file = _file(session)
+    file = work.run_state / "privacy.json"
     if file.exists():
         return _kept(file)
-    plan = plan_study(session, budget)
+    plan = plan_study(data, budget)
     write_json(file, {"sigma": plan.sigma, "rate": plan.rate, "steps": dict(plan.steps)})
     return plan
+
+
+def account_of_study(data: SiteData, work: WorkFolder) -> tuple[Budget, StudyPlan]:
+    """What a training of this study is paid from: the site's budget and the study's plan. From here on its training
+    patients are this ledger's.
+
+    Raises:
+        PrivacyError: if the site has no budget, no noise fits into it, or its ledger cannot be relied on.
+    """
+    budget = Budget(data.study.settings)
+    plan = study_plan(data, work, budget)
+    budget.claim(data.split.train)
+    return budget, plan
 
 
 def _kept(file: Path) -> StudyPlan:
@@ -96,19 +107,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool)
 
 
-def plan_study(session: Session, budget: Budget) -> StudyPlan:
+def plan_study(data: SiteData, budget: Budget) -> StudyPlan:
     """What this study would cost now; nothing is kept or charged.
 
     Raises:
         PrivacyError: if no noise makes the study fit into what is left.
     """
-    privacy = session.experiment.privacy
-    steps = planned_steps(session, budget.patients)
+    privacy = data.study.experiment.privacy
+    steps = planned_steps(data, budget.patients)
     if not steps:
         raise PrivacyError("the study trains nothing that this site could take part in")
     rate = sampling_rate(privacy, budget.patients)
     # Everybody takes part in scores that are noised.
-    planned = [(name, 1.0 if name.startswith(f"{SCORES}/") else rate, count) for name, count in steps.items()]
+    scores = {name for name in steps if Phase.parse(name).kind == PhaseKind.SCORES}
+    planned = [(name, 1.0 if name in scores else rate, count) for name, count in steps.items()]
     sigma = budget.plan(planned, privacy.epsilon * (1 - privacy.reserve))
     return StudyPlan(sigma, rate, steps)
 
@@ -128,17 +140,17 @@ def private_steps(experiment: Experiment, federation: Any, patients: int) -> int
     return max(1, round(experiment.privacy.steps_share * steps))
 
 
-def planned_steps(session: Session, patients: int) -> dict[str, int]:
+def planned_steps(data: SiteData, patients: int) -> dict[str, int]:
     """Mechanism -> steps, over every training of the study that this site could take part in."""
-    experiment = session.experiment
-    tasks = training_tasks(session, Notes()) if "train" in session.settings.roles else []
+    experiment = data.study.experiment
+    tasks = training_tasks(data, Notes()) if "train" in data.study.settings.roles else []
     steps: dict[str, int] = {}
     for name in experiment.models:
-        model, view = session.model(name), session.view(name)
+        model, view = data.study.model(name), data.study.view(name)
         if view is None or f"gan/{name}" not in tasks:
             continue
         # Networks without weights: only what a step is made of is looked at.
-        trainer = build_gan_trainer(experiment, name, device=torch.device("cpu"), weights=session.weights)
+        trainer = build_gan_trainer(experiment, name, device=torch.device("cpu"), weights=data.study.weights)
         if not isinstance(trainer, PatientTrainer):
             raise PrivacyError(f"{name} cannot be trained with patients as the unit of privacy")
         count = model.federation.rounds * private_steps(experiment, model.federation, patients)
@@ -150,10 +162,6 @@ def planned_steps(session: Session, patients: int) -> dict[str, int]:
         federation = experiment.classifier.federation
         count = federation.rounds * private_steps(experiment, federation, patients)
         steps |= {f"{classifier_phase(arm)}/classifier": count for arm in arms_in_federation(experiment)}
-    if tells_noised_scores(session) and "evaluate" in session.settings.roles:
-        steps |= {f"{SCORES}/{question}": 1 for question in questions_of(experiment, private=True)}
+    if tells_noised_scores(data.study) and "evaluate" in data.study.settings.roles:
+        steps |= {f"{PhaseKind.SCORES}/{question}": 1 for question in questions_of(experiment, private=True)}
     return steps
-
-
-def _file(session: Session) -> Path:
-    return session.run_state / "privacy.json"

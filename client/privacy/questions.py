@@ -23,14 +23,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.privacy.roster import Role, roster_of_tests
-from client.session import Session
 from client.site import QUESTIONS
 from common.array_files import read_arrays
 from common.errors import PrivacyError, RefusalError
 from common.experiment import Experiment
 from common.file_lock import locked
 from common.files import read_json
+from common.imaging.slices import Slices
+from common.phases import Phase, PhaseKind
 from common.private_files import make_private_folder, write_private
 from common.records import Instruction
 from common.trials import arms_in_federation, arms_of, trials_of
@@ -42,29 +46,28 @@ Members = Mapping[str, str]
 """Test patients, each with a digest of its slices' classes, which begins with ``t`` if there is a tumour among them."""
 
 
-def settle_test_set(session: Session, *, told: bool) -> None:
-    """Decides which test patients this study's figures are about.
+def settle_test_set(data: SiteData, *, told: bool) -> Slices:
+    """Decides which test patients this study's figures are about, and returns their slices.
 
     Args:
-        session: of the trial.
+        data: of the trial.
         told: whether figures about them leave; then the set is kept on the disk, for later ones to be compared with.
 
     Raises:
         RefusalError: if no set of them is far enough from those of earlier figures. The text may leave.
         PrivacyError: if the record cannot be relied on.
     """
-    if not session.split.test:
-        return
-    roster = roster_of_tests(session.settings, session.split.test)
+    if not data.split.test:
+        return data.test
+    roster = roster_of_tests(data.study.settings, data.split.test)
     # At a site without a budget nothing but the roster says who trained here in earlier studies.
-    tests = [name for name in session.split.test if roster.roles[name] is Role.TEST]
+    tests = [name for name in data.split.test if roster.roles[name] is Role.TEST]
     if not tests:
-        session.score_only(())
-        return
-    present = _members(session, tests)
-    with _record(session) as (record, keep):
+        return _slices_of(data, ())
+    present = _members(data, tests)
+    with _record(data.study) as (record, keep):
         earlier = [dict(one) for one in record["sets"]]
-        chosen = choose_set(present, earlier, session.min_cell, roster.order)
+        chosen = choose_set(present, earlier, data.study.min_cell, roster.order)
         if chosen is None:
             raise RefusalError(
                 "its test patients are too nearly those of an earlier study: the difference would be the figures of a "
@@ -73,7 +76,11 @@ def settle_test_set(session: Session, *, told: bool) -> None:
         if told and chosen not in earlier:
             record["sets"].append(dict(sorted(chosen.items())))
             keep()
-    session.score_only(tuple(name for name in session.split.test if name in chosen))
+    return _slices_of(data, tuple(name for name in data.split.test if name in chosen))
+
+
+def _slices_of(data: SiteData, names: tuple[str, ...]) -> Slices:
+    return data.test if names == data.split.test else data.cohort.slices(names)
 
 
 def choose_set(
@@ -126,11 +133,14 @@ def _differences(one: Members, other: Members) -> list[int]:
     return [len(some) for some in (apart, otherwise, apart & tumour, otherwise & tumour)]
 
 
-def require_question(session: Session, instruction: Instruction, weights: Mapping[str, Tensor] | None) -> None:
+def require_question(
+    study: StudyContext, work: WorkFolder, instruction: Instruction, weights: Mapping[str, Tensor] | None
+) -> None:
     """Counts a question about the test patients, before it is answered.
 
     Args:
-        session: of the trial that is asked about.
+        study: the trial that is asked about.
+        work: its folder.
         instruction: its run and phase name the question.
         weights: of the classifier that is asked about; None: the site's own, of this trial and its images.
 
@@ -140,24 +150,24 @@ def require_question(session: Session, instruction: Instruction, weights: Mappin
         PrivacyError: if the record cannot be relied on.
     """
     phase = instruction.phase
-    if not _is_question(session.experiment, phase, private=session.private):
+    if not _is_question(study.experiment, phase, private=study.private):
         raise RefusalError("the study has no such question about test patients")
     meant = {
         trial.phase(f"federated/{arm}"): (trial, arm)
-        for trial in trials_of(session.experiment)
-        for arm in arms_of(session.experiment, trial)
+        for trial in trials_of(study.experiment)
+        for arm in arms_of(study.experiment, trial)
     }
-    trial, arm = meant.get(phase, (session.trial, instruction.arm))
-    if session.trial != trial or instruction.arm not in ("", arm):
+    trial, arm = meant.get(phase, (study.trial, instruction.arm))
+    if study.trial != trial or instruction.arm not in ("", arm):
         raise RefusalError("it was asked one question under the name of another")
     digest = _digest(weights or {})
     if weights is None:
         # The generator is sent by the coordinator: with other images there are other classifiers to tell of.
-        digest = _images_digest(session)
-        phase = f"{phase} ({session.trial.name or 'first'}, {digest})"
-    own = session.settings.privacy
+        digest = _images_digest(work)
+        phase = f"{phase} ({study.trial.name or 'first'}, {digest})"
+    own = study.settings.privacy
     most = own.questions if own is not None else QUESTIONS
-    with _record(session) as (record, keep):
+    with _record(study) as (record, keep):
         asked = record["questions"].setdefault(instruction.run, {})
         if phase in asked:
             if asked[phase] != digest:
@@ -188,11 +198,13 @@ def questions_of(experiment: Experiment, *, private: bool) -> list[str]:
 
 def _is_question(experiment: Experiment, phase: str, *, private: bool) -> bool:
     # Classifiers of single sites do not travel in a private study.
-    return phase in questions_of(experiment, private=private) or (not private and phase.startswith("cross_site/"))
+    return phase in questions_of(experiment, private=private) or (
+        not private and Phase.parse(phase).kind == PhaseKind.CROSS_SITE
+    )
 
 
-def _members(session: Session, names: Sequence[str]) -> Members:
-    slices = session.cohort.slices(names)
+def _members(data: SiteData, names: Sequence[str]) -> Members:
+    slices = data.cohort.slices(names)
     classes = slices.tumour_class()
     seen = {patient.patient: classes[slices.owner == index] for index, patient in enumerate(slices.patients)}
     return {
@@ -201,9 +213,9 @@ def _members(session: Session, names: Sequence[str]) -> Members:
     }
 
 
-def _images_digest(session: Session) -> str:
+def _images_digest(work: WorkFolder) -> str:
     whole = hashlib.blake2b(digest_size=16)
-    for file in sorted((session.state_folder / "images").glob("*.npz")):
+    for file in sorted((work.state / "images").glob("*.npz")):
         for name, array in sorted(read_arrays(file).items()):
             whole.update(f"{file.name}\x1f{name}\x1f{array.dtype}\x1f{array.shape}\x1f".encode())
             whole.update(np.ascontiguousarray(array).tobytes())
@@ -219,10 +231,10 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 
 @contextmanager
-def _record(session: Session) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+def _record(study: StudyContext) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
     """What was told of test patients so far, locked, and how to keep it once it was added to."""
     # Of this node: others that share its ledger have test patients and answers of their own.
-    folder = session.settings.folder / "privacy"
+    folder = study.settings.folder / "privacy"
     make_private_folder(folder)
     file = folder / "test-patients.json"
     with locked(folder / "test-patients.lock"):

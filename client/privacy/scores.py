@@ -6,19 +6,21 @@ added to it, and paid for from the same ledger as a step in which everybody take
 sums alone. There is no AUC, no calibration and no gain among them: those would need sums of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.privacy.budget import Budget
 from client.privacy.guarded import tells_noised_scores
-from client.privacy.plan import SCORES, study_plan
-from client.privacy.randomness import Stream
-from client.session import Session
+from client.privacy.plan import study_plan
+from client.privacy.randomness import PrivateRandom, Stream
 from common.errors import RefusalError
 from common.imaging.slices import Slices
+from common.phases import PhaseKind
 from common.results_classifier import ArmScores, Interval
 
 SIMULATED = 1000
@@ -37,28 +39,34 @@ Counts = npt.NDArray[np.float64]
 
 
 def noised_scores(
-    session: Session, phase: str, slices: Slices, probability: npt.NDArray[np.float64]
+    data: SiteData,
+    work: WorkFolder,
+    phase: str,
+    slices: Slices,
+    probability: npt.NDArray[np.float64],
+    random: Callable[[], PrivateRandom],
 ) -> ArmScores | None:
     """What may leave of a classifier's figures; None where figures are told as they are.
 
     Args:
-        session: of the trial.
+        data, work: of the trial.
         phase: of the question; it must be one that the study announced.
         slices: that were scored.
         probability: (N,) of a tumour.
+        random: makes the randomness of the noise.
 
     Raises:
         RefusalError: for a question that was not planned, or if the budget does not suffice. The text may leave.
     """
-    if not tells_noised_scores(session):
+    if not tells_noised_scores(data.study):
         return None
-    budget = Budget(session.settings)
-    plan, mechanism = study_plan(session, budget), f"{SCORES}/{phase}"
+    budget = Budget(data.study.settings)
+    plan, mechanism = study_plan(data, work, budget), f"{PhaseKind.SCORES}/{phase}"
     if mechanism not in plan.steps:
         raise RefusalError("it was asked for scores that the study had not announced")
-    run_cap = session.experiment.privacy.epsilon
-    budget.charge(run=session.run, mechanism=mechanism, sigma=plan.sigma, q=1.0, steps=1, run_cap=run_cap)
-    stream = session.private_random().stream("scores", phase)
+    run_cap = data.study.experiment.privacy.epsilon
+    budget.charge(run=data.study.run, mechanism=mechanism, sigma=plan.sigma, q=1.0, steps=1, run_cap=run_cap)
+    stream = random().stream("scores", phase)
     noise = plan.sigma * stream.normal((4,), dtype=torch.float64).numpy()
     exact = counts_of(slices.tumour_class(), probability, slices.owner)
     # On a grid that is the same for all counts: the last bits of a sum would tell which counts it can be a sum of.

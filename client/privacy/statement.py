@@ -1,13 +1,15 @@
 """What a site says of the privacy that a study cost its patients."""
 
+from client.data.context import StudyContext
+from client.data.work import WorkFolder
 from client.privacy.accounting import prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
 from client.privacy.coordinators_copy import coordinators_copy
 from client.privacy.witness import standing
-from client.session import Session
 from common.actions import Action
 from common.errors import RefusalError
 from common.files import write_json
+from common.phases import Phase, PhaseKind
 from common.results_privacy import MechanismSpent, PrivacyStatement
 
 
@@ -16,11 +18,11 @@ def model_of_mechanism(name: str) -> str:
     >>> model_of_mechanism("gan/cgan/run-2/generator"), model_of_mechanism("classifier/real/classifier")
     ('cgan', 'classifier')
     """
-    kind, _, rest = name.partition("/")
-    return rest.partition("/")[0] if kind == "gan" else kind
+    phase = Phase.parse(name)
+    return phase.name if phase.kind == PhaseKind.GAN else phase.kind
 
 
-def privacy_statement(session: Session) -> PrivacyStatement:
+def privacy_statement(study: StudyContext, work: WorkFolder) -> PrivacyStatement:
     """What this run has spent here, by mechanism and composed; the hospital's own account stays beside it.
 
     Numbers of steps, noise and sampling rate follow from the study and from what the hospital declared, not from a
@@ -29,14 +31,14 @@ def privacy_statement(session: Session) -> PrivacyStatement:
     Raises:
         RefusalError: if the study is not private.
     """
-    if not session.private:
+    if not study.private:
         raise RefusalError("the study trains without differential privacy, so there is nothing to state")
-    budget = Budget(session.settings)
-    spent = budget.spent(run=session.run)
+    budget = Budget(study.settings)
+    spent = budget.spent(run=study.run)
     statement = PrivacyStatement(
         delta=budget.delta,
         patients=budget.patients,
-        clip=session.experiment.privacy.clip,
+        clip=study.experiment.privacy.clip,
         mechanisms=[
             MechanismSpent(
                 mechanism=one.name, sigma=one.sigma, q=one.q, steps=one.steps, epsilon=prv_epsilon([one], budget.delta)
@@ -49,11 +51,11 @@ def privacy_statement(session: Session) -> PrivacyStatement:
         },
         epsilon=prv_epsilon(spent, budget.delta),
         epsilon_rdp=rdp_epsilon(spent, budget.delta),
-        witness=coordinators_copy(session.settings, budget.ledger),
+        witness=coordinators_copy(study.settings, budget.ledger),
     )
     everything = budget.spent()
     write_json(
-        session.result_file("privacy.json"),
+        work.results / "privacy.json",
         {
             "statement": statement.model_dump(),
             # A witness for later: these results must not know of more charges than the ledger.
@@ -66,11 +68,11 @@ def privacy_statement(session: Session) -> PrivacyStatement:
     return statement
 
 
-def ledger_fields(session: Session, action: str) -> dict[str, dict[str, str | int]]:
+def ledger_fields(study: StudyContext, action: str) -> dict[str, dict[str, str | int]]:
     """What the record of messages keeps of the ledger with the answer to a private training or to a statement.
 
     The record is a witness from then on: the ledger must not know of fewer charges later.
     """
-    if not session.private or action not in (Action.TRAIN_GAN, Action.TRAIN_CLASSIFIER, Action.PRIVACY):
+    if not study.private or action not in (Action.TRAIN_GAN, Action.TRAIN_CLASSIFIER, Action.PRIVACY):
         return {}
-    return {"ledger": standing(Budget(session.settings).ledger).values()}
+    return {"ledger": standing(Budget(study.settings).ledger).values()}

@@ -1,7 +1,6 @@
 """Who has ever trained at this site, over all runs: whoever has is never scored."""
 
 import json
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,7 @@ def everybody_trained(settings: SiteSettings, before: TrainedBefore) -> bool:
     """Whether everybody has to count as having trained, because some run does not say who did."""
     if not before.unrecorded:
         return False
-    logging.getLogger(f"oncofed.client.{settings.name}").warning(
+    settings.log.warning(
         "every patient who is here now counts as having trained, and none of them will test: earlier runs do not say "
         "whom they trained on. If the hospital knows, let it write these names into a file, one a line, and name it as "
         "privacy.trained in site.yaml before the first study",

@@ -45,6 +45,19 @@ class Noise:
     rates: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Means:
+    """What a private training is taken with at a site, beside its plan: a hospital's own unless a test exchanges it.
+
+    Attributes:
+        random: makes the randomness of each training; two that shall draw alike share a key.
+        watch: is shown what each step adds up to, before the noise: for canaries, which no hospital runs on patients.
+    """
+
+    random: Callable[[], PrivateRandom] = PrivateRandom
+    watch: Watch | None = None
+
+
 def train_privately(
     trainer: Trainer[Any],
     patients: PoissonPatients,

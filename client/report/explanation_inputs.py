@@ -29,7 +29,7 @@ _NEAREST = ("made", "made_labels", "real", "real_labels", "ssim")
 
 @dataclass(frozen=True)
 class ArmExplanation:
-    """One classifier: its figures, and its pictures by the names that :mod:`client.explanations` gives them."""
+    """One classifier: its figures, and its pictures by the names that :mod:`client.study.explanations` gives them."""
 
     figures: ExplanationRecord
     pictures: Arrays

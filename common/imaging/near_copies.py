@@ -55,6 +55,16 @@ def slice_digests(patient: PatientSlices) -> Iterator[bytes]:
             yield hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest()
 
 
+def twins(some: Sequence[PatientSlices], others: Sequence[PatientSlices]) -> frozenset[str]:
+    """Names, on both sides, of patients who share a slice with one of the other side, equal in every pixel."""
+    known: dict[bytes, str] = {}
+    for patient in some:
+        for digest in slice_digests(patient):
+            known.setdefault(digest, patient.patient)
+    found = ((patient.patient, digest) for patient in others for digest in slice_digests(patient))
+    return frozenset(name for whose, digest in found if digest in known for name in (whose, known[digest]))
+
+
 def copies(patients: Iterable[PatientSlices], slices: int) -> tuple[Pair, ...]:
     """Every two patients that share a slice, sorted.
 

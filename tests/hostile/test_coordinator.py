@@ -13,6 +13,7 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from hospital import STUDY, Hospital
+from opening import open_message
 
 from common.actions import FAILED, Action
 from common.imaging.slices import Slices
@@ -184,8 +185,7 @@ def test_an_arm_that_the_study_does_not_have_trains_nothing(site: Hospital, arm:
 
 def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A study that lowers its own limit is no way around the hospital's."""
-    from client.session import Session
-    from client.study import Tested
+    from client.study.trial import Tested
     from common.metrics.classification import classification_scores
 
     folder = tmp_path_factory.mktemp("few")
@@ -196,7 +196,9 @@ def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_facto
     )
     for least, leaves in ((5, False), (4, True)):
         site = Hospital(folder, min_cell=least, declare_counts=True)
-        told = Tested(scores, None, NOBODY, np.zeros(0)).leaving(Session.open(site.settings, greedy, "demo"), None)
+        told = Tested(scores, None, NOBODY, np.zeros(0)).leaving(
+            open_message(site.settings, greedy, "demo").study, None
+        )
         assert (told.auc.mean is not None, told.patients is not None) == (leaves, leaves)
         further = (told.sensitivity, told.specificity, told.brier, told.calibration)
         assert [part is not None for part in further] == [leaves] * 4

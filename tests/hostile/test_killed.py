@@ -47,8 +47,8 @@ def writes(end):
     return lambda path, *_: "gan/cgan" in str(path) and "checkpoints" in str(path) and str(path).endswith(end)
 
 
-import client.training, common.files, server.averaging, server.checkpoint, server.rounds
-from client.state import RoundState
+import client.training.rounds, common.files, server.averaging, server.checkpoint, server.rounds
+from client.training.state import RoundState
 from pathlib import Path
 
 in_round = lambda training, number, *_: training.phase == "gan/cgan" and number == 2
@@ -56,11 +56,11 @@ if where == "before the first message of a round":
     before(server.rounds.FederatedTraining, "hear", in_round)
 elif where == "while the second site trains":
     asked = []
-    def second(session, instruction, arrays):
-        if instruction.phase == "gan/cgan" and instruction.server_round == 2:
-            asked.append(session.settings.name)
+    def second(asking, arrays):
+        if (asking.instruction.phase, asking.instruction.server_round) == ("gan/cgan", 2):
+            asked.append(asking.study.settings.name)
         return len(asked) == 2
-    before(client.training, "train_gan", second)
+    before(client.training.rounds, "train_gan", second)
 elif where == "after a site has kept its state, before it replies":
     after(RoundState, "save", lambda self, number, *_, **__: "cgan" in str(self.folder) and number == 2)
 elif where == "when all have replied":

@@ -34,7 +34,7 @@ from tiny import write_site
 from tiny_images import write_image_site
 
 from client.privacy.budget import Budget
-from client.privacy.ledger import reopen_ledger
+from client.privacy.ledger import Ledger
 from common.actions import Action
 from common.config import from_yaml
 from common.records import ARRAYS, CONFIG, IMAGES, to_arrays
@@ -658,7 +658,7 @@ def test_an_older_ledger_that_was_put_back_is_refused(data: Path, tmp_path: Path
 def test_a_ledger_that_was_begun_anew_counts_as_spent(data: Path, tmp_path: Path) -> None:
     coordinator = at(tmp_path, data, privacy=BUDGET)
     assert not train(coordinator, "demo")
-    reopen_ledger(coordinator.site.settings.ledger_files(), "hospital1", "a test", BUDGET["epsilon"])
+    Ledger.reopen(coordinator.site.settings.ledger_files(), "hospital1", "a test", BUDGET["epsilon"])
     assert "its privacy budget is spent" in train(coordinator, "demo", **{"server-round": 2})
     assert "its privacy budget is spent" in train(coordinator, "another")
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from flwr.app import ArrayRecord
 from hospital import Hospital
+from opening import open_study
 from private_coordinator import PLAIN, STUDY, HostileCoordinator, changed, weights
 from tiny import write_patient, write_site
 from tiny_images import write_image_site
@@ -21,7 +22,6 @@ from client.privacy.gradients import PrivateStep
 from client.privacy.ledger import Ledger
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
-from client.session import Session
 from common.actions import Action
 from common.config import from_yaml
 from common.errors import ConfigError
@@ -82,8 +82,8 @@ def make_neighbours(folder: Path, data: Path, **settings: Any) -> Neighbours:
 
 def largest_lesions(coordinator: HostileCoordinator, part: str) -> dict[str, int]:
     """Pixels of the largest lesion on a slice, by patient."""
-    session = Session(coordinator.site.settings, STUDY, "looked-at")
-    slices = session.cohort.slices(getattr(session.split, part))
+    session = open_study(coordinator.site.settings, STUDY, "looked-at")
+    slices = session.data.cohort.slices(getattr(session.data.split, part))
     return {one.patient: int((one.labels > 0).sum((1, 2)).max()) for one in slices.patients}
 
 
@@ -330,7 +330,7 @@ def one_holds_t1(tmp_path: Path) -> tuple[HostileCoordinator, HostileCoordinator
     (tmp_path / "present").mkdir()
     (tmp_path / "absent").mkdir()
     looked_at = at(tmp_path / "present", patients)
-    one = Session(looked_at.site.settings, from_yaml(changed(STUDY)), ".local").split.train[0]
+    one = open_study(looked_at.site.settings, from_yaml(changed(STUDY)), ".local").data.split.train[0]
     shutil.rmtree(patients / one)
     write_patient(patients, one, tumour=True, seed=1, contrasts=("flair", "t1"))
     listed = tmp_path / "absent" / "data"

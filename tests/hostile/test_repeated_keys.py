@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hospital import STUDY, Hospital
 from pydantic import BaseModel
 
+from client.data.preparation import study_to_join
 from client.enrolment.connection import Connection, load_connection, save_connection
-from client.preparation import study_to_join
 from client.site import SiteSettings, load_site, save_site
 from common.actions import Action
 from common.config import compose, to_yaml

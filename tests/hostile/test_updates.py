@@ -11,8 +11,10 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict
 from hospital import Hospital
+from opening import open_study
 from tiny import TINY, write_site
 
+from client.data.context import LOCAL
 from client.site import SiteSettings
 from common.actions import Action
 from common.config import compose, to_yaml
@@ -136,9 +138,7 @@ def test_nor_does_a_threshold_single_a_patient_out_among_many(tmp_path: Path, da
 
 
 def _largest_lesion(hospital: Hospital, study: list[str]) -> int:
-    from client.session import LOCAL, Session
-
-    slices = Session(hospital.settings, compose(study), LOCAL).training
+    slices = open_study(hospital.settings, compose(study), LOCAL).data.training
     return int(slices.tumour_pixels.max())
 
 

@@ -10,11 +10,13 @@ import torch
 from tiny import TINY
 
 import client.app
-import client.training
-from client.arms import keep_images, made_images, make_images
+from client.data.asked import Asked
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.privacy import admission, gradients, slices
 from client.privacy.roster import Split
-from client.session import Session
+from client.study.arms import keep_images, made_images, make_images
+from client.training import rounds
 from common.config import compose
 from common.experiment import Experiment
 from common.imaging.split import split_patients
@@ -70,19 +72,17 @@ def test_gradients_that_leave_before_the_private_check_are_found(monkeypatch: py
     study = replace(study, privacy=private.privacy, study=private.study)
     monkeypatch.setattr("common.config.check_private_model", lambda name, config: None)
 
-    def branch_first(session: Session, instruction: Any, arrays: Any) -> Any:
-        trainer = client.training.build_gan_trainer(
-            session.experiment, instruction.model, device=session.device, weights=session.weights
-        )
-        if trainer.exchange is not client.training.Exchange.GRADIENTS:
-            return original(session, instruction, arrays)
-        return client.training._one_exchange(
-            session, instruction, trainer, arrays, {}, slices.kept_here(session, instruction.model)
-        )
+    def branch_first(asked: Asked, arrays: Any) -> Any:
+        study, name = asked.study, asked.instruction.model
+        trainer = rounds.build_gan_trainer(study.experiment, name, device=study.device, weights=study.weights)
+        if trainer.exchange is not rounds.Exchange.GRADIENTS:
+            return original(asked, arrays)
+        trainer.load_shared_arrays(arrays)
+        return rounds._exchange_gradients(asked, trainer, slices.kept_here(asked.data, name), 0.0)
 
-    original = client.training.train_gan
-    monkeypatch.setattr(client.training, "train_gan", branch_first)
-    monkeypatch.setattr(client.app, "admitted", lambda *_: nullcontext())
+    original = rounds.train_gan
+    monkeypatch.setattr(rounds, "train_gan", branch_first)
+    monkeypatch.setattr(client.app, "admitted", lambda asked, *_: nullcontext(asked))
     monkeypatch.setattr(client.app, "require_declared_answer", lambda *_: None)
     monkeypatch.setattr("client.privacy.plan.require_private", lambda trainer: trainer, raising=False)
     assert "gan/cyclegan: arrays that depend on the patient were sent and not paid for" in found(study)
@@ -110,21 +110,21 @@ def test_dropout_that_patients_share_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_images_that_name_no_patients_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 6: each image counted as one, and a person with three of them was bounded three times."""
     for place in (admission, slices):
-        monkeypatch.setattr(place, "require_known_patients", lambda session: None)
+        monkeypatch.setattr(place, "require_known_patients", lambda data: None)
     assert "patients not named" in found()
 
 
 def test_made_slices_that_are_drawn_over_all_patients_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 7: hosts drawn over everybody, and slices from noise dealt out by the number of patients."""
 
-    def over_all(session: Session, trainer: Any, seed: int) -> None:
-        make_images(session, trainer, seed)
-        made, training = made_images(session, "synthetic"), slices.kept_here(session)
+    def over_all(data: SiteData, work: WorkFolder, trainer: Any, seed: int) -> None:
+        make_images(data, work, trainer, seed)
+        made, training = made_images(work, "synthetic"), slices.kept_here(data)
         dealt = torch.arange(len(made)) % len(training.patients)
         owner = torch.where(made.origin >= 0, torch.from_numpy(training.owner)[made.origin.clamp(min=0)], dealt)
-        keep_images(session, "synthetic", made, owner=owner)
+        keep_images(data, work, "synthetic", made, owner=owner)
 
-    monkeypatch.setattr("client.study.make_private_images", over_all)
+    monkeypatch.setattr("client.study.trial.make_private_images", over_all)
     assert "classifier/synthetic: one patient moves a step by" in found()
 
 
@@ -134,18 +134,18 @@ def test_a_split_by_rank_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def by_rank(settings: Any, patients: Any, study: Any, trial: Any, *, for_good: bool) -> Split:
         return split_patients(patients, replace(STUDY.split, train=0.5, validation=0.0, test=0.5))
 
-    monkeypatch.setattr("client.session.roster_split", by_rank)
+    monkeypatch.setattr("client.data.site_data.roster_split", by_rank)
     assert "moves a step by" in found()
 
 
 def test_losses_that_are_told_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = client.training._private_round
+    real = rounds._finished
 
-    def telling(*given: Any) -> Any:
-        update = real(*given)
+    def telling(asked: Asked, *given: Any) -> Any:
+        update = real(asked, *given)
         total = sum(float(value.double().sum()) for value in update.arrays.values())
-        return replace(update, losses={"loss": total * len(given[6][0].patients)})
+        return replace(update, losses={"loss": total * len(asked.data.split.train)})
 
-    monkeypatch.setattr(client.training, "_private_round", telling)
+    monkeypatch.setattr(rounds, "_finished", telling)
     monkeypatch.setattr(client.app, "require_declared_answer", lambda *_: None)
     assert "the answer itself depends on the patient" in found()

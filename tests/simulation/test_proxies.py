@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import RecordDict
+from opening import about, open_study
 from tiny import TINY, TinyStudy, write_site
 
-from client import proxies
-from client.session import Session
+from client.data.open_studies import OpenStudy
 from client.site import load_site, save_site
+from client.training import proxies
 from common.array_files import read_tensors
 from common.config import from_yaml
 from common.errors import ConfigError, OncofedError, RefusalError, StudyError
@@ -77,11 +78,11 @@ def taken(run_dir: Path, site: str) -> torch.Tensor:
     return read_tensors(file)[IMAGES]
 
 
-def at(run_dir: Path, site: str, **settings: object) -> Session:
+def at(run_dir: Path, site: str, **settings: object) -> OpenStudy:
     """The session of a site of a finished run, with other settings."""
     experiment = from_yaml((run_dir / "config.yaml").read_text())
     file = run_dir / "sites" / site / "site.yaml"
-    return Session(load_site(file).model_copy(update=settings), experiment, run_dir.name)
+    return open_study(load_site(file).model_copy(update=settings), experiment, run_dir.name)
 
 
 def before_the_rounds(finished: Path, folder: Path, forgotten: str) -> Path:
@@ -117,7 +118,7 @@ def test_every_site_releases_its_own_side_and_trains_beside_the_other(finished: 
 def test_what_was_released_are_different_slices_of_the_generator_and_none_of_the_site(finished: Path) -> None:
     for site, images in released(finished).items():
         session = at(finished, site)
-        real = session.training_for("cyclegan").all().images
+        real = session.data.training_for("cyclegan").all().images
         assert images.shape == (SLICES, *real.shape[1:])
         distances = torch.cdist(images.flatten(1), real.flatten(1)) / images[0].numel() ** 0.5
         assert distances.min() > 0.02
@@ -134,40 +135,40 @@ def test_a_site_that_is_asked_again_sends_what_it_sent_whatever_generator_comes(
 def test_a_site_whose_file_does_not_allow_it_releases_nothing(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", may_release_synthetic=False, folder=tmp_path)
     with pytest.raises(RefusalError, match="does not release synthetic slices"):
-        proxies.release(session, "cyclegan", generator_of(finished))
+        proxies.release(session.study, session.work, "cyclegan", generator_of(finished))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_site_releases_for_no_model_that_needs_nothing(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", folder=tmp_path)
     with pytest.raises(RefusalError, match="wgan_gp does not train beside synthetic slices"):
-        proxies.release(session, "wgan_gp", generator_of(finished))
+        proxies.release(session.study, session.work, "wgan_gp", generator_of(finished))
 
 
 def test_a_generator_gone_wrong_makes_nothing_that_leaves(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", folder=tmp_path)
     broken = {name: torch.full_like(value, float("nan")) for name, value in generator_of(finished).items()}
     with pytest.raises(UnacceptableError, match="not finite"):
-        proxies.release(session, "cyclegan", broken)
-    assert len(proxies.release(session, "cyclegan", generator_of(finished))) == SLICES
+        proxies.release(session.study, session.work, "cyclegan", broken)
+    assert len(proxies.release(session.study, session.work, "cyclegan", generator_of(finished))) == SLICES
 
 
 def test_a_site_keeps_no_slices_that_it_cannot_train_beside(finished: Path, tmp_path: Path) -> None:
     session = at(finished, "hospital1", folder=tmp_path)
     for images in (torch.rand(SLICES, 2, 32, 32), torch.rand(SLICES, 1, 64, 64), torch.rand(SLICES - 1, 1, 32, 32)):
         with pytest.raises(UnacceptableError):
-            proxies.take(session, "cyclegan", RecordDict({ARRAYS: to_images(images)}))
+            proxies.take(session.study, session.work, "cyclegan", RecordDict({ARRAYS: to_images(images)}))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_training_without_the_other_sides_slices_is_refused(finished: Path, tmp_path: Path) -> None:
-    from client.training import train_gan
+    from client.training.rounds import train_gan
 
     instruction = Instruction.model_validate(
         {"run": finished.name, "phase": "gan/cyclegan", "model": "cyclegan", "server-round": 1}
     )
     with pytest.raises(RefusalError, match="was not given the synthetic slices"):
-        train_gan(at(finished, "hospital1", folder=tmp_path), instruction, {})
+        train_gan(about(at(finished, "hospital1", folder=tmp_path), instruction), {})
 
 
 def test_a_run_that_was_stopped_between_release_and_rounds_ends_like_one_that_was_not(

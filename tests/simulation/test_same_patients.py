@@ -8,11 +8,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from opening import open_study
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tiny import TinyStudy, write_patient, write_site
 
-from client.session import Session
 from client.site import load_site
 from common.config import compose
 from common.errors import ConfigError
@@ -202,7 +202,7 @@ def test_copies_within_a_folder_that_is_shared_out_go_to_one_site_if_they_are_jo
         assert {f"anon{name[4:]}" for name in names if name.startswith("case")} >= {
             name for name in names if name.startswith("anon")
         }
-    cohorts = [Session(load_site(file), study, "run").cohort for file in files]
+    cohorts = [open_study(load_site(file), study, "run").data.cohort for file in files]
     assert sum(len(cohort.patients) for cohort in cohorts) == 12
 
 

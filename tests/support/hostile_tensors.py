@@ -114,9 +114,9 @@ def _weights(name: str, make: Bytes) -> None:
 
     @hostile(f"state {name}", says="round-00001.safetensors")
     def of_a_site(folder: Path, payload: Payload) -> Callable[[], object]:
-        from client.state import RoundState
+        from client.training.state import RoundState
 
-        state = RoundState(folder, "demo", "gan/a")
+        state = RoundState(folder, "gan/a")
         state.folder.mkdir(parents=True)
         (state.folder / "round-00001.safetensors").write_bytes(make(payload))
         return lambda: state.after(2)

@@ -63,7 +63,7 @@ def resumed_run(file: Path) -> object:
 
 
 def study_to_join(file: Path) -> object:
-    from client import preparation
+    from client.data import preparation
 
     return preparation.study_to_join([], file)
 
@@ -238,8 +238,8 @@ for _name, _values in {
     def _(folder: Path, payload: Payload, values: dict[str, Any] = _values) -> Callable[[], object]:
         """Its chain and its head are sound: whoever wrote it could write both."""
         from client.privacy.ledger import Ledger, LedgerFiles
+        from client.privacy.ledger_files import begin_ledger
 
         files = LedgerFiles(folder / "ledger.jsonl", folder / "head.json")
-        made = Ledger(files, "a")
-        made._begin(values)
+        begin_ledger(files, "a", values)
         return lambda: Ledger(files, "a").assumed_epsilon

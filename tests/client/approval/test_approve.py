@@ -125,7 +125,7 @@ def test_the_next_bundle_is_shown_beside_the_last_one(site: SiteSettings, approv
         (add("client/audit/log.py"), "changed  client/audit/log.py"),
         (
             lambda app: (app / "pyproject.toml").write_text(
-                (app / "pyproject.toml").read_text().replace("client.app:app", "client.hello:app")
+                (app / "pyproject.toml").read_text().replace("client.app:app", "client.hello.introduction:app")
             ),
             "changed  pyproject.toml",
         ),

@@ -44,7 +44,7 @@ def test_all_that_a_node_loads_is_a_privacy_file() -> None:
     found = loaded()
     assert len(found) > 150
     assert found >= {
-        "client/session.py",
+        "client/data/site_data.py",
         "common/records.py",
         "common/training/build.py",
         "client/privacy/gradients.py",
@@ -57,7 +57,7 @@ def test_every_file_of_the_release_that_is_not_the_coordinators_is_one() -> None
     assert {name for name in release if not is_privacy_file(name)} == {
         name for name in release if name.startswith(("server/", "simulation/"))
     }
-    for name in ("session", "proxies", "hello", "training"):
+    for name in ("data/site_data", "training/proxies", "hello/introduction", "training/rounds"):
         assert is_privacy_file(f"client/{name}.py")
         assert f"client/{name}.py" in release
     assert all(is_privacy_file(name) for name in release if name.startswith("client/privacy/"))

@@ -70,7 +70,7 @@ def test_a_log_that_cannot_be_written_stops_the_work(tmp_path: Path, monkeypatch
     real = os.write
     monkeypatch.setattr("common.hash_chain.os.write", lambda descriptor, data: real(descriptor, data[:10]))
     opened: list[str] = []
-    monkeypatch.setattr("client.sessions.OpenSessions.open", lambda *_: opened.append("opened"))
+    monkeypatch.setattr("client.data.open_studies.OpenStudies.open", lambda *_: opened.append("opened"))
     reply = site.ask(Action.HELLO)
     assert reply.has_error()
     assert reply.error.reason == "hospital1: it cannot write down what it answers; its own log says why"

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from tiny import TINY
 
+from client.data.preparation import local_study
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
 from client.doctor.visits import visits
-from client.leaks import require_no_leak
-from client.preparation import local_session
+from client.study.leaks import require_no_leak
 from common.errors import RefusalError
 from common.files import read_json
+
+
+def data_of(hospital, study: tuple[str, ...]) -> SiteData:
+    return SiteData.of(local_study(hospital.site, list(study), None))
 
 
 def copy_of(data: Path, name: str, new: str, change: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
@@ -29,11 +35,10 @@ def copy_of(data: Path, name: str, new: str, change: Callable[[np.ndarray], np.n
 
 def crossing(hospital, study: tuple[str, ...]) -> tuple[str, str]:
     """Names of a training patient, and of a copy that the split gives to the test part."""
-    session = local_session(hospital.site, list(study), None)
-    first = session.split.train[0]
+    first = data_of(hospital, study).split.train[0]
     for number in range(200):
         copy_of(hospital.data, first, f"twin-{number}")
-        split = local_session(hospital.site, list(study), None).split
+        split = data_of(hospital, study).split
         if f"twin-{number}" in split.test and first in split.train:
             return first, f"twin-{number}"
         shutil.rmtree(hospital.data / f"twin-{number}")
@@ -46,21 +51,21 @@ def test_equal_slices_across_the_split_are_predicted_refused_and_mended_by_the_o
     assert said.code == 3
     assert f"{first} and {twin} would both train and test" in said.out
     assert "duplicates: join" in said.out
-    session = local_session(hospital.site, list(TINY), None)
+    data = data_of(hospital, TINY)
     with pytest.raises(RefusalError, match=r"duplicates in its site\.yaml") as refused:
-        require_no_leak(session)
+        require_no_leak(data, WorkFolder.of(data.study))
     assert first not in str(refused.value)
     hospital.settings(duplicates="join")
     said = client("doctor", hospital.site)
     assert said.code == 0, said.out
-    joined = local_session(hospital.site, list(TINY), None)
-    require_no_leak(joined)
+    joined = data_of(hospital, TINY)
+    require_no_leak(joined, WorkFolder.of(joined.study))
     names = [name for name, _ in joined.cohort.tumour_by_patient]
     assert first in names
     assert twin not in names
     assert len(names) == 8
     part = joined.cohort.slices([first])
-    assert len(part) == sum(p.slices for p in session.cohort.patients if p.patient in (first, twin))
+    assert len(part) == sum(p.slices for p in data.cohort.patients if p.patient in (first, twin))
     assert np.array_equal(part.tumour_pixels[: len(part) // 2], part.tumour_pixels[len(part) // 2 :])
 
 
@@ -75,13 +80,13 @@ def test_a_copy_in_other_grey_values_is_named_and_joined_too(hospital, client) -
     ]
     assert [study["patient"] for study in found["studies"]] == ["case-3-00", "z-copy"]
     hospital.settings(duplicates="join")
-    assert len(local_session(hospital.site, list(TINY), None).cohort.patients) == 8
+    assert len(data_of(hospital, TINY).cohort.patients) == 8
 
 
 def test_where_answers_are_guarded_nobody_is_joined(hospital, client) -> None:
     copy_of(hospital.data, "case-3-00", "z-copy")
     hospital.settings(duplicates="join", privacy="{epsilon: 8.0, patients: 8}")
-    assert len(local_session(hospital.site, list(TINY), None).cohort.patients) == 9
+    assert len(data_of(hospital, TINY).cohort.patients) == 9
 
 
 def test_a_site_without_copies_is_told_of_none(hospital, client) -> None:

@@ -10,7 +10,7 @@ from dp_accounting.pld import PLDAccountant
 
 from client.privacy.accounting import LEAST_NOISE, Mechanism, delta_of, plan_sigma, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget, BudgetSpentError
-from client.privacy.ledger import LedgerError
+from client.privacy.ledger import Ledger, LedgerError
 from client.site import SiteSettings
 from common.errors import PrivacyError
 
@@ -227,7 +227,7 @@ def test_a_reopened_ledger_has_no_budget_left_until_the_hospital_grants_one(tmp_
     site(tmp_path).ledger_files().ledger.unlink()
     with pytest.raises(LedgerError):
         budget.charge(run="r", mechanism="m", sigma=4.0, q=0.1, steps=10, run_cap=inf)
-    budget.ledger.reopen("lost", assumed_epsilon=8.0)
+    Ledger.reopen(budget.ledger.files, "hospital1", "lost", assumed_epsilon=8.0)
     assert math.isclose(Budget(site(tmp_path)).epsilon(), 8.0)
     with pytest.raises(BudgetSpentError):
         Budget(site(tmp_path)).charge(run="r", mechanism="m", sigma=400.0, q=0.1, steps=1, run_cap=inf)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 from hospital import Hospital
+from opening import bind, open_study
 from tiny import TINY, write_site
 
 from client.app import _safe_reason
-from client.privacy.binding import binding_file, digest_of, require_bound
-from client.session import Session
+from client.data.open_studies import OpenStudy
+from client.privacy.binding import binding_file, digest_of
 from client.site import SiteSettings
 from common.actions import Action
 from common.config import compose, from_yaml, to_yaml
@@ -25,9 +26,9 @@ OWN = {"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}}
 REFUSED = "this run began with another configuration; give the changed study a name of its own"
 
 
-def session_at(folder: Path, study: Experiment = STUDY, run: str = "run", name: str = "north") -> Session:
+def session_at(folder: Path, study: Experiment = STUDY, run: str = "run", name: str = "north") -> OpenStudy:
     there = {"name": name, "reader": "brats", "organ": "brain", "path": folder, "cache_dir": folder / "cache"}
-    return Session(SiteSettings.model_validate({**there, "folder": folder / name, "privacy": OWN}), study, run)
+    return open_study(SiteSettings.model_validate({**there, "folder": folder / name, "privacy": OWN}), study, run)
 
 
 def in_another_order(values: Any) -> Any:
@@ -55,9 +56,9 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_the_same_configuration_in_another_spelling_is_the_same(tmp_path: Path, spelling: str) -> None:
-    require_bound(session_at(tmp_path, from_yaml(TEXT)))
+    bind(session_at(tmp_path, from_yaml(TEXT)))
     assert spelling == "as it was" or SPELLINGS[spelling] != TEXT
-    require_bound(session_at(tmp_path, from_yaml(SPELLINGS[spelling])))
+    bind(session_at(tmp_path, from_yaml(SPELLINGS[spelling])))
     assert digest_of(from_yaml(SPELLINGS[spelling])) == digest_of(from_yaml(TEXT))
 
 
@@ -91,46 +92,46 @@ def test_a_changed_configuration_is_refused_under_the_same_name(tmp_path: Path, 
     other = compose([*TINY, *privacy])
     for first, second in ((STUDY, other), (other, STUDY)):
         run = f"run-{first.privacy.mode}-{digest_of(first)[:8]}"
-        require_bound(session_at(tmp_path, first, run))
+        bind(session_at(tmp_path, first, run))
         with pytest.raises(RefusalError) as refusal:
-            require_bound(session_at(tmp_path, second, run))
+            bind(session_at(tmp_path, second, run))
         assert str(refusal.value) == REFUSED
-        require_bound(session_at(tmp_path, first, run))
+        bind(session_at(tmp_path, first, run))
 
 
 def test_another_name_binds_anew(tmp_path: Path) -> None:
     other = compose([*TINY])
-    require_bound(session_at(tmp_path))
-    require_bound(session_at(tmp_path, other, "another"))
+    bind(session_at(tmp_path))
+    bind(session_at(tmp_path, other, "another"))
     with pytest.raises(RefusalError):
-        require_bound(session_at(tmp_path, STUDY, "another"))
+        bind(session_at(tmp_path, STUDY, "another"))
 
 
 def test_sites_are_bound_each_by_itself(tmp_path: Path) -> None:
     other = compose([*TINY])
-    require_bound(session_at(tmp_path, STUDY, name="north"))
-    require_bound(session_at(tmp_path, other, name="south"))
-    require_bound(session_at(tmp_path, STUDY, name="north"))
-    assert binding_file(session_at(tmp_path)) != binding_file(session_at(tmp_path, name="south"))
+    bind(session_at(tmp_path, STUDY, name="north"))
+    bind(session_at(tmp_path, other, name="south"))
+    bind(session_at(tmp_path, STUDY, name="north"))
+    assert binding_file(session_at(tmp_path).work) != binding_file(session_at(tmp_path, name="south").work)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"text"', "null", "\x00", "[" * 100_000])
 def test_a_damaged_binding_stops_the_run_and_stays_as_it_is(tmp_path: Path, text: str) -> None:
     session = session_at(tmp_path)
-    require_bound(session)
-    binding_file(session).write_text(text)
+    bind(session)
+    binding_file(session.work).write_text(text)
     with pytest.raises(PrivacyError, match=r"binding\.json: does not say which configuration") as fault:
-        require_bound(session)
-    assert binding_file(session).read_text() == text
+        bind(session)
+    assert binding_file(session.work).read_text() == text
     assert str(tmp_path) not in _safe_reason(fault.value)
 
 
 def test_a_binding_to_something_else_is_refused(tmp_path: Path) -> None:
     session = session_at(tmp_path)
-    require_bound(session)
-    binding_file(session).write_text(json.dumps({"configuration": None}))
+    bind(session)
+    binding_file(session.work).write_text(json.dumps({"configuration": None}))
     with pytest.raises(RefusalError):
-        require_bound(session)
+        bind(session)
 
 
 @pytest.fixture(scope="module")

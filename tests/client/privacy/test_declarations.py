@@ -9,18 +9,22 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from hospital import Hospital
+from opening import open_study
 from tiny import TINY, write_site
 from torch import Tensor
 
 import client
-from client import app, study, training
+from client import app
+from client.data.asked import Asked
+from client.data.open_studies import OpenStudy
 from client.privacy.admission import EMPTY
 from client.privacy.budget import Budget
 from client.privacy.checks import require_private_exchange
 from client.privacy.declarations import ACTIONS, EXCHANGES, Declared, Leaves
 from client.privacy.slices import for_noised_steps, kept_here
-from client.session import Session
-from client.training import Update
+from client.study import trial
+from client.training import rounds
+from client.training.rounds import Update
 from common.actions import Action
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
@@ -51,8 +55,8 @@ def hospital_at(folder: Path, data: Path, **own: Any) -> Hospital:
     return site
 
 
-def session_of(site: Hospital, experiment: Any = STUDY, run: str = "demo") -> Session:
-    return Session(site.settings, experiment, run)
+def session_of(site: Hospital, experiment: Any = STUDY, run: str = "demo") -> OpenStudy:
+    return open_study(site.settings, experiment, run)
 
 
 def weights_for(action: Action) -> Mapping[str, Tensor]:
@@ -142,7 +146,7 @@ def test_gradients_of_single_steps_are_exchanged_in_no_private_study() -> None:
             require_private_exchange(exchange)
 
 
-Answer = Callable[[Session, Instruction, RecordDict], RecordDict]
+Answer = Callable[[Asked, RecordDict], RecordDict]
 
 
 def with_arrays(content: RecordDict) -> None:
@@ -193,10 +197,11 @@ HANDLERS = {
 def answering(add: Callable[[RecordDict], None]) -> Answer:
     """A handler that pays a step where that is asked for, and adds something to a plain answer."""
 
-    def handler(session: Session, instruction: Instruction, _: RecordDict) -> RecordDict:
-        content = app._content(session, instruction)
+    def handler(asked: Asked, _: RecordDict) -> RecordDict:
+        instruction = asked.instruction
+        content = app._content(asked)
         if ACTIONS[Action(ASKED_BY_PHASE[instruction.phase])].leaves is Leaves.NOISED:
-            Budget(session.settings).charge(
+            Budget(asked.study.settings).charge(
                 run=instruction.run, mechanism="a step", sigma=50.0, q=0.5, steps=1, run_cap=8.0
             )
         add(content)
@@ -239,16 +244,16 @@ def test_an_answer_with_more_than_the_action_declares_does_not_leave(
 def test_losses_of_a_real_private_training_would_not_leave(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = training.train_gan
+    real = rounds.train_gan
 
     def careless(*given: Any) -> Update:
         return Update(real(*given).arrays, {"generator": 0.25})
 
     site = hospital_at(tmp_path, data)
-    monkeypatch.setattr(training, "train_gan", careless)
+    monkeypatch.setattr(rounds, "train_gan", careless)
     assert ask(site, Action.TRAIN_GAN).error.reason == SILENCE
     assert paid(site) == 2
-    monkeypatch.setattr(training, "train_gan", real)
+    monkeypatch.setattr(rounds, "train_gan", real)
     assert set(ask(site, Action.TRAIN_GAN).content) == {CONFIG, ARRAYS, METRICS}
 
 
@@ -258,9 +263,9 @@ def test_what_a_site_finds_of_its_own_classifiers_would_not_leave(
     figure = Interval(mean=0.5)
     found = ArmScores(accuracy=figure, precision=figure, recall=figure, f1=figure, auc=figure)
     site = hospital_at(tmp_path, data)
-    monkeypatch.setattr(study, "run_arms", lambda session: SiteArms(arms={"real": found}))
+    monkeypatch.setattr(trial, "run_arms", lambda *_: SiteArms(arms={"real": found}))
     assert ask(site, Action.ARMS).error.reason == SILENCE
-    monkeypatch.setattr(study, "run_arms", lambda session: SiteArms.model_validate_json(EMPTY))
+    monkeypatch.setattr(trial, "run_arms", lambda *_: SiteArms.model_validate_json(EMPTY))
     assert set(ask(site, Action.ARMS).content) == {CONFIG}
 
 
@@ -268,12 +273,12 @@ def test_what_a_site_finds_of_its_own_classifiers_would_not_leave(
 def test_a_training_that_paid_for_nothing_is_not_answered(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, action: Action
 ) -> None:
-    def free(session: Session, instruction: Instruction, arrays: dict[str, Tensor]) -> Update:
+    def free(asked: Asked, arrays: dict[str, Tensor]) -> Update:
         return Update(arrays, {})
 
     site = hospital_at(tmp_path, data)
-    monkeypatch.setattr(training, "train_gan", free)
-    monkeypatch.setattr(training, "train_classifier", free)
+    monkeypatch.setattr(rounds, "train_gan", free)
+    monkeypatch.setattr(rounds, "train_classifier", free)
     assert ask(site, action).error.reason == SILENCE
     assert paid(site) == 0
 
@@ -288,21 +293,21 @@ def test_what_is_declared_of_an_action_decides_and_not_its_handler(
 def test_training_slices_are_not_to_be_had_from_the_session_of_a_private_run(tmp_path: Path, data: Path) -> None:
     session = session_of(hospital_at(tmp_path, data, without="allow"))
     with pytest.raises(PrivacyError, match=r"client\.privacy\.slices alone"):
-        _ = session.training
+        _ = session.data.training
     for model in ("", "cgan"):
         with pytest.raises(PrivacyError, match=r"client\.privacy\.slices alone"):
-            session.training_for(model)
-    assert len(for_noised_steps(session, "cgan")) == len(kept_here(session))
+            session.data.training_for(model)
+    assert len(for_noised_steps(session.data, "cgan")) == len(kept_here(session.data))
 
 
 def test_nor_in_another_run_at_a_site_that_trains_privately_only(tmp_path: Path, data: Path) -> None:
     session = session_of(hospital_at(tmp_path, data), PLAIN)
     with pytest.raises(RefusalError, match="differential privacy only"):
-        _ = session.training
+        _ = session.data.training
     with pytest.raises(RefusalError, match="differential privacy only"):
-        session.training_for("cgan")
+        session.data.training_for("cgan")
     allowed = session_of(hospital_at(tmp_path, data, without="allow"), PLAIN)
-    assert len(allowed.training) == len(allowed.training_for("cgan")) > 0
+    assert len(allowed.data.training) == len(allowed.data.training_for("cgan")) > 0
 
 
 # What follows reads the source: a module that is added has to be looked at by whoever extends a list.
@@ -343,13 +348,13 @@ def callers_of(method: str) -> set[str]:
 
 
 def test_unguarded_training_slices_are_used_in_two_places() -> None:
-    assert users_of("unguarded_training", "_slices_for") <= {"client/session.py", "client/privacy/slices.py"}
+    assert users_of("unguarded_training", "_slices_for") <= {"client/data/site_data.py", "client/privacy/slices.py"}
     assert "client/privacy/slices.py" in users_of("unguarded_training")
 
 
 SLICES_OF_A_COHORT = {
-    "client/session.py": "training, test and left-out slices; who hands them on is tested above",
-    "client/hello.py": "counts for the summary, which stays at the hospital",
+    "client/data/site_data.py": "training, test and left-out slices; who hands them on is tested above",
+    "client/hello/introduction.py": "counts for the summary, which stays at the hospital",
     "client/doctor/examine.py": "counts for the hospital's own page; no coordinator asks for it",
     "client/privacy/questions.py": "digests of test patients, which stay at the hospital",
 }
@@ -360,14 +365,15 @@ def test_slices_are_asked_of_a_cohort_where_it_is_known_why() -> None:
 
 
 COHORTS = {
-    "client/session.py": "the study's own contrasts, and those of a GAN that looks at others",
-    "client/preparation.py": "fills the cache; nothing is read from it",
+    "client/data/cohorts.py": "the study's own contrasts",
+    "client/data/site_data.py": "those of a GAN that looks at others",
+    "client/data/preparation.py": "fills the cache; nothing is read from it",
 }
 
 
 def test_cohorts_in_other_contrasts_are_opened_where_it_is_known_why() -> None:
     assert callers_of("cohort_in") == set(COHORTS)
-    assert users_of("prepare_cohort") == {"client/session.py"}
+    assert users_of("prepare_cohort") == {"client/data/cohorts.py"}
 
 
 PATIENTS_OPENED = {
@@ -396,22 +402,22 @@ def test_slices_for_noised_steps_are_taken_by_trainings_and_made_sources_alone()
     assert users_of("for_noised_steps") == {
         "client/privacy/slices.py",
         "client/privacy/made.py",
-        "client/training.py",
+        "client/training/rounds.py",
     }
 
 
 KEPT_HERE = {
     "client/privacy/slices.py": "defines it",
     "client/privacy/made.py": "images that are made here and stay",
-    "client/arms.py": "the same in another study, and what classifiers of this site alone learn from",
-    "client/study.py": "the local generator, how many steps an arm takes, and pictures for the site's report",
-    "client/local_generator.py": "a GAN of this site alone",
-    "client/explanations.py": "looks into classifiers of this site alone, for its report",
-    "client/nearest.py": "whether made lesions are copies, for the site's report",
-    "client/leaks.py": "whether a patient is on both sides; a refusal names nobody",
-    "client/hello.py": "the number of slices, in a study that is not private",
-    "client/tasks.py": "whether there is something to train on; in a private study the classes are not looked at",
-    "client/updates.py": "whether enough stand behind an update, where nothing is private; a refusal tells no number",
+    "client/study/arms.py": "the same in another study, and what classifiers of this site alone learn from",
+    "client/study/trial.py": "the local generator, and how many steps an arm takes",
+    "client/study/gallery.py": "pictures for the site's report",
+    "client/training/local_generator.py": "a GAN of this site alone",
+    "client/study/explanations.py": "looks into classifiers of this site alone, for its report",
+    "client/study/nearest.py": "whether made lesions are copies, for the site's report",
+    "client/hello/introduction.py": "the number of slices, in a study that is not private",
+    "client/hello/tasks.py": "whether there is something to train on; in a private study the classes are not looked at",
+    "client/policy/updates.py": "whether enough stand behind an update without privacy; a refusal tells no number",
 }
 
 
@@ -421,8 +427,7 @@ def test_slices_that_stay_here_are_looked_at_where_it_is_known_why() -> None:
 
 def test_no_module_outside_the_room_takes_a_private_step() -> None:
     outside = {module for module in users_of("PrivateStep", "train_privately") if "/privacy/" not in module}
-    assert outside == {"client/training.py"}
-    assert "client/training.py" not in users_of("PrivateStep")
+    assert outside == set()
     # The module is not imported whole either, from which both could be had.
     whole = {
         module
@@ -438,7 +443,7 @@ def test_no_module_outside_the_room_takes_a_private_step() -> None:
     ("text", "found"),
     [
         ("def f(s):\n    return s.unguarded_training()", True),
-        ("from client.session import unguarded_training as t", True),
+        ("from client.data.site_data import unguarded_training as t", True),
         ("take = getattr", False),
         ('"""unguarded_training"""', False),
         ("# unguarded_training", False),

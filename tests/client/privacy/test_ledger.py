@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from client.privacy import ledger as module
-from client.privacy.ledger import Ledger, LedgerError, LedgerFiles, reopen_ledger
+from client.privacy.ledger import Ledger, LedgerError, LedgerFiles
 from common.hash_chain import Chain
 
 CHILD = """
@@ -337,7 +337,7 @@ def test_a_ledger_that_is_open_elsewhere_sees_the_others_charges(tmp_path: Path)
 def test_reopened_it_counts_what_may_have_been_spent_and_keeps_the_old_files(tmp_path: Path, how: str) -> None:
     files = filled(tmp_path)
     TAMPERINGS[how](files)
-    aside = reopen_ledger(files, "site", "disk was lost", assumed_epsilon=8.0)
+    aside = Ledger.reopen(files, "site", "disk was lost", assumed_epsilon=8.0)
     ledger = Ledger(files, "site")
     assert ledger.assumed_epsilon == 8.0
     assert ledger.entries() == []
@@ -372,12 +372,12 @@ def test_a_crash_while_it_is_reopened_gives_nothing_back(
     for name in ("replace", "fsync", "unlink"):
         monkeypatch.setattr(module.os, name, crashing(getattr(os, name)))
     with suppress(Crash):
-        reopen_ledger(files, "site", "disk was lost", assumed_epsilon=8.0)
+        Ledger.reopen(files, "site", "disk was lost", assumed_epsilon=8.0)
     monkeypatch.undo()
     try:
         assert Ledger(files, "site").assumed_epsilon == 8.0
     except LedgerError:
-        reopen_ledger(files, "site", "once more", assumed_epsilon=8.0)
+        Ledger.reopen(files, "site", "once more", assumed_epsilon=8.0)
         assert Ledger(files, "site").assumed_epsilon == 8.0
     seen: list[float] = []
     Ledger(files, "site").charge({"steps": 1}, lambda entries, assumed: seen.append(assumed))
@@ -388,12 +388,12 @@ def test_begun_anew_it_names_what_it_replaces_and_counts_how_often(tmp_path: Pat
     files = filled(tmp_path)
     first = Ledger(files, "site").id
     assert Ledger(files, "site").times_assumed == 0
-    reopen_ledger(files, "site", "once", assumed_epsilon=8.0, replaces=["told"])
+    Ledger.reopen(files, "site", "once", assumed_epsilon=8.0, replaces=["told"])
     second = Ledger(files, "site")
     assert second.replaces() == {first, "told"}
     assert second.times_assumed == 1
     second_id = second.id
-    reopen_ledger(files, "site", "twice", assumed_epsilon=8.0)
+    Ledger.reopen(files, "site", "twice", assumed_epsilon=8.0)
     third = Ledger(files, "site")
     assert third.replaces() == {first, "told", second_id}
     assert third.times_assumed == 2
@@ -402,7 +402,7 @@ def test_begun_anew_it_names_what_it_replaces_and_counts_how_often(tmp_path: Pat
     third_id = third.id
     # The folders count too, should the line be lost; and what they held is not forgotten with it.
     files.ledger.write_bytes(b"\x00")
-    reopen_ledger(files, "site", "thrice", assumed_epsilon=8.0)
+    Ledger.reopen(files, "site", "thrice", assumed_epsilon=8.0)
     fourth = Ledger(files, "site")
     assert fourth.times_assumed == 3
     assert fourth.replaces() == {third_id}

@@ -8,17 +8,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from opening import about, open_study
 from tiny import LPS_AFFINE, TINY, write_site
 from torch import Tensor
 
-from client.arms import made_images, made_of
+from client.data.open_studies import OpenStudy
 from client.privacy.admission import silently
 from client.privacy.budget import Budget
 from client.privacy.made import SLICES_OF_A_PATIENT, patient_sources
-from client.session import Session
 from client.site import SiteSettings
-from client.study import synthesise
-from client.training import train_classifier
+from client.study.arms import made_images, made_of
+from client.study.trial import synthesise
+from client.training.rounds import train_classifier
 from common.config import compose
 from common.records import Instruction
 from common.training.build import build_classifier_trainer, build_gan_trainer
@@ -42,26 +43,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(tmp_path_factory.mktemp("made") / "data", 10, seed=1)
 
 
-def session_at(folder: Path, data: Path, *, without: Collection[str] = (), study: Any = STUDY) -> Session:
+def session_at(folder: Path, data: Path, *, without: Collection[str] = (), study: Any = STUDY) -> OpenStudy:
     folder.mkdir(exist_ok=True)
     listed = folder / "patients.txt"
     listed.write_text("\n".join(sorted({path.name for path in data.iterdir()} - set(without))))
     there = {"name": "north", "reader": "brats", "organ": "brain", "path": data, "patients": listed, "threads": 1}
     places = {"folder": folder / "site", "cache_dir": data.parent / "cache"}
-    return Session(SiteSettings.model_validate({**there, **places, "privacy": OWN}), study, "run")
+    return open_study(SiteSettings.model_validate({**there, **places, "privacy": OWN}), study, "run")
 
 
 def weights_of(model: str) -> dict[str, Tensor]:
     return build_gan_trainer(STUDY, model, device=torch.device("cpu"), weights=STUDY.weights).shared_arrays()
 
 
-def made_at(session: Session, model: str) -> Made:
+def made_at(session: OpenStudy, model: str) -> Made:
     """What was made of each training patient, by name."""
-    synthesise(session, model, weights_of(model))
-    made, owner = made_images(session, "synthetic"), made_of(session, "synthetic")
+    synthesise(session.data, session.work, model, weights_of(model))
+    made, owner = made_images(session.work, "synthetic"), made_of(session.work, "synthetic")
     return {
         name: {part: getattr(made, part)[owner == index] for part in ("images", "labels", "tumour", "foreground")}
-        for index, name in enumerate(session.split.train)
+        for index, name in enumerate(session.data.split.train)
     }
 
 
@@ -85,7 +86,7 @@ def test_the_absence_of_one_patient_changes_no_bit_of_what_is_made_of_the_others
 def test_a_test_patient_has_no_part_in_what_is_made(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path / "whole", data)
     whole = made_at(session, "cgan")
-    left = made_at(session_at(tmp_path / "left", data, without=session.split.test[:2]), "cgan")
+    left = made_at(session_at(tmp_path / "left", data, without=session.data.split.test[:2]), "cgan")
     assert set(left) == set(whole)
     assert all(same(left[name], whole[name]) for name in left)
 
@@ -123,12 +124,12 @@ def test_of_a_patient_without_a_healthy_slice_none_is_made_and_the_others_stay_a
     folder, full = with_one_full
     whole = made_at(session_at(tmp_path / "whole", data), "cgan")
     session = session_at(tmp_path / "full", folder)
-    assert session.split.train[0] == full
+    assert session.data.split.train[0] == full
     left = made_at(session, "cgan")
     assert len(left[full]["images"]) == 0
     assert all(same(left[name], whole[name]) for name in left if name != full)
-    (source,) = patient_sources(session, "synthetic")
-    assert [patient.patient for patient in source.patients] == list(session.split.train)
+    (source,) = patient_sources(session.data, session.work, "synthetic")
+    assert [patient.patient for patient in source.patients] == list(session.data.split.train)
     assert [len(patient.images) for patient in source.patients] == [0, 16, 16, 16]
 
 
@@ -136,15 +137,15 @@ def test_a_private_classifier_learns_where_of_one_patient_nothing_is_made(
     tmp_path: Path, with_one_full: tuple[Path, str]
 ) -> None:
     session = session_at(tmp_path, with_one_full[0])
-    synthesise(session, "cgan", weights_of("cgan"))
+    synthesise(session.data, session.work, "cgan", weights_of("cgan"))
     weights = build_classifier_trainer(
         STUDY, device=torch.device("cpu"), weights=STUDY.weights, total_steps=1
     ).shared_arrays()
     asked = Instruction.model_validate(
         {"run": "run", "phase": "classifier/synthetic", "server-round": 1, "arm": "synthetic"}
     )
-    assert train_classifier(session, asked, weights).losses == {}
-    assert [one.name for one in Budget(session.settings).spent("run")] == ["classifier/synthetic/classifier"]
+    assert train_classifier(about(session, asked), weights).losses == {}
+    assert [one.name for one in Budget(session.study.settings).spent("run")] == ["classifier/synthetic/classifier"]
 
 
 def test_where_nothing_can_be_made_the_answer_is_the_same_and_classifiers_learn_from_nothing(
@@ -156,8 +157,8 @@ def test_where_nothing_can_be_made_the_answer_is_the_same_and_classifiers_learn_
     for name in trains:
         full_of_tumour(folder, name)
     session = session_at(tmp_path / "full", folder)
-    with silently(session):
-        synthesise(session, "cgan", weights_of("cgan"))
-    assert len(made_images(session, "synthetic")) == 0
-    (nothing,) = patient_sources(session, "synthetic")
+    with silently(session.study):
+        synthesise(session.data, session.work, "cgan", weights_of("cgan"))
+    assert len(made_images(session.work, "synthetic")) == 0
+    (nothing,) = patient_sources(session.data, session.work, "synthetic")
     assert [len(patient.images) for patient in nothing.patients] == [0] * len(trains)

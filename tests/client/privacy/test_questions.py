@@ -14,13 +14,14 @@ from flwr.app import Message, RecordDict
 from hospital import Hospital
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opening import open_study
 from tiny import TINY, write_patient
 from torch import Tensor
 
+from client.data.open_studies import OpenStudy
 from client.privacy import roster
 from client.privacy.questions import choose_set, questions_of, require_question, settle_test_set
 from client.privacy.roster import Role, role_of
-from client.session import Session
 from client.site import Shares, SiteSettings
 from common.actions import Action
 from common.array_files import write_arrays
@@ -159,7 +160,7 @@ def settings_for(folder: Path, tests: Sequence[str] = TESTS[:12], **own: Any) ->
 
 def session_at(
     folder: Path, data: Path, tests: Sequence[str] = TESTS[:12], study: Any = STUDY, run: str = "run", **own: Any
-) -> Session:
+) -> OpenStudy:
     there: dict[str, Any] = {
         "name": "north",
         "reader": "brats",
@@ -168,7 +169,7 @@ def session_at(
         "threads": 1,
     }
     there |= {"path": data, "cache_dir": data.parent / "cache"}
-    return Session(SiteSettings.model_validate(there | settings_for(folder, tests, **own)), study, run)
+    return open_study(SiteSettings.model_validate(there | settings_for(folder, tests, **own)), study, run)
 
 
 def hospital_at(folder: Path, data: Path, tests: Sequence[str] = TESTS[:12], **own: Any) -> Hospital:
@@ -178,9 +179,12 @@ def hospital_at(folder: Path, data: Path, tests: Sequence[str] = TESTS[:12], **o
     return Hospital(folder, **settings_for(folder, tests, **own))
 
 
-def scored(session: Session) -> list[str]:
-    settle_test_set(session, told=True)
-    return [patient.patient for patient in session.test.patients]
+def count(study: OpenStudy, instruction: Instruction, weights: Any) -> None:
+    require_question(study.study, study.work, instruction, weights)
+
+
+def scored(session: OpenStudy) -> list[str]:
+    return [patient.patient for patient in settle_test_set(session.data, told=True).patients]
 
 
 def changed(*more: str) -> Any:
@@ -222,19 +226,19 @@ def test_a_set_is_refused_where_too_few_would_be_left(tmp_path: Path, data: Path
     assert scored(session_at(tmp_path, data, TESTS[:4])) == TESTS[:4]
     session = session_at(tmp_path, data, TESTS[:3], run="another")
     with pytest.raises(RefusalError, match="too nearly those of an earlier study") as refusal:
-        settle_test_set(session, told=True)
+        settle_test_set(session.data, told=True)
     assert not any(name in str(refusal.value) for name in TESTS)
 
 
-def digests(session: Session) -> dict[str, bytes]:
-    slices = session.cohort.slices(session.split.test)
+def digests(session: OpenStudy) -> dict[str, bytes]:
+    slices = session.data.cohort.slices(session.data.split.test)
     classes = slices.tumour_class()
     return {one.patient: classes[slices.owner == index].tobytes() for index, one in enumerate(slices.patients)}
 
 
 def test_a_study_that_sees_a_few_slices_otherwise_scores_a_set_well_apart(tmp_path: Path, data: Path) -> None:
     first = session_at(tmp_path, data)
-    settle_test_set(first, told=True)
+    settle_test_set(first.data, told=True)
     seen = {name: digests(first)[name] for name in TESTS[:12]}
     found: set[str] = set()
     for pixels in (76, 77, 78, 79, 80, 110):
@@ -243,12 +247,10 @@ def test_a_study_that_sees_a_few_slices_otherwise_scores_a_set_well_apart(tmp_pa
         now = digests(other)
         few = 0 < sum(now[name] != seen[name] for name in TESTS[:12]) < 5
         try:
-            settle_test_set(other, told=True)
+            who = {patient.patient for patient in settle_test_set(other.data, told=True).patients}
         except RefusalError:
             found.add("few: refused" if few else "refused")
             continue
-        who = other.scored
-        assert who is not None
         difference = sum(seen[name] != (now[name] if name in who else None) for name in TESTS[:12])
         assert difference == 0 or difference >= 5
         found.add("few: apart" if few else "other")
@@ -273,8 +275,8 @@ def some_weights(value: float) -> dict[str, Tensor]:
     return {"network.weight": torch.full((2, 2), value), "network.bias": torch.zeros(2)}
 
 
-def counted(session: Session) -> int:
-    file = session.settings.privacy_folder() / "test-patients.json"
+def counted(session: OpenStudy) -> int:
+    file = session.study.settings.privacy_folder() / "test-patients.json"
     return sum(map(len, json.loads(file.read_text())["questions"].values()))
 
 
@@ -283,7 +285,7 @@ def counted(session: Session) -> int:
 )
 def test_a_phase_that_the_study_has_not_is_no_question(tmp_path: Path, data: Path, phase: str) -> None:
     with pytest.raises(RefusalError, match="no such question"):
-        require_question(session_at(tmp_path, data), asked(phase), some_weights(1))
+        count(session_at(tmp_path, data), asked(phase), some_weights(1))
 
 
 def test_a_study_asks_what_its_configuration_says_and_nothing_else() -> None:
@@ -300,7 +302,7 @@ def test_a_study_asks_what_its_configuration_says_and_nothing_else() -> None:
 def test_the_same_weights_may_be_asked_about_again_and_others_not(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data, questions=1)
     for _ in range(3):
-        require_question(session, asked("federated/real"), some_weights(1))
+        count(session, asked("federated/real"), some_weights(1))
     assert counted(session) == 1
     for other in (
         some_weights(2),
@@ -309,32 +311,32 @@ def test_the_same_weights_may_be_asked_about_again_and_others_not(tmp_path: Path
         {name: value.double() for name, value in some_weights(1).items()},
     ):
         with pytest.raises(RefusalError, match="another classifier"):
-            require_question(session, asked("federated/real"), other)
+            count(session, asked("federated/real"), other)
     # Also after a restart, and in whatever order the arrays come.
     later = session_at(tmp_path, data, questions=1)
-    require_question(later, asked("federated/real"), dict(reversed(some_weights(1).items())))
+    count(later, asked("federated/real"), dict(reversed(some_weights(1).items())))
     assert counted(later) == 1
 
 
 def test_all_questions_of_all_runs_count_against_what_the_hospital_allows(tmp_path: Path, data: Path) -> None:
     for number in range(3):
         session = session_at(tmp_path, data, run=f"run-{number}", questions=3)
-        require_question(session, asked("federated/real", f"run-{number}"), some_weights(1))
+        count(session, asked("federated/real", f"run-{number}"), some_weights(1))
     assert counted(session) == 3
     for run in ("run-3", "run-0"):
         session = session_at(tmp_path, data, run=run, questions=3)
         with pytest.raises(RefusalError, match="as many questions"):
-            require_question(session, asked("federated/synthetic", run), some_weights(1))
+            count(session, asked("federated/synthetic", run), some_weights(1))
     # What was answered may be answered again, and the hospital may allow more.
-    require_question(session, asked("federated/real", "run-0"), some_weights(1))
+    count(session, asked("federated/real", "run-0"), some_weights(1))
     session = session_at(tmp_path, data, run="run-3", questions=4)
-    require_question(session, asked("federated/real", "run-3"), some_weights(1))
+    count(session, asked("federated/real", "run-3"), some_weights(1))
     assert counted(session) == 4
 
 
 def test_a_hospital_may_allow_no_question_at_all(tmp_path: Path, data: Path) -> None:
     with pytest.raises(RefusalError, match="as many questions"):
-        require_question(session_at(tmp_path, data, questions=0), asked("federated/real"), some_weights(1))
+        count(session_at(tmp_path, data, questions=0), asked("federated/real"), some_weights(1))
 
 
 @pytest.mark.parametrize(
@@ -355,12 +357,12 @@ def test_a_hospital_may_allow_no_question_at_all(tmp_path: Path, data: Path) -> 
 )
 def test_a_damaged_record_is_refused_and_stays_as_it_is(tmp_path: Path, data: Path, text: str) -> None:
     session = session_at(tmp_path, data)
-    settle_test_set(session, told=True)
-    file = session.settings.privacy_folder() / "test-patients.json"
+    settle_test_set(session.data, told=True)
+    file = session.study.settings.privacy_folder() / "test-patients.json"
     file.write_text(text)
     for ask_for in (
-        lambda: settle_test_set(session, told=True),
-        lambda: require_question(session, asked("federated/real"), some_weights(1)),
+        lambda: settle_test_set(session.data, told=True),
+        lambda: count(session, asked("federated/real"), some_weights(1)),
     ):
         with pytest.raises(PrivacyError, match=r"test-patients\.json"):
             ask_for()
@@ -475,16 +477,16 @@ def test_classifiers_of_a_site_alone_are_counted_anew_with_other_images_and_in_o
     study = compose([*TINY, "study.ratios=[2.0]"])
     session = session_at(tmp_path, data, study=study, without="allow", questions=3)
     for seed in (1.0, 1.0, 2.0):
-        write_arrays(session.state_folder / "images" / "synthetic.npz", {"images": np.full(3, seed)})
+        write_arrays(session.work.state / "images" / "synthetic.npz", {"images": np.full(3, seed)})
         for _ in range(2):
-            require_question(session, asked("arms"), None)
+            count(session, asked("arms"), None)
     assert counted(session) == 2
     # Under the name of the first trial another is no second time of the same.
-    require_question(session.within(Trial(ratio=2.0)), asked("arms"), None)
+    count(session.within(Trial(ratio=2.0)), asked("arms"), None)
     assert counted(session) == 3
-    write_arrays(session.state_folder / "images" / "synthetic.npz", {"images": np.full(3, 3.0)})
+    write_arrays(session.work.state / "images" / "synthetic.npz", {"images": np.full(3, 3.0)})
     with pytest.raises(RefusalError, match="as many questions"):
-        require_question(session, asked("arms"), None)
+        count(session, asked("arms"), None)
 
 
 CLASSES = "min_cell is asked of all patients together, not of those with a tumour, who alone stand behind recall"
@@ -506,4 +508,4 @@ def test_two_sets_differ_in_enough_patients_with_a_tumour_or_in_none(tmp_path: P
     for count, tumours in ((15, 0), (17, 5)):
         after = session_at(tmp_path, data, TESTS[:count], run=f"another-{count}")
         joined = set(scored(after)) - before
-        assert sum(tumour for name, tumour in after.cohort.tumour_by_patient if name in joined) == tumours
+        assert sum(tumour for name, tumour in after.data.cohort.tumour_by_patient if name in joined) == tumours

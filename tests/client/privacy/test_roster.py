@@ -18,20 +18,22 @@ import pytest
 import torch
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
+from opening import about, open_study
 from pydantic import ValidationError
 from scipy.stats import chisquare
 from tiny import TINY, write_patient, write_site
 
-from client.notes import Notes
+from client.data.context import LOCAL
+from client.data.open_studies import OpenStudy
+from client.hello.notes import Notes
+from client.hello.tasks import possible_tasks
 from client.privacy import roster
 from client.privacy.admission import remember_training
 from client.privacy.known_patients import claim
 from client.privacy.questions import settle_test_set
 from client.privacy.roster import Role, open_roster, place_of, role_of, roster_of_tests, roster_split
-from client.session import LOCAL, Session
 from client.site import Shares, SiteSettings
-from client.study import evaluate_model
-from client.tasks import possible_tasks
+from client.study.trial import evaluate_model
 from common.config import compose
 from common.errors import ConfigError, PrivacyError, RefusalError
 from common.experiment import SplitConfig, StudyConfig
@@ -363,76 +365,74 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(tmp_path_factory.mktemp("data") / "site", 10, seed=1)
 
 
-def session_on(data: Path, settings: SiteSettings, study: Any, run: str = "run") -> Session:
+def session_on(data: Path, settings: SiteSettings, study: Any, run: str = "run") -> OpenStudy:
     there = settings.model_copy(update={"path": data, "cache_dir": data.parent / "cache"})
-    return Session(there, study, run)
+    return open_study(there, study, run)
 
 
 def test_a_site_with_a_budget_uses_its_roster_in_every_study(tmp_path: Path, data: Path) -> None:
     settings = site(tmp_path, shares={"train": 0.4, "test": 0.6}, without="allow")
     private, plain = session_on(data, settings, PRIVATE), session_on(data, settings, PLAIN, "another")
-    assert private.split == plain.split == split_at(settings, private.cohort.tumour_by_patient)
+    assert private.data.split == plain.data.split == split_at(settings, private.data.cohort.tumour_by_patient)
     other_sizes = compose([*TINY, "split.train=1", "split.test=9"])
-    assert session_on(data, settings, other_sizes, "third").split == private.split
+    assert session_on(data, settings, other_sizes, "third").data.split == private.data.split
 
 
 @pytest.mark.parametrize("study", [PRIVATE, PLAIN], ids=["private", "plain"])
 def test_a_site_without_a_budget_keeps_the_studys_exact_split(tmp_path: Path, data: Path, study: Any) -> None:
     session = session_on(data, without_budget(site(tmp_path)), study)
-    assert session.split == split_patients(session.cohort.tumour_by_patient, study.split)
+    assert session.data.split == split_patients(session.data.cohort.tumour_by_patient, study.split)
     assert not (tmp_path / "site" / "privacy").exists()
 
 
 def test_what_the_hospital_looks_at_by_itself_binds_nobody(tmp_path: Path, data: Path) -> None:
     settings = site(tmp_path, shares={"train": 0.4, "test": 0.6})
-    assert session_on(data, settings, PRIVATE, LOCAL).split.train
+    assert session_on(data, settings, PRIVATE, LOCAL).data.split.train
     file = settings.privacy_folder() / "roster.json"
     assert json.loads(file.read_text())["roles"] == {}
     session = session_on(data, settings, PRIVATE)
-    assert session.split.train
-    assert set(json.loads(file.read_text())["roles"]) == {name for name, _ in session.cohort.tumour_by_patient}
+    assert session.data.split.train
+    assert set(json.loads(file.read_text())["roles"]) == {name for name, _ in session.data.cohort.tumour_by_patient}
 
 
 def test_no_run_that_a_coordinator_names_leaves_roles_open(tmp_path: Path, data: Path) -> None:
     with pytest.raises(ValidationError):
         Instruction.model_validate({"run": LOCAL, "phase": "hello"})
     settings = site(tmp_path, shares={"train": 0.4, "test": 0.6})
-    assert session_on(data, settings, PRIVATE, "local").split.train
+    assert session_on(data, settings, PRIVATE, "local").data.split.train
     assert json.loads((settings.privacy_folder() / "roster.json").read_text())["roles"]
 
 
 def test_whoever_trained_is_not_scored_at_a_site_that_gave_up_its_budget_to_evaluate(
     tmp_path: Path, data: Path
 ) -> None:
-    trained = session_on(data, site(tmp_path, shares={"train": 0.4, "test": 0.6}), PRIVATE).split.train
+    trained = session_on(data, site(tmp_path, shares={"train": 0.4, "test": 0.6}), PRIVATE).data.split.train
     session = session_on(data, without_budget(site(tmp_path, roles=["evaluate"])), PRIVATE, "another")
-    settle_test_set(session, told=True)
-    scored = {patient.patient for patient in session.test.patients}
-    assert scored == {name for name, _ in session.cohort.tumour_by_patient} - set(trained)
+    scored = {patient.patient for patient in settle_test_set(session.data, told=True).patients}
+    assert scored == {name for name, _ in session.data.cohort.tumour_by_patient} - set(trained)
 
 
 def test_whoever_trained_without_a_budget_is_not_scored_at_an_external_centre(tmp_path: Path, data: Path) -> None:
     outside = without_budget(site(tmp_path, roles=["evaluate"]))
     trained_by_record(outside, ["case-1-00", "case-1-05"])
     session = session_on(data, outside, PRIVATE)
-    settle_test_set(session, told=True)
-    assert len(session.test.patients) == 8
-    assert not {"case-1-00", "case-1-05"} & {patient.patient for patient in session.test.patients}
+    scored = settle_test_set(session.data, told=True).patients
+    assert len(scored) == 8
+    assert not {"case-1-00", "case-1-05"} & {patient.patient for patient in scored}
     trained_by_record(outside := without_budget(site(tmp_path / "b", roles=["evaluate"])), sorted(os.listdir(data)))
     nobody = session_on(data, outside, PRIVATE)
-    settle_test_set(nobody, told=True)
-    assert nobody.test.patients == []
+    assert settle_test_set(nobody.data, told=True).patients == []
 
 
 def test_whoever_trained_while_there_was_no_budget_does_not_test_when_it_is_back(tmp_path: Path, data: Path) -> None:
     settings = site(tmp_path, shares={"train": 0.4, "test": 0.6}, without="allow")
-    tests = session_on(data, settings, PLAIN).split.test
+    tests = session_on(data, settings, PLAIN).data.split.test
     meanwhile = session_on(data, without_budget(settings), PLAIN, "another")
-    remember_training(meanwhile)
-    assert set(tests) & set(meanwhile.split.train)
+    remember_training(about(meanwhile, Instruction(run="another", phase="gan/cgan")))
+    assert set(tests) & set(meanwhile.data.split.train)
     session = session_on(data, settings, PRIVATE, "third")
-    settle_test_set(session, told=True)
-    assert not {patient.patient for patient in session.test.patients} & set(meanwhile.split.train)
+    scored = settle_test_set(session.data, told=True).patients
+    assert not {patient.patient for patient in scored} & set(meanwhile.data.split.train)
 
 
 def site_without(part: Role, folder: Path) -> tuple[Path, SiteSettings]:
@@ -448,12 +448,12 @@ def site_without(part: Role, folder: Path) -> tuple[Path, SiteSettings]:
 def test_training_patients_of_one_class_are_no_reason_to_stay_away_from_a_private_study(tmp_path: Path) -> None:
     data, settings = site_without(Role.TRAIN, tmp_path)
     private = session_on(data, settings, PRIVATE)
-    assert not any(tumour for name, tumour in private.cohort.tumour_by_patient if name in private.split.train)
+    assert not any(tumour for name, tumour in private.data.cohort.tumour_by_patient if name in private.data.split.train)
     notes = Notes()
-    assert possible_tasks(private, notes) == ["gan/cgan", "classifier", "evaluate"]
+    assert possible_tasks(private.data, notes) == ["gan/cgan", "classifier", "evaluate"]
     assert notes == []
     # In a study that is not private it says so.
-    assert possible_tasks(session_on(data, settings, PLAIN, "another"), notes) == ["evaluate"]
+    assert possible_tasks(session_on(data, settings, PLAIN, "another").data, notes) == ["evaluate"]
     assert notes == ["trains nothing: its training patients do not hold both classes"]
 
 
@@ -464,7 +464,7 @@ def test_test_patients_of_one_class_are_scored_without_an_auc(tmp_path: Path) ->
         PRIVATE, device=torch.device("cpu"), weights=PRIVATE.weights, total_steps=1
     ).shared_arrays()
     asked = Instruction.model_validate({"run": "run", "phase": "federated/real", "arm": "real"})
-    told = evaluate_model(session, asked, weights).arms["model"]
+    told = evaluate_model(about(session, asked), weights).arms["model"]
     assert told.auc.mean is None
     assert told.recall.mean is None
     assert told.accuracy.mean is not None

@@ -14,16 +14,18 @@ from flwr.app import Message, RecordDict
 from hospital import Hospital
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opening import open_study, parts
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.hello import introduce
+from client.data.open_studies import OpenStudy
+from client.hello.introduction import introduce
 from client.privacy import scores
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.plan import planned_steps, study_plan
 from client.privacy.questions import settle_test_set
+from client.privacy.randomness import PrivateRandom
 from client.privacy.scores import counts_of, noised_scores
-from client.session import Session
 from client.site import SiteSettings
 from common.actions import Action
 from common.config import compose, to_yaml
@@ -90,7 +92,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(folder / "data", 10, seed=1)
 
 
-def session_at(folder: Path, data: Path, study: Any = NOISED, run: str = "run", **own: Any) -> Session:
+def session_at(folder: Path, data: Path, study: Any = NOISED, run: str = "run", **own: Any) -> OpenStudy:
     there = {
         "name": "north",
         "reader": "brats",
@@ -101,7 +103,7 @@ def session_at(folder: Path, data: Path, study: Any = NOISED, run: str = "run", 
         "threads": 1,
         "privacy": {**OWN, **own},
     }
-    return Session(SiteSettings.model_validate(there), study, run)
+    return open_study(SiteSettings.model_validate(there), study, run)
 
 
 def hospital_at(folder: Path, data: Path, roles: tuple[str, ...] = ("train", "evaluate"), **changes: Any) -> Hospital:
@@ -138,17 +140,24 @@ def exact(site: Hospital, arm: str = "real", run: str = "demo") -> Mapping[str, 
 
 
 def charges(settings_of: SiteSettings, run: str = "demo") -> list[tuple[str, float, int]]:
-    return [(one.name, one.q, one.steps) for one in Budget(settings_of).spent(run)]
+    return [(one.name, one.q, one.study.steps) for one in Budget(settings_of).spent(run)]
 
 
-def some_probability(session: Session, seed: int = 1) -> npt.NDArray[np.float64]:
-    return np.random.default_rng(seed).uniform(size=len(session.test))
+def some_probability(session: OpenStudy, seed: int = 1) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(seed).uniform(size=len(session.data.test))
 
 
-def with_noise(session: Session, sigma: float) -> None:
+def noised(session: OpenStudy, phase: str, probability: npt.NDArray[np.float64]) -> ArmScores | None:
+    return noised_scores(session.data, session.work, phase, session.data.test, probability, PrivateRandom)
+
+
+def with_noise(session: OpenStudy, sigma: float) -> None:
     """A plan that was kept: as if the study had that much left."""
-    steps = planned_steps(session, 4)
-    write_json(session.folder / "state" / session.run / "privacy.json", {"sigma": sigma, "rate": 0.5, "steps": steps})
+    steps = planned_steps(session.data, 4)
+    write_json(
+        session.work.folder / "state" / session.study.run / "privacy.json",
+        {"sigma": sigma, "rate": 0.5, "steps": steps},
+    )
 
 
 def test_with_little_noise_figures_are_near_those_of_the_sums(tmp_path: Path, data: Path) -> None:
@@ -156,9 +165,9 @@ def test_with_little_noise_figures_are_near_those_of_the_sums(tmp_path: Path, da
     session = session_at(tmp_path, data, generous, epsilon=1e13)
     with_noise(session, 1e-4)
     probability = some_probability(session)
-    found = noised_scores(session, "federated/real", session.test, probability)
+    found = noised(session, "federated/real", probability)
     assert found is not None
-    tp, fp, tn, fn = counts_of(session.test.tumour_class(), probability, session.test.owner)
+    tp, fp, tn, fn = counts_of(session.data.test.tumour_class(), probability, session.data.test.owner)
     expected = {
         "accuracy": (tp + tn) / (tp + fp + tn + fn),
         "precision": tp / (tp + fp),
@@ -175,10 +184,10 @@ def test_with_little_noise_figures_are_near_those_of_the_sums(tmp_path: Path, da
 
 def test_the_noise_has_the_planned_size(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = session_at(tmp_path, data)
-    sigma = study_plan(session, Budget(session.settings)).sigma
+    sigma = study_plan(session.data, session.work, Budget(session.study.settings)).sigma
     probability = some_probability(session)
     noise: list[npt.NDArray[np.float64]] = []
-    sums = counts_of(session.test.tumour_class(), probability, session.test.owner)
+    sums = counts_of(session.data.test.tumour_class(), probability, session.data.test.owner)
     kept = scores._draws
 
     def watched(noised: Any, size: float, stream: Any) -> Any:
@@ -189,7 +198,7 @@ def test_the_noise_has_the_planned_size(tmp_path: Path, data: Path, monkeypatch:
     monkeypatch.setattr(scores, "_draws", watched)
     monkeypatch.setattr(Budget, "charge", lambda *_, **__: None)
     for _ in range(200):
-        noised_scores(session, "federated/real", session.test, probability)
+        noised(session, "federated/real", probability)
     values = np.array(noise)
     assert values.shape == (200, 4)
     assert values.std() == pytest.approx(sigma, rel=0.12)
@@ -216,8 +225,8 @@ def test_the_charge_is_on_the_disk_before_any_figure_is_made(
 
     monkeypatch.setattr(scores, "counts_of", broken)
     with pytest.raises(RuntimeError, match="killed"):
-        noised_scores(session, "federated/real", session.test, some_probability(session))
-    assert charges(session.settings, "run") == [("scores/federated/real", 1.0, 1)]
+        noised(session, "federated/real", some_probability(session))
+    assert charges(session.study.settings, "run") == [("scores/federated/real", 1.0, 1)]
 
 
 def test_what_cannot_be_charged_is_not_told(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,21 +240,22 @@ def test_what_cannot_be_charged_is_not_told(tmp_path: Path, data: Path, monkeypa
 
 def test_noised_figures_are_planned_with_the_trainings(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    planned = planned_steps(session, 4)
+    planned = planned_steps(session.data, 4)
     assert {name: steps for name, steps in planned.items() if name.startswith("scores/")} == {
         "scores/federated/real": 1,
         "scores/federated/synthetic": 1,
     }
-    plan = study_plan(session, Budget(session.settings))
+    plan = study_plan(session.data, session.work, Budget(session.study.settings))
     assert plan.steps == planned
-    exact_plan = study_plan(session_at(tmp_path / "exact", data, EXACT), Budget(session.settings))
+    exact_plan = study_plan(*parts(session_at(tmp_path / "exact", data, EXACT)), Budget(session.study.settings))
     assert not any(name.startswith("scores/") for name in exact_plan.steps)
     assert plan.sigma > exact_plan.sigma  # they take a part of the same epsilon
 
 
 def test_the_whole_plan_can_be_paid(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    plan, budget = study_plan(session, Budget(session.settings)), Budget(session.settings)
+    budget = Budget(session.study.settings)
+    plan = study_plan(session.data, session.work, budget)
     for name, steps in plan.steps.items():
         q = 1.0 if name.startswith("scores/") else plan.rate
         cap = NOISED.privacy.epsilon * (1 - NOISED.privacy.reserve)
@@ -255,8 +265,8 @@ def test_the_whole_plan_can_be_paid(tmp_path: Path, data: Path) -> None:
 def test_scores_that_were_not_planned_are_refused(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
     with pytest.raises(RefusalError, match="had not announced"):
-        noised_scores(session, "federated/real_synthetic", session.test, some_probability(session))
-    assert charges(session.settings, "run") == []
+        noised(session, "federated/real_synthetic", some_probability(session))
+    assert charges(session.study.settings, "run") == []
 
 
 def test_a_site_without_a_budget_tells_no_noised_figure(tmp_path: Path, data: Path) -> None:
@@ -277,13 +287,13 @@ def test_a_repetition_has_fresh_noise_until_the_reserve_is_gone(tmp_path: Path, 
 
     def again_and_again() -> None:
         while len(found) < 500:
-            found.append(noised_scores(session, "federated/real", session.test, probability))
+            found.append(noised(session, "federated/real", probability))
 
     with pytest.raises(BudgetSpentError, match="its reserve included"):
         again_and_again()
     assert len(found) >= 2
     assert len({str(answer) for answer in found}) == len(found)
-    assert Budget(session.settings).epsilon() <= NOISED.privacy.epsilon
+    assert Budget(session.study.settings).epsilon() <= NOISED.privacy.epsilon
 
 
 def test_the_same_question_twice_through_messages_is_charged_twice(tmp_path: Path, data: Path) -> None:
@@ -356,17 +366,17 @@ def test_whether_a_noised_answer_is_empty_does_not_tell_how_many_there_are(tmp_p
 
 def test_hello_says_nothing_of_test_patients_where_their_figures_are_noised(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    few = session.settings.model_copy(update={"min_cell": 7})
-    assert introduce(Session(few, NOISED, "run")).notes == introduce(session).notes
+    few = session.study.settings.model_copy(update={"min_cell": 7})
+    assert introduce(*parts(open_study(few, NOISED, "run"))).notes == introduce(session.data, session.work).notes
 
 
 def test_a_plan_that_was_damaged_is_refused(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
     with_noise(session, 0.0)
     with pytest.raises(PrivacyError, match="noise"):
-        noised_scores(session, "federated/real", session.test, some_probability(session))
-    settle_test_set(session, told=True)
-    assert charges(session.settings, "run") == []
+        noised(session, "federated/real", some_probability(session))
+    settle_test_set(session.data, told=True)
+    assert charges(session.study.settings, "run") == []
 
 
 def test_noised_sums_lie_on_a_grid_that_tells_nothing_of_the_counts(
@@ -382,9 +392,9 @@ def test_noised_sums_lie_on_a_grid_that_tells_nothing_of_the_counts(
 
     monkeypatch.setattr(scores, "_draws", watched)
     session = session_at(tmp_path, data)
-    told = noised_scores(session, "federated/real", session.test, some_probability(session))
+    told = noised(session, "federated/real", some_probability(session))
     assert told is not None
-    (noised,) = seen
-    assert np.array_equal(noised * scores.GRID, np.round(noised * scores.GRID))
+    (sums,) = seen
+    assert np.array_equal(sums * scores.GRID, np.round(sums * scores.GRID))
     figures = (told.accuracy, told.precision, told.recall, told.f1)
     assert all(one.mean == round(one.mean, scores.DIGITS) for one in figures if one.mean is not None)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from opening import about, open_study, parts
 from private_trainers import build
 from tiny import TINY, write_site
 from torch import Tensor
 
-from client.hello import introduce
+from client.data.open_studies import OpenStudy
+from client.hello.introduction import introduce
 from client.privacy import training as private
 from client.privacy.budget import Budget, BudgetSpentError
 from client.privacy.ledger import LedgerError
@@ -20,9 +22,8 @@ from client.privacy.plan import planned_steps, study_plan
 from client.privacy.randomness import PrivateRandom
 from client.privacy.slices import kept_here
 from client.privacy.training import Noise, train_privately
-from client.session import Session
 from client.site import SiteSettings
-from client.training import train_classifier, train_gan
+from client.training.rounds import train_classifier, train_gan
 from common.config import compose
 from common.errors import ConfigError, PrivacyError, RefusalError
 from common.records import Instruction
@@ -40,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def session_at(
     folder: Path, data: Path, *, epsilon: float | None = 20.0, study: Any = STUDY, **changes: Any
-) -> Session:
+) -> OpenStudy:
     own = {"epsilon": epsilon, "patients": 4, "shares": SHARES, **changes} if epsilon is not None else None
     settings = SiteSettings.model_validate(
         {
@@ -54,7 +55,7 @@ def session_at(
             "privacy": own,
         }
     )
-    return Session(settings, study, "run")
+    return open_study(settings, study, "run")
 
 
 def gan_weights(study: Any = STUDY) -> dict[str, Tensor]:
@@ -67,24 +68,24 @@ def asked(server_round: int, phase: str = "gan/cgan", arm: str = "") -> Instruct
     )
 
 
-def charged(session: Session) -> dict[str, int]:
-    return {one.name: one.steps for one in Budget(session.settings).spent("run")}
+def charged(session: OpenStudy) -> dict[str, int]:
+    return {one.name: one.study.steps for one in Budget(session.study.settings).spent("run")}
 
 
 def test_a_round_is_charged_and_tells_nothing_but_weights(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    update = train_gan(session, asked(1), gan_weights())
+    update = train_gan(about(session, asked(1)), gan_weights())
     assert charged(session) == {"gan/cgan/discriminator": 2, "gan/cgan/generator": 2}
     assert update.losses == {}
     assert any(not torch.equal(update.arrays[k], v) for k, v in gan_weights().items())
-    (line,) = (session.folder / "results" / "training.jsonl").read_text().splitlines()
+    (line,) = (session.work.folder / "results" / "training.jsonl").read_text().splitlines()
     assert json.loads(line)["losses"] == {}
 
 
 def test_a_repeated_round_draws_new_noise_and_is_charged_again(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    once = train_gan(session, asked(1), gan_weights()).arrays
-    twice = train_gan(session, asked(1), gan_weights()).arrays
+    once = train_gan(about(session, asked(1)), gan_weights()).arrays
+    twice = train_gan(about(session, asked(1)), gan_weights()).arrays
     assert charged(session) == {"gan/cgan/discriminator": 4, "gan/cgan/generator": 4}
     assert any(not torch.equal(once[name], twice[name]) for name in once)
 
@@ -121,7 +122,7 @@ def test_a_step_that_fails_stays_charged(tmp_path: Path, data: Path, monkeypatch
 
     monkeypatch.setattr(private.PrivateStep, "take", broken)
     with pytest.raises(RuntimeError, match="device lost"):
-        train_gan(session, asked(1), gan_weights())
+        train_gan(about(session, asked(1)), gan_weights())
     assert charged(session) == {"gan/cgan/discriminator": 2, "gan/cgan/generator": 2}
 
 
@@ -141,32 +142,34 @@ def test_draws_without_a_patient_are_stepped_and_charged(tmp_path: Path) -> None
     assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("critic"))
 
 
-def until_refused(session: Session) -> str:
+def until_refused(session: OpenStudy) -> str:
     """Round 1 again and again, as a coordinator that "crashes" would ask for it."""
     while True:
         try:
-            train_gan(session, asked(1), gan_weights())
+            train_gan(about(session, asked(1)), gan_weights())
         except BudgetSpentError as error:
             return str(error)
 
 
 def test_a_round_that_is_repeated_is_paid_from_the_reserve_and_then_refused(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    plan = study_plan(session, Budget(session.settings))
+    plan = study_plan(session.data, session.work, Budget(session.study.settings))
     assert until_refused(session) == "the study's own epsilon is spent here, its reserve included"
-    assert Budget(session.settings).epsilon() <= STUDY.privacy.epsilon
+    assert Budget(session.study.settings).epsilon() <= STUDY.privacy.epsilon
     # What the study was to train afterwards is refused as well: that epsilon is gone.
     with pytest.raises(BudgetSpentError):
-        train_classifier(session, asked(1, "classifier/real", "real"), classifier_weights())
-    assert plan.sigma == study_plan(session, Budget(session.settings)).sigma
+        train_classifier(about(session, asked(1, "classifier/real", "real")), classifier_weights())
+    assert plan.sigma == study_plan(session.data, session.work, Budget(session.study.settings)).sigma
     # Another study has an epsilon of its own, within the cap.
-    train_gan(Session(session.settings, STUDY, "another"), replaced(asked(1), run="another"), gan_weights())
+    train_gan(
+        about(open_study(session.study.settings, STUDY, "another"), replaced(asked(1), run="another")), gan_weights()
+    )
 
 
 def test_a_spent_budget_ends_the_training_and_says_so(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data, epsilon=7.9)
     assert until_refused(session) == "its privacy budget is spent"
-    assert Budget(session.settings).epsilon() <= 7.9
+    assert Budget(session.study.settings).epsilon() <= 7.9
 
 
 def replaced(instruction: Instruction, **changes: Any) -> Instruction:
@@ -181,23 +184,26 @@ def classifier_weights() -> dict[str, Tensor]:
 
 def test_the_plan_covers_the_study_and_stays_what_it_was(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    budget = Budget(session.settings)
-    assert planned_steps(session, 4) == {
+    budget = Budget(session.study.settings)
+    assert planned_steps(session.data, 4) == {
         "gan/cgan/discriminator": 4,
         "gan/cgan/generator": 4,
         "classifier/real/classifier": 4,
         "classifier/real_synthetic/classifier": 4,
         "classifier/synthetic/classifier": 4,
     }
-    plan = study_plan(session, budget)
+    plan = study_plan(session.data, session.work, budget)
     assert plan.rate == 0.5
-    train_gan(session, asked(1), gan_weights())
-    assert study_plan(session_at(tmp_path, data), budget) == plan
+    train_gan(about(session, asked(1)), gan_weights())
+    assert study_plan(*parts(session_at(tmp_path, data)), budget) == plan
     # Another study on the same patients finds less left, and plans more noise.
-    other = Session(session.settings.model_copy(), STUDY, "another")
+    other = open_study(session.study.settings.model_copy(), STUDY, "another")
     tight = session_at(tmp_path, data, epsilon=7.8)
-    assert study_plan(Session(tight.settings, STUDY, "third"), Budget(tight.settings)).sigma > plan.sigma
-    assert study_plan(other, budget).sigma >= plan.sigma
+    assert (
+        study_plan(*parts(open_study(tight.study.settings, STUDY, "third")), Budget(tight.study.settings)).sigma
+        > plan.sigma
+    )
+    assert study_plan(other.data, other.work, budget).sigma >= plan.sigma
 
 
 def test_an_arm_that_is_not_trained_in_federation_is_not_paid_for(tmp_path: Path, data: Path) -> None:
@@ -210,7 +216,7 @@ def test_an_arm_that_is_not_trained_in_federation_is_not_paid_for(tmp_path: Path
             "study.federated_arms=[real]",
         ]
     )
-    planned = planned_steps(session_at(tmp_path, data, study=few), 4)
+    planned = planned_steps(session_at(tmp_path, data, study=few).data, 4)
     assert [name for name in planned if name.startswith("classifier/")] == ["classifier/real/classifier"]
 
 
@@ -222,21 +228,21 @@ def test_a_training_that_was_not_announced_is_refused(tmp_path: Path, data: Path
         replaced(asked(1, "gan/cgan/run-7"), repeat=7),
     ):
         with pytest.raises(RefusalError, match=r"had not announced|under the name of another"):
-            train_gan(session, instruction, gan_weights())
+            train_gan(about(session, instruction), gan_weights())
     assert charged(session) == {}
 
 
 def test_a_capped_site_trains_without_privacy_for_nobody(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data, study=PLAIN)
-    hello = introduce(session)
+    hello = introduce(session.data, session.work)
     assert hello.tasks == ["evaluate"]
     assert "trains nothing: it trains with differential privacy only, and the study asks for none" in hello.notes
     with pytest.raises(RefusalError, match="differential privacy only"):
-        train_gan(session, asked(1), gan_weights(PLAIN))
+        train_gan(about(session, asked(1)), gan_weights(PLAIN))
     with pytest.raises(RefusalError, match="differential privacy only"):
-        train_classifier(session, asked(1, "classifier/real", "real"), classifier_weights())
+        train_classifier(about(session, asked(1, "classifier/real", "real")), classifier_weights())
     allowed = session_at(tmp_path, data, study=PLAIN, without="allow")
-    assert train_gan(allowed, asked(1), gan_weights(PLAIN)).losses
+    assert train_gan(about(allowed, asked(1)), gan_weights(PLAIN)).losses
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,7 @@ def test_a_capped_site_trains_without_privacy_for_nobody(tmp_path: Path, data: P
     ],
 )
 def test_a_site_that_cannot_pay_says_so_at_hello(tmp_path: Path, data: Path, change: dict[str, Any], note: str) -> None:
-    hello = introduce(session_at(tmp_path, data, **change))
+    hello = introduce(*parts(session_at(tmp_path, data, **change)))
     # Without a budget there is no roster either, so that it does not evaluate in a private study.
     assert hello.tasks == (["evaluate"] if change["epsilon"] else [])
     assert any(note in one for one in hello.notes)
@@ -255,20 +261,20 @@ def test_a_site_that_cannot_pay_says_so_at_hello(tmp_path: Path, data: Path, cha
 
 def test_a_damaged_ledger_stops_training_and_the_site_says_so(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    train_gan(session, asked(1), gan_weights())
-    session.settings.ledger_files().head.unlink()
+    train_gan(about(session, asked(1)), gan_weights())
+    session.study.settings.ledger_files().head.unlink()
     with pytest.raises(LedgerError):
-        train_gan(session, asked(2), gan_weights())
-    hello = introduce(session)
+        train_gan(about(session, asked(2)), gan_weights())
+    hello = introduce(session.data, session.work)
     assert hello.tasks == ["evaluate"]
     assert any("its privacy ledger cannot be relied on" in note for note in hello.notes)
 
 
 def test_hello_tells_no_count_and_its_weight_is_public(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    open_about_it = session.settings.model_copy(update={"declare_counts": True, "share_site_model": True})
-    for settings, examples in ((session.settings, 1), (open_about_it, 4)):
-        hello = introduce(Session(settings, STUDY, "run"))
+    open_about_it = session.study.settings.model_copy(update={"declare_counts": True, "share_site_model": True})
+    for settings, examples in ((session.study.settings, 1), (open_about_it, 4)):
+        hello = introduce(*parts(open_study(settings, STUDY, "run")))
         assert (hello.patients, hello.slices, hello.quarantined) == (None, None, None)
         assert hello.examples == examples
         assert hello.share_site_model is False
@@ -276,11 +282,11 @@ def test_hello_tells_no_count_and_its_weight_is_public(tmp_path: Path, data: Pat
 
 def test_a_made_slice_belongs_to_the_patient_it_was_put_into(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
-    trainer = build_gan_trainer(STUDY, "cgan", device=session.device, weights=session.weights)
+    trainer = build_gan_trainer(STUDY, "cgan", device=session.study.device, weights=session.study.weights)
     trainer.public_masks = True  # type: ignore[attr-defined]
-    make_private_images(session, trainer, 1)  # type: ignore[arg-type]
-    (made,) = patient_sources(session, "synthetic")
-    real = kept_here(session)
+    make_private_images(session.data, session.work, trainer, 1)  # type: ignore[arg-type]
+    (made,) = patient_sources(session.data, session.work, "synthetic")
+    real = kept_here(session.data)
     assert [patient.patient for patient in made.patients] == [patient.patient for patient in real.patients]
     assert {len(own.images) for own in made.patients} == {16}  # a fixed number, not that of their slices
     for own, source in zip(made.patients, real.patients, strict=True):
@@ -288,10 +294,10 @@ def test_a_made_slice_belongs_to_the_patient_it_was_put_into(tmp_path: Path, dat
             # Outside the inserted region a slice is that of its own patient, pixel by pixel.
             same = (source.images == image).mean(axis=(1, 2, 3))
             assert same.max() > 0.4
-    real_too = patient_sources(session, "real_synthetic")
+    real_too = patient_sources(session.data, session.work, "real_synthetic")
     assert [len(source) for source in real_too] == [len(real), len(made)]
     with pytest.raises(RefusalError, match="mix patients"):
-        patient_sources(session, "copy_paste")
+        patient_sources(session.data, session.work, "copy_paste")
 
 
 def test_what_cannot_be_private_is_refused_in_the_configuration() -> None:
@@ -354,13 +360,13 @@ def test_private_steps_may_have_rates_of_their_own_on_top_of_the_schedule() -> N
 def test_a_patients_slices_do_not_depend_on_who_else_is_there(tmp_path: Path, data: Path) -> None:
     """Grey values are normalised by image or by a fixed window; fitted on a site they would speak of its patients."""
     whole = session_at(tmp_path / "whole", data)
-    names = sorted(patient.patient for patient in whole.cohort.patients)
+    names = sorted(patient.patient for patient in whole.data.cohort.patients)
     listed = tmp_path / "one.txt"
     listed.write_text(f"{names[3]}\n")
-    alone = whole.settings.model_copy(update={"patients": listed, "cache_dir": tmp_path / "another-cache"})
-    (one,) = Session(alone, STUDY, "run").cohort.patients
-    same = next(patient for patient in whole.cohort.patients if patient.patient == names[3])
-    slices = [Session(s, STUDY, "run").cohort.slices([names[3]]).all() for s in (whole.settings, alone)]
+    alone = whole.study.settings.model_copy(update={"patients": listed, "cache_dir": tmp_path / "another-cache"})
+    (one,) = open_study(alone, STUDY, "run").data.cohort.patients
+    same = next(patient for patient in whole.data.cohort.patients if patient.patient == names[3])
+    slices = [open_study(s, STUDY, "run").data.cohort.slices([names[3]]).all() for s in (whole.study.settings, alone)]
     assert one.patient == same.patient
     assert torch.equal(slices[0].images, slices[1].images)
     assert torch.equal(slices[0].labels, slices[1].labels)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from dicom_files import body, ct_series, segmentation, write
 
-from client.notes import Notes
+from client.hello.notes import Notes
+from client.hello.tasks import possible_tasks
 from client.privacy.slices import require_known_patients
-from client.tasks import possible_tasks
 from common.errors import RefusalError
 from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cohort import PreparedCohort
@@ -49,15 +49,16 @@ def prepared(tmp_path: Path) -> Any:
 
 def notes_of(cohort: PreparedCohort) -> list[str]:
     notes = Notes()
-    session: Any = SimpleNamespace(cohort=cohort, settings=SimpleNamespace(roles=[]), has_masks=False)
-    possible_tasks(session, notes)
+    study = SimpleNamespace(settings=SimpleNamespace(roles=[]))
+    data: Any = SimpleNamespace(study=study, cohort=cohort, cohorts=SimpleNamespace(has_masks=False))
+    possible_tasks(data, notes)
     return [note for note in notes if "name no patients" in note]
 
 
 def refusal(cohort: PreparedCohort) -> str:
-    session: Any = SimpleNamespace(cohort=cohort)
+    data: Any = SimpleNamespace(cohort=cohort)
     try:
-        require_known_patients(session)
+        require_known_patients(data)
     except RefusalError as error:
         return str(error)
     return ""

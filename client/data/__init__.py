@@ -1,0 +1,1 @@
+"""The site's patients as a study sees them, and where its files lie."""

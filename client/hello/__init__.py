@@ -1,0 +1,1 @@
+"""What a site says of itself before a study begins."""

@@ -1,0 +1,317 @@
+"""The arms of the classifier study at this site: train, test on this site's test patients, tell only aggregates."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from client.data.asked import Asked
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
+from client.data.work import WorkFolder
+from client.policy.behind import Behind
+from client.privacy.guarded import resampling, tells_counts
+from client.privacy.made import make_private_images
+from client.privacy.scores import noised_scores
+from client.privacy.slices import kept_here
+from client.study.arms import (
+    images_wanted,
+    keep_images,
+    make_images,
+    possible_arms,
+    told_share,
+    training_sets,
+)
+from client.study.explanations import explain, prepare_explanations
+from client.study.gallery import keep_gallery
+from client.study.leaks import require_no_leak
+from client.study.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
+from client.training.finite import require_finite
+from client.training.local_generator import train_alone
+from client.training.tuning import tuned
+from common.array_files import write_tensors
+from common.errors import RefusalError
+from common.explanation.records import with_explanation
+from common.files import read_json, write_json
+from common.imaging.slices import Slices
+from common.metrics.classification import ClassificationScores, classification_scores
+from common.metrics.gain import Gain, paired_gain
+from common.phases import Phase, PhaseKind
+from common.results_classifier import ArmScores, Interval, SiteArms
+from common.training.build import build_classifier_trainer, steps_per_round
+from common.training.classifier import Trainer as ClassifierTrainer
+from common.training.patients import PatientTrainer
+from common.trials import arms_of
+
+REAL = "real"
+"""The arm over which the others' gains are told."""
+
+TRAVELLING = ("real", "real_synthetic", "synthetic")
+"""Arms whose classifier a site keeps for the cross-site matrix."""
+
+
+LOOKED_INTO = ("real", "real_synthetic", "synthetic")
+"""Arms whose classifier is explained; those of single sites, in the first trial."""
+
+
+def synthesise(data: SiteData, work: WorkFolder, model: str, arrays: dict[str, Tensor]) -> None:
+    """Makes this site's images with a federated generator, and with one of its own if an arm asks for it; they stay
+    here.
+
+    Raises:
+        RefusalError: if that model makes no slices of its own.
+    """
+    study = data.study
+    trainer = tuned(data, work, model, arrays, "tuning")
+    if isinstance(trainer, PatientTrainer):
+        # A mask of one patient in another's slice would speak of two.
+        trainer.public_masks = study.private
+    seed = _seed(study, "synthesis", model)
+    if study.private:
+        make_private_images(data, work, trainer, seed)
+    else:
+        make_images(data, work, trainer, seed)
+    if "local_generator" in arms_of(study.experiment, study.trial):
+        own = tuned(data, work, model, train_alone(data, work, model).shared_arrays(), "tuning/alone")
+        # The same places and noise: what made the weights is all that differs.
+        keep_images(data, work, "local", own.synthesise(kept_here(data), images_wanted(data), seed))
+    if not study.trial.name:
+        keep_gallery(data, work)
+        if not study.private:
+            prepare_explanations(data, work, trainer)
+
+
+def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
+    """Trains one classifier an arm on this site alone; each takes the same number of optimiser steps.
+
+    Args:
+        test: what they are tested on.
+
+    Raises:
+        RefusalError: if there are no test patients, one of them would train as well, or a classifier came to values
+            that are not finite.
+    """
+    if not data.split.test:
+        raise RefusalError("it has no test patients")
+    require_no_leak(data, work)
+    study, trial = data.study, data.study.trial
+    classifier = study.experiment.classifier
+    federation = classifier.federation
+    steps = federation.rounds * steps_per_round(federation, len(kept_here(data)), classifier.batch_size)
+    told = SiteArms(arms={}, test_to_train=_test_to_train(data))
+    for arm in possible_arms(study, work):
+        started = time.monotonic()
+        trainer = build_classifier_trainer(
+            study.experiment,
+            device=study.device,
+            weights=study.weights,
+            total_steps=steps,
+            run=trial.run,
+            tumour_share=told_share(data),
+        )
+        behind = Behind()
+        sources = training_sets(data, work, arm, behind)
+        losses = trainer.train(trainer.batches(sources, steps, _seed(study, "arms", arm)))
+        require_finite("classifier", trainer.shared_arrays(), losses)
+        work.record_training(trial.phase(f"arms/{arm}"), 0, losses, steps, time.monotonic() - started)
+        tested = score_classifier(study, work, test, trainer, arm, "local")
+        whole, leaving = tested.whole(steps), tested.leaving(study, steps)
+        if arm in LOOKED_INTO and not trial.name:
+            record = explain(data, work, test, trainer, arm).record()
+            whole = with_explanation(whole, record)
+            leaving = with_explanation(leaving, record.leaving(study.min_cell, counts=tells_counts(study)))
+        work.update_result("arms.json", arm, whole.model_dump())
+        told.arms[arm] = leaving
+        if trial.fold:
+            left_out = score_classifier(study, work, data.left_out, trainer, arm, "local", LEFT_OUT)
+            work.update_result("left_out_arms.json", arm, left_out.whole(steps).model_dump())
+            told.left_out[arm] = left_out.leaving(study, steps)
+        if arm in TRAVELLING and not trial.name:
+            write_tensors(work.site_model(arm), trainer.shared_arrays())
+            write_json(_behind_file(work, arm), behind.record())
+    # Trained without noise, and so for this hospital alone: how well they do speaks of its training patients.
+    return SiteArms(arms={}) if study.private else told
+
+
+def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
+    """Scores a classifier that came from elsewhere; its phase is ``federated/<arm>``, or ``cross_site/<model>`` with
+    ``/<arm>`` after it unless that is ``real``.
+
+    Raises:
+        RefusalError: if there are no test patients, or one of them trained as well.
+    """
+    data, work, study, test = asked.data, asked.work, asked.study, asked.test
+    noised = partial(noised_scores, data, work, asked.instruction.phase, test, random=asked.means.random)
+    if not test.patients:
+        if not study.guarded:
+            raise RefusalError("it has no test patients")
+        # That there are none is told as little as that there are few: by figures that are missing, or noised.
+        return SiteArms(arms={"model": noised(np.zeros(0)) or nothing_told(None)})
+    require_no_leak(data, work)
+    trainer = build_classifier_trainer(study.experiment, device=study.device, weights=study.weights, total_steps=1)
+    trainer.load_shared_arrays(arrays)
+    phase = Phase.parse(asked.instruction.phase)
+    across = phase.kind == PhaseKind.CROSS_SITE
+    name = phase.label if across else asked.instruction.arm or phase.name
+    tested = score_classifier(study, work, test, trainer, name, phase.kind, real=phase.name if across else REAL)
+    full = tested.whole(None)
+    if phase.kind == PhaseKind.FEDERATED:
+        work.update_result("federated_arms.json", name, full.model_dump())
+    if not study.trial.name and (not phase.of if across else name == REAL):
+        cells = {"auc": full.auc.model_dump(), "accuracy": full.accuracy.model_dump()}
+        work.update_result("cross_site.json", name if across else "federated", cells)
+    # Noise covers how few there are; that there are at least so many would be told without it.
+    leaving = noised(tested.probability) or tested.leaving(study, None)
+    told = SiteArms(arms={"model": leaving}, test_to_train=_test_to_train(data))
+    if study.trial.fold and data.split.validation:
+        left_out = score_classifier(study, work, data.left_out, trainer, name, phase.kind, LEFT_OUT)
+        work.update_result("left_out_federated_arms.json", name, left_out.whole(None).model_dump())
+        told.left_out["model"] = left_out.leaving(study, None)
+    return told
+
+
+def count_behind_site_model(work: WorkFolder, arm: str, behind: Behind) -> None:
+    """Counts what it was trained on; nothing, where a release that did not count trained it."""
+    file = _behind_file(work, arm)
+    if file.exists():
+        behind.add(read_json(file))
+
+
+def _behind_file(work: WorkFolder, arm: str) -> Path:
+    return work.site_model(arm).with_suffix(".json")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A classifier on some patients of this site, and its gain over the one trained on real slices only."""
+
+    scores: ClassificationScores
+    gain: Gain | None
+    slices: Slices
+    probability: Probabilities
+
+    def whole(self, steps: int | None) -> ArmScores:
+        """Everything, for this site's own report."""
+        return self._with_gain(self.scores.arm_scores(steps=steps))
+
+    def leaving(self, study: StudyContext, steps: int | None) -> ArmScores:
+        """The part that may leave: nothing below ``min_cell`` patients, counts only if declared."""
+        if self.scores.patients < study.min_cell:
+            return nothing_told(steps)
+        told = self._with_gain(self.scores.arm_scores(steps=steps, counts=tells_counts(study)))
+        return told.model_copy(update=self._too_few(study)) if study.guarded else told
+
+    def _too_few(self, study: StudyContext) -> dict[str, Interval]:
+        """Figures that fewer than ``min_cell`` patients stand behind: who chooses the classifier could have it call the
+        slices of one patient alone, whose own figure precision would be."""
+        truth, called = self.slices.tumour_class(), self.probability >= 0.5
+
+        def patients(slices: npt.NDArray[np.bool_]) -> int:
+            return len(np.unique(self.slices.owner[slices]))
+
+        tumour, healthy, positive = patients(truth), patients(~truth), patients(called)
+        behind = {
+            "precision": positive,
+            "recall": tumour,
+            "f1": min(tumour, positive),
+            "sensitivity": tumour,
+            "auc": min(tumour, healthy),
+            "auc_gain": min(tumour, healthy),
+        }
+        return {name: Interval(mean=None) for name, count in behind.items() if count < study.min_cell}
+
+    def _with_gain(self, scores: ArmScores) -> ArmScores:
+        if self.gain is None:
+            return scores
+        gains = {"accuracy_gain": self.gain.accuracy.interval(), "auc_gain": self.gain.auc.interval()}
+        return scores.model_copy(update=gains)
+
+
+def nothing_told(steps: int | None) -> ArmScores:
+    """Scores of which none leaves."""
+    nothing = Interval(mean=None)
+    return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
+
+
+def score_classifier(
+    study: StudyContext,
+    work: WorkFolder,
+    slices: Slices,
+    trainer: ClassifierTrainer,
+    arm: str,
+    scope: str,
+    part: str = TEST,
+    real: str = REAL,
+) -> Tested:
+    """Scores on some slices of this site; the predictions themselves are kept here.
+
+    Args:
+        slices: of its test patients, or of those of the fold.
+        part: which of them; names the file of predictions.
+        real: under which name the predictions are kept over which a gain is told.
+
+    Raises:
+        RefusalError: if it answers with no number; its finite weights may still be too large for that.
+    """
+    # As they are written down, so that whoever reads them finds the same figures.
+    predicted = trainer.predict(slices.all().images).double().numpy()
+    if study.guarded:
+        # Weights that come from elsewhere may answer one patient with no number: failing would tell that it is there.
+        predicted = np.nan_to_num(predicted, nan=0.5)
+    elif not np.isfinite(predicted).all():
+        raise RefusalError(
+            "the classifier answers with values that are not finite; a lower classifier.learning_rate may help"
+        )
+    probability: Probabilities = np.round(predicted, 6)
+    keep_predictions(work, part, arm, scope, slices, probability)
+    beside = work.within(study.trial.with_real)
+    with_real = kept_predictions(beside, part, real, scope) if arm != real else None
+    return Tested(
+        _scores(study, slices, probability), _gain(study, slices, probability, with_real), slices, probability
+    )
+
+
+def _scores(study: StudyContext, slices: Slices, probability: Probabilities) -> ClassificationScores:
+    samples, seed = resampling(study)
+    return classification_scores(
+        slices.tumour_class(),
+        probability,
+        slices.owner,
+        samples=samples,
+        seed=seed,
+        min_cell=study.min_cell,
+    )
+
+
+def _gain(
+    study: StudyContext, slices: Slices, probability: Probabilities, with_real: Probabilities | None
+) -> Gain | None:
+    if with_real is None or len(with_real) != len(probability):
+        return None
+    samples, seed = resampling(study)
+    return paired_gain(
+        slices.tumour_class(),
+        probability,
+        with_real,
+        slices.owner,
+        samples=samples,
+        seed=seed,
+        min_cell=study.min_cell,
+    )
+
+
+def _test_to_train(data: SiteData) -> float | None:
+    """Patients left out over those that train, where the hospital declares counts."""
+    train = len(data.split.train)
+    if not data.study.trial.fold or not train or not tells_counts(data.study):
+        return None
+    return len(data.split.validation) / train
+
+
+def _seed(study: StudyContext, *what: str) -> int:
+    """A seed of this site and trial."""
+    return study.seed(*what, *([study.trial.name] if study.trial.name else []))

@@ -1,0 +1,1 @@
+"""Local training: one round at a time, or alone."""
