@@ -6,8 +6,7 @@ it is run, and takes any size.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,13 @@ from common.errors import ConfigError
 from common.export.card import GeneratorCard, card_text
 from common.export.folder import new_folder
 from common.export.loading import DESCRIPTION_KEY, fill, load_network
+from common.export.recipe import Recipe
 from common.export.source import standalone_source
 from common.files import write_bytes
 from common.versions import installed_versions
 
 WEIGHTS, LOADER, CARD = "generator.safetensors", "load_generator.py", "MODEL_CARD.md"
 SCHEMA = "oncofed-generator/1"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to build a network again.
-
-    Attributes:
-        network: its class, defined in ``common`` with nothing but torch beneath.
-        arguments: keyword arguments of the class: numbers, texts, booleans, None, or lists of these.
-        companions: functions of ``common`` that one needs to give it its inputs; they go into the loader as well.
-    """
-
-    network: type[nn.Module]
-    arguments: Mapping[str, Any]
-    companions: tuple[Callable[..., object], ...] = ()
 
 
 def network_weights(arrays: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
