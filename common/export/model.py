@@ -6,6 +6,7 @@ it is run, and takes any size.
 """
 
 import json
+import runpy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def loader_source(recipe: Recipe) -> str:
         ConfigError: if the network needs more than torch.
     """
     arguments = _plain(recipe.arguments)
-    imports, definitions = standalone_source([recipe.network, *recipe.companions, load_network])
+    source = standalone_source([recipe.network, *recipe.companions, load_network])
     name = recipe.network.__name__
     return f'''\
 # SPDX-License-Identifier: Apache-2.0
@@ -123,13 +124,10 @@ def loader_source(recipe: Recipe) -> str:
     generator = load_generator()
 
 MODEL_CARD.md says what goes in, what comes out and what it may be used for. Nothing in the weights' file is executed.
-Cut out of oncofed {installed_versions()["oncofed"]}.
+Below are modules of oncofed {installed_versions()["oncofed"]}, as they are but for the imports of one another.
 """
 
-{imports}
-
-{definitions}
-
+{source}
 
 ARGUMENTS = {arguments!r}
 
@@ -155,14 +153,13 @@ if __name__ == "__main__":
 def _check_loads(place: Path, network: nn.Module) -> None:
     """An export that cannot be loaded must not leave: this runs the file that was just written."""
     file = place / LOADER
-    names: dict[str, Any] = {"__name__": "oncofed_exported_generator", "__file__": str(file)}
     try:
-        exec(compile(file.read_text(), str(file), "exec"), names)
-        loaded, own = names["load_generator"]().state_dict(), network.state_dict()
+        loaded = runpy.run_path(str(file), run_name="oncofed_exported_generator")["load_generator"]()
+        own, theirs = network.state_dict(), loaded.state_dict()
     except Exception as error:  # the exported file has errors of its own
         raise ConfigError(
             f"the exported generator could not be loaded again ({type(error).__name__}); were this project's files "
             "changed while it was running?"
         ) from error
-    if own.keys() != loaded.keys() or not all(torch.equal(own[name], loaded[name]) for name in own):
+    if own.keys() != theirs.keys() or not all(torch.equal(own[name], theirs[name]) for name in own):
         raise ConfigError("the exported generator differs from the one that was to be exported")
