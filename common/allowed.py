@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from common.errors import ConfigError
 
 ALLOWED = "allowed"
 """The key of a dataclass field's metadata that holds its :class:`Allowed`."""
+
+PRIVATE = "private"
+"""The key of a dataclass field's metadata that holds its :class:`Private`."""
 
 MOST_STEPS = 10_000_000
 """Steps of any training; at a hundred a second a day."""
@@ -42,6 +45,32 @@ class Allowed:
         if self.length is None:
             return f"must be {self.words}"
         return f"must be {self.length} numbers{', the smaller first' if self.ascending else ''}, each {self.words}"
+
+
+@dataclass(frozen=True)
+class Private:
+    """What a value must be where patients are the unit of privacy.
+
+    Attributes:
+        values: one of these.
+        because: what any other would do to the guarantee.
+    """
+
+    values: tuple[Any, ...]
+    because: str
+
+
+def private(*values: Any, because: str) -> dict[str, Any]:
+    """Metadata of a key that differential privacy restricts to ``values``; joined to others with ``|``."""
+    return {PRIVATE: Private(values, because)}
+
+
+def not_private(section: Any) -> Iterator[tuple[str, Any, Private]]:
+    """The keys of a dataclass whose values no private training may have: key, value and what it must be."""
+    for one in fields(section) if is_dataclass(section) else ():
+        limit, value = one.metadata.get(PRIVATE), getattr(section, one.name)
+        if limit is not None and value not in limit.values:
+            yield one.name, value, limit
 
 
 def between(
@@ -148,6 +177,16 @@ def require_each_once(key: str, values: object, allowed: str) -> None:
     """
     if isinstance(values, list) and (twice := next((one for one in values if values.count(one) > 1), None)) is not None:
         raise refused(key, values, f"{shown_value(twice)} stands there twice; {allowed}")
+
+
+def require(holds: bool, key: str, value: object, allowed: str) -> None:
+    """Refuses ``value`` unless something ``holds``.
+
+    Raises:
+        ConfigError: of :func:`refused`.
+    """
+    if not holds:
+        raise refused(key, value, allowed)
 
 
 def refused(key: str, value: object, allowed: str) -> ConfigError:

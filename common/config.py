@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from common.allowed import refused, require_allowed
+from common.allowed import refused, require, require_allowed
 from common.config_checks import check_arms, check_names, check_privacy, check_private_model, check_trials
 from common.errors import ConfigError
 from common.experiment import (
@@ -224,13 +224,15 @@ def _typed(tree: dict[str, Any]) -> Experiment:
     _share_out(experiment)
     _keep_used_organs(experiment)
     _keep_chosen_models(experiment)
-    _serve_proxies(experiment)
     if experiment.privacy.mode == "patient_dp":
         # An image with a lesion of one patient in a slice of another cannot be paid for by patient.
         experiment.study.arms = [arm for arm in experiment.study.arms if arm not in MIXING_ARMS]
         # Arms on another GAN's images would be trainings of their own, to be paid for.
         experiment.study.each_generator = False
     check(experiment)
+    _fill_in_defaults(experiment)
+    _serve_proxies(experiment)
+    check_models(experiment)
     return experiment
 
 
@@ -264,6 +266,17 @@ def _keep_used_organs(experiment: Experiment) -> None:
 def _keep_chosen_models(experiment: Experiment) -> None:
     """A preset may speak of models that the study does not train; they have no family."""
     experiment.models = {name: entry for name, entry in experiment.models.items() if "family" in entry}
+
+
+def _fill_in_defaults(experiment: Experiment) -> None:
+    """What a study does not say of a model is its family's default: a resolved configuration names it."""
+    from common.training.trainer import trainer_module
+
+    for name, entry in experiment.models.items():
+        if isinstance(family := entry["family"], str):
+            defaults = OmegaConf.to_container(_blank(trainer_module(family, f"models.{name}.family").Config))
+            assert isinstance(defaults, dict)
+            experiment.models[name] = {**defaults, **entry}
 
 
 def _serve_proxies(experiment: Experiment) -> None:
@@ -316,16 +329,11 @@ def site_steps(organ: OrganConfig, own: dict[str, Any], prefix: str = "steps.") 
 
 
 def check(experiment: Experiment) -> None:
-    """Refuses values that would fail only after hours.
+    """Refuses values that would fail only after hours, before the families of models are imported.
 
     Raises:
         ConfigError: naming the key, the value and what is allowed.
     """
-
-    def require(holds: bool, key: str, value: object, allowed: str) -> None:
-        if not holds:
-            raise refused(key, value, allowed)
-
     require_allowed(experiment)
     size = experiment.image.size
     require(size % 32 == 0, "image.size", size, "must be a multiple of 32, from 32 to 2,048")
@@ -363,10 +371,6 @@ def check(experiment: Experiment) -> None:
         f"the study's models are {', '.join(experiment.models)}",
     )
     check_privacy(experiment)
-    for name in experiment.models:
-        config = model_of(experiment, name).config
-        if experiment.privacy.mode != "none":
-            check_private_model(name, config)
     parts = (experiment.split.train, experiment.split.validation, experiment.split.test)
     require(
         sum(parts) > 0 and (abs(sum(parts) - 1) < 1e-6 or all(p == int(p) for p in parts)),
@@ -374,6 +378,18 @@ def check(experiment: Experiment) -> None:
         parts,
         "three fractions that sum to 1, or three whole numbers of patients",
     )
+
+
+def check_models(experiment: Experiment) -> None:
+    """Refuses models of a family or with keys that there are none of, or that cannot be private in a private study.
+
+    Raises:
+        ConfigError: naming the key, the value and what is allowed.
+    """
+    for name in experiment.models:
+        config = model_of(experiment, name).config
+        if experiment.privacy.mode != "none":
+            check_private_model(name, config)
 
 
 def _plain(error: Exception) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from common.allowed import refused, require_each_once
+from common.allowed import not_private, refused, require, require_each_once, shown_value
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.imaging.names import ORGANS
@@ -45,25 +45,24 @@ def check_names(experiment: Experiment) -> None:
 def check_trials(experiment: Experiment) -> None:
     """Repetitions of the classifier study that could not be done."""
     study = experiment.study
-
-    def require(holds: bool, key: str, value: object, allowed: str) -> None:
-        if not holds:
-            raise refused(f"study.{key}", value, allowed)
-
-    require(study.folds == 0 or 2 <= study.folds <= 100, "folds", study.folds, "must be 0 (none), or from 2 to 100")
+    require(
+        study.folds == 0 or 2 <= study.folds <= 100, "study.folds", study.folds, "must be 0 (none), or from 2 to 100"
+    )
     for key, values in (("curve", study.curve), ("ratios", study.ratios)):
         require_each_once(f"study.{key}", values, "name each once")
     for arm in study.federated_arms:
-        require(arm in study.arms, "federated_arms", arm, "is no arm of this study; with privacy none mixes patients")
+        require(
+            arm in study.arms, "study.federated_arms", arm, "is no arm of this study; with privacy none mixes patients"
+        )
     require(
         not study.federated_arms or "real" in study.federated_arms,
-        "federated_arms",
+        "study.federated_arms",
         study.federated_arms,
         "must hold real: the others' gains are told over it",
     )
     require(
         "local_generator" not in study.arms or not experiment.pretraining.gan_steps,
-        "arms",
+        "study.arms",
         "local_generator",
         "is no fair comparison with pretraining.gan_steps: it starts without public images",
     )
@@ -71,19 +70,14 @@ def check_trials(experiment: Experiment) -> None:
         return
     # Each repetition would train on the same patients again, and would have to be planned and paid for.
     for key in ("folds", "curve", "ratios", "most_patients", "most_tumour_patients"):
-        require(not getattr(study, key), key, getattr(study, key), "is not possible with privacy=patient_dp")
-    require(study.runs == 1, "runs", study.runs, "must be 1 with privacy=patient_dp")
-    require(not study.centralised, "centralised", True, "is not possible with privacy=patient_dp")
+        require(not getattr(study, key), f"study.{key}", getattr(study, key), "is not possible with privacy=patient_dp")
+    require(study.runs == 1, "study.runs", study.runs, "must be 1 with privacy=patient_dp")
+    require(not study.centralised, "study.centralised", True, "is not possible with privacy=patient_dp")
 
 
 def check_privacy(experiment: Experiment) -> None:
     """Values that cannot be private; what only the networks show is checked before each training, at the site."""
     privacy = experiment.privacy
-
-    def require(holds: bool, key: str, value: object, allowed: str) -> None:
-        if not holds:
-            raise refused(key, value, allowed)
-
     require(
         privacy.scores == "exact" or privacy.mode != "none",
         "privacy.scores",
@@ -97,20 +91,14 @@ def check_privacy(experiment: Experiment) -> None:
 
 
 def check_private_model(name: str, config: Any) -> None:
-    """Choices of a model that cannot be private.
+    """Choices of a model that cannot be private, as its keys declare them.
 
     Args:
         config: its family's typed ``Config``: what the study does not say is the family's default, and counts alike.
     """
-    for key, wanted in (("pool", 0), ("diffaugment", ""), ("spectral_norm", False)):
-        value = getattr(config, key, wanted)
-        if value:
-            raise ConfigError(f"models.{name}.{key}={value}: must be {wanted!r} with privacy=patient_dp")
-    exchange = getattr(config, "exchange", None)
-    if exchange == "gradients":
-        raise ConfigError(
-            f"models.{name}.exchange={exchange}: sends single steps; choose proxies with privacy=patient_dp"
-        )
+    for key, value, limit in not_private(config):
+        wanted = " or ".join(map(shown_value, limit.values))
+        raise refused(f"models.{name}.{key}", value, f"must be {wanted} with privacy=patient_dp: {limit.because}")
 
 
 def check_arms(experiment: Experiment) -> None:

@@ -127,8 +127,10 @@ class StrategyConfig:
 class ClassifierConfig:
     network: str = field(default="small_resnet", metadata=one_of("small_resnet", "resnet50"))
     width: int = field(default=16, metadata=WIDTH)
+    """Channels after the first convolution of a small_resnet."""
     pretrained: bool = False
-    batch_size: int = field(default=32, metadata=between(1, MOST_BATCH))
+    """Whether resnet50 starts from ImageNet weights; there are none for small_resnet."""
+    batch_size: int = field(default=16, metadata=between(1, MOST_BATCH))
     learning_rate: float = field(default=1.5e-3, metadata=RATE)
     weight_decay: float = field(default=1.0e-2, metadata=between(0, 1000))
     own_prevalence: bool = True

@@ -144,7 +144,7 @@ def _require_size(key: str, trainer: Trainer[Any], config: Any, experiment: Expe
     count = sum(value.numel() for network in trainer.networks.values() for value in network.parameters())
     sizes = ", ".join(
         f"{key}.{name}={getattr(config, name)}"
-        for name in vars(config)
+        for name in sorted(vars(config), key=lambda name: name.startswith(("discriminator", "critic")))
         if name in ("depth", "blocks", "downsamplings", "noise_size") or name.endswith(("width", "layers"))
     )
     if count > MOST_WEIGHTS:

@@ -1,6 +1,7 @@
 """What is refused before a private training starts, because a guarantee would silently not hold."""
 
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from client.privacy.declarations import EXCHANGES, Leaves
 from client.privacy.patients import PoissonPatients
+from common.allowed import not_private, shown_value
 from common.errors import PrivacyError, RefusalError
 from common.training.patients import PatientTrainer, example_count
 from common.training.trainer import Exchange, Trainer
@@ -72,13 +74,13 @@ def require_equal_halves(batch: Any) -> None:
 
 
 def _faults(trainer: PatientTrainer[Any]) -> Iterator[str]:
-    config = trainer.config
-    if trainer.exchange is Exchange.GRADIENTS:
-        yield "exchange=gradients sends what one step found before it is noised; use proxies or average"
-    if getattr(config, "pool", 0):
-        yield f"pool={config.pool}: a pooled image carries a patient into later steps; set pool=0"
-    if getattr(config, "diffaugment", ""):
-        yield f"diffaugment={config.diffaugment}: it is drawn by batch, not by patient; set diffaugment=''"
+    if EXCHANGES.get(trainer.exchange) is not Leaves.NOISED:
+        yield f"exchange={trainer.exchange} sends what one step found before it is noised; use proxies or average"
+    if not is_dataclass(trainer.config):
+        yield "its configuration is no dataclass, whose keys would say what each may be in a private training"
+    for key, value, limit in not_private(trainer.config):
+        choices = " or ".join(f"{key}={shown_value(one)}" for one in limit.values)
+        yield f"{key}={shown_value(value)}: {limit.because}; set {choices}"
     if trainer.watches_validation:
         yield "it stops or slows down by figures of validation patients, who have no part in the guarantee"
     for network, module in trainer.networks.items():

@@ -6,8 +6,8 @@ it is run, and takes any size.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import runpy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,13 @@ from common.errors import ConfigError
 from common.export.card import GeneratorCard, card_text
 from common.export.folder import new_folder
 from common.export.loading import DESCRIPTION_KEY, fill, load_network
+from common.export.recipe import Recipe
 from common.export.source import standalone_source
 from common.files import write_bytes
 from common.versions import installed_versions
 
 WEIGHTS, LOADER, CARD = "generator.safetensors", "load_generator.py", "MODEL_CARD.md"
 SCHEMA = "oncofed-generator/1"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to build a network again.
-
-    Attributes:
-        network: its class, defined in ``common`` with nothing but torch beneath.
-        arguments: keyword arguments of the class: numbers, texts, booleans, None, or lists of these.
-        companions: functions of ``common`` that one needs to give it its inputs; they go into the loader as well.
-    """
-
-    network: type[nn.Module]
-    arguments: Mapping[str, Any]
-    companions: tuple[Callable[..., object], ...] = ()
 
 
 def network_weights(arrays: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
@@ -127,7 +113,7 @@ def loader_source(recipe: Recipe) -> str:
         ConfigError: if the network needs more than torch.
     """
     arguments = _plain(recipe.arguments)
-    imports, definitions = standalone_source([recipe.network, *recipe.companions, load_network])
+    source = standalone_source([recipe.network, *recipe.companions, load_network])
     name = recipe.network.__name__
     return f'''\
 # SPDX-License-Identifier: Apache-2.0
@@ -138,13 +124,10 @@ def loader_source(recipe: Recipe) -> str:
     generator = load_generator()
 
 MODEL_CARD.md says what goes in, what comes out and what it may be used for. Nothing in the weights' file is executed.
-Cut out of oncofed {installed_versions()["oncofed"]}.
+Below are modules of oncofed {installed_versions()["oncofed"]}, as they are but for the imports of one another.
 """
 
-{imports}
-
-{definitions}
-
+{source}
 
 ARGUMENTS = {arguments!r}
 
@@ -170,14 +153,13 @@ if __name__ == "__main__":
 def _check_loads(place: Path, network: nn.Module) -> None:
     """An export that cannot be loaded must not leave: this runs the file that was just written."""
     file = place / LOADER
-    names: dict[str, Any] = {"__name__": "oncofed_exported_generator", "__file__": str(file)}
     try:
-        exec(compile(file.read_text(), str(file), "exec"), names)
-        loaded, own = names["load_generator"]().state_dict(), network.state_dict()
+        loaded = runpy.run_path(str(file), run_name="oncofed_exported_generator")["load_generator"]()
+        own, theirs = network.state_dict(), loaded.state_dict()
     except Exception as error:  # the exported file has errors of its own
         raise ConfigError(
             f"the exported generator could not be loaded again ({type(error).__name__}); were this project's files "
             "changed while it was running?"
         ) from error
-    if own.keys() != loaded.keys() or not all(torch.equal(own[name], loaded[name]) for name in own):
+    if own.keys() != theirs.keys() or not all(torch.equal(own[name], theirs[name]) for name in own):
         raise ConfigError("the exported generator differs from the one that was to be exported")

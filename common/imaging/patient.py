@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from common.imaging.names import LESION_LABELS as LESION_LABELS
 from common.imaging.remarks import Question, Remark
-
-LESION_LABELS = (1, 2, 4)
-"""Label values that count as tumour, with their BraTS meaning: 1 necrotic core (any other organ: the lesion),
-2 oedema, 4 enhancing tumour. Value 3 never occurs: the 2023 naming is mapped to 4 by the reader."""
 
 
 @dataclass(frozen=True)

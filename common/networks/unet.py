@@ -12,14 +12,11 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.conditions import CODE_GAIN
 from common.errors import ConfigError
 from common.networks.upsampling import upsampled_beside
 
 NORMS = ("instance", "none")
-
-
-CODE_GAIN = 10.0
-"""The code's weights are learnt this many times as fast as others: few steps of a federated round see each organ."""
 
 
 class ConditionalNorm(nn.InstanceNorm2d):

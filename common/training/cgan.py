@@ -6,23 +6,23 @@ traces of the inpainting itself would tell a classifier which slices hold a tumo
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from common.conditions import CONDITION_SIZE, condition_maps, one_hot_labels
-from common.experiment import ImageConfig, WeightsConfig
+from common.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
+from common.experiment import WeightsConfig
+from common.export.card import Port
+from common.export.loading import grey_values
+from common.export.recipe import CODE, Recipe, output_port
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
-from common.losses.adversarial import adversarial_loss, weighted_mean
+from common.losses.adversarial import weighted_mean
 from common.losses.gradient_penalty import gradient_penalty
-from common.losses.perceptual import PerceptualLoss, perceptual_loss
-from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
-from common.precision import full_precision
-from common.seeding import derive_seed, torch_generator
+from common.seeding import torch_generator
 from common.synthesis.beside import filled_beside
 from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
 from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples, slice_examples
@@ -31,94 +31,76 @@ from common.synthesis.masks import Deformation
 from common.synthesis.public_masks import PublicMasks
 from common.synthesis.sources import InsertionSource
 from common.synthesis.surroundings import start_of_fill
-from common.training.cgan_config import Config, check_config
+from common.training.cgan_config import Config
 from common.training.diffaugment import Augmentation, diffaugment
-from common.training.ema import averaged_copy, update_average
+from common.training.gan import grey
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
-from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
-from common.training.schedule import RateSchedule
+from common.training.patients import PatientDraw
+from common.training.pix2pix import Pix2PixTrainer
 from common.training.shares import counts_of_a_share
-from common.training.trainer import Contributor, OptimiserStep, plain_step
+from common.training.trainer import Contributor
 
 __all__ = ["Config", "InsertionBatch", "Trainer"]
 
+CONDITION_CHANNELS = len(LESION_LABELS) + 1 + CONDITION_SIZE
+"""Of labels, region, organ and contrasts."""
 
-class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
-    """Trains the pair at one site and inserts tumours there.
 
-    Args:
-        config: the model's choices.
-        image: size of a slice.
-        organs: contrasts of a slice by organ, equally many for each.
-        device: where the networks live.
-        step: takes the place of ``optimizer.step()``.
-        weights: files of pre-trained weights (only VGG19 is used, if ``config.perceptual`` asks for it).
-        seed: of the first weights; the same seed gives the same weights on every machine.
+class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
+    """Trains the pair at one site and inserts tumours there."""
 
-    Raises:
-        ConfigError: for values that cannot work together.
-        WeightsError: if VGG19's weights are needed and missing.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        image: ImageConfig,
-        organs: Mapping[str, tuple[str, ...]],
-        device: torch.device,
-        step: OptimiserStep = plain_step,
-        weights: WeightsConfig | None = None,
-        seed: int,
-    ) -> None:
-        super().__init__(device=device, step=step)
-        check_config(config, image)
-        self.config = config
-        self.window = 0 if config.crop >= image.size else config.crop
-        self.margins = (config.margins[0], config.margins[1])
-        channels = len(next(iter(organs.values())))
-        condition = len(LESION_LABELS) + 1 + CONDITION_SIZE
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "cgan", "weights"))
-            self.generator: nn.Module = UNet(
-                channels + condition + 1,
-                channels,
-                width=config.width,
-                depth=config.depth,
-                norm=config.norm,
-                code_size=CONDITION_SIZE,
-            )
-            self.discriminator: nn.Module = PatchGAN(
-                channels + condition,
-                width=config.discriminator_width,
-                layers=config.discriminator_layers,
-                spectral_norm=config.spectral_norm,
-            )
-        self.networks = {"generator": self.generator.to(device), "discriminator": self.discriminator.to(device)}
-        self.rates = RateSchedule(
-            {"generator": config.learning_rate, "discriminator": config.discriminator_learning_rate},
-            config.decay_steps,
-        )
-        self.optimisers = {name: self._adam(self.networks[name], rate) for name, rate in self.rates.rates.items()}
-        self.filler = self.generator
-        if config.ema > 0:
-            self.filler = self.networks["generator_ema"] = averaged_copy(self.generator)
-        self.adversarial = adversarial_loss(config.adversarial)
-        self.perceptual: PerceptualLoss | None = None
-        if config.perceptual_weight > 0:
-            self.perceptual = perceptual_loss(config.perceptual, weights).to(device)
-
-    def _adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
-        return torch.optim.Adam(
-            network.parameters(), lr=rate, betas=(self.config.betas[0], self.config.betas[1]), fused=True
-        )
-
-    # ------------------------------------------------------------------ examples
+    family = "cgan"
+    config: Config
 
     @classmethod
-    def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
-        """As :func:`check_config` says."""
-        check_config(config, image, key)
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+        """The U-Net that fills regions."""
+        inside, around = channels + CONDITION_CHANNELS + 1, config.from_surroundings
+        blanked = "start_of_fill(slice, region)" if around else "-1, as if their grey values were 0"
+        parts = (
+            f"joined along the channels: the slice in [-1, 1], the region's pixels set to {blanked} "
+            f"({channels}); one_hot_labels(label map wanted) ({len(LESION_LABELS)}); the region, 1 inside (1); "
+            f"condition_maps(code, region) ({CONDITION_SIZE}); normal noise times {config.noise:g} inside the "
+            "region (1)"
+        )
+        recipe = Recipe(
+            UNet,
+            {
+                "in_channels": inside,
+                "out_channels": channels,
+                "width": config.width,
+                "depth": config.depth,
+                "norm": config.norm,
+                "code_size": CONDITION_SIZE,
+            },
+            task="Fills a blanked region of a slice, with a tumour of the wanted shape or without one. Only the region "
+            "of its output counts; around it the slice stays what it was.",
+            inputs=(Port(name="x", shape=f"(B, {inside}, H, W)", meaning=parts), CODE),
+            output=output_port(channels, value="output + atanh(start_of_fill(slice, region))" if around else "output"),
+            companions=(
+                *(condition_code, condition_maps, one_hot_labels, grey_values),
+                *((start_of_fill,) if around else ()),
+            ),
+        )
+        return {"generator": recipe}
+
+    @property
+    def judged_channels(self) -> int:
+        """An image's and its condition's."""
+        return self.channels + CONDITION_CHANNELS
+
+    def set_up(self, weights: WeightsConfig | None) -> None:
+        """The losses, and the shape of the examples."""
+        super().set_up(weights)
+        self.window = 0 if self.config.crop >= self.image.size else self.config.crop
+        self.margins = (self.config.margins[0], self.config.margins[1])
+
+    def build_optimiser(self, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        """Adam in one kernel."""
+        betas = (self.config.betas[0], self.config.betas[1])
+        return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True)
+
+    # ------------------------------------------------------------------ examples
 
     @classmethod
     def check_slices(cls, config: Config, slices: Slices) -> None:
@@ -147,28 +129,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
 
     # ------------------------------------------------------------------ training
 
-    def begin_step(self) -> None:
-        """The rates of this step."""
-        self.rates.apply(self.optimisers, self.steps_done)
-
-    def end_step(self) -> None:
-        """The averaged generator follows."""
-        if self.filler is not self.generator:
-            update_average(self.filler, self.generator, self.config.ema, self.steps_done)
-        super().end_step()
-
-    def train_step(self, batch: InsertionBatch) -> dict[str, Tensor]:
-        """One step of the discriminator and one of the generator."""
-        generated = self._generated(batch)
-        self.discriminator.requires_grad_(True)
-        discriminator_losses = self._discriminator_losses(batch, generated.detach())
-        self.descend("discriminator", discriminator_losses.pop("total"))
-        self.discriminator.requires_grad_(False)
-        generator_losses = self._generator_losses(batch, generated)
-        self.descend("generator", generator_losses.pop("total"))
-        return {name: value.detach() for name, value in (discriminator_losses | generator_losses).items()}
-
-    def _generated(self, batch: InsertionBatch) -> Tensor:
+    def make(self, batch: InsertionBatch) -> Tensor:
         """(B, C, h, w): the examples with their regions generated."""
         images, weight = batch.images.to(self.device), self._weight(batch)
         asked = self._condition(batch.labels.to(self.device), weight, batch.condition)
@@ -177,12 +138,12 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
             self._generate(self.generator, images, weight, asked, code, noise), images, batch.region.to(self.device)
         )
 
-    def _discriminator_losses(self, batch: InsertionBatch, generated: Tensor) -> dict[str, Tensor]:
+    def discriminator_losses(self, batch: InsertionBatch, made: Tensor) -> dict[str, Tensor]:
         """Each loss of the discriminator, and their weighted ``total``."""
         c = self.config
         asked, counted = self._asked(batch)
-        real, fake = (_shown(images, batch.augmentation) for images in (batch.images.to(self.device), generated))
-        real_logits, fake_logits = self._judge(torch.cat([real, fake]), torch.cat([asked, asked])).chunk(2)
+        real, fake = (_shown(images, batch.augmentation) for images in (batch.images.to(self.device), made))
+        real_logits, fake_logits = self.judge(torch.cat([real, fake]), torch.cat([asked, asked])).chunk(2)
         losses = {"discriminator": self.adversarial.discriminator(real_logits, fake_logits, counted)}
         losses["total"] = losses["discriminator"]
         if c.gradient_penalty > 0:
@@ -192,22 +153,13 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
             losses["total"] = losses["total"] + c.gradient_penalty * losses["gradient_penalty"]
         return losses
 
-    def _generator_losses(self, batch: InsertionBatch, generated: Tensor) -> dict[str, Tensor]:
+    def generator_losses(self, batch: InsertionBatch, made: Tensor) -> dict[str, Tensor]:
         """Each loss of the generator, and their weighted ``total``."""
-        c = self.config
         asked, counted = self._asked(batch)
         images = batch.images.to(self.device)
-        judged = self._judge(_shown(generated, batch.augmentation), asked)
-        l1 = (generated - images).abs().mean(1, keepdim=True)
-        losses = {
-            "adversarial": self.adversarial.generator(judged, counted),
-            "l1": weighted_mean(l1, self._weight(batch)),
-        }
-        losses["total"] = c.adversarial_weight * losses["adversarial"] + c.l1_weight * losses["l1"]
-        if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(generated, images)
-            losses["total"] = losses["total"] + c.perceptual_weight * losses["perceptual"]
-        return losses
+        judged = self.judge(_shown(made, batch.augmentation), asked)
+        l1 = weighted_mean((made - images).abs().mean(1, keepdim=True), self._weight(batch))
+        return self.weigh(self.adversarial.generator(judged, counted), l1, made, images)
 
     def _weight(self, batch: InsertionBatch) -> Tensor:
         return batch.region.to(self.device).unsqueeze(1).to(batch.images.dtype)
@@ -240,7 +192,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         The generator of all sites becomes this site's own (FedAvg with fine-tuning, e.g. Wang et al. 2019).
         """
         steps = self.config.tuning_steps
-        self.rates = replace(self.rates, decay_steps=steps)
+        self.schedule = replace(self.schedule, decay_steps=steps)
         return self.train(self.batches(slices, steps, seed)) if steps else {}
 
     # ------------------------------------------------------------------ one patient
@@ -249,22 +201,6 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         """One example a slice: its lesion blanked, or where it has none a region of a public shape, without labels."""
         c = self.config
         return slice_examples(draw, ExampleShape(self.window, c.jitter, self.margins, c.brightness), generator)
-
-    def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[InsertionBatch]]:
-        """The discriminator, then the generator: both look at real slices, so both are paid for."""
-
-        def judge(batch: InsertionBatch) -> Tensor:
-            with torch.no_grad():
-                generated = self._generated(batch)
-            return self._discriminator_losses(batch, generated)["total"]
-
-        def fill(batch: InsertionBatch) -> Tensor:
-            return self._generator_losses(batch, self._generated(batch))["total"]
-
-        return (
-            PatientUpdate("discriminator", {"discriminator": self.discriminator}, judge),
-            PatientUpdate("generator", {"generator": self.generator}, fill),
-        )
 
     # ------------------------------------------------------------------ networks
 
@@ -278,14 +214,8 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         start = start_of_fill(images, weight) if self.config.from_surroundings else torch.zeros_like(blanked)
         if self.config.from_surroundings:
             blanked = torch.where(weight > 0, start, blanked)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output = network(torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1), code)
-        return (torch.tanh(full_precision(output) + torch.atanh(start)) + 1) / 2
-
-    def _judge(self, images: Tensor, condition: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            logits: Tensor = self.discriminator(torch.cat([images * 2 - 1, condition], dim=1))
-        return full_precision(logits)
+        inputs = torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1)
+        return grey(self.run(network, inputs, code) + torch.atanh(start))
 
     # ------------------------------------------------------------------ images
 
@@ -299,7 +229,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
         """
         noise = torch.randn(len(images), 1, *images.shape[-2:], generator=generator)
         result = images.clone()
-        self.filler.eval()
+        filler = self.averaged().eval()
         sizes = window_sizes(region, self.window, context=4, multiple=2**self.config.depth)
         with torch.no_grad():
             for size, chosen in groups_of(sizes, most=32):
@@ -307,7 +237,7 @@ class Trainer(PairedTrainer[InsertionBatch], PatientTrainer[InsertionBatch]):
                 image, weight = windows.cut(images[chosen]), windows.cut(region[chosen]).unsqueeze(1).float()
                 asked = self._condition(windows.cut(labels[chosen]), weight, condition)
                 inputs = (image, weight, asked, condition, windows.cut(noise[chosen]))
-                made = self._generate(self.filler, *(one.to(self.device) for one in inputs))
+                made = self._generate(filler, *(one.to(self.device) for one in inputs))
                 result[chosen] = insert(made.cpu(), windows, images[chosen], region[chosen])
         return result
 

@@ -1,6 +1,6 @@
 """What the keys may be that several families of GANs have in common."""
 
-from common.allowed import ALLOWED, Allowed, between, one_of
+from common.allowed import ALLOWED, Allowed, between, one_of, private
 from common.losses.adversarial import ADVERSARIAL_LOSSES
 from common.losses.perceptual import LAYERS
 from common.training.diffaugment import OPERATIONS
@@ -19,5 +19,5 @@ POLICY = {
         f"empty, or of {', '.join(OPERATIONS)}, separated by commas",
         lambda policy: {word.strip() for word in policy.split(",") if word.strip()} <= set(OPERATIONS),
     )
-}
+} | private("", because="it is drawn by batch, not by patient")
 """Of DiffAugment."""

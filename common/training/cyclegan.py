@@ -11,7 +11,6 @@ averaging is the discriminator of the *other* domain: a site has generated image
 * ``average``: every site trains everything on what it has. It fails, and is kept as the baseline.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,18 +20,22 @@ from torch import Tensor, nn
 from common.conditions import condition_code
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig, WeightsConfig
+from common.export.card import Port
+from common.export.loading import grey_values
+from common.export.recipe import Recipe, output_port
 from common.imaging.slices import Slices
+from common.networks.resnet_generator import ResnetGenerator
 from common.networks.spectral import settle
 from common.seeding import derive_seed
 from common.training.augmentation import random_crops
-from common.training.cyclegan_config import Config, DomainConfig, check_config, domain_pair
+from common.training.cyclegan_config import Config, DomainConfig, domain_pair
 from common.training.cyclegan_exchange import domain_shares, require_both, sum_of_domains
 from common.training.cyclegan_objective import Objective
-from common.training.ema import averaged_copy, update_average
+from common.training.gan import GanTrainer, patch_discriminator
 from common.training.kinds import GradientTrainer, ProxySource, ProxyTrainer, TranslatingTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
-from common.training.schedule import RateSchedule
-from common.training.trainer import Contributor, Exchange, OptimiserStep, View, plain_step
+from common.training.sizes import require_halvings, require_patches, window_of
+from common.training.trainer import Contributor, Exchange, View, mean_losses
 from common.training.unpaired import SideBatch, SideShape, draw_side
 
 __all__ = ["Config", "DomainConfig", "SideBatch", "Trainer"]
@@ -41,75 +44,70 @@ LETTERS = ("a", "b")
 
 
 class Trainer(
-    TranslatingTrainer[SideBatch], GradientTrainer[SideBatch], ProxyTrainer[SideBatch], PatientTrainer[SideBatch]
+    TranslatingTrainer[SideBatch],
+    GradientTrainer[SideBatch],
+    ProxyTrainer[SideBatch],
+    GanTrainer[SideBatch],
+    PatientTrainer[SideBatch],
 ):
-    """Trains both generators and both discriminators on the domain that one site holds.
+    """Trains both generators and both discriminators on the domain that one site holds."""
 
-    Args:
-        config: the model's choices.
-        image: size of a slice.
-        organs: contrasts of a slice by organ in the study; the domains name their own, so they do not matter here.
-        device: where the networks live.
-        step: takes the place of ``optimizer.step()``.
-        weights: files of pre-trained weights; none are used.
-        seed: of the first weights; the same seed gives the same weights on every machine.
-
-    Raises:
-        ConfigError: for values that cannot work together.
-    """
-
+    family = "cyclegan"
+    config: Config
     # Which one is a choice of the configuration here, so it belongs to the instance.
     exchange: Exchange  # type: ignore[misc]
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        image: ImageConfig,
-        organs: Mapping[str, tuple[str, ...]],
-        device: torch.device,
-        step: OptimiserStep = plain_step,
-        weights: WeightsConfig | None = None,
-        seed: int,
-    ) -> None:
-        super().__init__(device=device, step=step)
-        check_config(config, image)
-        self.config: Config = config
-        self.exchange = Exchange(config.exchange)
-        self.batches_per_exchange = config.generator_steps
-        self.domains = self.sides(config)
-        self.shape = SideShape(config.batch_size, min(config.crop or image.size, image.size), config.flip)
-        self.objective = Objective(config, len(self.domains[0].contrasts), device, seed)
-        generators, discriminators = self.objective.generators, self.objective.discriminators
-        self.trained: dict[str, nn.Module] = {
-            "generator_ab": generators[0],
-            "generator_ba": generators[1],
-            "discriminator_a": discriminators[0],
-            "discriminator_b": discriminators[1],
-        }
-        self.averages = [averaged_copy(network) for network in generators] if config.ema > 0 else []
-        averages = dict(zip(("generator_ab_ema", "generator_ba_ema"), self.averages, strict=False))
-        self.networks = {**self.trained, **averages}
-        self.schedule = RateSchedule(
-            {"generator": config.learning_rate, "discriminator": config.discriminator_learning_rate},
-            config.decay_steps,
-        )
-        self.optimisers = {
-            "generator": self._adam(generators, config.learning_rate),
-            "discriminator": self._adam(discriminators, config.discriminator_learning_rate),
-        }
-        self.proxies: Tensor | None = None
-
-    def _adam(self, networks: Sequence[nn.Module], rate: float) -> torch.optim.Adam:
-        parameters = [parameter for network in networks for parameter in network.parameters()]
-        return torch.optim.Adam(parameters, lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
-
-    # ------------------------------------------------------------------ who takes part
-
     @classmethod
     def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
-        """As :func:`check_config` says."""
-        check_config(config, image, key)
+        """Also refuses domains that are not two, and networks that do not fit on the slices."""
+        super().check_config(config, image, key)
+        domain_pair(config, key)
+        window = window_of(config.crop, image)
+        require_halvings(key, config, window, image)
+        require_patches(key, config, window)
+
+    @classmethod
+    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:  # type: ignore[override]
+        """Those of the domains."""
+        return len(config.domains[0].contrasts)
+
+    @classmethod
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+        """A ResNet each way."""
+        first, second = (domain.name for domain in cls.sides(config))
+        return {
+            f"generator_{way}": Recipe(
+                ResnetGenerator,
+                {
+                    "in_channels": channels,
+                    "out_channels": channels,
+                    "width": config.width,
+                    "blocks": config.blocks,
+                    "downsamplings": config.downsamplings,
+                },
+                task=f"Translates a slice of {before} into one that looks like {after}.",
+                inputs=(Port(name="x", shape=f"(B, {channels}, H, W)", meaning=f"{before}, grey values in [-1, 1]"),),
+                output=output_port(channels),
+                companions=(grey_values,),
+            )
+            for way, before, after in (("ab", first, second), ("ba", second, first))
+        }
+
+    def build_adversaries(self) -> dict[str, nn.Module]:
+        """A discriminator each domain."""
+        return {f"discriminator_{letter}": patch_discriminator(self.config, self.channels) for letter in LETTERS}
+
+    def set_up(self, weights: WeightsConfig | None) -> None:
+        """The losses, the shape of the examples, and how sites work together."""
+        c = self.config
+        self.exchange = Exchange(c.exchange)
+        self.batches_per_exchange = c.generator_steps
+        self.domains = self.sides(c)
+        self.shape = SideShape(c.batch_size, window_of(c.crop, self.image), c.flip)
+        self.objective = Objective(c, self.trained, self.run)
+        self.proxies: Tensor | None = None
+
+    # ------------------------------------------------------------------ who takes part
 
     @classmethod
     def sides(cls, config: Config) -> tuple[View, View]:
@@ -232,26 +230,13 @@ class Trainer(
             for step in range(steps)
         )
         self.to_training_mode()
-        totals: dict[str, float] = defaultdict(float)
-        for first, second in pairs:
-            for name, value in self.pooled_step(first, second).items():
-                totals[name] += value / steps
-        return dict(totals)
+        return mean_losses(self.pooled_step(first, second) for first, second in pairs)
 
     def begin_step(self) -> None:
         """The rates of this step, and no gradients."""
-        self.schedule.apply(self.optimisers, self.steps_done)
+        super().begin_step()
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
-
-    def end_step(self) -> None:
-        """The averaged generators follow."""
-        self._follow()
-        super().end_step()
-
-    def _follow(self, steps: int = 1) -> None:
-        for average, network in zip(self.averages, self.objective.generators, strict=False):
-            update_average(average, network, self.config.ema**steps, self.steps_done)
 
     def pooled_step(self, first: SideBatch, second: SideBatch) -> dict[str, float]:
         """One step of centralised CycleGAN on pooled data: ``first`` of domain 0, ``second`` of domain 1; mean losses.
@@ -267,7 +252,7 @@ class Trainer(
         for optimiser in self.optimisers.values():
             self.step(optimiser)
         self.end_step()
-        return _means(losses)
+        return mean_losses(losses)
 
     # ------------------------------------------------------------------ one patient
 
@@ -305,13 +290,9 @@ class Trainer(
         judged = "discriminator"
         if self.exchange is Exchange.PROXIES:
             judged = f"discriminator_{LETTERS[self._side(condition)]}"
-        generators, discriminators = (
-            {key: network for key, network in self.trained.items() if key.startswith(name)}
-            for name in ("generator", judged)
-        )
         return (
-            PatientUpdate("generator", generators, translate),
-            PatientUpdate("discriminator", discriminators, judge),
+            PatientUpdate("generator", self.networks_of("generator"), translate),
+            PatientUpdate("discriminator", self.networks_of(judged), judge),
         )
 
     # ------------------------------------------------------------------ exchange of gradients
@@ -343,7 +324,7 @@ class Trainer(
         for name, parameter in self._parameters():
             if not self._is_weight(name) and parameter.grad is not None:
                 arrays[name] = parameter.grad.detach().cpu() / len(losses)
-        return arrays, _means(losses)
+        return arrays, mean_losses(losses)
 
     def expected_contribution(self) -> dict[str, Tensor]:
         """Zeros for a gradient, and the present weights of generators that train at the sites."""
@@ -370,7 +351,7 @@ class Trainer(
         stepped = ("discriminator",) if self._generators_stay else ("generator", "discriminator")
         for name in stepped:
             self.step(self.optimisers[name])
-        self._follow(self.config.generator_steps)
+        self.follow(self.config.generator_steps)
         self.steps_done += self.config.generator_steps
         for network in self.objective.discriminators:
             # No image passes through them here, and the sites start from what is sent.
@@ -391,7 +372,7 @@ class Trainer(
 
         By the averaged generator, if ``ema`` is on.
         """
-        network = self.averages[source] if self.averages else None
+        network = self.averaged(("generator_ab", "generator_ba")[source])
         with torch.no_grad():
             parts = [
                 self.objective.generate(source, part.to(self.device), network).cpu() for part in torch.split(images, 32)
@@ -408,11 +389,3 @@ class Trainer(
         super().load_private_state(state)
         for name, pool in zip(LETTERS, self.objective.pools, strict=True):
             pool.load(state.get(f"pool.{name}", torch.zeros(0)), self.device)
-
-
-def _means(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
-    totals: dict[str, float] = defaultdict(float)
-    for one in losses:
-        for name, value in one.items():
-            totals[name] += float(value)
-    return {name: value / len(losses) for name, value in totals.items()}

@@ -1,31 +1,30 @@
-"""The four networks of CycleGAN, and the part of their losses that needs real images of one domain only.
+"""The part of CycleGAN's losses that needs real images of one domain only.
 
 The whole objective is the sum of this part over both domains: what one site can compute, the other never needs.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.losses.adversarial import adversarial_loss
 from common.losses.cycle import cycle_loss, identity_loss, identity_weight
-from common.networks.patchgan import PatchGAN
-from common.networks.resnet_generator import ResnetGenerator
-from common.precision import full_precision
-from common.seeding import derive_seed, torch_generator
+from common.seeding import torch_generator
 from common.training.cyclegan_config import Config
 from common.training.diffaugment import Augmentation, diffaugment, draw_augmentation
+from common.training.gan import grey
 from common.training.image_pool import ImagePool
 from common.training.unpaired import SideBatch
 
 
 class Objective:
-    """Networks, image pools and losses; images have grey values in [0, 1].
+    """Image pools and losses; images have grey values in [0, 1].
 
     Args:
         config: the model's choices.
-        channels: contrasts of an image.
-        device: where the networks live.
-        seed: of the first weights.
+        trained: the four networks by name.
+        run: computes a network's output in the configured precision.
 
     Attributes:
         generators: ``generators[s]`` translates domain ``s`` into the other.
@@ -33,26 +32,12 @@ class Objective:
         pools: ``pools[s]`` keeps generated images of domain ``s``.
     """
 
-    def __init__(self, config: Config, channels: int, device: torch.device, seed: int) -> None:
+    def __init__(self, config: Config, trained: Mapping[str, nn.Module], run: Callable[..., Tensor]) -> None:
         self.config = config
-        self.device = device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "cyclegan", "weights"))
-            self.generators = [
-                ResnetGenerator(
-                    channels, channels, width=config.width, blocks=config.blocks, downsamplings=config.downsamplings
-                ).to(device)
-                for _ in range(2)
-            ]
-            self.discriminators = [
-                PatchGAN(
-                    channels,
-                    width=config.discriminator_width,
-                    layers=config.discriminator_layers,
-                    spectral_norm=config.spectral_norm,
-                ).to(device)
-                for _ in range(2)
-            ]
+        self.generators = [trained["generator_ab"], trained["generator_ba"]]
+        self.discriminators = [trained["discriminator_a"], trained["discriminator_b"]]
+        self.device = next(self.generators[0].parameters()).device
+        self.run = run
         self.pools = [ImagePool(config.pool) for _ in range(2)]
         self.adversarial = adversarial_loss(config.adversarial)
 
@@ -128,19 +113,14 @@ class Objective:
     def _augmentation(self, batch: SideBatch, draws: torch.Generator) -> Augmentation:
         return draw_augmentation(self.config.diffaugment, len(batch.images), batch.images.shape[-1], draws)
 
-    def generate(self, side: int, images: Tensor, generator: torch.nn.Module | None = None) -> Tensor:
+    def generate(self, side: int, images: Tensor, generator: nn.Module | None = None) -> Tensor:
         """(B, C, H, W) in [0, 1]: images of domain ``side`` as the other's, by ``generator`` if it is given."""
-        network = generator or self.generators[side]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output: Tensor = network(images * 2 - 1)
-        return (torch.tanh(full_precision(output)) + 1) / 2
+        return grey(self.run(generator or self.generators[side], images * 2 - 1))
 
     def _judge(self, side: int, images: Tensor, augmentation: Augmentation | None) -> Tensor:
         if self.config.diffaugment and augmentation is not None:
             images = diffaugment(images, augmentation)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            logits: Tensor = self.discriminators[side](images * 2 - 1)
-        return full_precision(logits)
+        return self.run(self.discriminators[side], images * 2 - 1)
 
     def _train_discriminators(self, wanted: bool) -> None:
         for network in self.discriminators:

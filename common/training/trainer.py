@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from common.allowed import require_allowed
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig
+from common.export.recipe import Recipe
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
 
@@ -113,7 +114,7 @@ class Trainer(ABC, Generic[Batch]):
 
     @classmethod
     def check_config(cls, config: Any, image: ImageConfig, key: str = "model") -> None:
-        """Refuses what the family's keys may not be, or what cannot work together.
+        """Refuses what a key may not be (:mod:`common.allowed`); a family adds what does not go together.
 
         Args:
             config: the model's own ``Config``.
@@ -124,6 +125,17 @@ class Trainer(ABC, Generic[Batch]):
             ConfigError: naming the whole key, the value and what is allowed.
         """
         require_allowed(config, f"{key}.")
+
+    @classmethod
+    def recipes(cls, config: Any, *, size: int, channels: int) -> Mapping[str, Recipe]:
+        """The generators that can be exported, by their names in ``networks``; none unless overridden.
+
+        Args:
+            config: the model's own ``Config``.
+            size: rows and columns of a slice.
+            channels: contrasts of a slice.
+        """
+        return {}
 
     @classmethod
     def view(cls, config: Any, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
@@ -191,16 +203,14 @@ class Trainer(ABC, Generic[Batch]):
 
     def train(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Takes one optimiser step (of each network) a batch; returns the mean of each loss over the batches."""
-        totals: dict[str, float] = defaultdict(float)
-        count = 0
         self.to_training_mode()
-        for batch in batches:
-            self.begin_step()
-            for name, value in self.train_step(batch).items():
-                totals[name] += float(value)
-            self.end_step()
-            count += 1
-        return {name: value / count for name, value in totals.items()}
+        return mean_losses(self._step(batch) for batch in batches)
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.begin_step()
+        losses = {name: float(value) for name, value in self.train_step(batch).items()}
+        self.end_step()
+        return losses
 
     def pretrain(self, sources: Sequence[Slices], steps: int, seed: int) -> dict[str, float]:
         """``steps`` steps on slices of ``sources`` in turn, before a training; the mean of each loss.
@@ -311,6 +321,21 @@ class Trainer(ABC, Generic[Batch]):
                     index, _, entry = key.removeprefix(f"optimiser.{name}.").partition(".")
                     restored.setdefault(int(index), {})[entry] = value.clone()
             optimiser.load_state_dict({**optimiser.state_dict(), "state": restored})
+
+
+def mean_losses(steps: Iterable[Mapping[str, Tensor | float]]) -> dict[str, float]:
+    """The mean of each loss over some steps.
+
+    >>> mean_losses([{"l1": 1.0}, {"l1": torch.tensor(2.0)}])
+    {'l1': 1.5}
+    """
+    totals: dict[str, float] = defaultdict(float)
+    count = 0
+    for losses in steps:
+        for name, value in losses.items():
+            totals[name] += float(value)
+        count += 1
+    return {name: value / count for name, value in totals.items()}
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

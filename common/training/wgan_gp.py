@@ -11,30 +11,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, one_of, refused, require_allowed
-from common.conditions import CONDITION_SIZE
+from common.allowed import RATE, WEIGHT, WIDTH, between, one_of, refused
+from common.conditions import CONDITION_SIZE, condition_code
 from common.experiment import MOST_BATCH, ImageConfig, WeightsConfig
+from common.export.card import Port
+from common.export.loading import grey_values
+from common.export.recipe import Recipe, output_port
 from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.losses.gradient_penalty import gradient_penalty
 from common.networks.wgan import NORMS, Critic, SliceGenerator
-from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
 from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape, turned_slices
-from common.training.choices import BETAS, DECAY, LEAST_SLICES, POLICY, PRECISION
+from common.training.choices import BETAS, POLICY
 from common.training.diffaugment import Augmentation, diffaugment
-from common.training.ema import averaged_copy, update_average
+from common.training.gan import GanTrainer, grey
+from common.training.gan_config import GanConfig
 from common.training.kinds import SamplingTrainer, SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
-from common.training.schedule import RateSchedule
 from common.training.shares import counts_of_a_share
-from common.training.trainer import OptimiserStep, View, plain_step
+from common.training.trainer import View
 
 SAMPLES_AT_ONCE = 64
 
 BACKGROUND = 0.02
 """Grey values below this are background in what is made."""
+
+CODE_SIZE = 2 + CONDITION_SIZE
+"""Tumour, no tumour, organ and contrasts."""
 
 
 @dataclass
@@ -46,97 +51,116 @@ class Domain:
 
 
 @dataclass
-class Config:
-    """What ``configs/model/wgan_gp.yaml`` may say; each key is explained there."""
+class Config(GanConfig):
+    """Keys of ``models.wgan_gp``."""
 
     width: int = field(default=24, metadata=WIDTH)
+    """Channels before the last of the generator's five layers, 8 times as many at the first."""
     norm: str = field(default="instance", metadata=one_of(*NORMS))
+    """The generator's: ``instance``, ``pixel`` or ``none``."""
     noise_size: int = field(default=64, metadata=between(1, 65_536))
     critic_width: int = field(default=16, metadata=WIDTH)
+    """Channels after the critic's first convolution."""
     critic_layers: int = field(default=4, metadata=between(1, 11))
+    """Convolutions that halve the resolution; 4 look at patches of 78x78 pixels, 5 at 158x158."""
     domains: list[Domain] | None = None
+    """What is shown to the model: null is the study's own contrasts at every site. A list such as
+    ``[{organ: brain, contrasts: [t1]}, {organ: brain, contrasts: [t2]}]`` makes each site show the first that it can
+    serve."""
     batch_size: int = field(default=16, metadata=between(2, MOST_BATCH))
     n_critic: int = field(default=2, metadata=between(1, 1000))
+    """Steps of the critic for one of the generator (5 in the paper)."""
     critic_lead: float = field(default=0.0, metadata=between(0, 1))
+    """With patients as the unit of privacy: the generator waits, for at most ``critic_wait`` rounds of critic steps,
+    while fewer than this share of generated slices score below 0, where the drift term keeps the real ones; 0 never
+    waits."""
     critic_wait: int = field(default=5, metadata=between(0, 100_000))
     optimiser: str = field(default="adam", metadata=one_of("adam", "rmsprop"))
     learning_rate: float = field(default=1e-3, metadata=RATE)
     critic_learning_rate: float = field(default=1e-3, metadata=RATE)
     betas: list[float] = field(default_factory=lambda: [0.0, 0.9], metadata=BETAS)
-    decay_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
-    ema: float = field(default=0.99, metadata=DECAY)
     gradient_penalty: float = field(default=10.0, metadata=WEIGHT)
     drift: float = field(default=1e-3, metadata=WEIGHT)
+    """Weight of the squared scores of real slices, which keeps them near 0."""
     diffaugment: str = field(default="", metadata=POLICY)
+    """Changes of real and generated slices alike before the critic sees them: any of brightness, contrast, translation
+    and cutout, separated by commas."""
     tumour_share: float = field(default=0.5, metadata=between(0, 1))
+    """Share of tumour slices in a batch."""
     augmented_share: float = field(default=0.25, metadata=between(0, 1))
+    """Share of the real slices that are turned by up to ``rotation`` radians, and half of these mirrored left to
+    right."""
     rotation: float = field(default=0.1, metadata=between(0, 3.2))
-    min_slices: int = field(default=4, metadata=LEAST_SLICES)
-    precision: str = field(default="fp32", metadata=PRECISION)
 
 
-class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
-    """Trains generator and critic at one site and makes slices there.
+class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], PatientTrainer[Any]):
+    """Trains generator and critic at one site and makes slices there."""
 
-    Args:
-        config: the model's choices.
-        image: size of a slice.
-        organs: contrasts of a slice by organ, equally many for each; ``config.domains`` takes its place where set.
-        device: where the networks live.
-        step: takes the place of ``optimizer.step()``.
-        weights: of no use here.
-        seed: of the first weights; the same seed gives the same weights on every machine.
-
-    Raises:
-        ConfigError: for values that cannot work together.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        image: ImageConfig,
-        organs: Mapping[str, tuple[str, ...]],
-        device: torch.device,
-        step: OptimiserStep = plain_step,
-        weights: WeightsConfig | None = None,
-        seed: int,
-    ) -> None:
-        super().__init__(device=device, step=step)
-        check_config(config, image)
-        self.config = config
-        self.size = image.size
-        shown = [domain.contrasts for domain in config.domains] if config.domains else list(organs.values())
-        self.channels = len(shown[0])
-        code_size = 2 + CONDITION_SIZE
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "wgan_gp", "weights"))
-            self.generator: nn.Module = SliceGenerator(
-                image.size,
-                self.channels,
-                noise_size=config.noise_size,
-                code_size=code_size,
-                width=config.width,
-                norm=config.norm,
-            ).to(device)
-            self.critic: nn.Module = Critic(
-                self.channels, code_size=code_size, width=config.critic_width, layers=config.critic_layers
-            ).to(device)
-        self.networks = {"generator": self.generator, "critic": self.critic}
-        self.sampler = self.generator
-        if config.ema > 0:
-            self.sampler = self.networks["generator_ema"] = averaged_copy(self.generator)
-        self.rates = RateSchedule(
-            {"generator": config.learning_rate, "critic": config.critic_learning_rate}, config.decay_steps
-        )
-        self.optimisers = {name: self._optimiser(self.networks[name], rate) for name, rate in self.rates.rates.items()}
-        self.adversarial = adversarial_loss("wasserstein")
-        self.waited = 0
+    family = "wgan_gp"
+    adversary = "critic"
+    config: Config
 
     @classmethod
     def check_config(cls, config: Config, image: ImageConfig, key: str = "model") -> None:
-        """As :func:`check_config` says."""
-        check_config(config, image, key)
+        """Also refuses a critic too deep for the slices, and domains of unequal numbers of contrasts."""
+        super().check_config(config, image, key)
+        if (smallest := 2**config.critic_layers) > image.size:
+            needed = f"needs image.size of at least {smallest}, got {image.size}"
+            raise refused(f"{key}.critic_layers", config.critic_layers, needed)
+        if config.domains is not None and len({len(domain.contrasts) for domain in config.domains}) != 1:
+            shown = [asdict(domain) for domain in config.domains]
+            raise refused(f"{key}.domains", shown, "must be null, or at least one, with equally many contrasts in each")
+
+    @classmethod
+    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:  # type: ignore[override]
+        """Those of ``config.domains`` where set."""
+        return len(config.domains[0].contrasts) if config.domains else super().count_channels(config, organs)
+
+    @classmethod
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+        """The generator of slices."""
+        recipe = Recipe(
+            SliceGenerator,
+            {
+                "size": size,
+                "channels": channels,
+                "noise_size": config.noise_size,
+                "code_size": CODE_SIZE,
+                "width": config.width,
+                "norm": config.norm,
+            },
+            task="Makes a whole slice from noise, with a tumour or without one.",
+            inputs=(
+                Port(name="noise", shape=f"(B, {config.noise_size})", meaning="standard normal"),
+                Port(name="grain", shape=f"(B, 1, {size}, {size})", meaning="standard normal"),
+                Port(
+                    name="code",
+                    shape=f"(B, {CODE_SIZE})",
+                    meaning="1, 0 with a tumour or 0, 1 without one, then condition_code(organ, contrasts)",
+                ),
+            ),
+            output=output_port(channels, f"; below {BACKGROUND} is background, to be set to 0"),
+            companions=(condition_code, grey_values),
+        )
+        return {"generator": recipe}
+
+    def build_adversaries(self) -> dict[str, nn.Module]:
+        """The critic."""
+        c = self.config
+        return {"critic": Critic(self.channels, code_size=CODE_SIZE, width=c.critic_width, layers=c.critic_layers)}
+
+    def build_optimiser(self, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        """Adam or RMSProp."""
+        if self.config.optimiser == "rmsprop":
+            return torch.optim.RMSprop(parameters, lr=rate)
+        return super().build_optimiser(parameters, rate)
+
+    def set_up(self, weights: WeightsConfig | None) -> None:
+        """The Wasserstein loss."""
+        self.generator, self.critic = self.trained["generator"], self.trained["critic"]
+        self.size = self.image.size
+        self.adversarial = adversarial_loss("wasserstein")
+        self.waited = 0
 
     @classmethod
     def view(cls, config: Config, study: Mapping[str, tuple[str, ...]], organ: str, held: Sequence[str]) -> View | None:
@@ -147,11 +171,6 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
             if domain.organ == organ and set(domain.contrasts) <= set(held):
                 return View(organ, tuple(domain.contrasts))
         return None
-
-    def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
-        if self.config.optimiser == "rmsprop":
-            return torch.optim.RMSprop(network.parameters(), lr=rate)
-        return torch.optim.Adam(network.parameters(), lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
 
     # ------------------------------------------------------------------ examples
 
@@ -178,16 +197,6 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         return ClassSource(slices, shape, c.min_slices)
 
     # ------------------------------------------------------------------ training
-
-    def begin_step(self) -> None:
-        """The rates of this step."""
-        self.rates.apply(self.optimisers, self.steps_done)
-
-    def end_step(self) -> None:
-        """The averaged generator follows."""
-        if self.sampler is not self.generator:
-            update_average(self.sampler, self.generator, self.config.ema, self.steps_done)
-        super().end_step()
 
     def train_step(self, batch: SamplingBatch) -> dict[str, Tensor]:
         """``n_critic`` steps of the critic and one of the generator.
@@ -221,7 +230,9 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         real = self._shown(examples.images.to(self.device), examples.augmentation)
         generated = self._shown(generated, examples.augmentation)
         code = self._code(examples.tumour, examples.condition)
-        real_scores, generated_scores = self._judge(torch.cat([real, generated]), torch.cat([code, code])).chunk(2)
+        real_scores, generated_scores = self.run(
+            self.critic, torch.cat([real, generated]), torch.cat([code, code])
+        ).chunk(2)
         distance = self.adversarial.discriminator(real_scores, generated_scores)
         penalty = gradient_penalty(lambda x: self.critic(x, code), real, generated, examples.mixing)
         drift = real_scores.mean((1, 2, 3)).square().mean()
@@ -232,7 +243,7 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         self, tumour: Tensor, noise: Tensor, grain: Tensor, condition: Tensor, augmentation: Augmentation | None
     ) -> Tensor:
         made = self._generate(self.generator, noise, grain, tumour, condition)
-        scores = self._judge(self._shown(made, augmentation), self._code(tumour, condition))
+        scores = self.run(self.critic, self._shown(made, augmentation), self._code(tumour, condition))
         return self.adversarial.generator(scores)
 
     # ------------------------------------------------------------------ one patient
@@ -276,7 +287,7 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         if c.critic_lead > 0 and self.waited < c.critic_wait:
             with torch.no_grad():
                 made = self._generate(self.generator, noise, grain, classes, condition)
-                scores = self._judge(self._shown(made, None), self._code(classes, condition))
+                scores = self.run(self.critic, self._shown(made, None), self._code(classes, condition))
             if float((scores.mean((1, 2, 3)) < 0).float().mean()) < c.critic_lead:
                 self.waited += 1
                 return
@@ -293,21 +304,11 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         return torch.cat([classes, condition.expand(len(tumour), -1)], dim=1).to(self.device)
 
     def _generate(self, network: nn.Module, noise: Tensor, grain: Tensor, tumour: Tensor, condition: Tensor) -> Tensor:
-        with self._autocast():
-            output = network(noise.to(self.device), grain.to(self.device), self._code(tumour, condition))
-        return (torch.tanh(full_precision(output)) + 1) / 2
+        return grey(self.run(network, noise.to(self.device), grain.to(self.device), self._code(tumour, condition)))
 
     def _shown(self, images: Tensor, augmentation: Augmentation | None) -> Tensor:
         """Images as the critic sees them, in [-1, 1]."""
         return (images if augmentation is None else diffaugment(images, augmentation)) * 2 - 1
-
-    def _judge(self, images: Tensor, code: Tensor) -> Tensor:
-        with self._autocast():
-            scores: Tensor = self.critic(images, code)
-        return full_precision(scores)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     # ------------------------------------------------------------------ images
 
@@ -318,12 +319,12 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
         """
         generator = torch_generator(seed, "wgan_gp", "sample")
         noise = torch.randn(len(tumour), self.config.noise_size, generator=generator)
-        self.sampler.eval()
+        sampler = self.averaged().eval()
         with torch.no_grad():
             parts = []
             for some, classes in zip(*(torch.split(one, SAMPLES_AT_ONCE) for one in (noise, tumour)), strict=True):
                 grain = torch.randn(len(some), 1, self.size, self.size, generator=generator)
-                parts.append(self._generate(self.sampler, some, grain, classes, condition).cpu())
+                parts.append(self._generate(sampler, some, grain, classes, condition).cpu())
         images = torch.cat(parts)
         return torch.where(images < BACKGROUND, 0.0, images)
 
@@ -342,20 +343,3 @@ class Trainer(SamplingTrainer[SamplingBatch], PatientTrainer[Any]):
             foreground=(images > 0).any(1),
             origin=torch.full((count,), -1),
         )
-
-
-def check_config(config: Config, image: ImageConfig, key: str = "model") -> None:
-    """Refuses values that cannot work together; ``key`` is that of the model in a study.
-
-    Raises:
-        ConfigError: naming the keys.
-    """
-    require_allowed(config, f"{key}.")
-    smallest = 2**config.critic_layers
-    if smallest > image.size:
-        raise refused(
-            f"{key}.critic_layers", config.critic_layers, f"needs image.size of at least {smallest}, got {image.size}"
-        )
-    if config.domains is not None and len({len(domain.contrasts) for domain in config.domains}) != 1:
-        shown = [asdict(domain) for domain in config.domains]
-        raise refused(f"{key}.domains", shown, "must be null, or at least one, with equally many contrasts in each")

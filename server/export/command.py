@@ -176,8 +176,8 @@ def _write(plan: _Plan, choices: Choices, tell: Tell) -> list[Written]:
     tell(f"{name}: round {chosen} of {len(gan.result.rounds)}, learnt at {', '.join(gan.sites)}")
     for one in plan.generators:
         place = plan.folder / one.folder
-        weights = network_weights(gan.weights, one.built.name)
-        export_generator(place, weights, one.built.recipe, one.card, replace=choices.replace)
+        weights = network_weights(gan.weights, one.network)
+        export_generator(place, weights, one.recipe, one.card, replace=choices.replace)
         written.append(Written(name, "generator", str(place), chosen))
         tell(f"  generator: {place}")
     for subject, make in plan.sets.items():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.export.card import GeneratorCard
-from common.export.recipes import FamilyRecipe, family_recipes
+from common.export.recipe import Recipe, exported_recipes
 from common.training.kinds import PairedTranslationTrainer, TranslatingTrainer
 from common.training.trainer import trainer_module
 from server.export.finished import FinishedGan, FinishedRun
@@ -21,12 +21,14 @@ class ExportedGenerator:
 
     Attributes:
         folder: its name beside the others of the same GAN.
-        built: how it is built again.
+        network: its name in the trainer.
+        recipe: how it is built again.
         card: what is said about it.
     """
 
     folder: str
-    built: FamilyRecipe
+    network: str
+    recipe: Recipe
     card: GeneratorCard
 
 
@@ -43,18 +45,20 @@ def generators_of(run: FinishedRun, gan: FinishedGan, licence: str) -> Iterator[
     """
     model, size = gan.model, run.experiment.image.size
     channels = len(gan.views[0].contrasts)
-    recipes = family_recipes(model.family, model.config, size=size, channels=channels)
+    trainer = trainer_module(model.family).Trainer
+    recipes = exported_recipes(model.family, trainer.recipes(model.config, size=size, channels=channels), model.config)
     subjects = _subjects_by_generator(gan, len(recipes))
     declared = [entry.patients for entry in gan.sites.values()]
     patients = None if None in declared else sum(one for one in declared if one is not None)
     organs: dict[str, tuple[str, ...]] = {}
     for view in gan.views:
         organs[view.organ] = tuple(dict.fromkeys([*organs.get(view.organ, ()), *view.contrasts]))
-    for built, shown in zip(recipes, subjects, strict=True):
+    for (network, recipe), shown in zip(recipes.items(), subjects, strict=True):
         finals = {subject: gan.result.final[subject] for subject in shown if subject in gan.result.final}
         yield ExportedGenerator(
-            folder=built.name.removesuffix("_ema").replace("_", "-"),
-            built=built,
+            folder=network.removesuffix("_ema").replace("_", "-"),
+            network=network,
+            recipe=recipe,
             card=GeneratorCard(
                 provenance=run.provenance(gan),
                 organs=organs,
@@ -62,9 +66,9 @@ def generators_of(run: FinishedRun, gan: FinishedGan, licence: str) -> Iterator[
                 patients=patients or None,
                 rounds=len(gan.result.rounds),
                 size=size,
-                task=built.task,
-                inputs=built.inputs,
-                output=built.output,
+                task=recipe.task,
+                inputs=recipe.inputs,
+                output=recipe.output,
                 scores={subject: tuple(final.figures) for subject, final in finals.items()},
                 licence=licence,
                 limits=(DEMO,) if run.results.run.demo_cohort else (),

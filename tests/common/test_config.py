@@ -1,10 +1,18 @@
 """The schema of an experiment: what it accepts, refuses, and keeps at home."""
 
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
 import pytest
+from omegaconf import OmegaConf
 
 from common.config import compose, from_yaml, model_of, to_yaml
 from common.errors import ConfigError
-from common.experiment import LOCAL_SECTIONS
+from common.experiment import LOCAL_SECTIONS, ClassifierConfig
+from common.training import cgan
+from common.training.trainer import trainer_module
+
+MODELS = Path(__file__).parents[2] / "configs" / "model"
 
 
 def test_a_resolved_experiment_comes_back_from_its_yaml() -> None:
@@ -69,6 +77,29 @@ def test_a_models_own_contrasts_are_named_once(model: str, override: str, named:
     with pytest.raises(ConfigError, match="stands there twice; name each once") as error:
         compose([f"model=[{model}]", f"models.{model}.{override}"])
     assert f"models.{model}.{named}" in str(error.value)
+
+
+@pytest.mark.parametrize("family", ["cgan", "cyclegan", "translation", "wgan_gp"])
+def test_a_resolved_study_names_every_key_of_a_model(family: str) -> None:
+    """The file of a family only selects it: a default that stood there as well could drift from the schema's."""
+    assert OmegaConf.load(MODELS / f"{family}.yaml") == {"family": family}
+    default = trainer_module(family).Config()
+    entry = compose([f"model=[{family}]", f"models.{family}.width=12", f"models.{family}.min_slices=9"]).models[family]
+    assert set(entry) - {"federation"} == {"family", *(one.name for one in fields(default))}
+    assert (entry["width"], entry["min_slices"]) == (12, 9)
+    assert (entry["betas"], entry["learning_rate"]) == (default.betas, default.learning_rate)
+
+
+def test_a_model_that_was_added_has_its_familys_defaults() -> None:
+    second = compose(["+models.second={family: cgan, width: 4}"]).models["second"]
+    assert second == {"family": "cgan", **asdict(replace(cgan.Config(), width=4))}
+
+
+def test_the_small_classifier_is_the_default_and_its_file_only_selects_it() -> None:
+    assert OmegaConf.load(MODELS.with_name("classifier") / "small_resnet.yaml") == {"network": "small_resnet"}
+    chosen = compose(["preset=demo"]).classifier
+    assert replace(chosen, federation=ClassifierConfig().federation) == ClassifierConfig()
+    assert chosen.batch_size == 16
 
 
 def test_a_new_site_can_be_added_by_override() -> None:

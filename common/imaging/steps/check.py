@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from common.allowed import refused
+from common.allowed import require
 
 if TYPE_CHECKING:
     from common.experiment import PreprocessingConfig
@@ -23,24 +23,27 @@ def check_preprocessing(steps: PreprocessingConfig, organ: str) -> None:
     Raises:
         ConfigError: naming the key, the value and what is allowed.
     """
-
-    def require(holds: bool, key: str, value: object, allowed: str) -> None:
-        if not holds:
-            raise refused(f"organs.{organ}.steps.{key}", value, allowed)
-
+    where = f"organs.{organ}.steps"
     if steps.skull_strip:
-        require(organ == "brain", "skull_strip", steps.skull_strip, "only a brain has a skull to take off")
+        require(organ == "brain", f"{where}.skull_strip", steps.skull_strip, "only a brain has a skull to take off")
     if steps.spacing is not None:
         possible = len(steps.spacing) == 3 and all(math.isfinite(mm) and mm >= 0 for mm in steps.spacing)
-        require(possible, "spacing", steps.spacing, "three numbers of millimetres along [z, y, x], 0 keeps an axis")
-    require(steps.crop in CROPS, "crop", steps.crop, f"one of {', '.join(CROPS)}")
-    require(steps.crop != "each_lung" or organ == "lung", "crop", steps.crop, "only lungs come in twos")
-    require(math.isfinite(steps.margin) and steps.margin >= 0, "margin", steps.margin, "millimetres, 0 or more")
+        require(
+            possible, f"{where}.spacing", steps.spacing, "three numbers of millimetres along [z, y, x], 0 keeps an axis"
+        )
+    require(steps.crop in CROPS, f"{where}.crop", steps.crop, f"one of {', '.join(CROPS)}")
+    require(steps.crop != "each_lung" or organ == "lung", f"{where}.crop", steps.crop, "only lungs come in twos")
     require(
-        0 <= steps.median <= LARGEST_MEDIAN, "median", steps.median, f"a radius of 0 (off) to {LARGEST_MEDIAN} pixels"
+        math.isfinite(steps.margin) and steps.margin >= 0, f"{where}.margin", steps.margin, "millimetres, 0 or more"
+    )
+    require(
+        0 <= steps.median <= LARGEST_MEDIAN,
+        f"{where}.median",
+        steps.median,
+        f"a radius of 0 (off) to {LARGEST_MEDIAN} pixels",
     )
     ascending = len(steps.window) == 2 and -math.inf < steps.window[0] < steps.window[1] < math.inf
-    require(ascending, "window", steps.window, "two ascending numbers")
+    require(ascending, f"{where}.window", steps.window, "two ascending numbers")
     if steps.stretch is not None:
         percentiles = len(steps.stretch) == 2 and 0 <= steps.stretch[0] < steps.stretch[1] <= 100
-        require(percentiles, "stretch", steps.stretch, "two ascending percentiles, e.g. [1, 99]")
+        require(percentiles, f"{where}.stretch", steps.stretch, "two ascending percentiles, e.g. [1, 99]")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import common
 from common.conditions import condition_code
 from common.errors import ConfigError
 from common.export.source import standalone_source
@@ -17,8 +18,6 @@ Write = Callable[[str, str], object]
 @pytest.fixture
 def write(tmp_path: Path) -> Iterator[Write]:
     """Makes ``common.toy_<name>`` from source and gives what is called ``root`` in it."""
-    import common
-
     common.__path__.append(str(tmp_path))
 
     def make(name: str, source: str) -> object:
@@ -33,14 +32,14 @@ def write(tmp_path: Path) -> Iterator[Write]:
 
 
 def run(*roots: Callable[..., object]) -> dict[str, object]:
-    imports, definitions = standalone_source(roots)
-    assert "common" not in imports
+    source = standalone_source(roots)
+    assert "from common" not in source
     names: dict[str, object] = {"__name__": "alone"}
-    exec(f"{imports}\n\n{definitions}", names)
+    exec(source, names)
     return names
 
 
-def test_what_is_cut_out_runs_alone_and_gives_the_same() -> None:
+def test_what_is_copied_runs_alone_and_gives_the_same() -> None:
     names = run(UNet, condition_code)
     assert names["condition_code"]("lung", ["ct"]).equal(condition_code("lung", ["ct"]))
     ours, theirs = UNet(1, 1, width=4, depth=1), names["UNet"](1, 1, width=4, depth=1)
@@ -48,25 +47,26 @@ def test_what_is_cut_out_runs_alone_and_gives_the_same() -> None:
     assert type(theirs) is not type(ours)
 
 
-def test_only_what_is_needed_is_taken_with_its_comments() -> None:
-    _, definitions = standalone_source([condition_code])
-    assert "def condition_maps" not in definitions
-    assert "class WeightsError" not in definitions
-    assert 'CONTRASTS = ("t1", "t1ce", "t2", "flair", "ct")\n"""What one channel of an image shows.' in definitions
+def test_modules_are_copied_word_for_word_but_for_imports_of_one_another() -> None:
+    source = standalone_source([UNet])
+    for module in ("unet", "upsampling"):
+        text = (Path(common.__file__).parent / "networks" / f"{module}.py").read_text()
+        kept = [line for line in text.splitlines() if not line.startswith("from common.")]
+        assert "\n".join(kept) in source
 
 
-def test_definitions_stand_after_those_they_need(write: Write) -> None:
-    write("base", "SIZE, OTHER = 3, 4\n\n\nclass Base:\n    size = SIZE\n")
+def test_modules_stand_after_those_they_import_from_and_once_each(write: Write) -> None:
+    write("base", "SIZE = 3\n")
+    write("other", "from common.toy_base import SIZE\n\nAREA = SIZE**2\n")
     root = write(
         "child",
-        "import math as m\nfrom common.toy_base import Base\n\n\n# Why.\nclass root(Base):\n"
-        "    def area(self):\n        return helper(self)\n\n\n"
-        "def helper(one, again=True):\n    return helper(one, False) if again else m.floor(one.size ** 2 + 0.5)\n",
+        "import math as m\nfrom common.toy_base import (\n    SIZE,\n)\nfrom common.toy_other import AREA\n\n\n"
+        "# Why.\nclass root:\n    def area(self):\n        return m.floor(AREA + SIZE)\n",
     )
-    imports, definitions = standalone_source([root])
-    assert imports == "import math as m"
-    assert "# Why.\nclass root" in definitions
-    assert run(root)["root"]().area() == 9
+    source = standalone_source([root])
+    assert source.count("SIZE = 3") == 1
+    assert source.index("SIZE = 3") < source.index("AREA =") < source.index("# Why.\nclass root")
+    assert run(root)["root"]().area() == 12
 
 
 def test_a_network_that_needs_more_than_torch_is_refused_with_the_reason() -> None:
@@ -78,19 +78,26 @@ def test_two_meanings_of_one_name_are_refused(write: Write) -> None:
     first = write("first", "X = 1\n\n\ndef root():\n    return X\n")
     second = write("second", "X = 2\n\n\ndef other():\n    return X\n\n\nroot = other\n")
     with pytest.raises(
-        ConfigError, match=r"X cannot be exported: it means two things, in common\.toy_first and common"
+        ConfigError, match=r"X cannot be exported: it means two things, in common\.toy_first and common\.toy_second"
     ):
         standalone_source([first, second])
 
 
-@pytest.mark.parametrize("line", ["import common.errors as e", "from common.errors import ConfigError as e"])
-def test_imports_under_another_name_are_refused(write: Write, line: str) -> None:
-    root = write("renamed", f"{line}\n\n\ndef root():\n    return e\n")
-    with pytest.raises(ConfigError, match=r"imports common\.errors as e"):
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "import common.errors as e\n\n\ndef root():\n    return e\n",
+        "from common.errors import ConfigError as e\n\n\ndef root():\n    return e\n",
+        "def root():\n    from common.errors import ConfigError\n\n    return ConfigError\n",
+    ],
+)
+def test_imports_that_cannot_be_left_out_are_refused(write: Write, lines: str) -> None:
+    root = write("renamed", lines)
+    with pytest.raises(ConfigError, match=r"toy_renamed cannot be exported: write `from common\.errors import"):
         standalone_source([root])
 
 
-def test_only_what_stands_at_the_top_of_our_own_files_can_be_cut_out() -> None:
+def test_only_what_stands_at_the_top_of_our_own_files_can_be_exported() -> None:
     for root in (Path, lambda: None, UNet.forward):
         with pytest.raises(ConfigError, match="not defined at the top of a file of common"):
             standalone_source([root])

@@ -501,7 +501,7 @@ def test_tuning_goes_on_from_the_weights_of_all_with_rates_of_its_own(slices: Sl
     assert own.tune(slices, 3).keys() >= {"discriminator", "adversarial", "l1"}
     assert own.steps_done == 4
     # A schedule of two steps would have ended: four steps have one of four.
-    assert own.rates.factor(3) == 0.5
+    assert own.schedule.factor(3) == 0.5
     again = make(replace(SMALL, tuning_steps=4))
     again.load_shared_arrays(shared.shared_arrays())
     again.tune(slices, 3)
