@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from common.figures.figure import ImageScores
 from common.figures.record import Record
-from common.results_classifier import Apart, ArmScores, CrossSite, PooledGain, Repeated, TrialResult
+from common.results_classifier import Apart, ClassifierScores, CrossSite, PooledGain, Repeated, TrialResult
 from common.results_privacy import PrivacyResults
 from common.results_shares import Shares
 from common.statistics.records import ComparisonTable
@@ -127,9 +127,9 @@ class Results(Record):
     plan: list[PlannedTraining] = []
     """Who takes part in which training, and why not; empty in results that were written before there was one."""
     gans: dict[str, GanResult] = {}
-    arms: dict[str, dict[str, ArmScores]] = {}
+    arms: dict[str, dict[str, ClassifierScores]] = {}
     """By site, and for all sites together under ``federated``; then by arm."""
-    organ_arms: dict[str, dict[str, ArmScores]] = {}
+    organ_arms: dict[str, dict[str, ClassifierScores]] = {}
     """The federated classifiers by organ, then by arm; empty in a study of one organ."""
     cross_site: CrossSite | None = None
     """Of classifiers that were trained on real slices only."""

@@ -4,25 +4,17 @@ A count or a figure is None where it was not declared, not reached, or suppresse
 patients stand behind it.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator
 
+from common.figures.figure import REAL_ONLY, Figure, Scores
 from common.figures.record import Record
 from common.results_shares import Shares
 
 FEDERATED, CENTRALISED, EXTERNAL, SITES = "federated", "centralised", "external", "sites/mean"
 """Scopes beside the names of the sites: in federation, in one place, the federation's on patients of external centres,
 and the mean over the sites' own classifiers."""
-
-
-class Interval(Record):
-    """A mean with a 95% interval; low and high are None below ``min_cell`` patients."""
-
-    mean: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 class Confusion(Record):
@@ -32,6 +24,11 @@ class Confusion(Record):
     false_positive: int = Field(ge=0)
     true_negative: int = Field(ge=0)
     false_negative: int = Field(ge=0)
+
+    @classmethod
+    def of(cls, tp: int, fp: int, tn: int, fn: int) -> Self:
+        """From the four counts."""
+        return cls(true_positive=tp, false_positive=fp, true_negative=tn, false_negative=fn)
 
 
 class ReliabilityBin(Record):
@@ -43,79 +40,47 @@ class ReliabilityBin(Record):
     patients: int = Field(ge=1)
 
 
-class Calibration(Record):
-    """How far probabilities can be taken at their word (:func:`~common.metrics.calibration.calibration`)."""
+class ClassifierScores(Scores):
+    """A classifier on the slices of some test patients.
 
-    error: float = Field(ge=0, le=1)
-    """Expected calibration error over ``bins`` bins of equally many slices; over several sites the mean of theirs."""
-    bins: int = Field(ge=1, le=100)
-    curve: list[ReliabilityBin] | None = Field(default=None, max_length=100)
-    """From the lowest to the highest probability; None where counts are not told, and over several sites."""
-    withheld: int = Field(default=0, ge=0, le=100)
-    """Bins of the curve that are not told, because too few patients stand behind them."""
-
-
-class Attention(Record):
-    """Where a classifier looks: means over the test slices with a tumour, intervals over patients.
-
-    ``share`` is how much of Grad-CAM's mass lies inside the lesion (grown by what the maps' resolution demands),
-    ``chance`` how much would if it were spread evenly over the foreground, ``above`` their paired difference.
+    Attributes:
+        figures: with intervals over patients; a figure that is undefined or withheld has no value, or is not there.
+        confusion: slices at probability 0.5.
+        reliability: curve from the lowest to the highest probability, over several sites none.
+        withheld: bins of the curve that are not told, because too few patients stand behind them.
+        steps: of the optimiser, equal in every arm.
     """
 
-    share: Interval
-    chance: Interval
-    above: Interval
-    slices: int | None = Field(default=None, ge=0)
-    blank: int | None = Field(default=None, ge=0)
-    """Slices without a map: the classifier finds nothing there that speaks for a tumour."""
-
-
-class Shortcut(Record):
-    """Whether a classifier sees that a region was refilled: healthy test slices, intervals over patients.
-
-    ``untouched`` and ``refilled`` are the shares called tumour of the same slices as they are, and with a region
-    blanked and filled by the generator without a lesion; ``difference`` is refilled minus untouched, paired.
-    """
-
-    untouched: Interval
-    refilled: Interval
-    difference: Interval
-    slices: int | None = Field(default=None, ge=0)
-
-
-class ArmScores(Record):
-    """One arm's classifier on test patients; intervals are bootstrapped over patients.
-
-    ``sensitivity`` (where ``specificity`` is kept), ``brier`` and ``calibration`` are None in results that were written
-    before there were any, and where nothing is told.
-    """
-
-    accuracy: Interval
-    precision: Interval
-    recall: Interval
-    f1: Interval
-    auc: Interval
-    sensitivity: Interval | None = None
-    specificity: float | None = Field(default=None, gt=0, le=1)
-    brier: Interval | None = None
-    calibration: Calibration | None = None
-    patients: int | None = Field(default=None, ge=0)
-    slices: int | None = Field(default=None, ge=0)
     confusion: Confusion | None = None
+    reliability: list[ReliabilityBin] | None = Field(default=None, max_length=100)
+    withheld: int = Field(default=0, ge=0, le=100)
     steps: int | None = Field(default=None, ge=0)
-    """Optimiser steps taken; equal in every arm."""
-    accuracy_gain: Interval | None = None
-    """Over the same classifier trained on real slices only, paired over patients; None for that one itself."""
-    auc_gain: Interval | None = None
-    attention: Attention | None = None
-    shortcut: Shortcut | None = None
 
 
-def _require_between(lowest: float, figures: Sequence[Interval | None], message: str) -> None:
-    for figure in figures:
-        for end in (figure.mean, figure.low, figure.high) if figure is not None else ():
-            if end is not None and not lowest - 1e-6 <= end <= 1 + 1e-6:
-                raise ValueError(message)
+MOST_FIGURES = 60
+"""Of one classifier, in a message."""
+
+_CONDITIONS = frozenset({"specificity", "bins", "reach"})
+
+
+class ToldScores(ClassifierScores):
+    """The same as a site may tell it: figures that leave a site, of a form that the coordinator knows."""
+
+    figures: list[Figure] = Field(max_length=MOST_FIGURES)
+
+    @field_validator("figures")
+    @classmethod
+    def _of_a_site(cls, figures: list[Figure]) -> list[Figure]:
+        for one in figures:
+            if not one.of.leaves or one.references:
+                raise ValueError("holds a figure that no site tells")
+            if one.conditions.keys() - _CONDITIONS or any(isinstance(value, str) for value in one.conditions.values()):
+                raise ValueError("holds a condition that no site names")
+            # Of one site: an interval over several may reach beyond, as it is made from their variances.
+            for end in (one.low, one.high):
+                if end is not None and not one.of.holds(end, difference=bool(one.against)):
+                    raise ValueError("an interval lies outside the metric's range")
+        return figures
 
 
 class SiteArms(Record):
@@ -125,26 +90,9 @@ class SiteArms(Record):
     ``test_to_train`` is the number of those over the number that trained, where the site declares counts.
     """
 
-    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ArmScores]
-    left_out: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ArmScores] = {}
+    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ToldScores]
+    left_out: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,50}$")], ToldScores] = {}
     test_to_train: float | None = Field(default=None, gt=0, le=1e4)
-
-    @field_validator("arms", "left_out")
-    @classmethod
-    def _shares(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
-        # Of one site: an interval over several may reach beyond, as it is made from their variances.
-        for scores in value.values():
-            figures = (scores.accuracy, scores.precision, scores.recall, scores.f1, scores.auc)
-            looks, sees = scores.attention, scores.shortcut
-            shares = [*figures, scores.sensitivity, scores.brier]
-            shares += [looks.share, looks.chance] if looks else []
-            shares += [sees.untouched, sees.refilled] if sees else []
-            differences = [scores.accuracy_gain, scores.auc_gain]
-            differences += [looks.above] if looks else []
-            differences += [sees.difference] if sees else []
-            _require_between(0, shares, "a classifier's figures are between 0 and 1")
-            _require_between(-1, differences, "a difference of shares is between -1 and 1")
-        return value
 
 
 class CrossSite(Record):
@@ -152,13 +100,8 @@ class CrossSite(Record):
 
     models: list[str]
     sites: list[str]
-    auc: list[list[float | None]]
-    accuracy: list[list[float | None]]
-    auc_interval: list[list[Interval | None]]
-    accuracy_interval: list[list[Interval | None]]
-    f1: list[list[float | None]] = []
-    f1_interval: list[list[Interval | None]] = []
-    """F1 is empty in a matrix of gains."""
+    figures: dict[str, list[list[Figure | None]]]
+    """By :attr:`~common.figures.figure.Figure.column`; None where it is missing or withheld."""
 
 
 class TrialResult(Record):
@@ -172,9 +115,9 @@ class TrialResult(Record):
     fold: int
     patients: int
     ratio: float
-    arms: dict[str, dict[str, ArmScores]] = {}
+    arms: dict[str, dict[str, ClassifierScores]] = {}
     """On the fixed test patients: by site, ``federated`` and ``external`` (all external centres), then by arm."""
-    left_out: dict[str, dict[str, ArmScores]] = {}
+    left_out: dict[str, dict[str, ClassifierScores]] = {}
     """On the patients of the fold, in the same order; a fold with too few of them has no figures."""
     test_to_train: dict[str, float] = {}
     """By site: patients left out over patients that trained, where counts are declared."""
@@ -225,7 +168,7 @@ class Repeated(Record):
     scope: str
     arm: str
     figures: dict[str, Spread]
-    """By measure: ``accuracy``, ``precision``, ``recall``, ``f1``, ``auc``, ``accuracy_gain``, ``auc_gain``."""
+    """By :attr:`~common.figures.figure.Figure.column`."""
 
 
 class PooledGain(Record):
@@ -237,8 +180,18 @@ class PooledGain(Record):
 
     scope: str
     arm: str
-    accuracy: Interval
-    auc: Interval
-    accuracy_spread: Spread | None = None
-    auc_spread: Spread | None = None
+    figures: list[Figure]
+    """Of the metrics that have a gain; their means over training sets."""
+    spreads: dict[str, Spread]
+    """By metric."""
     trials: int = Field(ge=1)
+
+    @property
+    def accuracy(self) -> Figure:
+        """The gain that the study asks for; without a value where it was not measured."""
+        return self.gain("accuracy") or Figure(metric="accuracy", against=REAL_ONLY, value=None)
+
+    def gain(self, metric: str) -> Figure | None:
+        """Of one metric; None if it was not measured or is withheld."""
+        found = (one for one in self.figures if one.metric == metric and one.value is not None)
+        return next(found, None)

@@ -98,7 +98,7 @@ def _study(grid: Grid, settings: StudySettings) -> Results:
 
             with _timed(settings, results, "local_arms"):
                 local = runner.local(first)
-                results.arms = {site: told.arms for site, told in local.items()}
+                results.arms = {site: dict(told.arms) for site, told in local.items()}
 
             with _timed(settings, results, "federated_arms"):
                 federated = runner.federated(first)

@@ -14,7 +14,7 @@ from common.config import contrasts_by_organ
 from common.experiment import PLAIN_ARMS, Experiment
 from common.phases import classifier_phase
 from common.records import read_result
-from common.results_classifier import ArmScores, SiteArms
+from common.results_classifier import ClassifierScores, SiteArms
 from common.results_shares import Shares
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
@@ -53,7 +53,7 @@ class FederatedArms:
     shares: dict[str, list[Shares]] = field(default_factory=dict)
 
     @property
-    def scores(self) -> dict[str, ArmScores]:
+    def scores(self) -> dict[str, ClassifierScores]:
         """By arm, over the sites that trained it, on their test patients."""
         return {arm: pooled(self._told(arm, _in_the_trial)) for arm in self.sites}
 
@@ -66,12 +66,12 @@ class FederatedArms:
         }
 
     @property
-    def left_out(self) -> dict[str, ArmScores]:
+    def left_out(self) -> dict[str, ClassifierScores]:
         """By arm, over the sites that trained it, on the patients of their folds."""
         return {arm: pooled(told) for arm in self.sites if (told := self._told(arm, _left_out))}
 
     @property
-    def external(self) -> dict[str, ArmScores]:
+    def external(self) -> dict[str, ClassifierScores]:
         """By arm, over the centres that train nothing."""
         trains = {site for trained in self.trained.values() for site in trained}
         told = {
@@ -81,9 +81,9 @@ class FederatedArms:
         return {arm: pooled(scores) for arm, scores in told.items() if scores}
 
     @property
-    def by_organ(self) -> dict[str, dict[str, ArmScores]]:
+    def by_organ(self) -> dict[str, dict[str, ClassifierScores]]:
         """By organ and arm; empty in a study of one organ."""
-        found: dict[str, dict[str, ArmScores]] = {}
+        found: dict[str, dict[str, ClassifierScores]] = {}
         for arm, by_site in self.sites.items():
             organs = self.trained[arm]
             for organ in sorted(set(organs.values())) if len(set(organs.values())) > 1 else []:
@@ -92,27 +92,29 @@ class FederatedArms:
                     found.setdefault(organ, {})[arm] = pooled(own)
         return found
 
-    def of_site(self, site: str, part: Callable[[ModelScores], Iterable[ArmScores]]) -> dict[str, ArmScores]:
+    def of_site(
+        self, site: str, part: Callable[[ModelScores], Iterable[ClassifierScores]]
+    ) -> dict[str, ClassifierScores]:
         """By arm, as one site told it."""
         return {arm: one for arm, by_site in self.sites.items() if site in by_site for one in part(by_site[site])}
 
-    def by_site(self, arm: str) -> dict[str, ArmScores]:
+    def by_site(self, arm: str) -> dict[str, ClassifierScores]:
         """By site, on its test patients."""
         return {site: told.arms[MODEL] for site, told in self.sites[arm].items()}
 
-    def _told(self, arm: str, part: Callable[[ModelScores], Iterable[ArmScores]]) -> list[ArmScores]:
+    def _told(self, arm: str, part: Callable[[ModelScores], Iterable[ClassifierScores]]) -> list[ClassifierScores]:
         return [one for site, told in self.sites[arm].items() if site in self.trained[arm] for one in part(told)]
 
 
 def _is_told(told: ModelScores) -> bool:
-    return any(one.accuracy.mean is not None for one in (*told.arms.values(), *told.left_out.values()))
+    return any(one.value("accuracy") is not None for one in (*told.arms.values(), *told.left_out.values()))
 
 
-def _in_the_trial(told: ModelScores) -> list[ArmScores]:
+def _in_the_trial(told: ModelScores) -> list[ClassifierScores]:
     return [told.arms[MODEL]]
 
 
-def _left_out(told: ModelScores) -> list[ArmScores]:
+def _left_out(told: ModelScores) -> list[ClassifierScores]:
     return list(told.left_out.values())
 
 

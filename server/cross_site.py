@@ -1,15 +1,16 @@
 """The cross-site matrices: every site's own classifiers and the federated ones, on every site's test patients."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.actions import Action
+from common.figures.figure import REAL_ONLY, Figure, Key
 from common.records import UnacceptableError, received_arrays
-from common.results_classifier import ArmScores, CrossSite, Interval, SiteArms
+from common.results_classifier import ClassifierScores, CrossSite, SiteArms
 from server.arms import FederatedArms
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Roster
@@ -46,9 +47,9 @@ def cross_site(grid: Grid, settings: StudySettings, roster: Roster, federated: F
         if arm not in federated.weights:
             continue
         rows = _rows(grid, settings, roster, federated, arm)
-        arms[arm] = matrix(rows, evaluators)
+        arms[arm] = matrix(rows, evaluators, [(metric, "", "") for metric in ("auc", "f1", "accuracy")])
         if arm != ARM:
-            gains[arm] = matrix(rows, evaluators, "_gain")
+            gains[arm] = matrix(rows, evaluators, [(metric, "", REAL_ONLY) for metric in ("auc", "accuracy")])
     settings.progress.advance(
         round=1, contributors=evaluators, losses={}, scores={}, seconds=time.monotonic() - started
     )
@@ -57,10 +58,10 @@ def cross_site(grid: Grid, settings: StudySettings, roster: Roster, federated: F
 
 def _rows(
     grid: Grid, settings: StudySettings, roster: Roster, federated: FederatedArms, arm: str
-) -> dict[str, dict[str, ArmScores]]:
+) -> dict[str, Mapping[str, ClassifierScores]]:
     """Scores by model and site."""
     evaluators = roster.able("evaluate")
-    rows: dict[str, dict[str, ArmScores]] = {}
+    rows: dict[str, Mapping[str, ClassifierScores]] = {}
     for member in roster.able("classifier"):
         if not member.hello.share_site_model or "evaluate" not in member.hello.tasks:
             continue
@@ -85,30 +86,15 @@ def _rows(
     return rows
 
 
-def matrix(rows: Mapping[str, Mapping[str, ArmScores]], sites: list[str], suffix: str = "") -> CrossSite:
-    """Scores by model and site as matrices; a cell that is missing or suppressed is None.
+def matrix(rows: Mapping[str, Mapping[str, ClassifierScores]], sites: list[str], keys: Sequence[Key]) -> CrossSite:
+    """Figures by model and site as matrices; a cell that is missing or withheld is None."""
 
-    Args:
-        suffix: ``_gain`` for the gains of an arm in place of its scores.
-    """
+    def cell(row: Mapping[str, ClassifierScores], site: str, key: Key) -> Figure | None:
+        figure = row[site].get(key) if site in row else None
+        return figure if figure is not None and figure.value is not None else None
 
-    def cells(metric: str) -> list[list[Interval | None]]:
-        name = f"{metric}{suffix}"
-        return [[getattr(row[site], name) if site in row else None for site in sites] for row in rows.values()]
-
-    def means(metric: str) -> list[list[float | None]]:
-        return [[cell.mean if cell is not None else None for cell in line] for line in cells(metric)]
-
-    return CrossSite(
-        models=list(rows),
-        sites=sites,
-        auc=means("auc"),
-        accuracy=means("accuracy"),
-        f1=means("f1") if not suffix else [],
-        auc_interval=cells("auc"),
-        accuracy_interval=cells("accuracy"),
-        f1_interval=cells("f1") if not suffix else [],
-    )
+    figures = {Figure.named(key): [[cell(row, site, key) for site in sites] for row in rows.values()] for key in keys}
+    return CrossSite(models=list(rows), sites=sites, figures=figures)
 
 
 def _fitting(weights: dict[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, Tensor]:

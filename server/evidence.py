@@ -6,16 +6,16 @@ Everything that a report shows of several trials is made here once, from what th
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from common.experiment import Experiment
-from common.metrics.bootstrap import NORMAL_95
-from common.metrics.classification import GAINS, METRICS
+from common.figures.figure import Figure, Key
+from common.metrics.bootstrap import NORMAL_95, Estimate
 from common.results_classifier import (
     EXTERNAL,
     FEDERATED,
     SITES,
-    ArmScores,
-    Interval,
+    ClassifierScores,
     PooledGain,
     Repeated,
     Spread,
@@ -34,7 +34,7 @@ LEFT_OUT_OF = 1_000_000
 
 def repeated(trials: Sequence[TrialResult]) -> list[Repeated]:
     """Each arm in each scope over the trials of one kind: mean, standard deviation, how many."""
-    groups: dict[tuple[str, str, str, str], list[ArmScores]] = {}
+    groups: dict[tuple[str, str, str, str], list[ClassifierScores]] = {}
     for trial in trials:
         kind, value = _kind(trial, trials)
         scopes = trial.left_out if kind == "folds" else trial.arms
@@ -43,7 +43,9 @@ def repeated(trials: Sequence[TrialResult]) -> list[Repeated]:
                 groups.setdefault((kind, value, scope, arm), []).append(scores)
     found = []
     for (kind, value, scope, arm), of_arm in groups.items():
-        figures = {name: one for name in (*METRICS, *GAINS) if (one := _spread(of_arm, name)) is not None}
+        keys = dict.fromkeys(one.key for scores in of_arm for one in scores.figures if not one.part)
+        spreads = {key: one for key in keys if (one := _spread(of_arm, key)) is not None}
+        figures = {Figure.named(key): one for key, one in spreads.items()}
         if figures:
             found.append(
                 Repeated.model_validate({"kind": kind, "value": value, "scope": scope, "arm": arm, "figures": figures})
@@ -56,24 +58,26 @@ def pooled_gains(trials: Sequence[TrialResult]) -> list[PooledGain]:
     the runs on the fixed split."""
     folds = [trial for trial in trials if trial.fold]
     chosen = folds or [trial for trial in trials if _kind(trial, trials)[0] == "fixed"]
-    groups: dict[tuple[str, str], list[ArmScores]] = {}
+    groups: dict[tuple[str, str], list[ClassifierScores]] = {}
     for trial in chosen:
         for scope, arms in trial.arms.items():
             for arm, scores in arms.items():
-                if scores.accuracy_gain is not None:
+                if any(True for _ in scores.gains()):
                     groups.setdefault((scope, arm), []).append(scores)
     return [
         PooledGain(
             scope=scope,
             arm=arm,
-            accuracy=_averaged([one.accuracy_gain for one in scores]),
-            auc=_averaged([one.auc_gain for one in scores]),
-            accuracy_spread=_spread(scores, "accuracy_gain"),
-            auc_spread=_spread(scores, "auc_gain"),
+            figures=[_averaged([one.get(key) for one in scores]) for key in _gain_keys(scores)],
+            spreads={key[0]: one for key in _gain_keys(scores) if (one := _spread(scores, key)) is not None},
             trials=len(scores),
         )
         for (scope, arm), scores in groups.items()
     ]
+
+
+def _gain_keys(scores: Sequence[ClassifierScores]) -> list[Key]:
+    return list(dict.fromkeys(one.key for each in scores for one in each.gains()))
 
 
 def comparisons(
@@ -117,7 +121,7 @@ def _by_arm(trials: Iterable[TrialResult], scope: str, score: str) -> dict[str, 
     found: dict[str, dict[RunFold, float | None]] = {}
     for trial in trials:
         for arm, scores in trial.left_out[scope].items():
-            found.setdefault(arm, {})[trial.run, trial.fold] = getattr(scores, score).mean
+            found.setdefault(arm, {})[trial.run, trial.fold] = scores.value(score)
     return found
 
 
@@ -149,30 +153,29 @@ def _kind(trial: TrialResult, trials: Sequence[TrialResult]) -> tuple[str, str]:
     return "fixed", ""
 
 
-def _known(scores: ArmScores) -> bool:
-    return scores.accuracy.mean is not None
+def _known(scores: ClassifierScores) -> bool:
+    return scores.value("accuracy") is not None
 
 
-def _spread(scores: Sequence[ArmScores], name: str) -> Spread | None:
-    told = [getattr(one, name) for one in scores]
-    values = [one.mean for one in told if one is not None and one.mean is not None]
+def _spread(scores: Sequence[ClassifierScores], key: Key) -> Spread | None:
+    values = [value for one in scores if (value := one.value(*key)) is not None]
     if not values:
         return None
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Spread(mean=statistics.fmean(values), deviation=deviation, n=len(values))
 
 
-def _averaged(intervals: Sequence[Interval | None]) -> Interval:
+def _averaged(figures: Sequence[Figure | None]) -> Figure:
     """The mean over trials; its interval is of the mean width, since the same patients were tested in each.
 
     That is the interval if the trials' errors by patient are wholly correlated, and too wide otherwise.
     """
-    told = [one for one in intervals if one is not None and one.mean is not None]
-    if not told:
-        return Interval(mean=None)
-    mean = statistics.fmean([one.mean for one in told if one.mean is not None])
+    there = [one for one in figures if one is not None]
+    told = [one for one in there if one.value is not None]
+    metric, part, against = there[0].key
+    mean = Estimate(statistics.fmean(one.value for one in told if one.value is not None)) if told else Estimate(None)
     errors = [(one.high - one.low) / (2 * NORMAL_95) for one in told if one.low is not None and one.high is not None]
-    if len(errors) < len(told):
-        return Interval(mean=mean)
+    if mean.value is None or len(errors) < len(told):
+        return mean.figure(metric, part, against)
     half = NORMAL_95 * statistics.fmean(errors)
-    return Interval(mean=mean, low=mean - half, high=mean + half)
+    return replace(mean, low=mean.value - half, high=mean.value + half).figure(metric, part, against)

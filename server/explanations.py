@@ -12,7 +12,6 @@ from torch import Tensor
 
 from common.array_files import write_arrays
 from common.errors import DataError
-from common.explanation.explained import Explained
 from common.explanation.of_slices import (
     SliceKind,
     attention_on_lesions,
@@ -21,7 +20,8 @@ from common.explanation.of_slices import (
     seen,
     synthetic_kinds,
 )
-from common.explanation.shortcut import Fills, Shortcut, refilled, shortcut
+from common.explanation.shortcut import Fills, refilled, shortcut
+from common.figures.figure import Figure, Scores
 from common.files import write_json
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
@@ -97,7 +97,7 @@ def explain_reference(
     samples: int,
     seed: int,
     min_cell: int,
-) -> Explained:
+) -> Scores:
     """Writes ``folder/<organ>.npz``, what the report draws, and ``folder/<organ>.json``, the figures.
 
     Args:
@@ -119,11 +119,11 @@ def explain_reference(
     kinds = [*real_kinds(reference, EMBEDDED), *_made(reference, generator, filled, derive_seed(seed, "made"))]
     apart, embedding = seen(classifier, kinds, **statistics)
     measured = attention_on_lesions(classifier, reference, EMBEDDED, **statistics)
-    explained = Explained(measured, apart, _shortcut(classifier, reference, filled, statistics))
+    scores = Scores(figures=[*measured, *_shortcut(classifier, reference, filled, statistics), *apart])
     told = {"subject": np.array(reference.organ), "about": np.array(_about(generator, filled))}
     write_arrays(folder / f"{reference.organ}.npz", {**told, **embedding})
-    write_json(folder / f"{reference.organ}.json", explained.record().model_dump())
-    return explained
+    write_json(folder / f"{reference.organ}.json", scores.model_dump())
+    return scores
 
 
 def _about(generator: Trainer[Any] | None, filled: _Filled | None) -> str:
@@ -176,9 +176,9 @@ def _filled_again(reference: Slices, generator: Trainer[Any] | None, seed: int) 
 
 def _shortcut(
     classifier: ClassifierTrainer, reference: Slices, filled: _Filled | None, statistics: dict[str, int]
-) -> Shortcut | None:
+) -> list[Figure]:
     if filled is None:
-        return None
+        return []
     return shortcut(
         classifier.predict(reference.batch(filled.positions).images).numpy(),
         classifier.predict(filled.images).numpy(),

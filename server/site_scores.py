@@ -9,8 +9,9 @@ from torch import Tensor
 
 from common.actions import Action
 from common.errors import StudyError
+from common.figures.figure import REAL_ONLY
 from common.records import ARRAYS, CONFIG, check_reply, instruction_record, read_result, to_arrays
-from common.results_classifier import ArmScores, SiteArms
+from common.results_classifier import SiteArms, ToldScores
 from common.trials import Trial
 from server.exchange import Answers, ask
 from server.instructions import instruction_of
@@ -28,22 +29,24 @@ class ModelScores(SiteArms):
     def without_gains(self) -> "ModelScores":
         """The same without what is told over another model."""
 
-        def stripped(scores: dict[str, ArmScores]) -> dict[str, ArmScores]:
-            nothing = {"accuracy_gain": None, "auc_gain": None}
-            return {name: one.model_copy(update=nothing) for name, one in scores.items()}
+        def stripped(scores: dict[str, ToldScores]) -> dict[str, ToldScores]:
+            return {
+                name: one.model_copy(update={"figures": [each for each in one.figures if each.against != REAL_ONLY]})
+                for name, one in scores.items()
+            }
 
         return self.model_copy(update={"arms": stripped(self.arms), "left_out": stripped(self.left_out)})
 
     @field_validator("arms")
     @classmethod
-    def _of_the_model(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
+    def _of_the_model(cls, value: dict[str, ToldScores]) -> dict[str, ToldScores]:
         if set(value) != {MODEL}:
             raise ValueError("holds scores of something else than the model that was sent")
         return value
 
     @field_validator("left_out")
     @classmethod
-    def _of_the_model_too(cls, value: dict[str, ArmScores]) -> dict[str, ArmScores]:
+    def _of_the_model_too(cls, value: dict[str, ToldScores]) -> dict[str, ToldScores]:
         if value:
             cls._of_the_model(value)
         return value

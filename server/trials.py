@@ -8,7 +8,7 @@ from torch import Tensor
 from common.config import model_of
 from common.experiment import Experiment
 from common.phases import classifier_phase, gan_phase
-from common.results_classifier import EXTERNAL, FEDERATED, SITES, ArmScores, SiteArms, TrialResult
+from common.results_classifier import EXTERNAL, FEDERATED, SITES, ClassifierScores, SiteArms, TrialResult
 from common.training.build import labelling_model
 from common.trials import Trial, trials_of
 from server.arms import FederatedArms, federated_arms, local_arms, synthesise_everywhere, trained_arms
@@ -90,16 +90,18 @@ class TrialRunner:
 
 
 def scopes_of(
-    sites: Mapping[str, dict[str, ArmScores]], federated: dict[str, ArmScores], external: dict[str, ArmScores]
-) -> dict[str, dict[str, ArmScores]]:
+    sites: Mapping[str, Mapping[str, ClassifierScores]],
+    federated: dict[str, ClassifierScores],
+    external: dict[str, ClassifierScores],
+) -> dict[str, dict[str, ClassifierScores]]:
     """Scores by scope and arm: of each site's own classifiers, their mean over the sites, in federation, outside."""
-    own = {scope: arms for scope, arms in sites.items() if arms}
-    mean: dict[str, ArmScores] = {}
+    own = {scope: dict[str, ClassifierScores](arms) for scope, arms in sites.items() if arms}
+    mean: dict[str, ClassifierScores] = {}
     if len(own) > 1:
         # An arm that one site lacks is no mean over the sites.
         shared = [arm for arm in next(iter(own.values())) if all(arm in arms for arms in own.values())]
         mean = {arm: pooled([arms[arm] for arms in own.values()]) for arm in shared}
-    found = {**sites, SITES: mean, FEDERATED: federated, EXTERNAL: external}
+    found = {**own, SITES: mean, FEDERATED: federated, EXTERNAL: external}
     return {scope: arms for scope, arms in found.items() if arms}
 
 

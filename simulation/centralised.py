@@ -19,7 +19,7 @@ from common.experiment import Experiment
 from common.files import write_bytes
 from common.report.formatting import listed
 from common.results import Results
-from common.results_classifier import CENTRALISED, ArmScores, SiteArms
+from common.results_classifier import CENTRALISED, ClassifierScores, SiteArms
 from common.seeding import derive_seed
 from common.training.build import build_classifier_trainer, steps_per_round, tumour_share
 from common.training.classifier import TrainingSet
@@ -43,7 +43,7 @@ def centralised_arms(
     studies = [StudyContext(load_site(file), experiment, run_dir.name) for file in site_files]
     opened = [(SiteData.of(one), WorkFolder.of(one)) for one in studies]
     giving = [one for one in opened if {"classifier", "evaluate"} <= set(possible_tasks(one[0], Notes()))]
-    scores: dict[str, ArmScores] = {}
+    scores: dict[str, ClassifierScores] = {}
     for arm in experiment.study.arms:
         sites = [(data, work) for data, work in giving if arm in possible_arms(data.study, work)]
         if not sites:

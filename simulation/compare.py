@@ -11,12 +11,13 @@ import yaml
 
 from common.dotted_keys import flat
 from common.errors import ConfigError
+from common.figures.metric import Metric
 from common.figures.registry import REFERENCES
+from common.metrics.bootstrap import Estimate
 from common.outside import line, say, say_json
-from common.report.arms import FURTHER, MEASURES, arm_title, in_order, scope_title
+from common.report.arms import arm_title, in_order, scope_title
 from common.report.formatting import MISSING, Scale, duration, moment
 from common.results import Results
-from common.results_classifier import Interval
 from common.safe_yaml import read_yaml
 from server.made_with import THEN
 from server.report.build import read_results
@@ -236,15 +237,16 @@ def _arm_figures(results: Results) -> Figures:
     federated = {scope: scores for scope, scores in results.arms.items() if scope == "federated"}
     for scope, scores in {**federated, **organs, **results.arms}.items():
         for arm, its in in_order(scores):
-            for key, title, scale in (*MEASURES, *FURTHER):
-                value: Interval | None = getattr(its, key)
-                if value is not None and value.mean is not None:
-                    label = f"{scope_title(scope)}, {arm_title(arm)}: {title}"
-                    yield label, value.model_dump(), _interval(scale), key in SHOWN
+            for one in its.values():
+                if one.value is not None:
+                    label = f"{scope_title(scope)}, {arm_title(arm)}: {one.name}"
+                    told = {"value": one.value, "low": one.low, "high": one.high}
+                    yield label, told, _interval(one.of), one.metric in SHOWN
 
 
-def _interval(scale: Scale) -> Callable[[Any], str]:
-    return lambda value: scale.interval(Interval.model_validate(value))
+def _interval(metric: Metric) -> Callable[[Any], str]:
+    scale = metric.scale or Scale(1, 3)
+    return lambda told: scale.interval(Estimate(**told))
 
 
 def _seconds(results: Results) -> Figures:

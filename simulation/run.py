@@ -106,10 +106,10 @@ def _closing(results: Results, report: Path) -> list[str]:
     lines = []
     for where, scores in (results.organ_arms or {"": results.arms.get("federated", {})}).items():
         for arm, one in scores.items():
-            accuracy = one.accuracy
-            if accuracy.mean is not None:
+            accuracy = one.get("accuracy")
+            if accuracy is not None and accuracy.value is not None:
                 interval = f" ({accuracy.low:.3f} to {accuracy.high:.3f})" if accuracy.low is not None else _NO_INTERVAL
-                lines.append(f"  federated, {where:<6}{arm:<15} accuracy {accuracy.mean:.3f}{interval}")
+                lines.append(f"  federated, {where:<6}{arm:<15} accuracy {accuracy.value:.3f}{interval}")
     for name, gan in results.gans.items():
         for subject, final in gan.final.items():
             lines.append(

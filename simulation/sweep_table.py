@@ -57,12 +57,13 @@ def figures_of(results: Results) -> dict[str, float]:
                 figures[f"{model}, {subject}: {distance.name} before the first round"] = distance.value
     for arm, one in results.arms.get("federated", {}).items():
         for metric in ("accuracy", "auc"):
-            value = getattr(one, metric).mean
+            value = one.value(metric)
             if value is not None:
                 figures[f"classifier, {arm}: {metric}"] = value
     for gain in results.gains:
-        if gain.accuracy.mean is not None:
-            figures[f"gain in accuracy, {gain.scope}, {gain.arm}"] = gain.accuracy.mean
+        found = gain.gain("accuracy")
+        if found is not None and found.value is not None:
+            figures[f"gain in accuracy, {gain.scope}, {gain.arm}"] = found.value
     if results.privacy is not None and results.privacy.sites:
         figures["epsilon, largest of a site"] = max(one.epsilon for one in results.privacy.sites.values())
         sigmas = [m.sigma for one in results.privacy.sites.values() for m in one.mechanisms]

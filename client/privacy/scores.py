@@ -19,9 +19,10 @@ from client.privacy.guarded import tells_noised_scores
 from client.privacy.plan import study_plan
 from client.privacy.randomness import PrivateRandom, Stream
 from common.errors import RefusalError
+from common.figures.figure import Figure
 from common.imaging.slices import Slices
 from common.phases import PhaseKind
-from common.results_classifier import ArmScores, Interval
+from common.results_classifier import ToldScores
 
 SIMULATED = 1000
 """Draws behind an interval."""
@@ -45,7 +46,7 @@ def noised_scores(
     slices: Slices,
     probability: npt.NDArray[np.float64],
     random: Callable[[], PrivateRandom],
-) -> ArmScores | None:
+) -> ToldScores | None:
     """What may leave of a classifier's figures; None where figures are told as they are.
 
     Args:
@@ -71,14 +72,7 @@ def noised_scores(
     exact = counts_of(slices.tumour_class(), probability, slices.owner)
     # On a grid that is the same for all counts: the last bits of a sum would tell which counts it can be a sum of.
     noised = np.round((exact + noise) * GRID) / GRID
-    figures = {name: _interval(values) for name, values in _draws(noised, plan.sigma, stream).items()}
-    return ArmScores(
-        accuracy=figures["accuracy"],
-        precision=figures["precision"],
-        recall=figures["recall"],
-        f1=figures["f1"],
-        auc=Interval(mean=None),
-    )
+    return ToldScores(figures=[_figure(name, values) for name, values in _draws(noised, plan.sigma, stream).items()])
 
 
 def counts_of(truth: npt.ArrayLike, probability: npt.ArrayLike, patient: npt.ArrayLike) -> Counts:
@@ -116,7 +110,13 @@ def _share(part: Counts, whole: Counts) -> list[float]:
     return [float(value) for value in np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)]
 
 
-def _interval(values: Sequence[float]) -> Interval:
+def _figure(metric: str, values: Sequence[float]) -> Figure:
     low, high = np.percentile(values[1:], [2.5, 97.5])
-    mean = round(values[0], DIGITS)
-    return Interval(mean=mean, low=min(round(float(low), DIGITS), mean), high=max(round(float(high), DIGITS), mean))
+    value = round(values[0], DIGITS)
+    return Figure(
+        metric=metric,
+        value=value,
+        low=min(round(float(low), DIGITS), value),
+        high=max(round(float(high), DIGITS), value),
+        standard_error=round(float(np.std(values[1:], ddof=1)), DIGITS),
+    )

@@ -17,19 +17,21 @@ from common.imaging.remarks import TITLES
 from common.placement import Placement
 from common.report.arms import (
     ARM_COLUMNS,
+    CONFUSION_COLUMNS,
     Scores,
     arm_rows,
     arms_charts,
     arms_table,
+    confusion_rows,
     confusion_tables,
-    further_table,
     verdict,
 )
-from common.report.formatting import AUC, MISSING, PERCENT, listed, plural, role_titles
+from common.report.figures import figure_cell
+from common.report.formatting import MISSING, PERCENT, listed, plural, role_titles
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.privacy import composed_table, epsilon_text, left_out, mechanisms_table, sentences
 from common.report.reliability import reliability_charts
-from common.report.tables import Cell, Table, figure, number, prose, word, write_csv
+from common.report.tables import Cell, Table, number, prose, word, write_csv
 
 SECTIONS = (
     Section("data", "Data and quarantine"),
@@ -51,8 +53,8 @@ LOCAL, FEDERATED = "this site alone", "in federation"
 def build_site_report(site_dir: Path) -> Path:
     """Writes ``site_dir/report/`` from ``site_dir/results/``.
 
-    The folder then holds ``index.html``, ``results.json`` (the same figures), ``arms.csv`` and a copy of
-    ``predictions.csv``, in which names of patients that begin like a formula are marked as text. A part that is
+    The folder then holds ``index.html``, ``results.json`` (the same figures), ``arms.csv``, ``confusion.csv`` and a
+    copy of ``predictions.csv``, in which names of patients that begin like a formula are marked as text. A part that is
     missing or unreadable is named on the page with the reason. In simulation
     (``site_dir`` is ``<run>/sites/<site>``) the page links to the study report of that run.
 
@@ -91,7 +93,6 @@ def build_site_report(site_dir: Path) -> Path:
             {
                 "title": scope,
                 "table": arms_table(_arms_caption(scope), scores),
-                "further": further_table(scores),
                 "reliability": reliability_charts(scores),
                 "confusions": confusion_tables(scores),
             }
@@ -110,7 +111,9 @@ def build_site_report(site_dir: Path) -> Path:
     )
     report = site_dir / "report"
     write_bytes(report / "results.json", to_json(inputs.figures(), indent=2, inf_nan_mode="null"))
-    write_csv(report / "arms.csv", ARM_COLUMNS, arm_rows({"local": inputs.arms, "federated": inputs.federated_arms}))
+    told = {"local": inputs.arms, "federated": inputs.federated_arms}
+    write_csv(report / "arms.csv", ARM_COLUMNS, arm_rows(told))
+    write_csv(report / "confusion.csv", CONFUSION_COLUMNS, confusion_rows(told))
     if inputs.predictions:
         with (folder / FILES["predictions"]).open(newline="", encoding="utf-8") as file:
             predictions = csv.DictReader(file)
@@ -139,12 +142,12 @@ def _done(inputs: SiteInputs) -> list[str]:
     ]
     for scope, scores in ((FEDERATED, inputs.federated_arms), (LOCAL, inputs.arms)):
         if "real" in scores and "real_synthetic" in scores:
+            real, augmented = (PERCENT.interval(scores[arm].get("accuracy")) for arm in ("real", "real_synthetic"))
             where = "Trained in federation" if scope == FEDERATED else "Trained at this site alone"
             sentences.append(
                 f"{where}, the classifier's accuracy on this site's test patients was "
-                f"{PERCENT.interval(scores['real'].accuracy)} with real images and "
-                f"{PERCENT.interval(scores['real_synthetic'].accuracy)} with real and synthetic ones: real + synthetic "
-                f"is {verdict(scores)}."
+                f"{real} with real images and {augmented} with real and synthetic ones: real + synthetic is "
+                f"{verdict(scores)}."
             )
     if not inputs.arms and not inputs.federated_arms:
         sentences.append("No classifier was scored on this site's test patients.")
@@ -213,8 +216,8 @@ def _cross_site_table(inputs: SiteInputs) -> Table | None:
     rows = [
         [
             word("in federation" if model == "federated" else f"{model} (this site)" if model == own else model),
-            figure(scores.auc, AUC),
-            figure(scores.accuracy, PERCENT),
+            figure_cell(scores.get("auc")),
+            figure_cell(scores.get("accuracy")),
         ]
         for model, scores in inputs.cross_site.items()
     ]

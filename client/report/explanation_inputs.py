@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from common.array_files import arrays_in
 from common.experiment import ARMS
-from common.explanation.records import ExplanationRecord
+from common.figures.figure import Scores
 
 FOLDER = "explanations"
 
@@ -31,7 +31,7 @@ _NEAREST = ("made", "made_labels", "real", "real_labels", "ssim")
 class ArmExplanation:
     """One classifier: its figures, and its pictures by the names that :mod:`client.study.explanations` gives them."""
 
-    figures: ExplanationRecord
+    figures: Scores
     pictures: Arrays
 
 
@@ -59,7 +59,7 @@ def read_explanations(results: Path) -> Explanations:
         if not (figures.exists() or pictures.exists()):
             continue
         try:
-            record = ExplanationRecord.model_validate(json.loads(figures.read_bytes()))
+            record = Scores.model_validate(json.loads(figures.read_bytes()))
             arrays = arrays_in(pictures.read_bytes(), pictures)
             for group, names in _TOGETHER.items():
                 _check(arrays, [f"{group}_{name}" for name in names])

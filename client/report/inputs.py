@@ -20,7 +20,7 @@ from common.array_files import arrays_in
 from common.imaging.remarks import Kind
 from common.placement import Placement
 from common.report.formatting import role_titles
-from common.results_classifier import ArmScores, Interval
+from common.results_classifier import ClassifierScores
 from common.results_privacy import PrivacyStatement
 
 Part = TypeVar("Part")
@@ -91,13 +91,6 @@ class TrainingRecord(SiteRecord):
     seconds: float | None = None
 
 
-class CrossSiteScores(SiteRecord):
-    """One model on this site's test patients."""
-
-    auc: Interval
-    accuracy: Interval
-
-
 class PrivacyAccount(SiteRecord):
     """``privacy.json``: what this study cost, and how the hospital's budget stood at its end.
 
@@ -138,9 +131,9 @@ class SiteInputs:
 
     summary: Summary | None = None
     training: list[TrainingRecord] = field(default_factory=list)
-    arms: dict[str, ArmScores] = field(default_factory=dict)
-    federated_arms: dict[str, ArmScores] = field(default_factory=dict)
-    cross_site: dict[str, CrossSiteScores] = field(default_factory=dict)
+    arms: dict[str, ClassifierScores] = field(default_factory=dict)
+    federated_arms: dict[str, ClassifierScores] = field(default_factory=dict)
+    cross_site: dict[str, ClassifierScores] = field(default_factory=dict)
     predictions: list[Prediction] = field(default_factory=list)
     gallery: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     places: dict[str, Placement] = field(default_factory=dict)
@@ -152,7 +145,7 @@ class SiteInputs:
     def figures(self) -> dict[str, Any]:
         """The site's ``results.json``: every figure on the page, pictures and single predictions left out."""
         return {
-            "schema": "oncofed-site-results/2",
+            "schema": "oncofed-site-results/3",
             "summary": self.summary.model_dump() if self.summary else None,
             "training": [record.model_dump() for record in self.training],
             "arms": {arm: scores.model_dump() for arm, scores in self.arms.items()},
@@ -207,7 +200,7 @@ def read_inputs(folder: Path) -> SiteInputs:
     inputs.training = part("training", _training, [])
     inputs.arms = part("arms", lambda text: _ARMS.validate_python(_json(text)), {})
     inputs.federated_arms = part("federated_arms", lambda text: _ARMS.validate_python(_json(text)), {})
-    inputs.cross_site = part("cross_site", lambda text: _CROSS_SITE.validate_python(_json(text)), {})
+    inputs.cross_site = part("cross_site", lambda text: _ARMS.validate_python(_json(text)), {})
     inputs.predictions = part("predictions", _predictions, [])
     inputs.gallery = part("gallery", _gallery, {})
     inputs.places = part("places", lambda text: _PLACES.validate_python(_json(text)), {})
@@ -219,8 +212,7 @@ def read_inputs(folder: Path) -> SiteInputs:
     return inputs
 
 
-_ARMS = TypeAdapter(dict[str, ArmScores])
-_CROSS_SITE = TypeAdapter(dict[str, CrossSiteScores])
+_ARMS = TypeAdapter(dict[str, ClassifierScores])
 _PLACES = TypeAdapter(dict[str, Placement])
 _TRAINING_PARTS = ("training", "arms", "gallery", "places", "privacy", "explanations")
 

@@ -1,6 +1,6 @@
 """What this site's classifiers look at and how they see its made slices; pictures and figures for the site report.
 
-Nothing here leaves: the files show patients. What may be told to others is :meth:`ExplanationRecord.leaving`.
+Nothing here leaves: the files show patients. What may be told to others passes :mod:`client.privacy.leaving`.
 """
 
 from pathlib import Path
@@ -19,10 +19,10 @@ from client.study.nearest import keep_nearest
 from common.array_files import read_arrays, write_arrays
 from common.errors import DataError, RefusalError
 from common.explanation.choice import best_median_worst, most_confident, rules_in_order
-from common.explanation.explained import Explained
 from common.explanation.grad_cam import attention
 from common.explanation.of_slices import attention_on_lesions, real_kinds, seen, synthetic_kinds
-from common.explanation.shortcut import Fills, Shortcut, refilled, shortcut
+from common.explanation.shortcut import Fills, refilled, shortcut
+from common.figures.figure import Figure, Scores
 from common.files import write_json
 from common.imaging.slices import SliceBatch, Slices
 from common.seeding import derive_seed
@@ -57,7 +57,7 @@ def prepare_explanations(data: SiteData, work: WorkFolder, generator: GeneratorT
     keep_nearest(data, work, work.results / f"{FOLDER}/nearest.npz")
 
 
-def explain(data: SiteData, work: WorkFolder, test: Slices, trainer: ClassifierTrainer, arm: str) -> Explained:
+def explain(data: SiteData, work: WorkFolder, test: Slices, trainer: ClassifierTrainer, arm: str) -> list[Figure]:
     """Explains the classifier of ``arm`` and keeps the pictures in ``results/explanations/<arm>.npz``.
 
     Args:
@@ -76,12 +76,12 @@ def explain(data: SiteData, work: WorkFolder, test: Slices, trainer: ClassifierT
         kinds += synthetic_kinds(made, kept_here(data), EMBEDDED)
     apart, embedding = seen(trainer, kinds, **statistics)
     measured = attention_on_lesions(trainer, test, LOOKED_AT, **statistics)
-    explained = Explained(measured, apart, _shortcut(data, work, trainer))
+    figures = [*measured, *_shortcut(data, work, trainer), *apart]
     ranked = _lesions_by_score(trainer, made) if made is not None else {}
     arrays = _surest_calls(test, trainer) | embedding | ranked
     write_arrays(work.results / f"{FOLDER}/{arm}.npz", arrays)
-    write_json(work.results / f"{FOLDER}/{arm}.json", explained.record().model_dump())
-    return explained
+    write_json(work.results / f"{FOLDER}/{arm}.json", Scores(figures=figures).model_dump())
+    return figures
 
 
 def _statistics(study: StudyContext) -> dict[str, int]:
@@ -138,10 +138,10 @@ def _lesions_by_score(trainer: ClassifierTrainer, made: SyntheticSlices) -> Arra
     }
 
 
-def _shortcut(data: SiteData, work: WorkFolder, trainer: ClassifierTrainer) -> Shortcut | None:
+def _shortcut(data: SiteData, work: WorkFolder, trainer: ClassifierTrainer) -> list[Figure]:
     path = _refilled_file(work)
     if not path.exists():
-        return None
+        return []
     kept = read_arrays(path)
     positions = kept["positions"]
     return shortcut(

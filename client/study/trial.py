@@ -1,12 +1,12 @@
 """The arms of the classifier study at this site: train, test on this site's test patients, tell only aggregates."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from client.data.asked import Asked
@@ -15,6 +15,7 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.policy.behind import Behind
 from client.privacy.guarded import resampling, tells_counts
+from client.privacy.leaving import Rules, leaving
 from client.privacy.made import make_private_images
 from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
@@ -35,13 +36,13 @@ from client.training.local_generator import train_alone
 from client.training.tuning import tuned
 from common.array_files import write_tensors
 from common.errors import RefusalError
-from common.explanation.records import with_explanation
+from common.figures.figure import REAL_ONLY, Figure
 from common.files import read_json, write_json
 from common.imaging.slices import Slices
-from common.metrics.classification import ClassificationScores, classification_scores
-from common.metrics.gain import Gain, paired_gain
+from common.metrics.classification import classification_scores, decisive_patients
+from common.metrics.gain import paired_gain
 from common.phases import Phase, PhaseKind
-from common.results_classifier import ArmScores, Interval, SiteArms
+from common.results_classifier import ClassifierScores, SiteArms, ToldScores
 from common.training.build import build_classifier_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.patients import PatientTrainer
@@ -119,17 +120,14 @@ def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
         require_finite("classifier", trainer.shared_arrays(), losses)
         work.record_training(trial.phase(f"arms/{arm}"), 0, losses, steps, time.monotonic() - started)
         tested = score_classifier(study, work, test, trainer, arm, "local")
-        whole, leaving = tested.whole(steps), tested.leaving(study, steps)
         if arm in LOOKED_INTO and not trial.name:
-            record = explain(data, work, test, trainer, arm).record()
-            whole = with_explanation(whole, record)
-            leaving = with_explanation(leaving, record.leaving(study.min_cell, counts=tells_counts(study)))
-        work.update_result("arms.json", arm, whole.model_dump())
-        told.arms[arm] = leaving
+            tested = tested.explained_by(explain(data, work, test, trainer, arm))
+        work.update_result("arms.json", arm, tested.whole(steps).model_dump())
+        told.arms[arm] = tested.leaving(study, steps, trained_here=True)
         if trial.fold:
             left_out = score_classifier(study, work, data.left_out, trainer, arm, "local", LEFT_OUT)
             work.update_result("left_out_arms.json", arm, left_out.whole(steps).model_dump())
-            told.left_out[arm] = left_out.leaving(study, steps)
+            told.left_out[arm] = left_out.leaving(study, steps, trained_here=True)
         if arm in TRAVELLING and not trial.name:
             write_tensors(work.site_model(arm), trainer.shared_arrays())
             write_json(_behind_file(work, arm), behind.record())
@@ -150,7 +148,7 @@ def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
         if not study.guarded:
             raise RefusalError("it has no test patients")
         # That there are none is told as little as that there are few: by figures that are missing, or noised.
-        return SiteArms(arms={"model": noised(np.zeros(0)) or nothing_told(None)})
+        return SiteArms(arms={"model": noised(np.zeros(0)) or ToldScores(figures=[])})
     require_no_leak(data, work)
     trainer = build_classifier_trainer(study.experiment, device=study.device, weights=study.weights, total_steps=1)
     trainer.load_shared_arrays(arrays)
@@ -162,11 +160,10 @@ def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
     if phase.kind == PhaseKind.FEDERATED:
         work.update_result("federated_arms.json", name, full.model_dump())
     if not study.trial.name and (not phase.of if across else name == REAL):
-        cells = {"auc": full.auc.model_dump(), "accuracy": full.accuracy.model_dump()}
-        work.update_result("cross_site.json", name if across else "federated", cells)
+        work.update_result("cross_site.json", name if across else "federated", full.model_dump())
     # Noise covers how few there are; that there are at least so many would be told without it.
-    leaving = noised(tested.probability) or tested.leaving(study, None)
-    told = SiteArms(arms={"model": leaving}, test_to_train=_test_to_train(data))
+    may_leave = noised(tested.probability) or tested.leaving(study, None)
+    told = SiteArms(arms={"model": may_leave}, test_to_train=_test_to_train(data))
     if study.trial.fold and data.split.validation:
         left_out = score_classifier(study, work, data.left_out, trainer, name, phase.kind, LEFT_OUT)
         work.update_result("left_out_federated_arms.json", name, left_out.whole(None).model_dump())
@@ -187,54 +184,24 @@ def _behind_file(work: WorkFolder, arm: str) -> Path:
 
 @dataclass(frozen=True)
 class Tested:
-    """A classifier on some patients of this site, and its gain over the one trained on real slices only."""
+    """A classifier on some patients of this site, with its gain over the one trained on real slices only."""
 
-    scores: ClassificationScores
-    gain: Gain | None
+    scores: ClassifierScores
     slices: Slices
     probability: Probabilities
 
-    def whole(self, steps: int | None) -> ArmScores:
+    def explained_by(self, figures: Sequence[Figure]) -> "Tested":
+        """With what explains it."""
+        return replace(self, scores=self.scores.model_copy(update={"figures": [*self.scores.figures, *figures]}))
+
+    def whole(self, steps: int | None) -> ClassifierScores:
         """Everything, for this site's own report."""
-        return self._with_gain(self.scores.arm_scores(steps=steps))
+        return self.scores.model_copy(update={"steps": steps})
 
-    def leaving(self, study: StudyContext, steps: int | None) -> ArmScores:
-        """The part that may leave: nothing below ``min_cell`` patients, counts only if declared."""
-        if self.scores.patients < study.min_cell:
-            return nothing_told(steps)
-        told = self._with_gain(self.scores.arm_scores(steps=steps, counts=tells_counts(study)))
-        return told.model_copy(update=self._too_few(study)) if study.guarded else told
-
-    def _too_few(self, study: StudyContext) -> dict[str, Interval]:
-        """Figures that fewer than ``min_cell`` patients stand behind: who chooses the classifier could have it call the
-        slices of one patient alone, whose own figure precision would be."""
-        truth, called = self.slices.tumour_class(), self.probability >= 0.5
-
-        def patients(slices: npt.NDArray[np.bool_]) -> int:
-            return len(np.unique(self.slices.owner[slices]))
-
-        tumour, healthy, positive = patients(truth), patients(~truth), patients(called)
-        behind = {
-            "precision": positive,
-            "recall": tumour,
-            "f1": min(tumour, positive),
-            "sensitivity": tumour,
-            "auc": min(tumour, healthy),
-            "auc_gain": min(tumour, healthy),
-        }
-        return {name: Interval(mean=None) for name, count in behind.items() if count < study.min_cell}
-
-    def _with_gain(self, scores: ArmScores) -> ArmScores:
-        if self.gain is None:
-            return scores
-        gains = {"accuracy_gain": self.gain.accuracy.interval(), "auc_gain": self.gain.auc.interval()}
-        return scores.model_copy(update=gains)
-
-
-def nothing_told(steps: int | None) -> ArmScores:
-    """Scores of which none leaves."""
-    nothing = Interval(mean=None)
-    return ArmScores(accuracy=nothing, precision=nothing, recall=nothing, f1=nothing, auc=nothing, steps=steps)
+    def leaving(self, study: StudyContext, steps: int | None, *, trained_here: bool = False) -> ToldScores:
+        """The part that may leave."""
+        decisive = decisive_patients(self.slices.tumour_class(), self.probability, self.slices.owner)
+        return leaving(self.whole(steps), Rules.of(study, trained_here=trained_here, decisive=decisive))
 
 
 def score_classifier(
@@ -270,12 +237,12 @@ def score_classifier(
     keep_predictions(work, part, arm, scope, slices, probability)
     beside = work.within(study.trial.with_real)
     with_real = kept_predictions(beside, part, real, scope) if arm != real else None
-    return Tested(
-        _scores(study, slices, probability), _gain(study, slices, probability, with_real), slices, probability
-    )
+    scores = _scores(study, slices, probability)
+    scores.figures += _gains(study, slices, probability, with_real)
+    return Tested(scores, slices, probability)
 
 
-def _scores(study: StudyContext, slices: Slices, probability: Probabilities) -> ClassificationScores:
+def _scores(study: StudyContext, slices: Slices, probability: Probabilities) -> ClassifierScores:
     samples, seed = resampling(study)
     return classification_scores(
         slices.tumour_class(),
@@ -287,13 +254,13 @@ def _scores(study: StudyContext, slices: Slices, probability: Probabilities) -> 
     )
 
 
-def _gain(
+def _gains(
     study: StudyContext, slices: Slices, probability: Probabilities, with_real: Probabilities | None
-) -> Gain | None:
+) -> list[Figure]:
     if with_real is None or len(with_real) != len(probability):
-        return None
+        return []
     samples, seed = resampling(study)
-    return paired_gain(
+    gains = paired_gain(
         slices.tumour_class(),
         probability,
         with_real,
@@ -302,6 +269,8 @@ def _gain(
         seed=seed,
         min_cell=study.min_cell,
     )
+    behind = {"n": len(probability), "patients": len(np.unique(slices.owner))}
+    return [gain.figure(metric, "", REAL_ONLY, **behind) for metric, gain in gains.items()]
 
 
 def _test_to_train(data: SiteData) -> float | None:

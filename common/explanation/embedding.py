@@ -6,6 +6,7 @@ the features is therefore told as a number too.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from common.figures.figure import Figure
 from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
 
 COMPONENTS = 30
@@ -87,32 +89,16 @@ def embed(features: npt.ArrayLike, seed: int) -> Embedding:
     return Embedding(first, explained, method.fit_transform(components).astype(np.float64), perplexity)
 
 
-@dataclass(frozen=True)
-class Separability:
-    """How well real and synthetic slices of one class can be told apart.
-
-    Attributes:
-        balanced_accuracy: mean of the shares of real and of synthetic slices that were told right by a model that had
-            not seen that patient; 0.5 is chance, 1 perfect. None if it could not be found.
-        real, synthetic: slices.
-        patients: behind both.
-    """
-
-    balanced_accuracy: Estimate
-    real: int
-    synthetic: int
-    patients: int
-
-
 def told_apart(
     features: npt.ArrayLike,
     synthetic: npt.NDArray[np.bool_],
     patient: npt.ArrayLike,
+    part: str,
     *,
     samples: int,
     seed: int,
     min_cell: int,
-) -> Separability:
+) -> Figure:
     """Balanced accuracy of a logistic regression of synthetic against real, cross-validated over patients.
 
     A synthetic slice belongs to the patient on whose slice it was built, and all slices of a patient are in one fold:
@@ -123,6 +109,7 @@ def told_apart(
         features: (N, D).
         synthetic: (N,).
         patient: (N,) whose slice it is, or was built on; a slice that belongs to nobody has a name of its own.
+        part: ``tumour`` or ``healthy``: which slices these are.
         samples: resamples.
         seed: of the folds and the interval.
         min_cell: fewest patients for an interval.
@@ -137,16 +124,20 @@ def told_apart(
     if not np.isfinite(rows).all():
         raise ValueError("a feature is not finite")
     right = _right_calls(rows, synthetic, group, seed)
-    counts = (int((~synthetic).sum()), int(synthetic.sum()), len(names))
+    behind: dict[str, Any] = {
+        "n": len(rows),
+        "patients": len(names),
+        "conditions": {"real": int((~synthetic).sum()), "synthetic": int(synthetic.sum())},
+    }
     if right is None:
-        return Separability(Estimate(None), *counts)
+        return Estimate(None).figure("two_sample", part, **behind)
     per_patient = np.stack(
         [np.bincount(group, kind * value, len(names)) for kind in (~synthetic, synthetic) for value in (right, 1.0)]
     )
     weights = patient_weights(len(names), samples, seed)
     resampled = _balanced(weights @ per_patient.T)
     value = float(_balanced(per_patient.sum(1)[None])[0])
-    return Separability(estimate(value, resampled, patients=len(names), min_cell=min_cell), *counts)
+    return estimate(value, resampled, patients=len(names), min_cell=min_cell).figure("two_sample", part, **behind)
 
 
 def _right_calls(

@@ -8,7 +8,7 @@ trained ones were found to answer a cell beside it. The share is therefore rathe
 """
 
 import copy
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import torch
 from monai.visualize.class_activation_maps import GradCAM
 from torch import Tensor, nn
 
+from common.figures.figure import Figure
 from common.imaging.slices import lesion_mask
 from common.metrics.bootstrap import Estimate, Floats, paired_difference
 from common.networks.classifier import TumourClassifier
@@ -134,28 +135,6 @@ def _widened(maps: Tensor, labels: Tensor, foreground: Tensor, reach: int) -> Te
     return dilate(lesion_mask(labels), reach) & foreground
 
 
-@dataclass(frozen=True)
-class AttentionScores:
-    """How much of a classifier's attention lies on lesions.
-
-    Attributes:
-        share: mean over patients of each one's mean share of the map on the lesion, 0 to 1.
-        chance: the same for a map that is even over the body.
-        difference: share less chance, paired.
-        slices, patients: with a lesion and a map, which is what the figures rest on.
-        blank: slices with a lesion whose map is zero everywhere; they are in none of the figures.
-        reach: pixels by which lesions were widened.
-    """
-
-    share: Estimate
-    chance: Estimate
-    difference: Estimate
-    slices: int
-    patients: int
-    blank: int
-    reach: int
-
-
 def attention_scores(
     maps: Tensor,
     labels: Tensor,
@@ -166,8 +145,9 @@ def attention_scores(
     samples: int,
     seed: int,
     min_cell: int,
-) -> AttentionScores:
-    """:func:`lesion_share` and its chance level over patients, with bootstrap intervals over patients.
+) -> list[Figure]:
+    """:func:`lesion_share`, its chance level and their paired difference: means over patients of each one's mean, with
+    bootstrap intervals over patients. Slices with a lesion whose map is zero everywhere are left out of all three.
 
     Args:
         maps, labels, foreground, reach: as for :func:`lesion_share`; slices without a lesion are passed over.
@@ -189,12 +169,14 @@ def attention_scores(
     def over_patients(a: Floats, b: Floats) -> Estimate:
         return paired_difference(a, b, names, samples, seed, min_cell)
 
-    return AttentionScores(
-        share=over_patients(share, nothing),
-        chance=over_patients(chance, nothing),
-        difference=over_patients(share, chance),
-        slices=len(names),
-        patients=len(np.unique(names)),
-        blank=int((held & ~seen).sum()),
-        reach=reach,
-    )
+    behind: dict[str, Any] = {
+        "n": len(names),
+        "patients": len(np.unique(names)),
+        "left_out": int((held & ~seen).sum()),
+        "conditions": {"reach": reach},
+    }
+    return [
+        over_patients(share, nothing).figure("attention", **behind),
+        over_patients(chance, nothing).figure("attention", "chance", **behind),
+        over_patients(share, chance).figure("attention", "", "chance", **behind),
+    ]

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.explanation.embedding import FEWEST, Separability, embed, told_apart
-from common.explanation.grad_cam import AttentionScores, attention, attention_scores, cell_size
+from common.explanation.embedding import FEWEST, embed, told_apart
+from common.explanation.grad_cam import attention, attention_scores, cell_size
+from common.figures.figure import Figure
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.seeding import derive_seed
@@ -80,7 +81,7 @@ def owners(made: SyntheticSlices, slices: Slices) -> npt.NDArray[np.int64]:
 
 def seen(
     trainer: Trainer, kinds: Sequence[SliceKind], *, samples: int, seed: int, min_cell: int
-) -> tuple[dict[str, Separability], dict[str, npt.NDArray[Any]]]:
+) -> tuple[list[Figure], dict[str, npt.NDArray[Any]]]:
     """What the classifier of ``trainer`` sees in several kinds of slices at once.
 
     Args:
@@ -89,22 +90,22 @@ def seen(
         samples, seed, min_cell: as for :func:`~common.explanation.embedding.told_apart`.
 
     Returns:
-        ``tumour`` and ``healthy`` -> how well real and synthetic are told apart, for classes that have both; and the
+        How well real and synthetic are told apart, for the classes that have both; and the
         picture, as :func:`~common.report.explanations.embedding_charts` takes it, empty for too few slices.
     """
     if not kinds:
-        return {}, {}
+        return [], {}
     features = trainer.features(torch.cat([kind.images for kind in kinds])).numpy().astype(np.float64)
     patient = np.concatenate([kind.patient for kind in kinds])
     tumour = np.concatenate([np.full(len(kind.images), kind.tumour) for kind in kinds])
     synthetic = np.concatenate([np.full(len(kind.images), kind.synthetic) for kind in kinds])
-    apart = {}
+    apart = []
     for name, wanted in CLASSES.items():
         of = tumour == wanted
         if synthetic[of].any() and not synthetic[of].all():
             own = derive_seed(seed, "told apart", name)
-            apart[name] = told_apart(
-                features[of], synthetic[of], patient[of], samples=samples, seed=own, min_cell=min_cell
+            apart.append(
+                told_apart(features[of], synthetic[of], patient[of], name, samples=samples, seed=own, min_cell=min_cell)
             )
     if len(features) < FEWEST:
         return apart, {}
@@ -121,12 +122,12 @@ def seen(
 
 def attention_on_lesions(
     trainer: Trainer, slices: Slices, most: int, *, samples: int, seed: int, min_cell: int
-) -> AttentionScores | None:
+) -> list[Figure]:
     """:func:`~common.explanation.grad_cam.attention_scores` on at most ``most`` slices with a lesion, spread over
-    patients; lesions are widened by half a cell. None without such a slice."""
+    patients; lesions are widened by half a cell. Empty without such a slice."""
     positions = real_positions(slices, True, most)
     if not len(positions):
-        return None
+        return []
     batch = slices.batch(positions)
     return attention_scores(
         attention(trainer.classifier, batch.images),

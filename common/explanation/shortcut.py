@@ -4,8 +4,7 @@ A healthy region of a healthy slice is blanked and filled again without asking f
 before, so whatever changes in the share that is called tumour comes from the traces of the filling.
 """
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from common.errors import DataError
+from common.figures.figure import Figure
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.bootstrap import Estimate, paired_difference
@@ -78,27 +78,11 @@ def _mask(bank: Masks, slices: Slices, position: int, trainer: Fills, generator:
         return None
 
 
-@dataclass(frozen=True)
-class Shortcut:
-    """How often healthy slices are called tumour, before and after a region of them was filled again.
-
-    Attributes:
-        untouched, refilled: mean over patients of each one's share of slices at probability 0.5 or more, 0 to 1.
-        difference: refilled less untouched, paired by slice.
-        slices, patients: behind the figures.
-    """
-
-    untouched: Estimate
-    refilled: Estimate
-    difference: Estimate
-    slices: int
-    patients: int
-
-
 def shortcut(
     untouched: npt.ArrayLike, refilled: npt.ArrayLike, patient: npt.ArrayLike, *, samples: int, seed: int, min_cell: int
-) -> Shortcut:
-    """The two shares and their paired difference, with bootstrap intervals over patients.
+) -> list[Figure]:
+    """Mean over patients of each one's share of slices at probability 0.5 or more, ``untouched`` and ``refilled``, and
+    their difference, paired by slice; with bootstrap intervals over patients.
 
     Args:
         untouched, refilled: (N,) probability of a tumour of the same healthy slices, before and after.
@@ -111,8 +95,8 @@ def shortcut(
         ValueError: if lengths differ, or a probability is not within 0 and 1.
 
     >>> found = shortcut([0.2, 0.6, 0.1, 0.1], [0.7, 0.6, 0.1, 0.2], list("aabb"), samples=100, seed=1, min_cell=2)
-    >>> found.untouched.mean, found.refilled.mean, found.difference.mean
-    (0.25, 0.5, 0.25)
+    >>> [one.value for one in found]
+    [0.25, 0.5, 0.25]
     """
     before, after = np.asarray(untouched, dtype=np.float64), np.asarray(refilled, dtype=np.float64)
     if before.shape != after.shape:
@@ -125,10 +109,9 @@ def shortcut(
     def over_patients(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
         return paired_difference(a, b, names, samples, seed, min_cell)
 
-    return Shortcut(
-        untouched=over_patients(called[0], nothing),
-        refilled=over_patients(called[1], nothing),
-        difference=over_patients(called[1], called[0]),
-        slices=len(names),
-        patients=len(np.unique(names)),
-    )
+    behind: dict[str, Any] = {"n": len(names), "patients": len(np.unique(names))}
+    return [
+        over_patients(called[0], nothing).figure("called_tumour", "untouched", **behind),
+        over_patients(called[1], nothing).figure("called_tumour", "refilled", **behind),
+        over_patients(called[1], called[0]).figure("called_tumour", "refilled", "untouched", **behind),
+    ]

@@ -9,6 +9,9 @@ from common.figures.metric import Metric
 from common.figures.record import Record
 from common.figures.registry import METRICS, PARTS, REFERENCES
 
+REAL_ONLY = "real_only"
+"""The reference over which an arm's gains are."""
+
 Key = tuple[str, str, str]
 """Metric, part, and what it is a difference from; the last two may be empty."""
 
@@ -69,7 +72,13 @@ class Figure(Record):
         >>> Figure(metric="ssim", part="lesion", against="biharmonic", value=0.1).column
         'lesion_ssim_over_biharmonic'
         """
-        return "_".join(filter(None, (self.part, self.metric, self.against and f"over_{self.against}")))
+        return self.named(self.key)
+
+    @staticmethod
+    def named(key: Key) -> str:
+        """:attr:`column` of the figure with this key."""
+        metric, part, against = key
+        return "_".join(filter(None, (part, metric, against and f"over_{against}")))
 
     @field_validator("metric")
     @classmethod
@@ -120,9 +129,18 @@ class Scores(Record):
         wanted = (key,) if isinstance(key, str) else key
         return next((one for one in self.figures if one.key == (*wanted, *[""] * (3 - len(wanted)))), None)
 
+    def value(self, *key: str) -> float | None:
+        """The value of a figure; None if it is not there, undefined or withheld."""
+        found = self.get(key)
+        return found.value if found is not None else None
+
     def values(self) -> Iterator[Figure]:
         """Figures that are no differences."""
         return (one for one in self.figures if not one.against)
+
+    def gains(self) -> Iterator[Figure]:
+        """Figures over the same classifier trained on real images only."""
+        return (one for one in self.figures if one.against == REAL_ONLY)
 
     @field_validator("figures")
     @classmethod

@@ -21,6 +21,7 @@ class Metric:
         range: least and largest value; None where there is no bound.
         higher_is_better: None where neither direction is.
         scale: factor, decimals and unit; None: three significant digits.
+        leaves: whether a site may tell it to the coordinator.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Metric:
     range: tuple[float | None, float | None] = (None, None)
     higher_is_better: bool | None = True
     scale: Scale | None = None
+    leaves: bool = False
 
     @property
     def unit(self) -> str:

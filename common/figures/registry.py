@@ -137,6 +137,7 @@ _METRICS = (
         "Share of the slices that are classified correctly at probability 0.5.",
         (0, 1),
         scale=PERCENT,
+        leaves=True,
     ),
     Metric(
         "precision",
@@ -145,6 +146,7 @@ _METRICS = (
         "Share of the slices called tumour that show one, at probability 0.5.",
         (0, 1),
         scale=PERCENT,
+        leaves=True,
     ),
     Metric(
         "recall",
@@ -153,8 +155,9 @@ _METRICS = (
         "Share of the tumour slices that are called tumour, at probability 0.5.",
         (0, 1),
         scale=PERCENT,
+        leaves=True,
     ),
-    Metric("f1", "F1", "classifier", "Harmonic mean of precision and recall.", (0, 1), scale=PERCENT),
+    Metric("f1", "F1", "classifier", "Harmonic mean of precision and recall.", (0, 1), scale=PERCENT, leaves=True),
     Metric(
         "auc",
         "AUC",
@@ -162,6 +165,7 @@ _METRICS = (
         "Area under the ROC curve; it does not depend on a threshold.",
         (0, 1),
         scale=AUC,
+        leaves=True,
     ),
     Metric(
         "sensitivity",
@@ -170,6 +174,7 @@ _METRICS = (
         "Recall at the threshold that keeps a fixed specificity; the threshold is found on the test slices themselves.",
         (0, 1),
         scale=PERCENT,
+        leaves=True,
     ),
     Metric(
         "brier",
@@ -179,6 +184,7 @@ _METRICS = (
         (0, 1),
         higher_is_better=False,
         scale=SIMILARITY,
+        leaves=True,
     ),
     Metric(
         "calibration_error",
@@ -189,6 +195,7 @@ _METRICS = (
         (0, 1),
         higher_is_better=False,
         scale=SIMILARITY,
+        leaves=True,
     ),
     Metric(
         "attention",
@@ -197,6 +204,7 @@ _METRICS = (
         "Share of Grad-CAM's mass inside the lesion; by chance: of a map spread evenly over the foreground.",
         (0, 1),
         scale=PERCENT,
+        leaves=True,
     ),
     Metric(
         "called_tumour",
@@ -207,6 +215,17 @@ _METRICS = (
         (0, 1),
         higher_is_better=False,
         scale=PERCENT,
+        leaves=True,
+    ),
+    Metric(
+        "two_sample",
+        "two-sample test",
+        "classifier",
+        "Balanced accuracy of a logistic regression of synthetic against real slices on the classifier's features, "
+        "cross-validated over patients: 0.5 where the two cannot be told apart, 1 where every one can.",
+        (0, 1),
+        higher_is_better=False,
+        scale=AUC,
     ),
 )
 
@@ -231,5 +250,7 @@ PARTS: dict[str, str] = {
     "chance": "by chance",
     "untouched": "untouched",
     "refilled": "refilled",
+    "tumour": "slices with a tumour",
+    "healthy": "healthy slices",
 }
 """Which part of a slice, or which slices, a figure is of."""

@@ -1,12 +1,13 @@
 """Intervals over patients: slices of one patient are alike, so whole patients are resampled, never slices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from common.results_classifier import Interval
+from common.figures.figure import Figure
 from common.seeding import numpy_generator
 
 Floats = npt.NDArray[np.float64]
@@ -19,20 +20,20 @@ class Estimate:
     """A figure with its 95% interval.
 
     Attributes:
-        mean: the figure on all the data (not the mean of the resamples); None where it is undefined.
+        value: the figure on all the data (not the mean of the resamples); None where it is undefined.
         low, high: percentiles 2.5 and 97.5 of the resamples; None below ``min_cell`` patients and for a single
             one, or where most resamples are undefined or all are alike.
         standard_error: standard deviation of the resamples; None where low and high are.
     """
 
-    mean: float | None
+    value: float | None
     low: float | None = None
     high: float | None = None
     standard_error: float | None = None
 
-    def interval(self) -> Interval:
-        """The part of it that a report shows."""
-        return Interval(mean=self.mean, low=self.low, high=self.high)
+    def figure(self, metric: str, part: str = "", against: str = "", **more: Any) -> Figure:
+        """It as the figure of a metric; ``more`` are further fields of :class:`~common.figures.figure.Figure`."""
+        return Figure(metric=metric, part=part, against=against, **asdict(self), **more)
 
 
 def patient_weights(patients: int, samples: int, seed: int) -> Floats:
@@ -78,7 +79,7 @@ def paired_difference(
     Raises:
         ValueError: if lengths differ or a value is not finite.
 
-    >>> paired_difference([2, 2, 5], [1, 1, 2], ["p", "p", "q"], samples=100, seed=1).mean
+    >>> paired_difference([2, 2, 5], [1, 1, 2], ["p", "p", "q"], samples=100, seed=1).value
     2.0
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
@@ -113,7 +114,7 @@ def mean_over_sites(
         metric -> estimate, for every metric that any site named.
 
     >>> both = mean_over_sites([{"auc": (0.8, 0.03)}, {"auc": (0.9, 0.04)}])["auc"]
-    >>> round(both.mean, 3), round(both.standard_error, 3)
+    >>> round(both.value, 3), round(both.standard_error, 3)
     (0.85, 0.025)
     """
     metrics = dict.fromkeys(metric for site in sites for metric in site)

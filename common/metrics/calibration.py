@@ -1,13 +1,32 @@
 """Whether a probability of 0.7 is right seven times in ten: Brier score, calibration error, reliability curve."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from common.metrics.bootstrap import Floats
-from common.results_classifier import Calibration, ReliabilityBin
+from common.results_classifier import ReliabilityBin
 
 BINS = 10
 """Bins of equally many slices, from the lowest to the highest probability."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far probabilities can be taken at their word.
+
+    Attributes:
+        error: expected calibration error, 0 to 1.
+        bins: of equally many slices, over which it is.
+        curve: bins from the lowest to the highest probability, without the withheld ones.
+        withheld: how many bins too few patients stand behind.
+    """
+
+    error: float
+    bins: int
+    curve: list[ReliabilityBin]
+    withheld: int
 
 
 def brier_scores(

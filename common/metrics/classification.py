@@ -1,100 +1,19 @@
 """How well a classifier tells tumour slices: figures on slices, intervals over patients."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from common.figures.figure import Figure
 from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
 from common.metrics.calibration import brier_scores, calibration
 from common.metrics.operating_point import SPECIFICITY, sensitivity_at_specificity
-from common.results_classifier import ArmScores, Calibration, Confusion
+from common.results_classifier import ClassifierScores, Confusion
 
 THRESHOLD = 0.5
 """A slice counts as predicted positive from this probability on."""
 
-METRICS = ("accuracy", "precision", "recall", "f1", "auc")
-"""Figures that every arm has."""
-
-FURTHER = ("sensitivity", "brier")
-"""Figures with intervals that came later: older results hold none."""
-
-GAINS = ("accuracy_gain", "auc_gain")
-"""What every arm but the one of real slices has beside them."""
-
-
-@dataclass(frozen=True)
-class ClassificationScores:
-    """A classifier on the slices of some test patients.
-
-    Attributes:
-        accuracy, precision, recall, f1, auc: each 0 to 1, on all slices, with intervals over patients. None where
-            undefined: precision without a predicted positive, recall without a positive, F1 without either, AUC with
-            one class only, everything without slices.
-        true_positive, false_positive, true_negative, false_negative: slices at probability 0.5.
-        patients, slices: how many were tested.
-        min_cell: fewest patients for which counts and intervals are told to others.
-    """
-
-    accuracy: Estimate
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-    auc: Estimate
-    sensitivity: Estimate
-    brier: Estimate
-    specificity: float
-    calibration: Calibration | None
-    true_positive: int
-    false_positive: int
-    true_negative: int
-    false_negative: int
-    patients: int
-    slices: int
-    min_cell: int
-
-    def summary(self) -> dict[str, tuple[float | None, float | None]]:
-        """Metric -> (mean, standard error): what :func:`~common.metrics.bootstrap.mean_over_sites` takes."""
-        return {name: (value.mean, value.standard_error) for name, value in self._estimates().items()}
-
-    def confusion(self) -> Confusion:
-        """The four counts."""
-        return Confusion(
-            true_positive=self.true_positive,
-            false_positive=self.false_positive,
-            true_negative=self.true_negative,
-            false_negative=self.false_negative,
-        )
-
-    def arm_scores(self, *, steps: int | None = None, counts: bool = True) -> ArmScores:
-        """The entry of a report; ``steps`` are the optimiser steps behind the classifier.
-
-        The confusion counts, the numbers of patients and slices and the reliability curve, which is made of counts,
-        are left out below ``min_cell`` patients, and if ``counts`` says that the site does not declare them.
-        """
-        shown = counts and self.patients >= self.min_cell
-        told = self.calibration
-        if told is not None and not shown:
-            told = Calibration(error=told.error, bins=told.bins)
-        figures = {name: value.interval() for name, value in self._estimates().items()}
-        return ArmScores(
-            accuracy=figures["accuracy"],
-            precision=figures["precision"],
-            recall=figures["recall"],
-            f1=figures["f1"],
-            auc=figures["auc"],
-            sensitivity=figures["sensitivity"],
-            brier=figures["brier"],
-            specificity=self.specificity,
-            calibration=told,
-            patients=self.patients if shown else None,
-            slices=self.slices if shown else None,
-            confusion=self.confusion() if shown else None,
-            steps=steps,
-        )
-
-    def _estimates(self) -> dict[str, Estimate]:
-        return {name: getattr(self, name) for name in (*METRICS, *FURTHER)}
+FIGURES = ("accuracy", "precision", "recall", "f1", "auc", "sensitivity", "brier")
+"""Metrics with an interval, in their order."""
 
 
 def classification_scores(
@@ -106,7 +25,7 @@ def classification_scores(
     seed: int,
     min_cell: int,
     specificity: float = SPECIFICITY,
-) -> ClassificationScores:
+) -> ClassifierScores:
     """Accuracy, precision, recall, F1, AUC, sensitivity at a fixed specificity and Brier score of slice probabilities,
     with a percentile bootstrap over patients, and how they are calibrated.
 
@@ -130,8 +49,8 @@ def classification_scores(
     the share of concordant pairs, ties one half).
 
     >>> scores = classification_scores([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.1], list("aabb"), samples=50, seed=1, min_cell=5)
-    >>> scores.accuracy.mean, scores.precision.mean, scores.recall.mean, scores.auc.mean, scores.auc.low
-    (0.75, 1.0, 0.5, 1.0, None)
+    >>> [scores.value(metric) for metric in ("accuracy", "precision", "recall", "auc")], scores["auc"].low
+    ([0.75, 1.0, 0.5, 1.0], None)
     """
     positive = np.asarray(truth).astype(bool)
     score = np.asarray(probability, dtype=np.float64)
@@ -143,25 +62,8 @@ def classification_scores(
     _, index = np.unique(names, return_inverse=True)
     patients = int(index.max()) + 1 if len(index) else 0
     if not patients:
-        nothing = Estimate(None)
-        return ClassificationScores(
-            accuracy=nothing,
-            precision=nothing,
-            recall=nothing,
-            f1=nothing,
-            auc=nothing,
-            sensitivity=nothing,
-            brier=nothing,
-            specificity=specificity,
-            calibration=None,
-            true_positive=0,
-            false_positive=0,
-            true_negative=0,
-            false_negative=0,
-            patients=0,
-            slices=0,
-            min_cell=min_cell,
-        )
+        nothing = [Figure(metric=metric, value=None, n=0, patients=0) for metric in FIGURES]
+        return ClassifierScores(figures=nothing, slices=0, patients=0, confusion=Confusion.of(0, 0, 0, 0))
 
     predicted = score >= THRESHOLD
     cells = [predicted & positive, predicted & ~positive, ~predicted & ~positive, ~predicted & positive]
@@ -173,22 +75,51 @@ def classification_scores(
         "sensitivity": sensitivity_at_specificity(positive, score, index, weights, specificity=specificity),
         "brier": brier_scores(positive, score, index, weights),
     }
-    estimates = {
-        name: estimate(float(row[0]), row[1:], patients=patients, min_cell=min_cell) for name, row in values.items()
-    }
-    tp, fp, tn, fn = (int(n) for n in counts.sum(axis=0))
-    return ClassificationScores(
-        **estimates,
-        specificity=specificity,
-        calibration=calibration(positive, score, index, min_cell=min_cell),
-        true_positive=tp,
-        false_positive=fp,
-        true_negative=tn,
-        false_negative=fn,
-        patients=patients,
+    conditions = {"sensitivity": {"specificity": specificity}}
+    figures = [
+        estimate(float(values[metric][0]), values[metric][1:], patients=patients, min_cell=min_cell).figure(
+            metric, n=len(score), patients=patients, conditions=conditions.get(metric, {})
+        )
+        for metric in FIGURES
+    ]
+    calibrated = calibration(positive, score, index, min_cell=min_cell)
+    if calibrated is not None:
+        error = Estimate(calibrated.error)
+        figures.append(
+            error.figure("calibration_error", n=len(score), patients=patients, conditions={"bins": calibrated.bins})
+        )
+    return ClassifierScores(
+        figures=figures,
         slices=len(score),
-        min_cell=min_cell,
+        patients=patients,
+        confusion=Confusion.of(*(int(n) for n in counts.sum(axis=0))),
+        reliability=calibrated.curve if calibrated else None,
+        withheld=calibrated.withheld if calibrated else 0,
     )
+
+
+def decisive_patients(truth: npt.ArrayLike, probability: npt.ArrayLike, patient: npt.ArrayLike) -> dict[str, int]:
+    """By metric, how many patients decide it, where these are not all that were tested.
+
+    Who chooses the classifier could have it call the slices of one patient alone: precision is then that patient's own.
+
+    >>> decisive_patients([1, 0, 0], [0.9, 0.2, 0.7], ["a", "a", "b"])
+    {'precision': 2, 'recall': 1, 'f1': 1, 'sensitivity': 1, 'auc': 1}
+    """
+    positive, names = np.asarray(truth).astype(bool), np.asarray(patient)
+
+    def patients(slices: npt.NDArray[np.bool_]) -> int:
+        return len(np.unique(names[slices]))
+
+    tumour, healthy = patients(positive), patients(~positive)
+    called = patients(np.asarray(probability) >= THRESHOLD)
+    return {
+        "precision": called,
+        "recall": tumour,
+        "f1": min(tumour, called),
+        "sensitivity": tumour,
+        "auc": min(tumour, healthy),
+    }
 
 
 def _confusion_metrics(counts: Floats) -> dict[str, Floats]:

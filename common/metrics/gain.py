@@ -1,20 +1,10 @@
 """How much better one classifier is than another on the same slices: paired, with an interval over patients."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
 from common.metrics.classification import THRESHOLD, auc_of_weightings
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Differences a - b, each from -1 to 1, with 95% intervals over patients."""
-
-    accuracy: Estimate
-    auc: Estimate
 
 
 def paired_gain(
@@ -26,8 +16,8 @@ def paired_gain(
     samples: int,
     seed: int,
     min_cell: int,
-) -> Gain:
-    """Accuracy and AUC of probabilities ``a`` minus those of ``b``.
+) -> dict[str, Estimate]:
+    """``accuracy`` and ``auc`` of probabilities ``a`` minus those of ``b``, each from -1 to 1.
 
     Each resample draws patients with replacement and takes both classifiers' figures on the same draw, so that what
     makes a patient hard for both does not widen the interval.
@@ -45,7 +35,7 @@ def paired_gain(
 
     >>> gain = paired_gain([1, 0, 1, 0], [0.9, 0.2, 0.8, 0.1], [0.4, 0.2, 0.8, 0.1], list("aabb"), samples=9, seed=1,
     ...     min_cell=5)
-    >>> gain.accuracy.mean, gain.auc.mean, gain.accuracy.low
+    >>> gain["accuracy"].value, gain["auc"].value, gain["accuracy"].low
     (0.25, 0.0, None)
     """
     positive = np.asarray(truth).astype(bool)
@@ -59,16 +49,16 @@ def paired_gain(
         if not ((score >= 0) & (score <= 1)).all():
             raise ValueError("a probability is NaN or outside 0 to 1")
     if not len(positive):
-        return Gain(Estimate(None), Estimate(None))
+        return {"accuracy": Estimate(None), "auc": Estimate(None)}
     _, index = np.unique(names, return_inverse=True)
     patients = int(index.max()) + 1
     weights = np.concatenate([np.ones((1, patients)), patient_weights(patients, samples, seed)])
     accuracy = _accuracy(positive, one, index, weights) - _accuracy(positive, other, index, weights)
     auc = auc_of_weightings(positive, one, index, weights) - auc_of_weightings(positive, other, index, weights)
-    return Gain(
-        accuracy=estimate(float(accuracy[0]), accuracy[1:], patients=patients, min_cell=min_cell),
-        auc=estimate(float(auc[0]), auc[1:], patients=patients, min_cell=min_cell),
-    )
+    return {
+        name: estimate(float(values[0]), values[1:], patients=patients, min_cell=min_cell)
+        for name, values in (("accuracy", accuracy), ("auc", auc))
+    }
 
 
 def _accuracy(positive: npt.NDArray[np.bool_], score: Floats, index: npt.NDArray[np.int64], weights: Floats) -> Floats:

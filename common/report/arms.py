@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.experiment import ARMS
+from common.figures.registry import METRICS
 from common.report.charts import Chart, IntervalRow, interval_chart, shared_span
-from common.report.formatting import AUC, MISSING, PERCENT, SIMILARITY, Scale, listed
-from common.report.tables import Table, figure, interval_columns, interval_fields, number, word
-from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES, ArmScores, Confusion, Interval
+from common.report.figures import FIGURE_COLUMNS, figure_cell, figure_fields
+from common.report.formatting import AUC, PERCENT, Interval, listed
+from common.report.tables import Table, number, word
+from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES, ClassifierScores, Confusion
 
 ARM_TITLES = {
     "real": "real only",
@@ -20,28 +22,14 @@ ARM_TITLES = {
     "local_generator": "real + local generator",
 }
 BASELINE = ARM_TITLES["real"]
-MEASURES: tuple[tuple[str, str, Scale], ...] = (
-    ("accuracy", "accuracy", PERCENT),
-    ("precision", "precision", PERCENT),
-    ("recall", "recall", PERCENT),
-    ("f1", "F1", PERCENT),
-    ("auc", "AUC", AUC),
-)
-"""Attribute of ``ArmScores``, heading and scale of every score of an arm."""
-FURTHER: tuple[tuple[str, str, Scale], ...] = (
-    ("sensitivity", "sensitivity", PERCENT),
-    ("brier", "Brier score", SIMILARITY),
-)
-"""The same of those in a table of their own; an arm need not have them."""
-
-Scores = Mapping[str, ArmScores]
+Scores = Mapping[str, ClassifierScores]
 
 
 def arm_title(arm: str) -> str:
     return ARM_TITLES.get(arm, arm.replace("_", " "))
 
 
-def in_order(scores: Scores) -> list[tuple[str, ArmScores]]:
+def in_order(scores: Scores) -> list[tuple[str, ClassifierScores]]:
     """Arms in the order of the study's design, unknown ones last."""
     known = [arm for arm in ARMS if arm in scores]
     return [(arm, scores[arm]) for arm in [*known, *sorted(set(scores) - set(known))]]
@@ -78,40 +66,45 @@ class ChartSet:
     panels: Sequence[Chart]
 
 
-def overlap(one: Interval, other: Interval) -> bool | None:
+def overlap(one: Interval | None, other: Interval | None) -> bool | None:
     """True if two 95% intervals share a value; None if one of them has no bounds.
 
-    >>> overlap(Interval(mean=0.8, low=0.7, high=0.9), Interval(mean=0.95, low=0.85, high=1))
+    >>> from common.metrics.bootstrap import Estimate
+    >>> overlap(Estimate(0.8, 0.7, 0.9), Estimate(0.95, 0.85, 1))
     True
     """
+    if one is None or other is None:
+        return None
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return None
     return one.low <= other.high and other.low <= one.high
 
 
-def compared(one: Interval, other: Interval) -> str:
+def compared(one: Interval | None, other: Interval | None) -> str:
     """``higher``, ``lower``, ``no difference shown`` or ``not comparable``: what two intervals allow one to say."""
     shared = overlap(one, other)
-    if shared is None or one.mean is None or other.mean is None:
+    if shared is None or one is None or other is None or one.value is None or other.value is None:
         return "not comparable"
     if shared:
         return "no difference shown"
-    return "higher" if one.mean > other.mean else "lower"
+    return "higher" if one.value > other.value else "lower"
 
 
 def verdict(scores: Scores, arm: str = "real_synthetic", against: Sequence[str] = ARMS) -> str:
     """One clause on how an arm's accuracy stands to that of other arms; empty if there is none to compare with.
 
-    >>> def of(mean: float) -> ArmScores:
-    ...     interval = Interval(mean=mean, low=mean - 0.05, high=mean + 0.05)
-    ...     return ArmScores(accuracy=interval, precision=interval, recall=interval, f1=interval, auc=interval)
+    >>> from common.figures.figure import Figure
+    >>> def of(mean: float) -> ClassifierScores:
+    ...     accuracy = Figure(metric="accuracy", value=mean, low=mean - 0.05, high=mean + 0.05)
+    ...     return ClassifierScores(figures=[accuracy])
     >>> verdict({"real": of(0.8), "real_synthetic": of(0.82), "blob": of(0.95)})
     'lower than real + blob; not shown to differ from real only, whose interval overlaps'
     """
     groups: dict[str, list[str]] = {}
     for other in against:
         if other in scores and other != arm:
-            groups.setdefault(compared(scores[arm].accuracy, scores[other].accuracy), []).append(arm_title(other))
+            found = compared(scores[arm].get("accuracy"), scores[other].get("accuracy"))
+            groups.setdefault(found, []).append(arm_title(other))
     clauses = [f"{word} than {listed(groups[word])}" for word in ("higher", "lower") if word in groups]
     if same := groups.get("no difference shown"):
         whose = "whose interval overlaps" if len(same) == 1 else "whose intervals overlap"
@@ -122,48 +115,49 @@ def verdict(scores: Scores, arm: str = "real_synthetic", against: Sequence[str] 
 
 
 def arms_table(caption: str, scores: Scores) -> Table:
-    """One row an arm: every score with its interval, then what stands behind it."""
-    rows = []
-    for arm, its in in_order(scores):
-        measures = [figure(getattr(its, key), scale) for key, _, scale in MEASURES]
-        rows.append([word(arm_title(arm)), *measures, number(its.patients), number(its.slices), number(its.steps)])
-    return Table(caption, ["arm", *(title for _, title, _ in MEASURES), "patients", "slices", "steps"], rows)
-
-
-def further_table(scores: Scores) -> Table | None:
-    """One row an arm: sensitivity at a fixed specificity and how far probabilities can be taken at their word; None if
-    no arm has any of these."""
-    shown = [(arm, its) for arm, its in in_order(scores) if its.sensitivity or its.brier or its.calibration]
-    if not shown:
-        return None
-    levels = sorted({its.specificity for _, its in shown if its.specificity is not None})
-    bins = sorted({its.calibration.bins for _, its in shown if its.calibration})
+    """One row an arm: every figure with its interval, then what stands behind it."""
+    shown = in_order(scores)
+    metrics = [key for key in METRICS if any(its.get(key) is not None for _, its in shown)]
     rows = [
         [
             word(arm_title(arm)),
-            *(figure(getattr(its, key), scale) for key, _, scale in FURTHER),
-            number(SIMILARITY.number(its.calibration.error if its.calibration else None)),
+            *(figure_cell(its.get(key)) for key in metrics),
+            *(number(count) for count in (its.patients, its.slices, its.steps)),
         ]
         for arm, its in shown
     ]
-    level = listed(map(PERCENT.text, levels)) or MISSING
-    caption = (
-        f"Sensitivity at the threshold that keeps a specificity of {level} on the same patients; Brier score, the mean "
-        "squared difference of probability and truth; expected calibration error "
-        f"over {listed(map(str, bins)) or MISSING} bins of equally many slices. Of the last two, lower is better."
-    )
-    return Table(caption, ["arm", *(title for _, title, _ in FURTHER), "calibration error"], rows)
+    caption = " ".join([caption, *_conditions(scores)])
+    return Table(caption, ["arm", *(METRICS[key].title for key in metrics), "patients", "slices", "steps"], rows)
+
+
+def _conditions(scores: Scores) -> list[str]:
+    """What some figures depend on, where they are there."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for its in scores.values():
+        for one in its.values():
+            for name, value in one.conditions.items():
+                told = PERCENT.text(float(value)) if name == "specificity" else str(value)
+                found.setdefault((one.metric, name), set()).add(told)
+    words = {
+        (
+            "sensitivity",
+            "specificity",
+        ): "Sensitivity keeps a specificity of {} on these patients.",
+        ("calibration_error", "bins"): "Calibration error over {} bins of equally many slices; of it and the Brier "
+        "score, lower is better.",
+    }
+    return [text.format(listed(sorted(found[key]), "or")) for key, text in words.items() if key in found]
 
 
 def arms_charts(scopes: Mapping[str, Scores]) -> list[ChartSet]:
     """Dots and intervals of accuracy and AUC, one panel a scope; the axis of a set is shared."""
     sets = []
     for key, title, scale in (("accuracy", "Accuracy, %", PERCENT), ("auc", "AUC", AUC)):
-        span = shared_span([getattr(its, key) for scores in scopes.values() for its in scores.values()])
+        span = shared_span([its.get(key) for scores in scopes.values() for its in scores.values()])
         panels = [
             interval_chart(
                 scope_title(scope),
-                [IntervalRow(arm_title(arm), getattr(its, key)) for arm, its in in_order(scores)],
+                [IntervalRow(arm_title(arm), its.get(key)) for arm, its in in_order(scores)],
                 span=span,
                 scale=scale,
                 baseline=BASELINE,
@@ -180,33 +174,28 @@ def confusion_tables(scores: Scores) -> list[ConfusionTable]:
     return [ConfusionTable(arm_title(arm), its.confusion) for arm, its in in_order(scores) if its.confusion]
 
 
-ARM_COLUMNS = [
-    "scope",
-    "arm",
-    *(column for key, _, _ in MEASURES for column in interval_columns(key)),
-    "patients",
-    "slices",
-    "steps",
-    *Confusion.model_fields,
-    *(column for key, _, _ in FURTHER for column in interval_columns(key)),
-    "specificity",
-    "calibration_error",
-    "calibration_bins",
-]
+ARM_COLUMNS = ["scope", "arm", *FIGURE_COLUMNS]
 """Columns of ``arms.csv``."""
+
+CONFUSION_COLUMNS = ["scope", "arm", "patients", "slices", "steps", *Confusion.model_fields]
+"""Columns of ``confusion.csv``."""
 
 
 def arm_rows(scopes: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """Rows of ``arms.csv``, at full precision."""
-    rows = []
-    for scope, scores in scopes.items():
-        for arm, its in in_order(scores):
-            row: dict[str, Any] = {"scope": scope, "arm": arm}
-            for key, _, _ in (*MEASURES, *FURTHER):
-                row |= interval_fields(key, getattr(its, key))
-            row |= {"patients": its.patients, "slices": its.slices, "steps": its.steps}
-            row |= {"specificity": its.specificity}
-            if its.calibration:
-                row |= {"calibration_error": its.calibration.error, "calibration_bins": its.calibration.bins}
-            rows.append(row | (its.confusion.model_dump() if its.confusion else {}))
-    return rows
+    """Rows of ``arms.csv``, one a figure."""
+    return [
+        {"scope": scope, "arm": arm} | figure_fields(one)
+        for scope, scores in scopes.items()
+        for arm, its in in_order(scores)
+        for one in its.figures
+    ]
+
+
+def confusion_rows(scopes: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    """Rows of ``confusion.csv``, one an arm: counts at probability 0.5, where they are declared."""
+    return [
+        {"scope": scope, "arm": arm, "patients": its.patients, "slices": its.slices, "steps": its.steps}
+        | (its.confusion.model_dump() if its.confusion else {})
+        for scope, scores in scopes.items()
+        for arm, its in in_order(scores)
+    ]

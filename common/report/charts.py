@@ -12,8 +12,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 from common.report.axes import nice_ticks, tick_labels
-from common.report.formatting import Scale
-from common.results_classifier import Interval
+from common.report.formatting import Interval, Scale
 
 WIDTH = 340
 _MARKS = ("circle", "square", "triangle", "diamond", "circle", "square")
@@ -167,7 +166,7 @@ def interval_chart(
     parts: list[Markup] = []
     for row in rows:
         band = row.interval
-        if row.name != baseline or band is None or band.mean is None:
+        if row.name != baseline or band is None or band.value is None:
             continue
         if band.low is not None and band.high is not None:
             parts.append(
@@ -175,7 +174,7 @@ def interval_chart(
                     at(band.low), top, at(band.high) - at(band.low), bottom - top
                 )
             )
-        parts.append(_line("chosen", at(band.mean), top, at(band.mean), bottom))
+        parts.append(_line("chosen", at(band.value), top, at(band.value), bottom))
     for tick, label in zip(ticks, tick_labels([tick * scale.factor for tick in ticks]), strict=True):
         parts.append(_line("grid", at(tick), top, at(tick), bottom))
         parts.append(_text(at(tick), bottom + 16, label, "middle"))
@@ -185,14 +184,14 @@ def interval_chart(
         y = top + pitch * (index + 0.5)
         parts.append(_text(left - 10, y + 4, row.name, "end", "name"))
         value = row.interval
-        if value is None or value.mean is None:
+        if value is None or value.value is None:
             parts.append(_text(left + 8, y + 4, "no figure", "start"))
             continue
         style = "s5" if row.name == baseline else "s1"
         if value.low is not None and value.high is not None:
             parts.append(_line(f"whisker {style}", at(value.low), y, at(value.high), y))
         parts.append(
-            Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(style, at(value.mean), y)
+            Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(style, at(value.value), y)
         )
     told = "; ".join(f"{row.name}: {scale.interval(row.interval)}" for row in rows)
     return Chart(title, _svg(title, told, height, parts))
@@ -200,7 +199,7 @@ def interval_chart(
 
 def shared_span(intervals: Sequence[Interval | None], lowest: float = 0.0, highest: float = 1.0) -> tuple[float, float]:
     """An axis that holds every interval with round ends, within ``[lowest, highest]``."""
-    values = [v for i in intervals if i is not None for v in (i.mean, i.low, i.high) if v is not None]
+    values = [v for i in intervals if i is not None for v in (i.value, i.low, i.high) if v is not None]
     if not values:
         return lowest, highest
     ticks = nice_ticks(min(values), max(values), 8)

@@ -5,43 +5,40 @@ from typing import Any
 
 import numpy.typing as npt
 
-from common.explanation.records import ExplanationRecord
+from common.figures.figure import Scores
 from common.report.charts import Chart
-from common.report.formatting import AUC, PERCENT, POINTS, plural
+from common.report.figures import figure_cell
+from common.report.formatting import PERCENT, plural
 from common.report.scatter import Cloud, scatter_chart
-from common.report.tables import Table, figure, number, word
+from common.report.tables import Table, number, word
 
 ROW = "trained on"
 
+ABOVE_CHANCE = ("attention", "", "chance")
+BY_REFILLING = ("called_tumour", "refilled", "untouched")
+"""Keys of the two paired differences."""
 
-def attention_table(figures: Mapping[str, ExplanationRecord], slices: str, row_title: str = ROW) -> Table | None:
-    """Share of attention on the lesion, a row a classifier, beside chance; None if no classifier has it.
+
+def attention_table(figures: Mapping[str, Scores], slices: str, row_title: str = ROW) -> Table | None:
+    """Share of attention on the lesion, a row a classifier, compared with chance; None if no classifier has it.
 
     Args:
         figures: by what stands at the head of each row.
         slices: what they were measured on, e.g. ``test slices``.
         row_title: what the heads of rows are.
     """
-    rows = []
-    reach = 0
-    for trained, record in figures.items():
-        found = record.attention
-        if found is None:
-            continue
-        reach = found.reach
-        rows.append(
-            [
-                word(trained),
-                figure(found.share, PERCENT),
-                figure(found.chance, PERCENT),
-                figure(found.difference, POINTS),
-                number(found.slices),
-                number(found.patients),
-                number(found.blank),
-            ]
-        )
-    if not rows:
+    found = [(head, one, scores) for head, scores in figures.items() if (one := scores.get("attention")) is not None]
+    if not found:
         return None
+    reach = int(found[0][1].conditions.get("reach", 0))
+    rows = [
+        [
+            word(head),
+            *(figure_cell(scores.get(key)) for key in ("attention", ("attention", "chance"), ABOVE_CHANCE)),
+            *(number(count) for count in (one.n, one.patients, one.left_out)),
+        ]
+        for head, one, scores in found
+    ]
     return Table(
         f"Share of the Grad-CAM map that lies on the lesion, on {slices} with a lesion: mean over patients with 95% "
         f"interval over patients. One cell of the map is about {2 * reach} pixels wide, so lesions are widened by "
@@ -53,19 +50,13 @@ def attention_table(figures: Mapping[str, ExplanationRecord], slices: str, row_t
     )
 
 
-def shortcut_table(figures: Mapping[str, ExplanationRecord], slices: str, row_title: str = ROW) -> Table | None:
+def shortcut_table(figures: Mapping[str, Scores], slices: str, row_title: str = ROW) -> Table | None:
     """How often healthy slices are called tumour before and after being filled again; as :func:`attention_table`."""
+    keys = (("called_tumour", "untouched"), ("called_tumour", "refilled"), BY_REFILLING)
     rows = [
-        [
-            word(trained),
-            figure(found.untouched, PERCENT),
-            figure(found.refilled, PERCENT),
-            figure(found.difference, POINTS),
-            number(found.slices),
-            number(found.patients),
-        ]
-        for trained, record in figures.items()
-        if (found := record.shortcut) is not None
+        [word(head), *(figure_cell(scores.get(key)) for key in keys), number(one.n), number(one.patients)]
+        for head, scores in figures.items()
+        if (one := scores.get(keys[0])) is not None
     ]
     if not rows:
         return None
@@ -77,19 +68,19 @@ def shortcut_table(figures: Mapping[str, ExplanationRecord], slices: str, row_ti
     )
 
 
-def apart_table(figures: Mapping[str, ExplanationRecord], row_title: str = ROW) -> Table | None:
+def apart_table(figures: Mapping[str, Scores], row_title: str = ROW) -> Table | None:
     """How well real and synthetic slices can be told apart from features; None if no classifier has it."""
     rows = [
         [
-            word(trained),
-            word(kind),
-            figure(found.balanced_accuracy, AUC),
-            number(found.real),
-            number(found.synthetic),
-            number(found.patients),
+            word(head),
+            word(one.part),
+            figure_cell(one),
+            *(number(one.conditions.get(kind)) for kind in ("real", "synthetic")),
+            number(one.patients),
         ]
-        for trained, record in figures.items()
-        for kind, found in record.told_apart.items()
+        for head, scores in figures.items()
+        for one in scores.figures
+        if one.metric == "two_sample"
     ]
     if not rows:
         return None

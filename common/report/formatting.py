@@ -17,7 +17,7 @@ class Interval(Protocol):
     """A figure with its 95% interval, where it has one."""
 
     @property
-    def mean(self) -> float | None: ...
+    def value(self) -> float | None: ...
 
     @property
     def low(self) -> float | None: ...
@@ -63,22 +63,22 @@ class Scale:
 
     def bounds(self, interval: Interval | None) -> str:
         """``81.0 to 90.4``; empty if the interval has no bounds."""
-        if interval is None or interval.mean is None or interval.low is None or interval.high is None:
+        if interval is None or interval.value is None or interval.low is None or interval.high is None:
             return ""
         return f"{self.number(interval.low)} to {self.number(interval.high)}"
 
     def interval(self, interval: Interval | None) -> str:
         """Mean and 95% bounds in one line.
 
-        >>> from common.results_classifier import Interval
-        >>> PERCENT.interval(Interval(mean=0.861, low=0.81, high=0.904)).replace("\\N{NO-BREAK SPACE}", " ")
+        >>> from common.metrics.bootstrap import Estimate
+        >>> PERCENT.interval(Estimate(0.861, 0.81, 0.904)).replace("\\N{NO-BREAK SPACE}", " ")
         '86.1 % (81.0 to 90.4)'
-        >>> AUC.interval(Interval(mean=0.9))
+        >>> AUC.interval(Estimate(0.9))
         '0.900 (no interval)'
         """
-        if interval is None or interval.mean is None:
+        if interval is None or interval.value is None:
             return MISSING
-        return f"{self.text(interval.mean)} ({self.bounds(interval) or 'no interval'})"
+        return f"{self.text(interval.value)} ({self.bounds(interval) or 'no interval'})"
 
 
 PERCENT = Scale(100, 1, "%")

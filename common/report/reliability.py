@@ -15,7 +15,7 @@ def reliability_charts(scores: Scores) -> list[Chart]:
     """
     panels = []
     for arm, its in in_order(scores):
-        curve = (its.calibration.curve if its.calibration else None) or []
+        curve = its.reliability or []
         points = [(round(one.predicted, 3), one.positive) for one in curve]
         chart = line_chart(
             arm_title(arm),

@@ -9,8 +9,7 @@ from typing import Any
 
 from common.files import write_bytes
 from common.outside import csv_cell
-from common.report.formatting import MISSING, Scale
-from common.results_classifier import Interval
+from common.report.formatting import MISSING, Interval, Scale
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,17 @@ def prose(text: str) -> Cell:
     return Cell(text, kind="word prose")
 
 
-def number(text: str | int | None) -> Cell:
+def number(text: str | float | None) -> Cell:
     """A figure without an interval; a dash for None."""
     return Cell(MISSING if text is None else str(text), kind="number")
 
 
 def figure(interval: Interval | None, scale: Scale) -> Cell:
     """A mean with its interval below it."""
-    if interval is None or interval.mean is None:
+    if interval is None or interval.value is None:
         return number(None)
     bounds = scale.bounds(interval)
-    return Cell(scale.text(interval.mean), f"({bounds})" if bounds else "(no interval)", "number")
+    return Cell(scale.text(interval.value), f"({bounds})" if bounds else "(no interval)", "number")
 
 
 @dataclass(frozen=True)
@@ -152,14 +151,3 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     write_bytes(path, text.getvalue().encode())
     return path
-
-
-def interval_columns(name: str) -> list[str]:
-    """Column names of one interval in a CSV file."""
-    return [f"{name}_mean", f"{name}_low", f"{name}_high"]
-
-
-def interval_fields(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """The fields under :func:`interval_columns`."""
-    values = (None, None, None) if interval is None else (interval.mean, interval.low, interval.high)
-    return dict(zip(interval_columns(name), values, strict=True))

@@ -111,7 +111,7 @@ class Outcome:
     def _estimate(self, one: Measure, other: Tensor, samples: int, seed: int) -> dict[str, float | None]:
         owner = torch.arange(len(one.values)) if self.patients is None else self.patients
         found = paired_difference(one.values.numpy(), other.numpy(), owner.numpy(), samples, seed)
-        return {"value": found.mean, "low": found.low, "high": found.high, "standard_error": found.standard_error}
+        return {"value": found.value, "low": found.low, "high": found.high, "standard_error": found.standard_error}
 
     def _scores(self, figures: Sequence[Figure]) -> ImageScores:
         order = list(METRICS)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from common.experiment import PLAIN_ARMS
 from common.report.arms import arm_title, compared
-from common.report.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, listed, plural, significant
+from common.report.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, Interval, listed, plural, significant
 from common.report.privacy import delta_text, epsilon_text
 from common.results import Results
-from common.results_classifier import EXTERNAL, FEDERATED, SITES, Interval, PooledGain
+from common.results_classifier import EXTERNAL, FEDERATED, SITES, PooledGain
 from common.statistics.records import Comparison
 from common.statistics.sentence import probability
 from server.report.overview import over_runs
@@ -86,7 +86,7 @@ def used_generator(results: Results) -> str:
 def gain_of(results: Results, scope: str, arm: str) -> PooledGain | None:
     """An arm's gain in one scope; None if it was not measured or may not be told."""
     found = (one for one in results.gains if (one.scope, one.arm) == (scope, arm))
-    return next((one for one in found if one.accuracy.mean is not None), None)
+    return next((one for one in found if one.accuracy.value is not None), None)
 
 
 def comparison_of(results: Results, scope: str, arm: str, against: str) -> Comparison | None:
@@ -204,7 +204,7 @@ def _generator(results: Results) -> tuple[str, str]:
     words = {"higher": 1, "lower": -1}
     sides = {arm: words.get(compared(own.accuracy, gain.accuracy), 0) for arm, gain in gains.items()}
     beside = listed(f"{_points(gain.accuracy)} with {arm_title(arm)}" for arm, gain in gains.items())
-    means = {arm: (own.accuracy.mean or 0.0) - (gain.accuracy.mean or 0.0) for arm, gain in gains.items()}
+    means = {arm: (own.accuracy.value or 0.0) - (gain.accuracy.value or 0.0) for arm, gain in gains.items()}
     return _beaten(sides, means, plain), (
         f"{_WHERE[scope]}, accuracy changed by {_points(own.accuracy)} with real + synthetic, "
         f"and by {beside}, over real only; a test between them was not made{missing}."
@@ -307,8 +307,8 @@ def _family(comparison: Comparison) -> str:
 
 def _points(gain: Interval) -> str:
     if gain.low is None or gain.high is None:
-        return f"{POINTS.text(gain.mean)} (no interval)"
-    return f"{POINTS.text(gain.mean)} (95% interval {POINTS.bounds(gain)})"
+        return f"{POINTS.text(gain.value)} (no interval)"
+    return f"{POINTS.text(gain.value)} (95% interval {POINTS.bounds(gain)})"
 
 
 def _difference(comparison: Comparison) -> str:

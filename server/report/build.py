@@ -8,11 +8,12 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from common.files import write_bytes
-from common.report.arms import arm_title, arms_charts, arms_table, confusion_tables, further_table, in_order
-from common.report.formatting import PERCENT, declared, duration, moment, role_titles
+from common.report.arms import arm_title, arms_charts, arms_table, confusion_tables, in_order
+from common.report.figures import figure_cell
+from common.report.formatting import declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
-from common.report.tables import Table, figure, number, word
+from common.report.tables import Table, number, word
 from common.results import Results
 from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED
 from server.report.answer import answer, plain_baselines, question
@@ -128,7 +129,6 @@ def build_study_report(run_dir: Path) -> Path:
             {
                 "title": heading(titled(results, scope)),
                 "table": arms_table(_arms_caption(scope), scores),
-                "further": further_table(scores),
                 "confusions": confusion_tables(scores),
             }
             for scope, scores in arms_scopes(results).items()
@@ -204,7 +204,7 @@ def _summary(results: Results) -> Table | None:
     rows = [
         [
             word(arm_title(arm)),
-            *(figure(scores[arm].accuracy if arm in scores else None, PERCENT) for scores in scopes.values()),
+            *(figure_cell(scores[arm].get("accuracy") if arm in scores else None) for scores in scopes.values()),
         ]
         for arm in arms
     ]

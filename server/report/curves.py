@@ -16,6 +16,7 @@ from server.report.repeated import by_arm, spread_cell
 from server.report.scopes import alone, ordered, titled
 
 MEASURES: tuple[tuple[str, str, Scale], ...] = (("accuracy", "Accuracy, %", PERCENT), ("auc", "AUC", AUC))
+GAIN = "accuracy_over_real_only"
 
 MOST_SITES = 6
 """Sites that get a panel of their own; the figures of all stand in the table and in trials.csv."""
@@ -105,7 +106,7 @@ def _curves(results: Results, kind: str, x_title: str, fixed: str) -> Curves | N
             word(arm_title(one.arm)),
             number(value),
             *(spread_cell(one.figures.get(measure), scale) for measure, _, scale in MEASURES),
-            spread_cell(one.figures.get("accuracy_gain"), Scale(100, 1, sign=True)),
+            spread_cell(one.figures.get(GAIN), Scale(100, 1, sign=True)),
             number(max((figure.n for figure in one.figures.values()), default=None)),
         ]
         for scope in scopes

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from common.array_files import read_arrays
 from common.errors import DamagedFileError
-from common.explanation.records import ExplanationRecord
+from common.figures.figure import Scores
 from common.report.charts import Chart
 from common.report.explanations import apart_table, attention_table, embedding_charts, shortcut_table
 from common.report.page import ReportError
@@ -36,7 +36,7 @@ class ReferenceExplanation:
     apart: Table | None
     attention: Table | None
     shortcut: Table | None
-    figures: ExplanationRecord
+    figures: Scores
 
 
 def reference_explanations(folder: Path) -> list[ReferenceExplanation]:
@@ -59,7 +59,7 @@ def explanations_json(explanations: Sequence[ReferenceExplanation]) -> bytes:
 def _explanation(path: Path) -> ReferenceExplanation:
     try:
         arrays = read_arrays(path)
-        figures = ExplanationRecord.model_validate(json.loads(path.with_suffix(".json").read_bytes()))
+        figures = Scores.model_validate(json.loads(path.with_suffix(".json").read_bytes()))
         subject = str(arrays["subject"])
         charts = embedding_charts(subject[:1].upper() + subject[1:], arrays)
     except (OSError, ValueError, ValidationError, KeyError, IndexError, DamagedFileError) as error:

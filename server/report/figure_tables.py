@@ -1,6 +1,5 @@
-"""Figures as charts, tables and rows of CSV files, whichever they are: nothing here knows a metric by name."""
+"""A generator's figures as charts and tables, whichever they are: nothing here knows a metric by name."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from common.figures.figure import Figure, ImageScores
 from common.figures.metric import Metric
 from common.figures.registry import METRICS, REFERENCES
 from common.report.charts import Chart, Series, line_chart
+from common.report.figures import figure_cell
 from common.report.formatting import plural
 from common.report.tables import Cell, Table, number, prose, word
 from server.report.protocols import PROTOCOLS
@@ -23,18 +23,6 @@ class Curves:
 
     first: Sequence[Chart]
     further: Sequence[Chart]
-
-
-def figure_cell(figure: Figure | None) -> Cell:
-    """A value with its interval, or its spread over subsets, below it."""
-    if figure is None or figure.value is None:
-        return number(None)
-    of = figure.of
-    written = of.differences.text(figure.value) if figure.against else of.text(figure.value)
-    if figure.low is not None and figure.high is not None:
-        return Cell(written, f"({of.number(figure.low)} to {of.number(figure.high)})", "number")
-    deviation = figure.conditions.get("subset_deviation")
-    return Cell(written, f"(± {of.number(float(deviation))})" if deviation is not None else "", "number")
 
 
 def references_cell(figure: Figure) -> Cell:
@@ -144,24 +132,3 @@ def _titled(figure: Figure) -> str:
     unit = f", {figure.of.unit}" if figure.of.unit else ""
     n = f", n = {figure.n}" if figure.of.kind == "set" and figure.n is not None else ""
     return f"{figure.name}{unit}{n}"
-
-
-FIGURE_COLUMNS = [
-    *("metric", "part", "against", "name", "value", "low", "high", "standard_error", "n", "patients", "left_out"),
-    *(f"reference_{key}" for key in REFERENCES),
-    "conditions",
-]
-"""One row a figure, at full precision."""
-
-
-def figure_fields(figure: Figure) -> dict[str, Any]:
-    """A figure under :data:`FIGURE_COLUMNS`."""
-    plain = figure.model_dump(exclude={"references", "conditions"})
-    references = {f"reference_{key}": value for key, value in figure.references.items()}
-    conditions = {key: value for key, value in figure.conditions.items() if key != "name"}
-    return {
-        **plain,
-        **references,
-        "name": figure.name,
-        "conditions": json.dumps(conditions, sort_keys=True) if conditions else None,
-    }

@@ -8,7 +8,7 @@ from common.report.arms import arm_title, compared, verdict
 from common.report.formatting import PERCENT, listed, plural
 from common.report.privacy import delta_text, epsilon_text
 from common.results import GanResult, Results
-from common.results_classifier import FEDERATED, ArmScores
+from common.results_classifier import FEDERATED, ClassifierScores
 from server.report.protocols import PROTOCOLS, sentence
 from server.report.scopes import alone
 from server.same_sites import why_apart
@@ -75,32 +75,32 @@ _WHY = {
 }
 
 
-def _in_federation(scores: Mapping[str, ArmScores]) -> str:
+def _in_federation(scores: Mapping[str, ClassifierScores]) -> str:
     augmented, real = scores.get("real_synthetic"), scores.get("real")
-    if augmented is None or real is None or augmented.accuracy.mean is None or real.accuracy.mean is None:
+    if augmented is None or real is None or None in (augmented.value("accuracy"), real.value("accuracy")):
         return "In federation, real-only and real + synthetic classifiers were not both scored in this run."
-    found = compared(augmented.accuracy, real.accuracy)
+    found = compared(augmented.get("accuracy"), real.get("accuracy"))
     behind = f", on {plural(augmented.patients, 'test patient')}" if augmented.patients is not None else ""
     sentence = (
-        f"In federation, {_LEAD[found]}: {PERCENT.interval(augmented.accuracy)} against "
-        f"{PERCENT.interval(real.accuracy)} with real images only{behind}; {_WHY[found]}."
+        f"In federation, {_LEAD[found]}: {PERCENT.interval(augmented.get('accuracy'))} against "
+        f"{PERCENT.interval(real.get('accuracy'))} with real images only{behind}; {_WHY[found]}."
     )
-    baselines = [arm for arm in PLAIN_ARMS if arm in scores and scores[arm].accuracy.mean is not None]
+    baselines = [arm for arm in PLAIN_ARMS if arm in scores and scores[arm].value("accuracy") is not None]
     if not baselines:
         return sentence
-    figures = listed(f"{PERCENT.interval(scores[arm].accuracy)} with {arm_title(arm)}" for arm in baselines)
+    figures = listed(f"{PERCENT.interval(scores[arm].get('accuracy'))} with {arm_title(arm)}" for arm in baselines)
     beside = verdict(scores, against=baselines)
     return f"{sentence[:-1]}; the plain baselines had {figures}, and real + synthetic is {beside}."
 
 
-def _by_organ(organs: Mapping[str, Mapping[str, ArmScores]]) -> list[str]:
+def _by_organ(organs: Mapping[str, Mapping[str, ClassifierScores]]) -> list[str]:
     """One sentence on the organs of a study of several; none in a study of one."""
     clauses = []
     for organ, scores in organs.items():
         if "real" not in scores or "real_synthetic" not in scores:
             continue
-        real, augmented = scores["real"].accuracy, scores["real_synthetic"].accuracy
-        if real.mean is None or augmented.mean is None:
+        real, augmented = scores["real"].get("accuracy"), scores["real_synthetic"].get("accuracy")
+        if real is None or augmented is None or real.value is None or augmented.value is None:
             clauses.append(f"{organ} not shown (too few patients)")
             continue
         figures = f"{PERCENT.interval(augmented)} against {PERCENT.interval(real)}"
@@ -108,13 +108,13 @@ def _by_organ(organs: Mapping[str, Mapping[str, ArmScores]]) -> list[str]:
     return [f"By organ: {'; '.join(clauses)}."] if clauses else []
 
 
-def _by_site(local: Mapping[str, Mapping[str, ArmScores]]) -> str:
+def _by_site(local: Mapping[str, Mapping[str, ClassifierScores]]) -> str:
     pairs = {
-        site: (scores["real"].accuracy, scores["real_synthetic"].accuracy)
+        site: (scores["real"].get("accuracy"), scores["real_synthetic"].get("accuracy"))
         for site, scores in local.items()
         if "real" in scores and "real_synthetic" in scores
     }
-    known = {site: (a, b) for site, (a, b) in pairs.items() if a.mean is not None and b.mean is not None}
+    known = {site: (a, b) for site, (a, b) in pairs.items() if a and b and a.value is not None and b.value is not None}
     if not known:
         return "At single sites, no pair of real-only and real + synthetic classifiers can be compared in this run."
     found = {site: compared(augmented, real) for site, (real, augmented) in known.items()}
@@ -124,7 +124,7 @@ def _by_site(local: Mapping[str, Mapping[str, ArmScores]]) -> str:
         if (sites := [site for site in known if found[site] == word])
     ]
     changes = [
-        f"{PERCENT.text(augmented.mean)} against {PERCENT.text(real.mean)} at {site}"
+        f"{PERCENT.text(augmented.value)} against {PERCENT.text(real.value)} at {site}"
         for site, (real, augmented) in known.items()
     ]
     return f"With the classifier trained at one site alone, {listed(leads)}: {listed(changes)}."

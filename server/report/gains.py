@@ -1,16 +1,17 @@
 """What each arm gains over real slices only on the fixed test patients, averaged over training sets."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
+from common.figures.metric import Metric
+from common.figures.registry import METRICS
+from common.metrics.bootstrap import Estimate
 from common.report.arms import ChartSet, arm_title
 from common.report.charts import IntervalRow, interval_chart, shared_span
-from common.report.formatting import AUC, POINTS, Scale
-from common.report.tables import Cell, Table, figure, number, word
+from common.report.figures import figure_cell
+from common.report.tables import Cell, Table, number, word
 from common.results import Results
-from common.results_classifier import Interval, PooledGain, Spread
+from common.results_classifier import PooledGain
 from server.report.scopes import ordered, titled
-
-PLAIN_POINTS = Scale(POINTS.factor, POINTS.decimals, sign=True)
 
 
 def gain_charts(results: Results) -> list[ChartSet]:
@@ -18,24 +19,23 @@ def gain_charts(results: Results) -> list[ChartSet]:
     without a gain."""
     if not results.gains:
         return []
-    return [
-        _charts(results, "Gain in accuracy, percentage points", PLAIN_POINTS, [one.accuracy for one in results.gains]),
-        _charts(results, "Gain in AUC", AUC.signed, [one.auc for one in results.gains]),
-    ]
+    return [_charts(results, metric) for metric in _metrics(results)]
+
+
+def _metrics(results: Results) -> list[Metric]:
+    return [METRICS[key] for key in dict.fromkeys(one.metric for gain in results.gains for one in gain.figures)]
 
 
 def gain_table(results: Results) -> Table | None:
     """One row an arm and scope; None without a gain."""
     if not results.gains:
         return None
+    metrics = _metrics(results)
     rows = [
         [
             word(titled(results, scope)),
             word(arm_title(one.arm)),
-            figure(one.accuracy, PLAIN_POINTS),
-            _deviation(one.accuracy_spread, PLAIN_POINTS),
-            figure(one.auc, AUC.signed),
-            _deviation(one.auc_spread, AUC),
+            *(cell for metric in metrics for cell in _cells(one, metric)),
             number(one.trials),
         ]
         for scope in ordered(one.scope for one in results.gains)
@@ -44,33 +44,32 @@ def gain_table(results: Results) -> Table | None:
     ]
     caption = (
         "Gain over the same classifier trained on real slices only, paired over the fixed test patients: mean over n "
-        "training sets with a 95% interval over patients; ± the standard deviation over training sets. Accuracy in "
-        "percentage points."
+        "training sets with a 95% interval over patients; ± the standard deviation over training sets."
     )
-    return Table(caption, ["trained or tested", "arm", "accuracy", "±", "AUC", "±", "n"], rows)
+    columns = [name for metric in metrics for name in (metric.title, "±")]
+    return Table(caption, ["trained or tested", "arm", *columns, "n"], rows)
 
 
-def _charts(results: Results, title: str, scale: Scale, intervals: Sequence[Interval]) -> ChartSet:
+def _charts(results: Results, metric: Metric) -> ChartSet:
     # Zero belongs on the axis: a chart of gains that leaves it out cannot be read.
-    span = shared_span([*intervals, Interval(mean=0.0)], -1.0, 1.0)
-    of_gain = dict(zip(map(id, results.gains), intervals, strict=True))
-
-    def rows(gains: Sequence[PooledGain]) -> list[IntervalRow]:
-        return [IntervalRow(arm_title(one.arm), of_gain[id(one)]) for one in gains]
-
+    intervals = [gain.gain(metric.key) for gain in results.gains]
+    span = shared_span([*intervals, Estimate(0.0)], -1.0, 1.0)
+    scale = metric.differences
     panels = [
         interval_chart(
             titled(results, scope),
-            rows([one for one in results.gains if one.scope == scope]),
+            [IntervalRow(arm_title(one.arm), one.gain(metric.key)) for one in results.gains if one.scope == scope],
             span=span,
-            scale=scale,
+            scale=replace(scale, unit=""),
             level=0.0,
         )
         for scope in ordered(one.scope for one in results.gains)
     ]
-    return ChartSet(title, panels)
+    unit = f", {scale.unit}" if scale.unit else ""
+    return ChartSet(f"Gain in {metric.title}{unit}", panels)
 
 
-def _deviation(spread: Spread | None, scale: Scale) -> Cell:
-    unsigned = Scale(scale.factor, scale.decimals)
-    return number(None if spread is None or spread.deviation is None else unsigned.number(spread.deviation))
+def _cells(one: PooledGain, metric: Metric) -> tuple[Cell, Cell]:
+    spread = one.spreads.get(metric.key)
+    unsigned = replace(metric.differences, sign=False)
+    return figure_cell(one.gain(metric.key)), number(unsigned.number(spread.deviation if spread else None))

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from common.figures.registry import METRICS
 from common.report.formatting import listed, plural
 from common.results import Results
-from common.results_classifier import ArmScores
+from common.results_classifier import ClassifierScores
 from server.report.answer import used_generator
 from server.report.protocols import PROTOCOLS
+from server.report.repeated import MAIN
 from server.report.scopes import alone, titled
 
 FEW = 10
@@ -48,8 +49,8 @@ def _without_interval(results: Results) -> list[str]:
         titled(results, scope)
         for scope, arms in results.arms.items()
         for one in arms.values()
-        for figure in (one.accuracy, one.auc, one.recall, one.precision, one.f1)
-        if figure.mean is not None and figure.low is None
+        for figure in one.values()
+        if figure.metric in MAIN and figure.value is not None and figure.low is None
     }
     if not scopes:
         return []
@@ -142,7 +143,7 @@ def meanings(results: Results) -> list[str]:
             "depend on the threshold. Intervals are bootstrapped over patients, because slices of one "
             "patient are alike."
         )
-        if any(scores.sensitivity for by_arm in results.arms.values() for scores in by_arm.values()):
+        if any(scores.get("sensitivity") for by_arm in results.arms.values() for scores in by_arm.values()):
             sentences.append(
                 "Sensitivity is told at a fixed specificity, at a threshold found on the test slices themselves. The "
                 "Brier score and the calibration error say how far a probability can be taken at its word; the latter "
@@ -163,7 +164,7 @@ def meanings(results: Results) -> list[str]:
     return sentences
 
 
-def _smallest_test_set(arms: Mapping[str, Mapping[str, ArmScores]]) -> tuple[str, int] | None:
+def _smallest_test_set(arms: Mapping[str, Mapping[str, ClassifierScores]]) -> tuple[str, int] | None:
     sizes = {
         scope: scores.patients
         for scope, by_arm in arms.items()

@@ -3,10 +3,12 @@ refilled."""
 
 from common.report.arms import ChartSet, arm_title, in_order
 from common.report.charts import IntervalRow, interval_chart, shared_span
-from common.report.formatting import PERCENT, POINTS, Scale
-from common.report.tables import Table, figure, word
+from common.report.explanations import ABOVE_CHANCE, BY_REFILLING
+from common.report.figures import figure_cell
+from common.report.formatting import PERCENT, Interval, Scale
+from common.report.tables import Table, word
 from common.results import Results
-from common.results_classifier import ArmScores, Interval
+from common.results_classifier import ClassifierScores
 from server.report.scopes import arms_scopes, titled
 
 BOUND = 0.03
@@ -17,76 +19,71 @@ CHANCE = "evenly spread"
 
 def attention_table(results: Results) -> Table | None:
     """One row an arm and scope; None if no map was measured."""
+    keys = ("attention", ("attention", "chance"), ABOVE_CHANCE)
     rows = [
-        [
-            word(titled(results, scope)),
-            word(arm_title(arm)),
-            figure(looks.share, PERCENT),
-            figure(looks.chance, PERCENT),
-            figure(looks.above, Scale(POINTS.factor, POINTS.decimals, sign=True)),
-        ]
+        [word(titled(results, scope)), word(arm_title(arm)), *(figure_cell(scores.get(key)) for key in keys)]
         for scope, arm, scores in _every(results)
-        if (looks := scores.attention) is not None
+        if scores.get("attention") is not None
     ]
     if not rows:
         return None
     caption = (
-        "Share of Grad-CAM's mass inside the lesion, mean over test slices with a tumour; beside it what a map spread "
-        "evenly over the foreground would have there, and the paired difference in percentage points. With 95% "
-        "interval over patients."
+        "Share of Grad-CAM's mass inside the lesion, mean over test slices with a tumour; with it what a map spread "
+        "evenly over the foreground would have there, and the paired difference. With 95% interval over patients."
     )
     return Table(caption, ["trained", "arm", "inside the lesion", CHANCE, "above it"], rows)
 
 
 def attention_charts(results: Results) -> ChartSet | None:
     """The same as dots with intervals, a panel a scope; the band is what an even spread would have."""
-    measured = [(scope, arm, scores.attention) for scope, arm, scores in _every(results) if scores.attention]
+    measured = [(scope, arm, scores) for scope, arm, scores in _every(results) if scores.get("attention")]
     if not measured:
         return None
-    span = shared_span([interval for _, _, looks in measured for interval in (looks.share, looks.chance)])
+    both = ("attention", ("attention", "chance"))
+    span = shared_span([scores.get(key) for _, _, scores in measured for key in both])
     panels = []
     for scope in dict.fromkeys(scope for scope, _, _ in measured):
-        of_scope = [(arm, looks) for s, arm, looks in measured if s == scope]
-        rows = [IntervalRow(arm_title(arm), looks.share) for arm, looks in of_scope]
+        of_scope = [(arm, scores) for s, arm, scores in measured if s == scope]
+        rows = [IntervalRow(arm_title(arm), scores.get("attention")) for arm, scores in of_scope]
         # The test slices are the same for every arm, and so is what an even spread has in their lesions.
-        rows.append(IntervalRow(CHANCE, of_scope[0][1].chance))
+        rows.append(IntervalRow(CHANCE, of_scope[0][1].get(("attention", "chance"))))
         panels.append(interval_chart(titled(results, scope), rows, span=span, scale=PERCENT, baseline=CHANCE))
     return ChartSet("Mass inside the lesion, %", panels)
 
 
 def shortcut_table(results: Results) -> Table | None:
     """One row an arm and scope; None if it was not measured."""
+    keys = (("called_tumour", "untouched"), ("called_tumour", "refilled"), BY_REFILLING)
     rows = [
         [
             word(titled(results, scope)),
             word(arm_title(arm)),
-            figure(sees.untouched, PERCENT),
-            figure(sees.refilled, PERCENT),
-            figure(sees.difference, Scale(POINTS.factor, POINTS.decimals, sign=True)),
-            word(within(sees.difference)),
+            *(figure_cell(scores.get(key)) for key in keys),
+            word(within(scores.get(BY_REFILLING))),
         ]
         for scope, arm, scores in _every(results)
-        if (sees := scores.shortcut) is not None
+        if scores.get(keys[0]) is not None
     ]
     if not rows:
         return None
     caption = (
         "Healthy test slices called tumour: untouched, and with a region blanked and refilled by the generator without "
-        "a lesion. The difference, in percentage points and paired over patients, is what refilling alone gives away. "
-        "With 95% interval over patients."
+        "a lesion. The difference, paired over patients, is what refilling alone gives away. With 95% interval over "
+        "patients."
     )
     bound = f"within {Scale(100, 0).number(BOUND)} points"
     return Table(caption, ["trained", "arm", "untouched", "refilled", "difference", bound], rows)
 
 
-def within(difference: Interval) -> str:
+def within(difference: Interval | None) -> str:
     """
-    >>> within(Interval(mean=0.01, low=-0.02, high=0.04)), within(Interval(mean=0.05))
+    >>> from common.metrics.bootstrap import Estimate
+    >>> within(Estimate(0.01, -0.02, 0.04)), within(Estimate(0.05))
     ('yes, its interval not', 'no')
     """
-    if difference.mean is None:
+    if difference is None or difference.value is None:
         return "not told"
-    if abs(difference.mean) > BOUND:
+    if abs(difference.value) > BOUND:
         return "no"
     if difference.low is None or difference.high is None:
         return "yes, without an interval"
@@ -94,5 +91,5 @@ def within(difference: Interval) -> str:
     return "yes, and its interval" if inside else "yes, its interval not"
 
 
-def _every(results: Results) -> list[tuple[str, str, ArmScores]]:
+def _every(results: Results) -> list[tuple[str, str, ClassifierScores]]:
     return [(scope, arm, its) for scope, by_arm in arms_scopes(results).items() for arm, its in in_order(by_arm)]

@@ -4,16 +4,14 @@ and what augmentation gains in each cell."""
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from common.figures.figure import Figure
+from common.figures.registry import METRICS
 from common.report.arms import arm_title
-from common.report.formatting import AUC, PERCENT, POINTS, Scale
+from common.report.formatting import Scale
 from common.report.tables import HeatMap, gain_map, heat_map
 from common.results import Results
-from common.results_classifier import CrossSite, Interval
+from common.results_classifier import CrossSite
 from server.report.scopes import scope_titles
-
-Cells = tuple[list[list[float | None]], list[list[Interval | None]]]
-F1_SPAN = (0.0, 1.0)
-"""F1 of chance depends on the share of tumour slices: its colours run over all that it can be."""
 
 
 @dataclass(frozen=True)
@@ -48,51 +46,36 @@ def matrix_groups(results: Results) -> list[MatrixGroup]:
         groups.append(group)
     for arm, matrix in results.cross_site_gain.items():
         maps = [
-            _gains(results, f"Gain in AUC, {arm_title(arm)} over real only.", matrix, _auc(matrix), AUC),
-            _gains(
-                results,
-                f"Gain in accuracy in percentage points, {arm_title(arm)} over real only.",
-                matrix,
-                _accuracy(matrix),
-                Scale(POINTS.factor, POINTS.decimals),
-            ),
+            gain_map(
+                f"Gain in {METRICS[metric].title}, {arm_title(arm)} over real only. {_BEHIND}",
+                *_headings(scope_titles(results), matrix),
+                *_cells(matrix, key),
+                METRICS[metric].differences,
+                row_title="model",
+            )
+            for metric, key in ((key.partition("_over_")[0], key) for key in matrix.figures)
         ]
         note = "Paired over the patients of the cell. One colour is above zero, the other below; pale is near it."
         groups.append(MatrixGroup(f"Gain in each cell: {arm_title(arm)}", note, maps, []))
     return groups
 
 
-def _auc(matrix: CrossSite) -> Cells:
-    return matrix.auc, matrix.auc_interval
-
-
-def _accuracy(matrix: CrossSite) -> Cells:
-    return matrix.accuracy, matrix.accuracy_interval
+def _cells(matrix: CrossSite, key: str) -> tuple[list[list[float | None]], list[list[Figure | None]]]:
+    cells = matrix.figures[key]
+    return [[one.value if one else None for one in line] for line in cells], cells
 
 
 def _group(results: Results, title: str, note: str, matrix: CrossSite, trained: str) -> MatrixGroup:
-    auc = _shares(results, f"AUC, {trained}.", matrix, _auc(matrix), AUC)
-    f1 = (
-        [_shares(results, f"F1, {trained}.", matrix, (matrix.f1, matrix.f1_interval), PERCENT, F1_SPAN)]
-        if matrix.f1
-        else []
-    )
-    accuracy = _shares(results, f"Accuracy, {trained}.", matrix, _accuracy(matrix), PERCENT)
-    return MatrixGroup(title, note, [auc, *f1], [accuracy])
-
-
-def _shares(
-    results: Results, title: str, matrix: CrossSite, cells: Cells, scale: Scale, span: tuple[float, float] = (0.5, 1.0)
-) -> HeatMap:
     rows, columns = _headings(scope_titles(results), matrix)
-    colours = f"Colour from {scale.number(span[0])} to {scale.number(span[1])}."
-    caption = f"{title} {_BEHIND} {colours}"
-    return heat_map(caption, rows, columns, *cells, scale, row_title="model", span=span)
-
-
-def _gains(results: Results, title: str, matrix: CrossSite, cells: Cells, scale: Scale) -> HeatMap:
-    rows, columns = _headings(scope_titles(results), matrix)
-    return gain_map(f"{title} {_BEHIND}", rows, columns, *cells, scale, row_title="model")
+    maps = {}
+    for key in matrix.figures:
+        # F1 of chance depends on the share of tumour slices: its colours run over all that it can be.
+        of, span = METRICS[key], (0.0, 1.0) if key == "f1" else (0.5, 1.0)
+        colours = f"Colour from {of.number(span[0])} to {of.number(span[1])}."
+        caption = f"{of.title}, {trained}. {_BEHIND} {colours}"
+        scale = of.scale or Scale(1, 3)
+        maps[key] = heat_map(caption, rows, columns, *_cells(matrix, key), scale, row_title="model", span=span)
+    return MatrixGroup(title, note, [one for key, one in maps.items() if key != "accuracy"], [maps["accuracy"]])
 
 
 _BEHIND = "Rows: where the model was trained. Columns: whose test patients. Small: 95% interval over patients."

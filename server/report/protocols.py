@@ -134,12 +134,12 @@ def gain_in_words(gain: Figure) -> str:
 
     >>> gain = Figure(metric="psnr", against="unchanged", value=1.0, low=0.5, high=1.5)
     >>> gain_in_words(gain).replace("\\N{NO-BREAK SPACE}", " ")
-    '+1.0 dB (0.5 to 1.5) over unchanged slices, an interval above zero'
+    '+1.0 dB (+0.5 to +1.5) over unchanged slices, an interval above zero'
     """
     if gain.value is None or gain.low is None or gain.high is None:
         return "no interval could be computed for its gain"
     written = gain.of.differences
-    said = f"{written.text(gain.value)} ({gain.of.number(gain.low)} to {gain.of.number(gain.high)}) over "
+    said = f"{written.text(gain.value)} ({written.number(gain.low)} to {written.number(gain.high)}) over "
     said += REFERENCES[gain.against]
     if gain.low > 0:
         return f"{said}, an interval above zero"

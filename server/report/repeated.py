@@ -4,12 +4,17 @@ by arm, mean and standard deviation."""
 from collections.abc import Iterable, Mapping, Sequence
 
 from common.experiment import ARMS
-from common.report.arms import MEASURES, arm_title
+from common.figures.metric import Metric
+from common.figures.registry import METRICS
+from common.report.arms import arm_title
 from common.report.formatting import MISSING, Scale
 from common.report.tables import Cell, Table, number, word
 from common.results import Results
 from common.results_classifier import Repeated, Spread
 from server.report.scopes import alone, ordered, titled
+
+MAIN = ("accuracy", "precision", "recall", "f1", "auc")
+"""The columns of the source study's table."""
 
 COUNTED = {
     "folds": "run-folds, each scored on the patients that it left out of training",
@@ -85,11 +90,11 @@ def by_arm(found: Iterable[Repeated]) -> list[Repeated]:
 
 def figures(one: Repeated) -> list[Cell]:
     """A cell for each measure, then how many trials are behind them."""
-    cells = [spread_cell(one.figures.get(key), scale) for key, _, scale in MEASURES]
+    cells = [spread_cell(one.figures.get(key), METRICS[key]) for key in MAIN]
     return [*cells, number(_counts(one.figures))]
 
 
-def spread_cell(value: Spread | None, scale: Scale) -> Cell:
+def spread_cell(value: Spread | None, scale: Metric | Scale) -> Cell:
     """Mean, and below it its standard deviation over trials; one trial has none."""
     if value is None:
         return number(None)
@@ -103,11 +108,11 @@ def _of(results: Results, kind: str, scope: str) -> list[Repeated]:
 
 def _counts(values: Mapping[str, Spread]) -> str:
     """``15``, or ``13 to 15`` where a figure was undefined in some trials."""
-    counts = sorted({value.n for key, value in values.items() if key in {name for name, _, _ in MEASURES}})
+    counts = sorted({value.n for key, value in values.items() if key in MAIN})
     if not counts:
         return MISSING
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _titles() -> list[str]:
-    return [title for _, title, _ in MEASURES]
+    return [METRICS[key].title for key in MAIN]

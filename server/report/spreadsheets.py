@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from common.report.arms import ARM_COLUMNS, Scores, arm_rows
-from common.report.tables import interval_columns, interval_fields, write_csv
+from common.report.arms import ARM_COLUMNS, CONFUSION_COLUMNS, Scores, arm_rows, confusion_rows
+from common.report.figures import FIGURE_COLUMNS, figure_fields
+from common.report.tables import write_csv
 from common.results import Results, SiteEntry
-from common.results_classifier import CrossSite, Interval
-from server.report.figure_tables import FIGURE_COLUMNS, figure_fields
 from server.report.overview import final_runs
 from server.report.trial_rows import (
     COMPARISON_COLUMNS,
@@ -20,6 +19,7 @@ from server.report.trial_rows import (
 
 SPREADSHEETS = (
     "arms.csv",
+    "confusion.csv",
     "trials.csv",
     "comparisons.csv",
     "gains.csv",
@@ -35,10 +35,11 @@ def write_spreadsheets(results: Results, folder: Path) -> list[Path]:
     """Writes :data:`SPREADSHEETS`; a part that is not there gives a file with headings alone."""
     return [
         write_csv(folder / "arms.csv", ARM_COLUMNS, arm_rows(_scopes(results))),
+        write_csv(folder / "confusion.csv", CONFUSION_COLUMNS, confusion_rows(_scopes(results))),
         write_csv(folder / "trials.csv", TRIAL_COLUMNS, trial_rows(results)),
         write_csv(folder / "comparisons.csv", COMPARISON_COLUMNS, comparison_rows(results)),
         write_csv(folder / "gains.csv", GAIN_COLUMNS, gain_rows(results)),
-        write_csv(folder / "cross_site.csv", _CROSS_COLUMNS, cross_site_rows(results.cross_site)),
+        write_csv(folder / "cross_site.csv", _CROSS_COLUMNS, cross_site_rows(results)),
         write_csv(folder / "gan_rounds.csv", _round_columns(results), round_rows(results)),
         write_csv(folder / "gan_figures.csv", _GAN_COLUMNS, gan_rows(results)),
         write_csv(folder / "sites.csv", ["site", *SiteEntry.model_fields], site_rows(results)),
@@ -50,20 +51,17 @@ def _scopes(results: Results) -> dict[str, Scores]:
     return {**results.arms, **{f"federated/{organ}": scores for organ, scores in results.organ_arms.items()}}
 
 
-def cross_site_rows(matrix: CrossSite | None) -> list[dict[str, Any]]:
-    """One row a model and site."""
-    if matrix is None:
-        return []
-
-    def interval(cell: Interval | None, mean: float | None) -> Interval:
-        return Interval(mean=mean, low=cell.low if cell else None, high=cell.high if cell else None)
-
+def cross_site_rows(results: Results) -> list[dict[str, Any]]:
+    """One row a figure of each model and site, of every arm that has a matrix; a gain says what it is over."""
+    matrices = [("real", results.cross_site), *results.cross_site_arms.items(), *results.cross_site_gain.items()]
     return [
-        {"model": model, "site": site}
-        | interval_fields("auc", interval(matrix.auc_interval[i][j], matrix.auc[i][j]))
-        | interval_fields("accuracy", interval(matrix.accuracy_interval[i][j], matrix.accuracy[i][j]))
-        for i, model in enumerate(matrix.models)
-        for j, site in enumerate(matrix.sites)
+        {"trained_on": arm, "model": model, "site": site} | figure_fields(one)
+        for arm, matrix in matrices
+        if matrix is not None
+        for cells in matrix.figures.values()
+        for model, line in zip(matrix.models, cells, strict=True)
+        for site, one in zip(matrix.sites, line, strict=True)
+        if one is not None
     ]
 
 
@@ -76,7 +74,7 @@ def site_rows(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-_CROSS_COLUMNS = ["model", "site", *interval_columns("auc"), *interval_columns("accuracy")]
+_CROSS_COLUMNS = ["trained_on", "model", "site", *FIGURE_COLUMNS]
 
 
 def _round_columns(results: Results) -> list[str]:

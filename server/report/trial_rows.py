@@ -3,13 +3,11 @@ precision."""
 
 from typing import Any
 
-from common.report.arms import MEASURES, in_order
-from common.report.tables import interval_columns, interval_fields
+from common.report.arms import in_order
+from common.report.figures import FIGURE_COLUMNS, figure_fields
 from common.results import Results
-from common.results_classifier import PooledGain, Spread
 from common.statistics.records import Comparison, PairedTest
 
-GAINS = ("accuracy_gain", "auc_gain")
 _OF_A_TEST = ("n", "mean", "low", "high", "statistic", "df", "p", "test_to_train", "undefined")
 
 TRIAL_COLUMNS = [
@@ -22,10 +20,7 @@ TRIAL_COLUMNS = [
     "scored_on",
     "scope",
     "arm",
-    *(column for key, _, _ in MEASURES for column in interval_columns(key)),
-    *(column for key in GAINS for column in interval_columns(key)),
-    "patients",
-    "slices",
+    *FIGURE_COLUMNS,
 ]
 COMPARISON_COLUMNS = [
     "scope",
@@ -42,18 +37,14 @@ COMPARISON_COLUMNS = [
     "superiority",
     "superiority_patients",
 ]
-GAIN_COLUMNS = [
-    "scope",
-    "arm",
-    *(column for key in GAINS for column in interval_columns(key)),
-    *(f"{key}_deviation" for key in GAINS),
-    "training_sets",
-]
+GAIN_COLUMNS = ["scope", "arm", *FIGURE_COLUMNS, "deviation", "training_sets"]
 
 
 def trial_rows(results: Results) -> list[dict[str, Any]]:
-    """One row an arm, scope and trial, once for the fixed test patients and once for those left out, where there are
-    any. An empty name is the study on its fixed split; 0 patients and ratio 0 stand for the study's own."""
+    """One row a figure, arm, scope and trial, for the fixed test patients and, where there are any, those left out.
+
+    An empty name is the study on its fixed split; 0 patients and ratio 0 stand for the study's own.
+    """
     rows = []
     for trial in results.trials:
         head = {
@@ -68,9 +59,7 @@ def trial_rows(results: Results) -> list[dict[str, Any]]:
             for scope, scores in scopes.items():
                 for arm, its in in_order(scores):
                     row = {**head, "scored_on": scored_on, "scope": scope, "arm": arm}
-                    for key in (*(key for key, _, _ in MEASURES), *GAINS):
-                        row |= interval_fields(key, getattr(its, key))
-                    rows.append({**row, "patients": its.patients, "slices": its.slices})
+                    rows += [{**row, **figure_fields(one)} for one in its.figures]
     return rows
 
 
@@ -106,20 +95,15 @@ def _comparison(one: Comparison) -> dict[str, Any]:
 
 
 def gain_rows(results: Results) -> list[dict[str, Any]]:
-    """One row an arm and scope."""
-
-    def deviation(spread: Spread | None) -> float | None:
-        return spread.deviation if spread else None
-
-    def row(one: PooledGain) -> dict[str, Any]:
-        return {
-            "scope": one.scope,
-            "arm": one.arm,
-            **interval_fields("accuracy_gain", one.accuracy),
-            **interval_fields("auc_gain", one.auc),
-            "accuracy_gain_deviation": deviation(one.accuracy_spread),
-            "auc_gain_deviation": deviation(one.auc_spread),
-            "training_sets": one.trials,
+    """One row a metric, arm and scope."""
+    return [
+        {
+            "scope": gain.scope,
+            "arm": gain.arm,
+            **figure_fields(one),
+            "deviation": gain.spreads[one.metric].deviation if one.metric in gain.spreads else None,
+            "training_sets": gain.trials,
         }
-
-    return [row(one) for one in results.gains]
+        for gain in results.gains
+        for one in gain.figures
+    ]

@@ -199,7 +199,7 @@ def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_facto
         told = Tested(scores, None, NOBODY, np.zeros(0)).leaving(
             open_message(site.settings, greedy, "demo").study, None
         )
-        assert (told.auc.mean is not None, told.patients is not None) == (leaves, leaves)
+        assert (told["auc"].value is not None, told.patients is not None) == (leaves, leaves)
         further = (told.sensitivity, told.specificity, told.brier, told.calibration)
         assert [part is not None for part in further] == [leaves] * 4
 

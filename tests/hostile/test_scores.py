@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from classifier_scores import told_scores
 from flwr.app import RecordDict
 from scripted_grid import SITES, ScriptedGrid
 from torch import Tensor
 
 from common.config import compose
+from common.metrics.bootstrap import Estimate
 from common.progress import NoProgress
 from common.records import CONFIG, Instruction, SiteHello, UnacceptableError, reply_record
-from common.results_classifier import ArmScores, Interval, SiteArms
+from common.results_classifier import SiteArms
 from common.trials import Trial
 from server.arms import local_arms
 from server.cross_site import _fitting
@@ -23,8 +25,8 @@ from server.settings import StudySettings
 from server.site_scores import model_scores
 
 HOSTILE = "hospital3"
-SOUND = Interval(mean=0.8, low=0.7, high=0.9)
-SCORES = ArmScores(accuracy=SOUND, precision=SOUND, recall=SOUND, f1=SOUND, auc=SOUND, patients=12, slices=90)
+SOUND = Estimate(value=0.8, low=0.7, high=0.9)
+SCORES = told_scores(accuracy=SOUND, precision=SOUND, recall=SOUND, f1=SOUND, auc=SOUND, patients=12, slices=90)
 
 
 class Messages(NoProgress):
@@ -63,56 +65,65 @@ def told(scores: Any, arm: str) -> dict[str, Any]:
     return {"arms": {arm: scores}}
 
 
-def figure(value: Any) -> Callable[[str], Any]:
+def with_figure(**changes: Any) -> Callable[[str], Any]:
+    """The scores with one figure more, or with what it replaces."""
     dumped = SCORES.model_dump()
-    return lambda arm: told({**dumped, "auc": {"mean": value, "low": None, "high": None}}, arm)
+    changed = {**dumped["figures"][-1], **changes}
+    kept = [
+        one for one in dumped["figures"] if (one["metric"], one["against"]) != (changed["metric"], changed["against"])
+    ]
+    return lambda arm: told({**dumped, "figures": [*kept, changed]}, arm)
+
+
+def auc(value: Any) -> Callable[[str], Any]:
+    return with_figure(metric="auc", value=value, low=None, high=None)
 
 
 def with_part(**parts: Any) -> Callable[[str], Any]:
     return lambda arm: told({**SCORES.model_dump(), **parts}, arm)
 
 
+BIN = {"predicted": 0.5, "positive": 0.5, "slices": 9, "patients": 9}
 SPOILT: dict[str, Callable[[str], Any]] = {
-    "better than perfect": figure(7.0),
-    "worse than nothing": figure(-0.5),
-    "no number": figure(float("nan")),
-    "an infinite number": figure(float("inf")),
-    "in words": figure("good"),
-    "in a list": figure([0.9]),
+    "better than perfect": auc(7.0),
+    "worse than nothing": auc(-0.5),
+    "no number": auc(float("nan")),
+    "an infinite number": auc(float("inf")),
+    "in words": auc("good"),
+    "in a list": auc([0.9]),
     "fewer patients than none": with_part(patients=-3),
     "patients in words": with_part(patients="many"),
     "fewer hits than none": with_part(
         confusion={"true_positive": -1, "false_positive": 0, "true_negative": 0, "false_negative": 0}
     ),
-    "a curve that runs on": with_part(
-        calibration={
-            "error": 0.1,
-            "bins": 10,
-            "curve": [{"predicted": 0.5, "positive": 0.5, "slices": 9, "patients": 9}] * 101,
-        }
+    "a curve that runs on": with_part(reliability=[BIN] * 101),
+    "a curve that leaves the page": with_part(reliability=[{**BIN, "positive": float("nan")}]),
+    "a calibration error that is no number": with_figure(metric="calibration_error", value=float("nan")),
+    "a sensitivity above one": with_figure(metric="sensitivity", value=1.5),
+    "a Brier score with an interval below nothing": with_figure(metric="brier", value=0.1, low=-2.0),
+    "a gain of more than everything": with_figure(metric="accuracy", against="real_only", value=1.5),
+    "a gain with an interval of more than everything": with_figure(metric="auc", against="real_only", high=1.5),
+    "an attention above one": with_figure(metric="attention", value=1.2),
+    "a metric that nobody knows": with_figure(metric="mean_intensity", value=0.5),
+    "a metric that no site tells": with_figure(metric="two_sample", part="tumour", value=0.5),
+    "a metric of images": with_figure(metric="ssim", value=0.5),
+    "a part that is a name": with_figure(part="case-0017"),
+    "a reference that is a name": with_figure(references={"case-0017": 0.5}),
+    "a reference that no site tells": with_figure(references={"real": 0.5}),
+    "a condition that is a text": with_figure(conditions={"specificity": "/data/patients"}),
+    "a condition that nobody knows": with_figure(conditions={"age": 71}),
+    "a figure twice": lambda arm: told({**SCORES.model_dump(), "figures": SCORES.model_dump()["figures"] * 2}, arm),
+    "figures without end": lambda arm: told(
+        {**SCORES.model_dump(), "figures": SCORES.model_dump()["figures"] * 2_000}, arm
     ),
-    "a curve that leaves the page": with_part(
-        calibration={
-            "error": 0.1,
-            "bins": 10,
-            "curve": [{"predicted": 0.5, "positive": float("nan"), "slices": 9, "patients": 9}],
-        }
-    ),
-    "a calibration error that is no number": with_part(calibration={"error": float("nan"), "bins": 10}),
-    "a sensitivity above one": with_part(sensitivity={"mean": 1.5}),
-    "a specificity of nothing": with_part(specificity=0),
-    "a Brier score below nothing": with_part(brier={"mean": 0.1, "low": -2.0, "high": 0.2}),
-    "a gain of more than everything": with_part(accuracy_gain={"mean": 1.5}),
-    "an attention above one": with_part(
-        attention={"share": {"mean": 1.2}, "chance": {"mean": 0.1}, "above": {"mean": 0.1}}
-    ),
+    "a figure with a part that nobody knows": with_figure(path="/data/patients"),
     "a fold's figures above one": lambda arm: {
         **told(SCORES.model_dump(), arm),
-        "left_out": {arm: {**SCORES.model_dump(), "auc": {"mean": 2.0}}},
+        "left_out": auc(2.0)(arm)["arms"],
     },
     "a fold larger than anything": lambda arm: {**told(SCORES.model_dump(), arm), "test_to_train": 1e9},
     "a part that nobody knows": with_part(path="/data/patients"),
-    "a missing figure": lambda arm: told({"auc": SOUND.model_dump()}, arm),
+    "figures that are missing": lambda arm: told({"patients": 12}, arm),
     "an arm with a path": lambda arm: told(SCORES.model_dump(), "../../escaped"),
     "an arm with a name for a terminal": lambda arm: told(SCORES.model_dump(), "\x1b[2J"),
     "no arms": lambda arm: {},

@@ -142,5 +142,5 @@ def test_a_study_runs_through_a_superlink_and_a_supernode(tmp_path: Path) -> Non
     results = Results.model_validate_json(finished.read_text())
     assert results.run.finished is not None, (tmp_path / "run.log").read_text()
     assert results.gans["cgan"].rounds[0].contributors == ["hospital1"]
-    assert results.arms["hospital1"]["real"].accuracy.mean is not None
+    assert results.arms["hospital1"]["real"]["accuracy"].value is not None
     assert results.sites["hospital1"].patients is None

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from classifier_scores import told_scores
 from flwr.app import RecordDict
 from scripted_grid import SITES, Outcome, ScriptedGrid
 from tiny import TINY
 from torch import Tensor
 
 from common.config import compose
+from common.metrics.bootstrap import Estimate
 from common.progress import NoProgress
 from common.records import (
     ARRAYS,
@@ -23,7 +25,7 @@ from common.records import (
     training_metrics,
 )
 from common.results import Results, RunInfo, SiteEntry
-from common.results_classifier import FEDERATED, ArmScores, Interval, SiteArms
+from common.results_classifier import FEDERATED, SiteArms, ToldScores
 from common.trials import trials_of
 from server.app import _conclude
 from server.arms import federated_arms
@@ -50,16 +52,15 @@ Fault = Callable[[str, Instruction], bool]
 LOST = "it ran out of memory"
 
 
-def scores(arm: str, site: str, instruction: Instruction) -> ArmScores:
+def scores(arm: str, site: str, instruction: Instruction) -> ToldScores:
     # A little apart in each fold, so that a test has a spread to go by.
     apart = 0.003 * (instruction.fold * (2 + list(ACCURACY).index(arm)) % 5)
     mean = ACCURACY[arm] + 0.01 * SITES.index(site) + apart
-    one = Interval(mean=mean, low=mean - 0.02, high=mean + 0.02)
+    one = Estimate(value=mean, low=mean - 0.02, high=mean + 0.02)
     over = mean - ACCURACY["real"]
-    gain = None if arm == "real" else Interval(mean=over, low=over - 0.01, high=over + 0.01)
-    return ArmScores(
-        accuracy=one, precision=one, recall=one, f1=one, auc=one, accuracy_gain=gain, auc_gain=gain, steps=4
-    )
+    gain = None if arm == "real" else Estimate(value=over, low=over - 0.01, high=over + 0.01)
+    gains = {} if gain is None else {"accuracy_gain": gain, "auc_gain": gain}
+    return told_scores(accuracy=one, precision=one, recall=one, f1=one, auc=one, steps=4, **gains)
 
 
 def site(name: str, instruction: Instruction, arrays: dict[str, Tensor]) -> RecordDict:
@@ -117,7 +118,7 @@ def study(folder: Path, fault: Fault) -> Results:
 
 
 def gains(results: Results) -> set[str]:
-    return {one.arm for one in results.gains if one.scope == FEDERATED and one.accuracy.mean is not None}
+    return {one.arm for one in results.gains if one.scope == FEDERATED and one.accuracy.value is not None}
 
 
 def run_folds(results: Results) -> dict[tuple[str, str], int]:
@@ -135,7 +136,7 @@ def test_without_a_fault_everything_is_compared(tmp_path: Path) -> None:
     assert gains(results) == {"real_synthetic", "blob"}
     assert set(run_folds(results).values()) == {3}
     assert "Yes" in answer(results)[0].sentence
-    (row,) = results.cross_site_gain["real_synthetic"].accuracy
+    (row,) = results.cross_site_gain["real_synthetic"].figures["accuracy_over_real_only"]
     assert None not in row
 
 
@@ -152,7 +153,7 @@ def test_an_arm_that_a_site_did_not_train_like_the_other_is_not_compared_with_it
     results = study(tmp_path, fault)
     assert gains(results) == {"blob"}
     assert run_folds(results) == {("real_synthetic", "real"): 0, ("blob", "real"): 3, ("real_synthetic", "blob"): 0}
-    (row,) = results.cross_site_gain["real_synthetic"].accuracy
+    (row,) = results.cross_site_gain["real_synthetic"].figures["accuracy_over_real_only"]
     assert row == [None] * 3
     helps, generator, _ = (part.sentence for part in answer(results))
     assert "Not compared" in helps
@@ -187,7 +188,7 @@ def test_a_trial_without_real_slices_of_its_own_is_held_to_those_that_it_is_comp
 
     results = study(tmp_path, fault)
     (twice,) = [trial for trial in results.trials if trial.ratio]
-    assert all(one.accuracy_gain is None for one in twice.arms[FEDERATED].values())
+    assert all(one.get(("accuracy", "", "real_only")) is None for one in twice.arms[FEDERATED].values())
     assert run_folds(results)["real_synthetic", "real"] == 3
 
 

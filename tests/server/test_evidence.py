@@ -1,20 +1,18 @@
 """What several trials say together claims no more than they do: one alone has no spread, no interval is lent."""
 
 import pytest
+from classifier_scores import classifier_scores
 
-from common.results_classifier import ArmScores, Interval, TrialResult
+from common.metrics.bootstrap import Estimate
+from common.results_classifier import TrialResult
 from server.evidence import pooled_gains, repeated
 
-NOTHING = Interval(mean=None)
+NOTHING = Estimate(value=None)
 
 
-def trial(gain: Interval, *, fold: int = 0, run: int = 1, accuracy: float = 0.8) -> TrialResult:
-    scores = ArmScores(
-        accuracy=Interval(mean=accuracy, low=0.7, high=0.9),
-        precision=NOTHING,
-        recall=NOTHING,
-        f1=NOTHING,
-        auc=NOTHING,
+def trial(gain: Estimate, *, fold: int = 0, run: int = 1, accuracy: float = 0.8) -> TrialResult:
+    scores = classifier_scores(
+        accuracy=Estimate(value=accuracy, low=0.7, high=0.9),
         accuracy_gain=gain,
         auc_gain=NOTHING,
     )
@@ -26,20 +24,20 @@ def trial(gain: Interval, *, fold: int = 0, run: int = 1, accuracy: float = 0.8)
 
 
 def test_a_gain_over_folds_has_an_interval_only_if_each_of_them_has_one() -> None:
-    known, other, unknown = Interval(mean=0.1, low=0.0, high=0.2), Interval(mean=0.3, low=0.1, high=0.5), 0.3
+    known, other, unknown = Estimate(value=0.1, low=0.0, high=0.2), Estimate(value=0.3, low=0.1, high=0.5), 0.3
     (gain,) = pooled_gains([trial(known, fold=1), trial(other, fold=2)])
-    assert gain.accuracy.model_dump() == pytest.approx({"mean": 0.2, "low": 0.05, "high": 0.35})
-    (gain,) = pooled_gains([trial(known, fold=1), trial(Interval(mean=unknown), fold=2)])
-    assert gain.accuracy.model_dump() == {"mean": pytest.approx(0.2), "low": None, "high": None}
+    assert (gain.accuracy.value, gain.accuracy.low, gain.accuracy.high) == pytest.approx((0.2, 0.05, 0.35))
+    (gain,) = pooled_gains([trial(known, fold=1), trial(Estimate(value=unknown), fold=2)])
+    assert (gain.accuracy.value, gain.accuracy.low, gain.accuracy.high) == (pytest.approx(0.2), None, None)
     assert gain.trials == 2
-    (gain,) = pooled_gains([trial(Interval(mean=unknown))])
+    (gain,) = pooled_gains([trial(Estimate(value=unknown))])
     assert gain.accuracy.low is None
-    assert gain.auc.mean is None
+    assert gain.gain("auc") is None
 
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_one_run_or_one_fold_has_no_spread(fold: int) -> None:
-    known = Interval(mean=0.1, low=0.0, high=0.2)
+    known = Estimate(value=0.1, low=0.0, high=0.2)
     (one,) = repeated([trial(known, fold=fold)])
     assert (one.figures["accuracy"].mean, one.figures["accuracy"].deviation, one.figures["accuracy"].n) == (
         0.8,
@@ -47,8 +45,7 @@ def test_one_run_or_one_fold_has_no_spread(fold: int) -> None:
         1,
     )
     (gain,) = pooled_gains([trial(known, fold=fold)])
-    assert gain.accuracy_spread is not None
-    assert (gain.accuracy_spread.deviation, gain.accuracy_spread.n) == (None, 1)
+    assert (gain.spreads["accuracy"].deviation, gain.spreads["accuracy"].n) == (None, 1)
     more = {"fold": 2} if fold else {"run": 2}
     (two,) = repeated([trial(known, fold=fold), trial(known, accuracy=0.6, **more)])
     assert two.figures["accuracy"].deviation == pytest.approx(0.02**0.5)

@@ -1,15 +1,19 @@
 """What a trial tells of each scope, and of the sites' own classifiers together."""
 
 import pytest
+from classifier_scores import classifier_scores
 
-from common.results_classifier import SITES, ArmScores, Interval
+from common.metrics.bootstrap import Estimate
+from common.results_classifier import SITES, ClassifierScores
 from server.trials import scopes_of
 
 
-def scores(accuracy: float, gain: float) -> ArmScores:
-    one = Interval(mean=accuracy, low=accuracy - 0.1, high=accuracy + 0.1)
-    over = Interval(mean=gain, low=gain - 0.1, high=gain + 0.1)
-    return ArmScores(accuracy=one, precision=one, recall=one, f1=one, auc=one, accuracy_gain=over, auc_gain=over)
+def scores(accuracy: float, gain: float) -> ClassifierScores:
+    one = Estimate(value=accuracy, low=accuracy - 0.1, high=accuracy + 0.1)
+    over = Estimate(value=gain, low=gain - 0.1, high=gain + 0.1)
+    return classifier_scores(
+        accuracy=one, precision=one, recall=one, f1=one, auc=one, accuracy_gain=over, auc_gain=over
+    )
 
 
 def test_the_mean_over_sites_has_the_arms_that_all_of_them_trained() -> None:
@@ -21,9 +25,9 @@ def test_the_mean_over_sites_has_the_arms_that_all_of_them_trained() -> None:
     found = scopes_of(sites, {}, {})
     assert list(found) == ["north", "south", SITES]
     assert list(found[SITES]) == ["real", "real_synthetic"]
-    gain = found[SITES]["real_synthetic"].accuracy_gain
+    gain = found[SITES]["real_synthetic"]["accuracy", "", "real_only"]
     assert gain is not None
-    assert gain.mean == pytest.approx(0.15)
+    assert gain.value == pytest.approx(0.15)
     # Two independent errors of the same size: their mean's is smaller by the root of two.
     assert gain.low == pytest.approx(0.15 - 0.1 / 2**0.5, abs=1e-3)
 

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from classifier_scores import classifier_scores
 from fabricated_generators import cgan
 
+from common.metrics.bootstrap import Estimate
 from common.results import Results
-from common.results_classifier import ArmScores, Interval
+from common.results_classifier import ClassifierScores
 from simulation.cli import main
 
 CONFIG = """\
@@ -22,9 +24,9 @@ organs:
 """
 
 
-def arm(mean: float, *, bounds: bool = True) -> ArmScores:
-    interval = Interval(mean=mean, low=mean - 0.05, high=mean + 0.05) if bounds else Interval(mean=mean)
-    return ArmScores(accuracy=interval, precision=interval, recall=interval, f1=interval, auc=interval)
+def arm(mean: float, *, bounds: bool = True) -> ClassifierScores:
+    interval = Estimate(value=mean, low=mean - 0.05, high=mean + 0.05) if bounds else Estimate(value=mean)
+    return classifier_scores(accuracy=interval, precision=interval, recall=interval, f1=interval, auc=interval)
 
 
 def write_run(folder: Path, *, seed: int, more: str = "", finished: bool = True, generator: bool = True) -> Path:

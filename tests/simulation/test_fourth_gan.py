@@ -213,7 +213,7 @@ def test_its_chosen_round_has_final_scores(results: Results) -> None:
 
 def test_its_images_augment_the_classifier(results: Results) -> None:
     assert set(results.arms["hospital1"]) == {"real", "real_synthetic"}
-    assert results.arms["hospital1"]["real_synthetic"].accuracy.mean is not None
+    assert results.arms["hospital1"]["real_synthetic"]["accuracy"].value is not None
 
 
 def test_its_weights_crossed_the_wire_under_their_own_names(finished: Path) -> None:

@@ -62,7 +62,7 @@ def test_figures_can_be_recomputed_from_the_predictions_kept_at_the_site(finishe
     with (finished / "sites" / "hospital1" / "results" / "predictions.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["arm"], row["scope"]) == ("real", "local")]
     right = np.mean([(float(row["probability"]) >= 0.5) == (row["truth"] == "1") for row in rows])
-    assert results.arms["hospital1"]["real"].accuracy.mean == pytest.approx(right)
+    assert results.arms["hospital1"]["real"]["accuracy"].value == pytest.approx(right)
 
 
 def test_both_reports_are_written_and_link_to_each_other(finished: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_fold_has_figures_of_its_own_and_a_generator_of_its_own(finished: 
     for trial in results.trials[1:]:
         assert set(trial.left_out) == {"hospital1", "hospital2", "federated", "sites/mean"}
         assert set(trial.arms) == {"hospital1", "hospital2", "federated", "external", "sites/mean"}
-        assert trial.left_out["federated"]["real_synthetic"].accuracy_gain is not None
+        assert trial.left_out["federated"]["real_synthetic"]["accuracy", "", "real_only"] is not None
     generators = [
         (finished / "checkpoints" / "gan" / "cgan" / fold / "round-00001.safetensors").read_bytes()
         for fold in ("", "fold-1", "fold-2")
@@ -61,7 +61,7 @@ def test_the_tests_over_folds_say_how_they_were_made(finished: Path) -> None:
         (comparison,) = accuracy.comparisons
         assert (comparison.arm, comparison.against) == ("real_synthetic", "real")
         assert comparison.corrected.n == 2
-    told = [trial.left_out["federated"]["real"].accuracy.mean for trial in results.trials[1:]]
+    told = [trial.left_out["federated"]["real"]["accuracy"].value for trial in results.trials[1:]]
     (mean,) = [
         one.figures["accuracy"].mean
         for one in results.repeated

@@ -1,35 +1,37 @@
 """A fabricated study, clearly not a result of anything: shapes, curves and scores are drawn from a fixed seed."""
 
 import numpy as np
+from classifier_scores import classifier_scores
 from fabricated_generators import TRAINING, cgan, cyclegan, wgan_gp
 
 from common.experiment import ARMS
+from common.figures.figure import Figure
+from common.metrics.bootstrap import Estimate
 from common.results import Results, RunInfo, SiteEntry
-from common.results_classifier import ArmScores, Calibration, Confusion, CrossSite, Interval
+from common.results_classifier import ClassifierScores, Confusion, CrossSite
 
 SITES = (*TRAINING, "external")
 
 
-def fabricated_arm(random: np.random.Generator, mean: float, patients: int, steps: int | None) -> ArmScores:
-    def interval(centre: float, width: float) -> Interval:
+def fabricated_arm(random: np.random.Generator, mean: float, patients: int, steps: int | None) -> ClassifierScores:
+    def interval(centre: float, width: float) -> Estimate:
         centre = float(np.clip(centre, 0.05, 0.985))
         low, high = centre - width * random.uniform(0.8, 1.2), centre + width * random.uniform(0.6, 1.0)
-        return Interval(mean=centre, low=low, high=min(high, 0.999))
+        return Estimate(value=centre, low=low, high=min(high, 0.999))
 
     slices = patients * 24
     positive = int(slices * 0.4)
     hits, alarms = int(positive * (mean - 0.03)), int((slices - positive) * (1 - mean))
     width = 0.28 / patients**0.5
-    return ArmScores(
+    return classifier_scores(
         accuracy=interval(mean, width),
         precision=interval(mean - 0.02, width * 1.3),
         recall=interval(mean - 0.03, width * 1.4),
         f1=interval(mean - 0.025, width * 1.2),
         auc=interval(mean + 0.06, width * 0.8),
         sensitivity=interval(mean - 0.1, width * 1.4),
-        specificity=0.9,
         brier=interval(1 - mean, width),
-        calibration=Calibration(error=0.081, bins=10),
+        calibration_error=0.081,
         patients=patients,
         slices=slices,
         confusion=Confusion(
@@ -46,15 +48,15 @@ def fabricated_results() -> Results:
     random = np.random.default_rng(5)
     centres = {"real": 0.842, "real_synthetic": 0.868, "synthetic": 0.851, "copy_paste": 0.858, "blob": 0.872}
     centres["local_generator"] = 0.861
-    arms: dict[str, dict[str, ArmScores]] = {
+    arms: dict[str, dict[str, ClassifierScores]] = {
         "federated": {arm: fabricated_arm(random, centres[arm] + 0.03, 60, 200) for arm in ARMS}
     }
     for index, site in enumerate(TRAINING):
         arms[site] = {arm: fabricated_arm(random, centres[arm] - 0.02 * index, 20, 200) for arm in ARMS}
     models = [*TRAINING, "federated"]
-    auc: list[list[Interval | None]] = [
+    auc: list[list[Figure | None]] = [
         [
-            Interval(mean=m, low=m - 0.07, high=min(0.999, m + 0.05))
+            Figure(metric="auc", value=m, low=m - 0.07, high=min(0.999, m + 0.05))
             for m in np.clip(0.94 - 0.09 * (i != j) - 0.05 * (j == 3) + random.normal(0, 0.02, 4), 0.5, 0.99).tolist()
             for _ in [0]
         ][: len(SITES)]
@@ -64,7 +66,9 @@ def fabricated_results() -> Results:
     auc[1][3] = None
     accuracy = [
         [
-            None if c is None or c.mean is None else Interval(mean=c.mean - 0.08, low=c.mean - 0.16, high=c.mean)
+            None
+            if c is None or c.value is None
+            else Figure(metric="accuracy", value=c.value - 0.08, low=c.value - 0.16, high=c.value)
             for c in row
         ]
         for row in auc
@@ -122,10 +126,7 @@ def fabricated_results() -> Results:
         cross_site=CrossSite(
             models=models,
             sites=list(SITES),
-            auc=[[c and c.mean for c in row] for row in auc],
-            accuracy=[[c and c.mean for c in row] for row in accuracy],
-            auc_interval=auc,
-            accuracy_interval=accuracy,
+            figures={"auc": auc, "accuracy": accuracy},
         ),
         timings={"hello": 3.1, "gan": 152.4, "synthesis": 11.9, "arms": 88.0, "classifier": 131.2, "cross_site": 9.7},
     )

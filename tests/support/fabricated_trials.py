@@ -4,12 +4,15 @@ what they say together is made by the coordinator's own code."""
 from typing import Any
 
 import numpy as np
+from classifier_scores import classifier_scores, figures
 from fabricated_generators import TRAINING
 
 from common.config import compose
 from common.experiment import ARMS
+from common.figures.figure import REAL_ONLY, Figure
+from common.metrics.bootstrap import Estimate
 from common.results import Results
-from common.results_classifier import ArmScores, Attention, CrossSite, Interval, Shortcut, TrialResult
+from common.results_classifier import ClassifierScores, CrossSite, TrialResult
 from common.trials import Trial, arms_of, trials_of
 from server.evidence import comparisons, pooled_gains, repeated
 from server.trials import scopes_of
@@ -67,7 +70,7 @@ def fabricated_study(results: Results) -> Results:
 def _trial(random: np.random.Generator, trial: Trial, arms: list[str]) -> TrialResult:
     scarce = -0.02 * (8 - trial.patients) if trial.patients else 0.0
 
-    def told(*further: str) -> dict[str, dict[str, ArmScores]]:
+    def told(*further: str) -> dict[str, dict[str, ClassifierScores]]:
         scores = {scope: _scope(random, arms, scarce) for scope in (*TRAINING, "federated", *further)}
         sites = {site: scores[site] for site in TRAINING}
         return scopes_of(sites, scores["federated"], scores.get("external", {}))
@@ -86,21 +89,21 @@ def _trial(random: np.random.Generator, trial: Trial, arms: list[str]) -> TrialR
     )
 
 
-def _scope(random: np.random.Generator, arms: list[str], shift: float) -> dict[str, ArmScores]:
+def _scope(random: np.random.Generator, arms: list[str], shift: float) -> dict[str, ClassifierScores]:
     return {arm: _arm(random, arm, shift) for arm in arms}
 
 
-def _arm(random: np.random.Generator, arm: str, shift: float) -> ArmScores:
+def _arm(random: np.random.Generator, arm: str, shift: float) -> ClassifierScores:
     mean = CENTRES[arm] + shift + float(random.normal(0, 0.012))
     gain = mean - CENTRES["real"] - shift
 
-    def interval(centre: float, width: float = 0.05) -> Interval:
-        return Interval(mean=centre, low=centre - width * random.uniform(0.8, 1), high=centre + width)
+    def interval(centre: float, width: float = 0.05) -> Estimate:
+        return Estimate(value=centre, low=centre - width * random.uniform(0.8, 1), high=centre + width)
 
     gains: dict[str, Any] = {}
     if arm != "real":
         gains = {"accuracy_gain": interval(gain, 0.02), "auc_gain": interval(gain / 2, 0.015)}
-    return ArmScores(
+    return classifier_scores(
         accuracy=interval(mean),
         precision=interval(mean - 0.031),
         recall=interval(mean - 0.047),
@@ -113,37 +116,52 @@ def _arm(random: np.random.Generator, arm: str, shift: float) -> ArmScores:
     )
 
 
-def _looking(random: np.random.Generator, scores: ArmScores) -> ArmScores:
+def _looking(random: np.random.Generator, scores: ClassifierScores) -> ClassifierScores:
     share, refilled = float(random.uniform(0.3, 0.5)), float(random.uniform(0.05, 0.15))
 
-    def interval(mean: float) -> Interval:
-        return Interval(mean=mean, low=mean - 0.021, high=mean + 0.024)
+    def interval(mean: float) -> Estimate:
+        return Estimate(value=mean, low=mean - 0.021, high=mean + 0.024)
 
-    return scores.model_copy(
-        update={
-            "attention": Attention(share=interval(share), chance=interval(0.083), above=interval(share - 0.083)),
-            "shortcut": Shortcut(
-                untouched=interval(0.062), refilled=interval(refilled), difference=interval(refilled - 0.062)
-            ),
+    looking = figures(
+        {
+            "attention": interval(share),
+            "attention_chance": interval(0.083),
+            "attention_above": interval(share - 0.083),
+            "untouched": interval(0.062),
+            "refilled": interval(refilled),
+            "by_refilling": interval(refilled - 0.062),
         }
     )
+    return scores.model_copy(update={"figures": [*scores.figures, *looking]})
 
 
 def _with_f1(matrix: CrossSite) -> CrossSite:
-    f1 = [[cell and cell - 0.127 for cell in row] for row in matrix.auc]
-    intervals = [
-        [None if mean is None else Interval(mean=mean, low=mean - 0.071, high=mean + 0.052) for mean in row]
-        for row in f1
-    ]
-    return matrix.model_copy(update={"f1": f1, "f1_interval": intervals})
+    def f1(auc: Figure | None) -> Figure | None:
+        if auc is None or auc.value is None:
+            return None
+        value = auc.value - 0.127
+        return Figure(metric="f1", value=value, low=value - 0.071, high=value + 0.052)
+
+    figures = {**matrix.figures, "f1": [[f1(cell) for cell in row] for row in matrix.figures["auc"]]}
+    return matrix.model_copy(update={"figures": {key: figures[key] for key in ("auc", "f1", "accuracy")}})
 
 
 def _differences(random: np.random.Generator, matrix: CrossSite) -> CrossSite:
     """Gains of both signs where the matrix has figures."""
-    gains = [[None if cell is None else float(random.normal(0.01, 0.03)) for cell in row] for row in matrix.auc]
-    intervals = [
-        [None if mean is None else Interval(mean=mean, low=mean - 0.028, high=mean + 0.033) for mean in row]
-        for row in gains
+    gains = [
+        [None if cell is None else float(random.normal(0.01, 0.03)) for cell in row] for row in matrix.figures["auc"]
     ]
-    parts = {"auc": gains, "accuracy": gains, "auc_interval": intervals, "accuracy_interval": intervals}
-    return CrossSite(models=matrix.models, sites=matrix.sites, **parts)
+
+    def of(metric: str) -> list[list[Figure | None]]:
+        return [
+            [
+                None
+                if gain is None
+                else Figure(metric=metric, against=REAL_ONLY, value=gain, low=gain - 0.028, high=gain + 0.033)
+                for gain in row
+            ]
+            for row in gains
+        ]
+
+    parts = {f"{metric}_over_{REAL_ONLY}": of(metric) for metric in ("auc", "accuracy")}
+    return CrossSite(models=matrix.models, sites=matrix.sites, figures=parts)

@@ -32,7 +32,7 @@ from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
 from common.files import write_json
 from common.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
-from common.results_classifier import ArmScores, SiteArms
+from common.results_classifier import ClassifierScores, SiteArms
 from common.training.build import build_classifier_trainer
 
 DP = (
@@ -127,7 +127,7 @@ def ask(site: Hospital, study: Any, phase: str = "federated/real", run: str = "d
     return site.ask(Action.EVALUATE, content)
 
 
-def told(reply: Message) -> ArmScores:
+def told(reply: Message) -> ClassifierScores:
     assert not reply.has_error(), reply.error
     return read_result(reply.content, SiteArms).arms["model"]
 
@@ -147,7 +147,7 @@ def some_probability(session: OpenStudy, seed: int = 1) -> npt.NDArray[np.float6
     return np.random.default_rng(seed).uniform(size=len(session.data.test))
 
 
-def noised(session: OpenStudy, phase: str, probability: npt.NDArray[np.float64]) -> ArmScores | None:
+def noised(session: OpenStudy, phase: str, probability: npt.NDArray[np.float64]) -> ClassifierScores | None:
     return noised_scores(session.data, session.work, phase, session.data.test, probability, PrivateRandom)
 
 
@@ -210,7 +210,7 @@ def test_an_answer_is_noised_and_charged_as_one_step_in_which_everybody_takes_pa
     site = hospital_at(tmp_path, data)
     answer = told(ask(site, NOISED))
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1)]
-    assert answer.accuracy.mean != exact(site)["accuracy"]["mean"]
+    assert answer["accuracy"].value != exact(site)["accuracy"]["mean"]
     told(ask(site, NOISED, "federated/synthetic"))
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1), ("scores/federated/synthetic", 1.0, 1)]
 
@@ -276,14 +276,14 @@ def test_a_site_without_a_budget_tells_no_noised_figure(tmp_path: Path, data: Pa
 
 def test_a_site_that_only_evaluates_and_has_a_budget_tells_them(tmp_path: Path, data: Path) -> None:
     site = hospital_at(tmp_path, data, ("evaluate",))
-    assert told(ask(site, NOISED)).accuracy.mean is not None
+    assert told(ask(site, NOISED))["accuracy"].value is not None
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1)]
 
 
 def test_a_repetition_has_fresh_noise_until_the_reserve_is_gone(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
     probability = some_probability(session)
-    found: list[ArmScores | None] = []
+    found: list[ClassifierScores | None] = []
 
     def again_and_again() -> None:
         while len(found) < 500:
@@ -306,14 +306,14 @@ def test_the_same_question_twice_through_messages_is_charged_twice(tmp_path: Pat
 def test_a_hospital_that_wants_noise_gets_it_in_a_study_that_asks_for_none(tmp_path: Path, data: Path) -> None:
     site = hospital_at(tmp_path, data, privacy={**OWN, "scores": "noised"})
     answer = told(ask(site, EXACT))
-    assert answer.auc.mean is None
-    assert answer.accuracy.mean != exact(site)["accuracy"]["mean"]
+    assert answer["auc"].value is None
+    assert answer["accuracy"].value != exact(site)["accuracy"]["mean"]
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1)]
 
 
 def test_exact_figures_cost_nothing(tmp_path: Path, data: Path) -> None:
     site = hospital_at(tmp_path, data)
-    assert told(ask(site, EXACT)).accuracy.mean == exact(site)["accuracy"]["mean"]
+    assert told(ask(site, EXACT))["accuracy"].value == exact(site)["accuracy"]["mean"]
     assert charges(site.settings) == []
 
 
@@ -361,7 +361,7 @@ def scored_patients(site: Hospital, run: str) -> set[str]:
 
 
 def test_whether_a_noised_answer_is_empty_does_not_tell_how_many_there_are(tmp_path: Path, data: Path) -> None:
-    assert told(ask(hospital_at(tmp_path, data, min_cell=7), NOISED)).accuracy.mean is not None
+    assert told(ask(hospital_at(tmp_path, data, min_cell=7), NOISED))["accuracy"].value is not None
 
 
 def test_hello_says_nothing_of_test_patients_where_their_figures_are_noised(tmp_path: Path, data: Path) -> None:

@@ -10,35 +10,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+from classifier_scores import classifier_scores
 
+from common.figures.figure import Scores
+from common.metrics.bootstrap import Estimate
 from common.placement import Placement
-from common.results_classifier import ArmScores, Calibration, Confusion, Interval, ReliabilityBin
+from common.results_classifier import Confusion, ReliabilityBin
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
 
 
 def fabricated_arm(mean: float) -> dict[str, Any]:
-    def interval(centre: float, width: float = 0.06) -> Interval:
-        return Interval(mean=centre, low=centre - width, high=min(1.0, centre + 0.8 * width))
+    def interval(centre: float, width: float = 0.06) -> Estimate:
+        return Estimate(value=centre, low=centre - width, high=min(1.0, centre + 0.8 * width))
 
-    return ArmScores(
+    return classifier_scores(
         accuracy=interval(mean),
         precision=interval(mean - 0.03, 0.09),
         recall=interval(mean + 0.02, 0.08),
         f1=interval(mean - 0.01, 0.07),
         auc=interval(mean + 0.07, 0.05),
         sensitivity=interval(mean - 0.1, 0.1),
-        specificity=0.9,
         brier=interval(0.13, 0.03),
-        calibration=Calibration(
-            error=0.081,
-            bins=10,
-            curve=[
-                ReliabilityBin(predicted=at, positive=at**1.5, slices=60, patients=18)
-                for at in (0.1, 0.3, 0.5, 0.7, 0.9)
-            ],
-            withheld=2,
-        ),
+        calibration_error=0.081,
+        reliability=[
+            ReliabilityBin(predicted=at, positive=at**1.5, slices=60, patients=18) for at in (0.1, 0.3, 0.5, 0.7, 0.9)
+        ],
         patients=20,
         slices=480,
         confusion=Confusion(true_positive=170, false_positive=41, true_negative=240, false_negative=29),
@@ -120,28 +117,22 @@ def fabricated_privacy() -> dict[str, Any]:
 
 
 def fabricated_explanation() -> dict[str, Any]:
-    def interval(mean: float, width: float = 0.08) -> dict[str, float]:
-        return {"mean": mean, "low": mean - width, "high": mean + width}
+    def interval(centre: float, width: float = 0.08) -> Estimate:
+        return Estimate(centre, centre - width, centre + width)
 
-    apart = {"real": 81, "synthetic": 96, "patients": 8}
-    counts = {"slices": 199, "patients": 16}
-    return {
-        "attention": {
-            "share": interval(0.62),
-            "chance": interval(0.17, 0.02),
-            "difference": interval(0.45),
-            "blank": 7,
-            "reach": 4,
-            **counts,
-        },
-        "told_apart": {kind: {"balanced_accuracy": interval(0.71, 0.1), **apart} for kind in ("tumour", "healthy")},
-        "shortcut": {
-            "untouched": interval(0.08, 0.03),
-            "refilled": interval(0.09, 0.03),
-            "difference": interval(0.01, 0.02),
-            **counts,
-        },
-    }
+    looks: dict[str, Any] = {"n": 199, "patients": 16, "left_out": 7, "conditions": {"reach": 4}}
+    apart: dict[str, Any] = {"n": 177, "patients": 8, "conditions": {"real": 81, "synthetic": 96}}
+    sees: dict[str, Any] = {"n": 199, "patients": 16}
+    figures = [
+        interval(0.62).figure("attention", **looks),
+        interval(0.17, 0.02).figure("attention", "chance", **looks),
+        interval(0.45).figure("attention", "", "chance", **looks),
+        *(interval(0.71, 0.1).figure("two_sample", part, **apart) for part in ("tumour", "healthy")),
+        interval(0.08, 0.03).figure("called_tumour", "untouched", **sees),
+        interval(0.09, 0.03).figure("called_tumour", "refilled", **sees),
+        interval(0.01, 0.02).figure("called_tumour", "refilled", "untouched", **sees),
+    ]
+    return Scores(figures=figures).model_dump()
 
 
 def fabricated_explanation_pictures(size: int = 64) -> dict[str, np.ndarray[Any, Any]]:
@@ -240,8 +231,7 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
         site = tmp_path / "run" / "sites" / "hospital1"
         folder = site / "results"
         folder.mkdir(parents=True)
-        cells = {"auc": Interval(mean=0.91, low=0.84, high=0.96), "accuracy": Interval(mean=0.82, low=0.74, high=0.88)}
-        scores = {key: interval.model_dump() for key, interval in cells.items()}
+        scores = classifier_scores(auc=Estimate(0.91, 0.84, 0.96), accuracy=Estimate(0.82, 0.74, 0.88)).model_dump()
         files: dict[str, str] = {
             "summary.json": json.dumps(fabricated_summary() | (summary or {})),
             "training.jsonl": "".join(json.dumps(line) + "\n" for line in fabricated_training()),

@@ -51,8 +51,13 @@ def test_json_and_csv_beside_the_page_hold_the_same_figures(write_site: Write) -
         assert figures[part] == json.loads((site / "results" / name).read_text())
     assert figures["summary"]["quarantine"][0]["reason"] == "mask is empty"
     assert (report / "predictions.csv").read_bytes() == (site / "results" / "predictions.csv").read_bytes()
-    arms = pd.read_csv(report / "arms.csv", float_precision="round_trip").set_index(["scope", "arm"])
-    assert arms.loc[("federated", "blob"), "accuracy_mean"] == figures["federated_arms"]["blob"]["accuracy"]["mean"]
+    arms = pd.read_csv(report / "arms.csv", float_precision="round_trip").set_index(["scope", "arm", "metric"])
+    told = {one["metric"]: one for one in figures["federated_arms"]["blob"]["figures"]}
+    assert len(told) == 8
+    for metric, one in told.items():
+        assert arms.loc[("federated", "blob", metric), "value"] == one["value"]
+    counts = pd.read_csv(report / "confusion.csv").set_index(["scope", "arm"])
+    assert counts.loc[("local", "real"), ["true_positive", "patients"]].tolist() == [170, 20]
 
 
 def test_the_worst_mistakes_are_those_that_the_predictions_hold(write_site: Write) -> None:

@@ -54,19 +54,19 @@ def test_one_feature_is_enough_for_a_picture_and_seven_slices_are_not() -> None:
 
 def test_what_lies_apart_can_be_told_apart() -> None:
     features, synthetic, patient = clouds(shift=6)
-    found = told_apart(features, synthetic, patient, samples=200, seed=1, min_cell=5)
-    assert found.balanced_accuracy.mean is not None
-    assert found.balanced_accuracy.mean > 0.95
-    assert (found.real, found.synthetic, found.patients) == (40, 40, 10)
+    found = told_apart(features, synthetic, patient, "tumour", samples=200, seed=1, min_cell=5)
+    assert found.value is not None
+    assert found.value > 0.95
+    assert (found.conditions, found.patients) == ({"real": 40, "synthetic": 40}, 10)
 
 
 def test_what_is_alike_cannot_be_told_apart() -> None:
     shares = []
     for seed in range(8):
         features, synthetic, patient = clouds(shift=0, seed=seed)
-        found = told_apart(features, synthetic, patient, samples=50, seed=seed, min_cell=5).balanced_accuracy
-        assert found.mean is not None
-        shares.append(found.mean)
+        found = told_apart(features, synthetic, patient, "tumour", samples=50, seed=seed, min_cell=5)
+        assert found.value is not None
+        shares.append(found.value)
     assert 0.4 < np.mean(shares) < 0.6
 
 
@@ -75,25 +75,24 @@ def test_surroundings_of_a_patient_cannot_be_learnt_by_heart() -> None:
     random = np.random.default_rng(3)
     patient = np.repeat(np.arange(40), 4)
     features = random.normal(size=(40, 60))[patient] + 0.01 * random.normal(size=(160, 60))
-    found = told_apart(features, patient % 2 == 0, patient, samples=100, seed=1, min_cell=5).balanced_accuracy
-    assert found.mean is not None
-    assert found.mean < 0.75
+    found = told_apart(features, patient % 2 == 0, patient, "tumour", samples=100, seed=1, min_cell=5)
+    assert found.value is not None
+    assert found.value < 0.75
 
 
 def test_the_balance_is_of_kinds_and_the_interval_of_patients() -> None:
     features, synthetic, patient = clouds(shift=1.5)
     kept = ~synthetic | (patient < 3)
-    few = told_apart(features[kept], synthetic[kept], patient[kept], samples=300, seed=1, min_cell=5)
-    low, mean, high = (getattr(few.balanced_accuracy, name) for name in ("low", "mean", "high"))
-    assert low <= mean <= high
-    assert few.synthetic == 12
-    below = told_apart(features, synthetic, patient, samples=50, seed=1, min_cell=11).balanced_accuracy
-    assert below.mean is not None
+    few = told_apart(features[kept], synthetic[kept], patient[kept], "tumour", samples=300, seed=1, min_cell=5)
+    assert few.low <= few.value <= few.high
+    assert few.conditions["synthetic"] == 12
+    below = told_apart(features, synthetic, patient, "tumour", samples=50, seed=1, min_cell=11)
+    assert below.value is not None
     assert below.low is None
 
 
 def test_one_kind_alone_or_one_patient_has_no_figure() -> None:
     features, synthetic, patient = clouds(shift=0)
-    alone = told_apart(features, synthetic & False, patient, samples=50, seed=1, min_cell=5)
-    assert alone.balanced_accuracy.mean is None
-    assert told_apart(features, synthetic, 0 * patient, samples=50, seed=1, min_cell=5).balanced_accuracy.mean is None
+    alone = told_apart(features, synthetic & False, patient, "tumour", samples=50, seed=1, min_cell=5)
+    assert alone.value is None
+    assert told_apart(features, synthetic, 0 * patient, "tumour", samples=50, seed=1, min_cell=5).value is None

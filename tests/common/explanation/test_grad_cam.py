@@ -143,15 +143,16 @@ def test_scores_weigh_patients_and_count_what_they_rest_on() -> None:
     labels = torch.cat([labels, torch.zeros(1, 64, 64, dtype=torch.uint8)])  # a slice without a lesion
     maps, foreground = torch.cat([maps, maps[:1]]), torch.cat([foreground, foreground[:1]])
     patient = ["a", "a", "a", "b", "c", "c"]
-    scores = attention_scores(maps, labels, foreground, patient, reach=4, samples=200, seed=1, min_cell=2)
+    own, chance, above = attention_scores(maps, labels, foreground, patient, reach=4, samples=200, seed=1, min_cell=2)
     share = lesion_share(maps, labels, foreground, 4)
-    assert scores.share.mean == pytest.approx((share[:3].mean().item() + share[3].item()) / 2)
-    assert scores.difference.mean == pytest.approx(scores.share.mean - scores.chance.mean)
-    assert (scores.slices, scores.patients, scores.blank, scores.reach) == (4, 2, 1, 4)
-    assert scores.share.low is not None
+    assert own.value == pytest.approx((share[:3].mean().item() + share[3].item()) / 2)
+    assert above.value == pytest.approx(own.value - chance.value)
+    for one in (own, chance, above):
+        assert (one.n, one.patients, one.left_out, one.conditions) == (4, 2, 1, {"reach": 4})
+    assert own.low is not None
     few = attention_scores(maps, labels, foreground, patient, reach=4, samples=200, seed=1, min_cell=5)
-    assert few.share.mean == scores.share.mean
-    assert few.share.low is few.difference.low is few.chance.low is None
+    assert few[0].value == own.value
+    assert [one.low for one in few] == [None] * 3
 
 
 def test_nothing_to_look_at_has_no_figure() -> None:
@@ -159,8 +160,7 @@ def test_nothing_to_look_at_has_no_figure() -> None:
     scores = attention_scores(
         nothing, nothing.byte(), nothing > 0, np.array(["a", "b"]), reach=4, samples=10, seed=1, min_cell=2
     )
-    assert scores.share.mean is None
-    assert (scores.slices, scores.patients, scores.blank) == (0, 0, 0)
+    assert [(one.value, one.n, one.patients, one.left_out) for one in scores] == [(None, 0, 0, 0)] * 3
     assert attention(small(), torch.zeros(0, 2, 64, 64)).shape == (0, 64, 64)
 
 

@@ -89,21 +89,21 @@ def test_a_classifier_that_reacts_to_the_filling_is_found_out() -> None:
     before = random.uniform(0, 0.6, 60)
     honest = shortcut(before, before, names, samples=200, seed=1, min_cell=5)
     # All patients alike: an interval from 0 to 0 would say that it is known for sure.
-    assert (honest.difference.mean, honest.difference.low, honest.difference.high) == (0, None, None)
+    assert (honest[2].value, honest[2].low, honest[2].high) == (0, None, None)
     caught = shortcut(before, (before + 0.45).clip(0, 1), names, samples=200, seed=1, min_cell=5)
-    assert caught.difference.low is not None
-    assert caught.difference.low > 0.3
+    assert caught[2].low is not None
+    assert caught[2].low > 0.3
     expected = np.mean(
         [((before + 0.45) >= 0.5)[names == p].mean() - (before >= 0.5)[names == p].mean() for p in range(12)]
     )
-    assert caught.difference.mean == pytest.approx(expected)
-    assert (caught.slices, caught.patients) == (60, 12)
+    assert caught[2].value == pytest.approx(expected)
+    assert (caught[2].n, caught[2].patients) == (60, 12)
 
 
 def test_too_few_patients_have_no_interval_and_nonsense_is_refused() -> None:
     few = shortcut([0.1, 0.2], [0.9, 0.2], ["a", "b"], samples=100, seed=1, min_cell=5)
-    assert few.difference.mean == 0.5
-    assert few.difference.low is None
+    assert few[2].value == 0.5
+    assert few[2].low is None
     with pytest.raises(ValueError, match="within 0 and 1"):
         shortcut([0.1], [1.2], ["a"], samples=10, seed=1, min_cell=2)
     with pytest.raises(ValueError, match="before and"):

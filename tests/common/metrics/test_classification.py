@@ -11,9 +11,9 @@ from sklearn.metrics import (
 )
 
 from common.metrics.bootstrap import mean_over_sites, patient_weights
-from common.metrics.classification import FURTHER, METRICS, ClassificationScores, classification_scores
+from common.metrics.classification import FIGURES, classification_scores
 from common.metrics.gain import paired_gain
-from common.results_classifier import ArmScores
+from common.results_classifier import ClassifierScores
 
 
 def cohort(patients: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def cohort(patients: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
     return truth, probability, patient
 
 
-def scores(truth, probability, patient, **options) -> ClassificationScores:
+def scores(truth, probability, patient, **options) -> ClassifierScores:
     return classification_scores(truth, probability, patient, **{"samples": 300, "seed": 1, "min_cell": 5} | options)
 
 
@@ -51,20 +51,20 @@ def test_every_figure_equals_scikit_learns():
     truth, probability, patient = cohort()
     own = scores(truth, probability, patient)
     expected = by_sklearn(truth, probability)
-    assert {name: getattr(own, name).mean for name in (*METRICS, *FURTHER)} == pytest.approx(expected, abs=1e-12)
+    assert {name: own.value(name) for name in FIGURES} == pytest.approx(expected, abs=1e-12)
 
 
 def test_intervals_equal_those_of_slices_repeated_patient_by_patient():
     truth, probability, patient = cohort()
     own = scores(truth, probability, patient, samples=50)
-    drawn: dict[str, list[float]] = {name: [] for name in (*METRICS, *FURTHER)}
+    drawn: dict[str, list[float]] = {name: [] for name in FIGURES}
     for weights in patient_weights(9, 50, seed=1):
         rows = np.concatenate([np.tile(np.flatnonzero(patient == p), int(w)) for p, w in enumerate(weights) if w])
         for name, value in by_sklearn(truth[rows], probability[rows]).items():
             drawn[name].append(value)
-    for name in (*METRICS, *FURTHER):
+    for name in FIGURES:
         low, high = np.percentile(drawn[name], (2.5, 97.5))
-        result = getattr(own, name)
+        result = own[name]
         assert (result.low, result.high) == pytest.approx((low, high), abs=1e-12), name
         assert result.standard_error == pytest.approx(np.std(drawn[name], ddof=1), abs=1e-12)
 
@@ -74,8 +74,8 @@ def test_slices_of_one_patient_being_alike_widens_the_interval():
     right = np.repeat(random.random(10) < 0.7, 20)
     truth = np.tile([True, False], 100)
     probability = np.where(truth == right, 0.9, 0.1)
-    clustered = scores(truth, probability, np.repeat(np.arange(10), 20)).accuracy
-    independent = scores(truth, probability, np.arange(200)).accuracy
+    clustered = scores(truth, probability, np.repeat(np.arange(10), 20))["accuracy"]
+    independent = scores(truth, probability, np.arange(200))["accuracy"]
     assert clustered.standard_error > 2 * independent.standard_error
 
 
@@ -83,12 +83,12 @@ def test_names_and_order_of_patients_do_not_matter():
     truth, probability, patient = cohort()
     names = np.array([f"p{i}" for i in range(9)])[patient]
     order = np.random.default_rng(0).permutation(len(truth))
-    assert scores(truth, probability, patient).auc == scores(truth[order], probability[order], names[order]).auc
+    assert scores(truth, probability, patient)["auc"] == scores(truth[order], probability[order], names[order])["auc"]
 
 
 def test_confusion_counts_are_of_slices_at_one_half():
     own = scores([1, 1, 0, 0, 0], [0.5, 0.4, 0.6, 0.1, 0.2], list("abcde"))
-    assert own.confusion().model_dump() == {
+    assert own.confusion.model_dump() == {
         "true_positive": 1,
         "false_positive": 1,
         "true_negative": 2,
@@ -99,19 +99,19 @@ def test_confusion_counts_are_of_slices_at_one_half():
 
 def test_undefined_figures_are_none_and_not_zero():
     only_negatives = scores([0] * 6, [0.1] * 6, range(6))
-    assert only_negatives.accuracy.mean == 1
-    assert only_negatives.precision.mean is None
-    assert only_negatives.recall.mean is None
-    assert only_negatives.f1.mean is None
-    assert only_negatives.auc.mean is None
-    assert only_negatives.sensitivity.mean is None
-    assert only_negatives.brier.mean == pytest.approx(0.01)
+    assert only_negatives["accuracy"].value == 1
+    assert only_negatives["precision"].value is None
+    assert only_negatives["recall"].value is None
+    assert only_negatives["f1"].value is None
+    assert only_negatives["auc"].value is None
+    assert only_negatives["sensitivity"].value is None
+    assert only_negatives["brier"].value == pytest.approx(0.01)
     none_predicted = scores([0, 0, 0, 1, 1, 1], [0.1] * 6, range(6))
-    assert none_predicted.precision.mean is None
-    assert none_predicted.recall.mean == 0
-    assert none_predicted.f1.mean == 0
-    assert none_predicted.auc.mean == 0.5
-    assert none_predicted.summary()["precision"] == (None, None)
+    assert none_predicted["precision"].value is None
+    assert none_predicted["recall"].value == 0
+    assert none_predicted["f1"].value == 0
+    assert none_predicted["auc"].value == 0.5
+    assert none_predicted["precision"].standard_error is None
 
 
 def test_a_figure_that_hangs_on_one_patient_has_no_interval():
@@ -120,45 +120,33 @@ def test_a_figure_that_hangs_on_one_patient_has_no_interval():
     probability = np.where(truth, 0.9, 0.1)
     probability[1] = 0.95
     own = scores(truth, probability, np.arange(12), samples=1000)
-    assert own.auc.low is not None  # defined in about two thirds of the resamples
-    assert own.auc.low < own.auc.mean == pytest.approx(10 / 11)
+    assert own["auc"].low is not None  # defined in about two thirds of the resamples
+    assert own["auc"].low < own["auc"].value == pytest.approx(10 / 11)
     rare = scores(truth[:5], np.where(truth[:5], 0.9, 0.6), [0, 1, 1, 2, 2], min_cell=2)
-    assert rare.recall.mean == 1
-    assert rare.accuracy.low is not None
+    assert rare["recall"].value == 1
+    assert rare["accuracy"].low is not None
 
 
 def test_below_the_smallest_cell_means_stay_and_the_rest_is_withheld():
     truth, probability, patient = cohort(patients=4)
     own = scores(truth, probability, patient)
-    assert own.accuracy.mean is not None
-    assert own.accuracy.low is own.accuracy.standard_error is None
-    shown = own.arm_scores(steps=7)
-    assert shown.accuracy.mean == own.accuracy.mean
-    assert shown.patients is shown.slices is shown.confusion is None
-    assert shown.sensitivity is not None
-    assert shown.sensitivity.low is None
-    assert shown.calibration is not None
-    assert shown.calibration.curve is None
-    assert shown.steps == 7
+    assert own["accuracy"].value is not None
+    assert own["accuracy"].low is own["accuracy"].standard_error is None
+    assert own["sensitivity"].low is None
+    assert own.reliability == []
 
 
-def test_counts_are_shown_only_if_declared():
+def test_every_figure_says_what_it_rests_on():
     own = scores(*cohort())
-    assert own.arm_scores().patients == 9
-    assert own.arm_scores().confusion == own.confusion()
-    assert own.arm_scores(counts=False).confusion is None
-    # A curve's shares are made of counts.
-    assert own.arm_scores().calibration.curve
-    assert own.arm_scores(counts=False).calibration.curve is None
-    assert own.arm_scores(counts=False).calibration.error == own.arm_scores().calibration.error
-    assert own.arm_scores(counts=False).auc.low == own.auc.low
+    assert {one.patients for one in own.figures} == {own.patients} == {9}
+    assert {one.n for one in own.figures} == {own.slices}
 
 
 def test_no_slices_give_no_figures():
     own = scores([], [], [])
     assert own.patients == own.slices == 0
-    assert own.arm_scores().calibration is None
-    assert all(mean is None for mean, _ in own.summary().values())
+    assert own.get("calibration_error") is own.reliability is None
+    assert all(one.value is None for one in own.figures)
 
 
 @pytest.mark.parametrize(
@@ -170,27 +158,20 @@ def test_lengths_and_probabilities_are_checked(truth, probability, patient):
         scores(truth, probability, patient)
 
 
-def test_scores_from_before_there_were_further_ones_still_read():
-    older = (
-        scores(*cohort()).arm_scores(steps=3).model_dump(exclude={"sensitivity", "specificity", "brier", "calibration"})
-    )
-    read = ArmScores.model_validate(older)
-    assert read.sensitivity is read.specificity is read.brier is read.calibration is None
-    assert read.accuracy.mean == scores(*cohort()).accuracy.mean
-
-
 def test_one_patient_has_figures_and_no_interval_whatever_the_smallest_cell():
     one = classification_scores([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.1], list("aaaa"), samples=50, seed=1, min_cell=1)
-    assert one.accuracy.mean == 0.75
-    assert (one.accuracy.low, one.accuracy.high, one.accuracy.standard_error) == (None, None, None)
-    assert (one.auc.mean, one.auc.low) == (1.0, None)
+    assert one["accuracy"].value == 0.75
+    assert (one["accuracy"].low, one["accuracy"].high, one["accuracy"].standard_error) == (None, None, None)
+    assert (one["auc"].value, one["auc"].low) == (1.0, None)
     gain = paired_gain([0, 1], [0.2, 0.9], [0.8, 0.9], ["a", "a"], samples=50, seed=1, min_cell=1)
-    assert (gain.accuracy.mean, gain.accuracy.low) == (0.5, None)
+    assert (gain["accuracy"].value, gain["accuracy"].low) == (0.5, None)
     # Nor has the mean over sites one, if a site tests on one patient.
     two = classification_scores([0, 1, 1, 0], [0.2, 0.9, 0.4, 0.1], list("aabb"), samples=50, seed=1, min_cell=1)
-    assert two.accuracy.low is not None
-    over = mean_over_sites([{"accuracy": (s.accuracy.mean, s.accuracy.standard_error)} for s in (one, two)])["accuracy"]
-    assert (over.mean, over.low) == (0.75, None)
+    assert two["accuracy"].low is not None
+    over = mean_over_sites([{"accuracy": (s["accuracy"].value, s["accuracy"].standard_error)} for s in (one, two)])[
+        "accuracy"
+    ]
+    assert (over.value, over.low) == (0.75, None)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +183,10 @@ def test_one_patient_has_figures_and_no_interval_whatever_the_smallest_cell():
 )
 def test_patients_who_are_all_told_alike_are_no_interval_without_width(truth, probability, patient):
     alike = classification_scores(truth, probability, patient, samples=200, seed=1, min_cell=2)
-    assert alike.accuracy.mean in (1.0, pytest.approx(2 / 3))
-    assert (alike.accuracy.low, alike.accuracy.high, alike.accuracy.standard_error) == (None, None, None)
+    assert alike["accuracy"].value in (1.0, pytest.approx(2 / 3))
+    assert (alike["accuracy"].low, alike["accuracy"].high, alike["accuracy"].standard_error) == (None, None, None)
     gain = paired_gain(truth, probability, 1 - np.array(probability), patient, samples=200, seed=1, min_cell=2)
-    assert (gain.accuracy.mean, gain.accuracy.low) == (pytest.approx(2 * alike.accuracy.mean - 1), None)
+    assert (gain["accuracy"].value, gain["accuracy"].low) == (pytest.approx(2 * alike["accuracy"].value - 1), None)
     # One more patient of whom another share is told right, and there is one.
     varied = classification_scores([*truth, 1], [*probability, 0.2], [*patient, 9], samples=200, seed=1, min_cell=2)
-    assert varied.accuracy.low < varied.accuracy.mean < varied.accuracy.high
+    assert varied["accuracy"].low < varied["accuracy"].value < varied["accuracy"].high

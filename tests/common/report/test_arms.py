@@ -1,25 +1,29 @@
 """The words for two intervals never say more than the intervals do."""
 
 import pytest
+from classifier_scores import classifier_scores, set_figure
 
+from common.metrics.bootstrap import Estimate
 from common.report.arms import (
     ARM_COLUMNS,
     arm_rows,
     arms_charts,
     arms_table,
     compared,
+    confusion_rows,
     confusion_tables,
-    further_table,
     in_order,
     verdict,
 )
-from common.results_classifier import ArmScores, Calibration, Confusion, Interval
+from common.results_classifier import ClassifierScores, Confusion
 
 
-def scores(mean: float | None, half: float | None = 0.05) -> ArmScores:
+def scores(mean: float | None, half: float | None = 0.05) -> ClassifierScores:
     bounds = {} if mean is None or half is None else {"low": mean - half, "high": mean + half}
-    interval = Interval(mean=mean, **bounds)
-    return ArmScores(accuracy=interval, precision=interval, recall=interval, f1=interval, auc=interval, patients=20)
+    interval = Estimate(value=mean, **bounds)
+    return classifier_scores(
+        accuracy=interval, precision=interval, recall=interval, f1=interval, auc=interval, patients=20
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,8 +36,10 @@ def scores(mean: float | None, half: float | None = 0.05) -> ArmScores:
         (scores(None), scores(0.85), "not comparable"),
     ],
 )
-def test_intervals_that_share_a_value_show_no_difference(one: ArmScores, other: ArmScores, word: str) -> None:
-    assert compared(one.accuracy, other.accuracy) == word
+def test_intervals_that_share_a_value_show_no_difference(
+    one: ClassifierScores, other: ClassifierScores, word: str
+) -> None:
+    assert compared(one["accuracy"], other["accuracy"]) == word
 
 
 def test_a_verdict_names_every_other_arm_once() -> None:
@@ -69,36 +75,37 @@ def test_only_known_confusion_matrices_are_shown() -> None:
     known = Confusion(true_positive=1, false_positive=2, true_negative=3, false_negative=4)
     arms = {"real": scores(0.5).model_copy(update={"confusion": known}), "blob": scores(0.5)}
     assert [table.confusion for table in confusion_tables(arms)] == [known]
-    rows = arm_rows({"a": arms})
+    rows = confusion_rows({"a": arms})
     assert rows[0]["false_negative"] == 4
     assert "false_negative" not in rows[1]
 
 
-def with_further(mean: float) -> ArmScores:
-    return scores(0.8).model_copy(
-        update={
-            "sensitivity": Interval(mean=mean, low=mean - 0.1, high=mean + 0.1),
-            "specificity": 0.9,
-            "brier": Interval(mean=0.12),
-            "calibration": Calibration(error=0.0712, bins=10),
-        }
-    )
+def with_further(mean: float) -> ClassifierScores:
+    own = scores(0.8)
+    for name, one in (
+        ("sensitivity", Estimate(mean, mean - 0.1, mean + 0.1)),
+        ("brier", 0.12),
+        ("calibration_error", 0.0712),
+    ):
+        set_figure(own, name, one)
+    return own
 
 
-def test_further_scores_stand_in_a_table_that_says_at_which_specificity_and_over_how_many_bins() -> None:
-    table = further_table({"real": with_further(0.7), "blob": scores(0.8)})
-    assert table is not None
+def test_the_table_has_a_column_a_figure_and_says_at_which_specificity_and_over_how_many_bins() -> None:
+    table = arms_table("", {"real": with_further(0.7), "blob": scores(0.8)})
     assert "specificity of 90.0\N{NO-BREAK SPACE}% " in table.caption
     assert "over 10 bins" in table.caption
-    assert [cell.text for cell in table.rows[0]] == ["real only", "70.0\N{NO-BREAK SPACE}%", "0.120", "0.071"]
-    # Results from before there were any hold none.
-    assert len(table.rows) == 1
-    assert further_table({"blob": scores(0.8)}) is None
+    assert list(table.columns)[6:9] == ["sensitivity", "Brier score", "calibration error"]
+    assert [cell.text for cell in table.rows[0]][6:9] == ["70.0\N{NO-BREAK SPACE}%", "0.120", "0.071"]
+    assert [cell.text for cell in table.rows[1]][6:9] == ["–"] * 3
+    assert "Brier score" not in arms_table("", {"blob": scores(0.8)}).columns
 
 
-def test_further_scores_stand_behind_the_older_columns_of_the_spreadsheet() -> None:
-    new, old = arm_rows({"a": {"real": with_further(0.7), "blob": scores(0.8)}})
-    assert (new["sensitivity_mean"], new["specificity"], new["calibration_error"]) == (0.7, 0.9, 0.0712)
-    assert old["sensitivity_mean"] is old["specificity"] is None
-    assert set(new) | set(old) <= set(ARM_COLUMNS)
-    assert ARM_COLUMNS[:3] == ["scope", "arm", "accuracy_mean"]
+def test_the_spreadsheet_has_a_row_a_figure() -> None:
+    rows = arm_rows({"a": {"real": with_further(0.7), "blob": scores(0.8)}})
+    told = {(row["arm"], row["metric"]): row for row in rows}
+    assert told["real", "sensitivity"]["value"] == 0.7
+    assert told["real", "sensitivity"]["conditions"] == '{"specificity": 0.9}'
+    assert told["real", "calibration_error"]["value"] == 0.0712
+    assert ("blob", "sensitivity") not in told
+    assert set().union(*rows) <= set(ARM_COLUMNS)

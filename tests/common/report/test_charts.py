@@ -5,9 +5,9 @@ import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
+from common.metrics.bootstrap import Estimate
 from common.report.charts import Chart, IntervalRow, Series, interval_chart, line_chart, shared_span
 from common.report.formatting import AUC
-from common.results_classifier import Interval
 
 
 def drawn(chart: Chart | None) -> ElementTree.Element:
@@ -75,12 +75,12 @@ def test_names_are_escaped() -> None:
     assert "<script>" not in chart.svg
 
 
-def rows(**intervals: Interval | None) -> list[IntervalRow]:
+def rows(**intervals: Estimate | None) -> list[IntervalRow]:
     return [IntervalRow(name, interval) for name, interval in intervals.items()]
 
 
 def test_a_dot_lies_inside_its_interval_and_the_band_is_the_baselines() -> None:
-    its = rows(a=Interval(mean=0.5, low=0.4, high=0.7), b=Interval(mean=0.6, low=0.5, high=0.9))
+    its = rows(a=Estimate(value=0.5, low=0.4, high=0.7), b=Estimate(value=0.6, low=0.5, high=0.9))
     svg = drawn(interval_chart("AUC", its, span=(0, 1), scale=AUC, baseline="a"))
     whiskers = [e for e in svg.iter("line") if "whisker" in (e.get("class") or "")]
     dots = list(svg.iter("circle"))
@@ -91,11 +91,11 @@ def test_a_dot_lies_inside_its_interval_and_the_band_is_the_baselines() -> None:
 
 
 def test_a_suppressed_figure_is_said_not_drawn() -> None:
-    svg = drawn(interval_chart("AUC", rows(a=Interval(mean=None), b=None), span=(0, 1), scale=AUC))
+    svg = drawn(interval_chart("AUC", rows(a=Estimate(value=None), b=None), span=(0, 1), scale=AUC))
     assert [e.text for e in svg.iter("text") if e.text == "no figure"] == ["no figure"] * 2
     assert not list(svg.iter("circle"))
 
 
 def test_a_shared_axis_holds_every_interval() -> None:
-    assert shared_span([Interval(mean=0.86, low=0.72, high=0.93), None]) == (0.7, 0.95)
+    assert shared_span([Estimate(value=0.86, low=0.72, high=0.93), None]) == (0.7, 0.95)
     assert shared_span([None]) == (0.0, 1.0)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from common.metrics.bootstrap import Estimate
 from common.report.formatting import AUC, DECIBEL, MISSING, PERCENT, declared, duration, listed, significant
-from common.results_classifier import Interval
 
 
 def plain(text: str) -> str:
@@ -19,20 +19,20 @@ def test_percentages_have_one_decimal_auc_three_and_decibels_one() -> None:
 
 
 def test_an_interval_is_written_with_its_bounds() -> None:
-    assert plain(PERCENT.interval(Interval(mean=0.861, low=0.81, high=0.904))) == "86.1 % (81.0 to 90.4)"
-    assert plain(DECIBEL.signed.interval(Interval(mean=1.34, low=-0.62, high=2.07))) == "+1.3 dB (-0.6 to +2.1)"
+    assert plain(PERCENT.interval(Estimate(value=0.861, low=0.81, high=0.904))) == "86.1 % (81.0 to 90.4)"
+    assert plain(DECIBEL.signed.interval(Estimate(value=1.34, low=-0.62, high=2.07))) == "+1.3 dB (-0.6 to +2.1)"
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
 def test_a_missing_figure_is_a_dash(missing: float | None) -> None:
     assert PERCENT.text(missing) == MISSING
     assert significant(missing) == MISSING
-    assert AUC.interval(Interval(mean=None)) == MISSING
+    assert AUC.interval(Estimate(value=None)) == MISSING
 
 
 def test_a_mean_without_bounds_says_so() -> None:
-    assert AUC.interval(Interval(mean=0.5)) == "0.500 (no interval)"
-    assert AUC.bounds(Interval(mean=0.5, low=0.4)) == ""
+    assert AUC.interval(Estimate(value=0.5)) == "0.500 (no interval)"
+    assert AUC.bounds(Estimate(value=0.5, low=0.4)) == ""
 
 
 def test_zero_has_no_sign() -> None:

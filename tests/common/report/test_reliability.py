@@ -2,21 +2,15 @@
 
 from xml.etree import ElementTree
 
+from classifier_scores import classifier_scores
+
 from common.report.reliability import reliability_charts
-from common.results_classifier import ArmScores, Calibration, Interval, ReliabilityBin
+from common.results_classifier import ClassifierScores, ReliabilityBin
 
 
-def arm(curve: list[tuple[float, float]] | None) -> ArmScores:
-    half = Interval(mean=0.5)
+def arm(curve: list[tuple[float, float]] | None) -> ClassifierScores:
     bins = None if curve is None else [ReliabilityBin(predicted=x, positive=y, slices=30, patients=9) for x, y in curve]
-    return ArmScores(
-        accuracy=half,
-        precision=half,
-        recall=half,
-        f1=half,
-        auc=half,
-        calibration=Calibration(error=0.1, bins=10, curve=bins),
-    )
+    return classifier_scores(accuracy=0.5, calibration_error=0.1, reliability=bins)
 
 
 def test_bins_lie_where_their_figures_say() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from common.metrics.bootstrap import Estimate
+from common.report.figures import FIGURE_COLUMNS, figure_fields
 from common.report.formatting import AUC
-from common.report.tables import Table, figure, heat_map, interval_columns, interval_fields, word, write_csv
-from common.results_classifier import Interval
+from common.report.tables import Table, figure, heat_map, word, write_csv
 
 
 def test_a_row_of_another_length_is_refused() -> None:
@@ -16,8 +17,8 @@ def test_a_row_of_another_length_is_refused() -> None:
 
 
 def test_a_figure_without_bounds_says_so() -> None:
-    assert figure(Interval(mean=0.5), AUC).small == "(no interval)"
-    assert figure(Interval(mean=None), AUC).text == "–"
+    assert figure(Estimate(value=0.5), AUC).small == "(no interval)"
+    assert figure(Estimate(value=None), AUC).text == "–"
     assert figure(None, AUC).text == "–"
 
 
@@ -29,12 +30,10 @@ def test_heat_runs_from_chance_to_perfect_and_marks_a_sites_own_model() -> None:
 
 
 def test_csv_keeps_full_precision_and_leaves_unknown_figures_empty(tmp_path: Path) -> None:
-    columns = ["site", *interval_columns("auc")]
-    rows = [
-        {"site": "a,b", **interval_fields("auc", Interval(mean=1 / 3, low=0.1, high=0.5))},
-        {"site": "c", **interval_fields("auc", None)},
-    ]
+    columns = ["site", *FIGURE_COLUMNS]
+    figure = Estimate(1 / 3, 0.1, 0.5).figure("auc", references={"chance": 0.5}, conditions={"bins": 3})
+    rows = [{"site": "a,b", **figure_fields(figure)}, {"site": "c"}]
     table = pd.read_csv(write_csv(tmp_path / "t.csv", columns, rows), float_precision="round_trip")
-    assert table.loc[0, "auc_mean"] == 1 / 3
-    assert table.loc[0, "site"] == "a,b"
-    assert table.loc[1].isna().sum() == 3
+    assert (table.loc[0, "value"], table.loc[0, "low"], table.loc[0, "reference_chance"]) == (1 / 3, 0.1, 0.5)
+    assert (table.loc[0, "site"], table.loc[0, "name"], table.loc[0, "conditions"]) == ("a,b", "AUC", '{"bins": 3}')
+    assert table.loc[1].isna().sum() == len(FIGURE_COLUMNS)

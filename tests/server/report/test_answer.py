@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from common.figures.figure import REAL_ONLY
+from common.metrics.bootstrap import Estimate
 from common.results import Results
-from common.results_classifier import Interval, PooledGain
+from common.results_classifier import PooledGain
 from common.results_privacy import PrivacyResults, PrivacyStatement
 from common.statistics.records import Comparison, Holm
 from server.report.answer import answer, question
@@ -27,8 +29,8 @@ def sentences(results: Results) -> list[str]:
 def set_gain(results: Results, scope: str, arm: str, gain: Gain | None) -> None:
     results.gains = [one for one in results.gains if (one.scope, one.arm) != (scope, arm)]
     if gain is not None:
-        interval = Interval(mean=gain[0], low=gain[1], high=gain[2])
-        results.gains.append(PooledGain(scope=scope, arm=arm, accuracy=interval, auc=interval, trials=6))
+        over = [Estimate(*gain).figure(metric, "", REAL_ONLY) for metric in ("accuracy", "auc")]
+        results.gains.append(PooledGain(scope=scope, arm=arm, figures=over, spreads={}, trials=6))
 
 
 def set_test(results: Results, against: str, mean: float, p: float, adjusted: float) -> None:
@@ -53,8 +55,8 @@ def test_three_sentences_with_the_figures_of_the_results(study: Results) -> None
     assert all(len(re.findall(r"\.(?!\d)", one)) == 1 and one.endswith(".") for one in found)
     helps, generator, carries = found
     gain = next(one for one in study.gains if (one.scope, one.arm) == ("federated", "real_synthetic"))
-    assert gain.accuracy.mean is not None
-    assert f"{100 * gain.accuracy.mean:+.1f} percentage points (95% interval" in helps
+    assert gain.accuracy.value is not None
+    assert f"{100 * gain.accuracy.value:+.1f} percentage points (95% interval" in helps
     assert "mean over 6 training sets" in helps
     assert "corrected resampled t-test over 6 run-folds, Holm over 11 comparisons" in helps
     assert "of 3 sites" in helps
@@ -65,8 +67,8 @@ def test_three_sentences_with_the_figures_of_the_results(study: Results) -> None
     outside = next(one for one in study.gains if (one.scope, one.arm) == ("external", "real_synthetic"))
     only = next(one for one in study.gains if (one.scope, one.arm) == ("federated", "synthetic"))
     for one in (outside, only):
-        assert one.accuracy.mean is not None
-        assert f"{abs(100 * one.accuracy.mean):.1f} percentage points" in carries
+        assert one.accuracy.value is not None
+        assert f"{abs(100 * one.accuracy.value):.1f} percentage points" in carries
     assert "no differential privacy" in carries
     assert "SSIM" in carries
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from classifier_scores import set_figure
 from fabricated_generators import change
 
+from common.metrics.bootstrap import Estimate
 from common.results import Results
-from common.results_classifier import ArmScores, Interval
+from common.results_classifier import ClassifierScores
 from server.report.answer import question
 from server.report.further import further
 
@@ -19,8 +21,8 @@ def own(results: Results) -> Results:
     return results.model_copy(deep=True)
 
 
-def set_accuracy(scores: ArmScores, mean: float | None, low: float | None, high: float | None) -> None:
-    scores.accuracy = Interval(mean=mean, low=low, high=high)
+def set_accuracy(scores: ClassifierScores, mean: float | None, low: float | None, high: float | None) -> None:
+    set_figure(scores, "accuracy", Estimate(value=mean, low=low, high=high))
 
 
 def plain(sentences: list[str]) -> list[str]:
@@ -29,14 +31,14 @@ def plain(sentences: list[str]) -> list[str]:
 
 def test_federation_sites_and_each_generator_have_a_sentence_with_its_figures(results: Results) -> None:
     federation, sites, generator, noise, translation = plain(further(results))
-    real, augmented = (results.arms["federated"][arm].accuracy for arm in ("real", "real_synthetic"))
-    assert real.mean is not None
-    assert augmented.mean is not None
-    assert f"{augmented.mean:.1%}".replace("%", " %") in federation
-    assert f"{real.mean:.1%}".replace("%", " %") in federation
+    real, augmented = (results.arms["federated"][arm]["accuracy"] for arm in ("real", "real_synthetic"))
+    assert real.value is not None
+    assert augmented.value is not None
+    assert f"{augmented.value:.1%}".replace("%", " %") in federation
+    assert f"{real.value:.1%}".replace("%", " %") in federation
     assert "60 test patients" in federation
     assert all(site in sites for site in ("hospital1", "hospital2", "hospital3"))
-    assert "+0.118 (0.082 to 0.158) over biharmonic inpainting" in generator
+    assert "+0.118 (+0.082 to +0.158) over biharmonic inpainting" in generator
     assert noise.startswith("Whole slices made from noise: wgan_gp of round 6")
     assert "FD-EffLite0 70.7, real slices of other patients 8.40" in noise
     assert translation.count(", unchanged slices 52.6") == 2

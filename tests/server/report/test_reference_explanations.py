@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.array_files import read_arrays
 from common.experiment import ClassifierConfig, ImageConfig
-from common.explanation.records import ExplanationRecord
+from common.figures.figure import Scores
 from common.imaging.slices import PatientSlices, Slices
 from common.report.page import ReportError
 from common.results import Results
@@ -74,13 +74,11 @@ def test_real_slices_stand_beside_the_same_made_again(
     assert [(tumour == t).sum() for t in (True, False)] == [24, 24]
     assert ((tumour) & synthetic).sum() == ((tumour) & ~synthetic).sum() == 12
     assert arrays["embedding_tsne"].shape == (48, 2)
-    assert found.told_apart["tumour"].patients == 4
-    assert found.attention is not None
-    assert found.attention.slices + found.attention.blank == 12
-    assert found.shortcut is not None
-    assert found.shortcut.slices == 12
+    assert found["two_sample", "tumour"].patients == 4
+    assert (found["attention"].n or 0) + (found["attention"].left_out or 0) == 12
+    assert found["called_tumour", "refilled"].n == 12
     kept = json.loads((tmp_path / "brain.json").read_text())
-    assert ExplanationRecord.model_validate(kept) == found.record()
+    assert Scores.model_validate(kept) == found
 
 
 def test_a_generator_that_changes_nothing_cannot_be_told_apart(
@@ -95,19 +93,17 @@ def test_a_generator_that_changes_nothing_cannot_be_told_apart(
     config = CganConfig(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0)
     generator = Copy(config, image=IMAGE, organs={"brain": ("flair",)}, device=CPU, seed=1)
     found = explain_reference(classifier, reference, generator, tmp_path, **STATISTICS)
-    for one in found.told_apart.values():
-        assert one.balanced_accuracy.mean is not None
-        assert one.balanced_accuracy.mean <= 0.5
-    assert found.shortcut is not None
-    assert found.shortcut.difference.mean == 0
+    for part in ("tumour", "healthy"):
+        assert found["two_sample", part].value <= 0.5
+    assert found["called_tumour", "refilled", "untouched"].value == 0
     points = drawn(tmp_path)["embedding_pca"]
     np.testing.assert_allclose(points[:12], points[24:36], atol=1e-4)
 
 
 def test_a_generator_of_whole_slices_makes_new_ones(reference: Slices, classifier: Classifier, tmp_path: Path) -> None:
     found = explain_reference(classifier, reference, wgan(), tmp_path, **STATISTICS)
-    assert set(found.told_apart) == {"tumour", "healthy"}
-    assert found.shortcut is None
+    assert {one.part for one in found.figures if one.metric == "two_sample"} == {"tumour", "healthy"}
+    assert found.get(("called_tumour", "refilled")) is None
     assert "new slices" in str(drawn(tmp_path)["about"])
 
 
@@ -115,8 +111,7 @@ def test_without_a_generator_there_are_real_slices_alone(
     reference: Slices, classifier: Classifier, tmp_path: Path
 ) -> None:
     found = explain_reference(classifier, reference, None, tmp_path, **STATISTICS)
-    assert found.told_apart == {}
-    assert found.attention is not None
+    assert {one.metric for one in found.figures} == {"attention"}
     assert not drawn(tmp_path)["embedding_synthetic"].any()
 
 
@@ -130,13 +125,13 @@ def test_the_study_report_draws_what_was_kept(
     section = page[page.index('<h2 id="explanations">') : page.index('<h2 id="privacy">')]
     assert "Brain: t-SNE" in section
     assert "synthetic, healthy (n = 12)" in section
-    apart = found.told_apart["tumour"].balanced_accuracy.mean
+    apart = found["two_sample", "tumour"].value
     assert apart is not None
     assert f"{apart:.3f}" in section
     assert "Healthy reference slices called tumour" in section
     assert "the same slices made again by the generator" in section
     figures = json.loads((run / "report" / "explanations.json").read_text())
-    assert figures == {"brain": found.record().model_dump()}
+    assert figures == {"brain": found.model_dump()}
 
 
 def test_a_damaged_file_is_named(reference: Slices, classifier: Classifier, tmp_path: Path) -> None:

@@ -95,23 +95,27 @@ def test_every_number_in_a_table_comes_from_the_results(study: Results, write_st
 
 def test_another_figure_gives_another_page(results: Results, write_study: Write) -> None:
     changed = results.model_copy(deep=True)
-    changed.arms["hospital2"]["blob"].f1.mean = 0.12345
+    changed.arms["hospital2"]["blob"]["f1"].value = 0.12345
     assert "12.3" in "".join(Cells(build_study_report(write_study(changed)).read_text()).cells)
 
 
 def test_json_and_csv_beside_the_page_hold_the_same_figures(results: Results, write_study: Write) -> None:
     report = build_study_report(write_study(results)).parent
     assert Results.model_validate_json((report / "results.json").read_text()) == results
-    arms = pd.read_csv(report / "arms.csv", float_precision="round_trip").set_index(["scope", "arm"])
+    arms = pd.read_csv(report / "arms.csv", float_precision="round_trip").set_index(["scope", "arm", "metric"])
+    counts = pd.read_csv(report / "confusion.csv").set_index(["scope", "arm"])
     for scope, by_arm in results.arms.items():
         for arm, scores in by_arm.items():
-            assert arms.loc[(scope, arm), "auc_high"] == scores.auc.high
+            assert arms.loc[(scope, arm, "auc"), "high"] == scores["auc"].high
             assert scores.confusion is not None
-            assert arms.loc[(scope, arm), "true_negative"] == scores.confusion.true_negative
+            assert counts.loc[(scope, arm), "true_negative"] == scores.confusion.true_negative
     cross = pd.read_csv(report / "cross_site.csv", float_precision="round_trip")
     assert results.cross_site is not None
-    assert cross["auc_mean"].tolist()[:4] == results.cross_site.auc[0]
-    assert cross.set_index(["model", "site"]).loc[("hospital2", "external")].isna().all()
+    auc = cross[cross["metric"] == "auc"]
+    cells = [cell for row in results.cross_site.figures["auc"] for cell in row if cell is not None]
+    assert auc["value"].tolist() == [cell.value for cell in cells]
+    assert auc["low"].tolist() == [cell.low for cell in cells]
+    assert ("hospital2", "external") not in set(zip(cross["model"], cross["site"], strict=True))
     rounds = pd.read_csv(report / "gan_rounds.csv", float_precision="round_trip")
     rounds = rounds[rounds["gan"] == "cgan"].reset_index()
     figures = pd.read_csv(report / "gan_figures.csv", float_precision="round_trip", keep_default_na=False)
@@ -167,10 +171,10 @@ def test_figures_without_an_interval_are_named_with_the_reasons(results: Results
     own = results.model_copy(deep=True)
     for arms in own.arms.values():
         for one in arms.values():
-            for figure in (one.accuracy, one.auc, one.recall, one.precision, one.f1):
-                figure.mean, figure.low, figure.high = 0.8, 0.7, 0.9
+            for figure in one.figures:
+                figure.value, figure.low, figure.high = 0.8, 0.7, 0.9
     assert "Some figures have no interval" not in build_study_report(write_study(own)).read_text()
-    one = own.arms["hospital2"]["real"].accuracy
+    one = own.arms["hospital2"]["real"]["accuracy"]
     one.low = one.high = None
     text = Cells(build_study_report(write_study(own)).read_text()).text
     assert "Some figures have no interval (hospital2): behind them are fewer patients than study.min_cell" in text
@@ -210,6 +214,7 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
         "results.json",
         "arms.csv",
         "comparisons.csv",
+        "confusion.csv",
         "cross_site.csv",
         "explanations.json",
         "gains.csv",

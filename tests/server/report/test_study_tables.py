@@ -142,12 +142,12 @@ def test_the_gains_hold_intervals_and_spreads(tables: Tables, tree: Any, study: 
     found = {tuple(row[:2]): row[2:] for row in tables.rows("Gain over the same classifier")}
     assert len(found) == len(tree["gains"]) + 1 == 31
     for one in tree["gains"]:
-        accuracy, auc = one["accuracy"], one["auc"]
+        accuracy, auc = one["figures"]
         assert found[titled(study, one["scope"]), arm_title(one["arm"])] == [
-            f"{signed(accuracy['mean'])} ({signed(accuracy['low'])} to {signed(accuracy['high'])})",
-            f"{100 * one['accuracy_spread']['deviation']:.1f}",
-            f"{signed(auc['mean'], 1, 3)} ({signed(auc['low'], 1, 3)} to {signed(auc['high'], 1, 3)})",
-            f"{one['auc_spread']['deviation']:.3f}",
+            f"{signed(accuracy['value'])} percentage points ({signed(accuracy['low'])} to {signed(accuracy['high'])})",
+            f"{100 * one['spreads']['accuracy']['deviation']:.1f}",
+            f"{signed(auc['value'], 1, 3)} ({signed(auc['low'], 1, 3)} to {signed(auc['high'], 1, 3)})",
+            f"{one['spreads']['auc']['deviation']:.3f}",
             str(one["trials"]),
         ]
 
@@ -172,10 +172,13 @@ def test_the_curves_are_drawn_from_the_trials_and_the_fixed_split(page: Path, ta
 
 
 def test_the_matrices_hold_auc_f1_and_gains_in_two_colours(page: Path, tables: Tables, tree: Any) -> None:
-    gains = tree["cross_site_gain"]["real_synthetic"]["auc"]
+    def values(cells: list[list[Any]]) -> list[list[float | None]]:
+        return [[cell and cell["value"] for cell in row] for row in cells]
+
+    gains = values(tree["cross_site_gain"]["real_synthetic"]["figures"]["auc_over_real_only"])
     rows = [row[1:] for row in tables.rows("Gain in AUC, real + synthetic over real only")[1:]]
-    for cells, values in zip(rows, gains, strict=True):
-        for cell, value in zip(cells, values, strict=True):
+    for cells, of_row in zip(rows, gains, strict=True):
+        for cell, value in zip(cells, of_row, strict=True):
             assert cell.split(" ")[0] == ("–" if value is None else signed(value, 1, 3))
     below = sum(value < 0 for row in gains for value in row if value is not None)
     # In the matrices of AUC and of accuracy.
@@ -186,7 +189,7 @@ def test_the_matrices_hold_auc_f1_and_gains_in_two_colours(page: Path, tables: T
         ("synthetic only", tree["cross_site_arms"]["synthetic"]),
     ):
         rows = [row[1:] for row in tables.rows(f"F1, trained on {arm}")[1:]]
-        assert rows[0][0].startswith(f"{100 * matrix['f1'][0][0]:.1f} %")
+        assert rows[0][0].startswith(f"{100 * values(matrix['figures']['f1'])[0][0]:.1f} %")
 
 
 def test_what_classifiers_look_at_stands_beside_chance_and_the_bound(tables: Tables, tree: Any) -> None:
@@ -194,14 +197,15 @@ def test_what_classifiers_look_at_stands_beside_chance_and_the_bound(tables: Tab
     shortcut = {row[1]: row[2:] for row in tables.rows("Healthy test slices called tumour")}
     within = set()
     for arm, scores in tree["arms"]["federated"].items():
-        looks, sees = scores["attention"], scores["shortcut"]
+        looks = {(one["metric"], one["part"], one["against"]): one["value"] for one in scores["figures"]}
         share, chance, above = attention[arm_title(arm)]
-        assert share.startswith(f"{100 * looks['share']['mean']:.1f} %")
-        assert chance.startswith(f"{100 * looks['chance']['mean']:.1f} %")
-        assert above.startswith(signed(looks["above"]["mean"]))
+        assert share.startswith(f"{100 * looks['attention', '', '']:.1f} %")
+        assert chance.startswith(f"{100 * looks['attention', 'chance', '']:.1f} %")
+        assert above.startswith(signed(looks["attention", "", "chance"]))
         cells = shortcut[arm_title(arm)]
-        assert cells[2].startswith(signed(sees["difference"]["mean"]))
-        assert cells[3].startswith("yes" if abs(sees["difference"]["mean"]) <= 0.03 else "no")
+        by_refilling = looks["called_tumour", "refilled", "untouched"]
+        assert cells[2].startswith(signed(by_refilling))
+        assert cells[3].startswith("yes" if abs(by_refilling) <= 0.03 else "no")
         within.add(cells[3])
     assert len(within) > 1
 
@@ -212,15 +216,16 @@ def test_the_spreadsheets_hold_every_trial_comparison_and_gain(page: Path, study
 
     trials = read("trials.csv")
     scored = [scopes for trial in study.trials for scopes in (trial.arms, trial.left_out)]
-    assert len(trials) == sum(len(arms) for scopes in scored for arms in scopes.values())
+    assert len(trials) == sum(len(one.figures) for of in scored for arms in of.values() for one in arms.values())
     fold = study.trials[2]
     row = trials[
         (trials["trial"] == fold.name)
         & (trials["scored_on"] == "patients left out")
         & (trials["scope"] == "hospital2")
         & (trials["arm"] == "blob")
+        & (trials["metric"] == "f1")
     ]
-    assert row["f1_mean"].tolist() == [fold.left_out["hospital2"]["blob"].f1.mean]
+    assert row["value"].tolist() == [fold.left_out["hospital2"]["blob"]["f1"].value]
     comparisons = read("comparisons.csv")
     first = study.comparisons["federated"][0].comparisons[0]
     assert (
@@ -229,8 +234,8 @@ def test_the_spreadsheets_hold_every_trial_comparison_and_gain(page: Path, study
     )
     assert set(comparisons["corrected_test_to_train"]) == {first.corrected.test_to_train}
     gains = read("gains.csv")
-    assert gains["accuracy_gain_mean"].tolist() == [one.accuracy.mean for one in study.gains]
-    assert gains["training_sets"].tolist() == [one.trials for one in study.gains]
+    told = [(figure.value, gain.trials) for gain in study.gains for figure in gain.figures]
+    assert list(zip(gains["value"], gains["training_sets"], strict=True)) == told
 
 
 def test_one_trial_has_no_deviation_and_says_so(study: Results, write_study: Write) -> None:
