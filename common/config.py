@@ -165,7 +165,7 @@ def model_of(experiment: Experiment, name: str) -> Model:
     Raises:
         ConfigError: if the study has no such model, its family is unknown or a key is not one of its.
     """
-    from common.training.trainer import trainer_module
+    from common.training.families import trainer_module
 
     if name not in experiment.models:
         raise ConfigError(f"models.{name}: the study has {', '.join(experiment.models) or 'no model'}")
@@ -270,7 +270,7 @@ def _keep_chosen_models(experiment: Experiment) -> None:
 
 def _fill_in_defaults(experiment: Experiment) -> None:
     """What a study does not say of a model is its family's default: a resolved configuration names it."""
-    from common.training.trainer import trainer_module
+    from common.training.families import trainer_module
 
     for name, entry in experiment.models.items():
         if isinstance(family := entry["family"], str):

@@ -12,8 +12,9 @@ from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
 from common.training import classifier
+from common.training.families import trainer_module
 from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer
-from common.training.trainer import Exchange, Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
+from common.training.trainer import Exchange, Needs, OptimiserStep, Trainer, View, plain_step
 
 
 def build_gan_trainer(

@@ -112,12 +112,12 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
             raise refused(f"{key}.domains", shown, "must be null, or at least one, with equally many contrasts in each")
 
     @classmethod
-    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:  # type: ignore[override]
+    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:
         """Those of ``config.domains`` where set."""
         return len(config.domains[0].contrasts) if config.domains else super().count_channels(config, organs)
 
     @classmethod
-    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:
         """The generator of slices."""
         recipe = Recipe(
             SliceGenerator,
