@@ -53,10 +53,10 @@ from common.export.recipe import Recipe
 from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.networks.plain_gan import PlainDiscriminator, PlainGenerator
-from common.seeding import derive_seed, torch_generator
+from common.seeding import torch_generator
 from common.training.gan import GanTrainer
 from common.training.gan_config import GanConfig
-from common.training.kinds import SamplingTrainer, SyntheticSlices
+from common.training.kinds import SamplingTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 
 
@@ -131,17 +131,6 @@ class Trainer(SamplingTrainer[PlainBatch], GanTrainer[PlainBatch], PatientTraine
         noise = torch.randn(len(tumour), self.config.noise_size, generator=torch_generator(seed, "plain_gan", "noise"))
         with torch.no_grad():
             return self.run(self.averaged(), noise.to(self.device), tumour.to(self.device)).cpu()
-
-    def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
-        tumour = torch.arange(count) < count - count // 2
-        images = self.sample(tumour, slices.condition(), derive_seed(seed, "plain_gan", "synthesise"))
-        return SyntheticSlices(
-            images=images,
-            labels=torch.zeros(count, *images.shape[2:], dtype=torch.uint8),
-            tumour=tumour,
-            foreground=(images > 0).any(1),
-            origin=torch.full((count,), -1),
-        )
 '''
 
 CONFIG = """# @package models.plain_gan

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +11,10 @@ from common.config import compose, model_of
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.synthesis.whole_slices import Draws
 from common.training import wgan_gp
 from common.training.trainer import Exchange, Score, View
-from common.training.wgan_gp import Config, Domain, SamplingBatch, Trainer
+from common.training.wgan_gp import Config, Domain, Trainer
 
 SMALL = Config(
     width=2, noise_size=8, critic_width=4, batch_size=4, n_critic=2, learning_rate=1e-3, critic_learning_rate=1e-3
@@ -29,14 +29,6 @@ def make(config: Config = SMALL, *, seed: int = 1, size: int = 64, organs: dict[
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def tensors(batch: SamplingBatch) -> Iterator[torch.Tensor]:
-    for one in batch.critic:
-        yield from (one.images, one.tumour, one.noise, one.grain, one.mixing)
-        if one.augmentation is not None:
-            yield from vars(one.augmentation).values()
-    yield from (batch.tumour, batch.noise, batch.grain, batch.condition)
 
 
 def toy(organ: str, contrast: str, size: int = 32) -> Slices:
@@ -92,9 +84,9 @@ def test_the_share_of_tumours_is_met_over_the_public_steps_of_a_private_training
 ) -> None:
     trainer, drawn = make(replace(SMALL, batch_size=size, tumour_share=share)), []
 
-    def counted(self: Trainer, tumour: torch.Tensor, *given: Any) -> torch.Tensor:
-        drawn.append(int(tumour.sum()))
-        assert len(tumour) == size
+    def counted(self: Trainer, draws: Draws) -> torch.Tensor:
+        drawn.append(int(draws.tumour.sum()))
+        assert len(draws.tumour) == size
         return next(self.generator.parameters()).sum()
 
     monkeypatch.setattr(Trainer, "_generator_loss", counted)
@@ -178,8 +170,9 @@ def test_the_critic_tells_real_slices_from_noise_after_a_few_steps(slices: Slice
     optimiser = trainer.optimisers["critic"]
     trainer.step = lambda one: one.step() if one is optimiser else None
     trainer.train(trainer.batches(slices, 5, 1))
-    code = trainer._code(torch.ones(len(slices), dtype=torch.bool), slices.condition())
-    made = trainer.sample(torch.ones(len(slices), dtype=torch.bool), slices.condition(), 1)
+    tumour, nothing = torch.ones(len(slices), dtype=torch.bool), torch.zeros(0)
+    code = trainer._code(Draws(tumour, nothing, nothing, slices.condition()))
+    made = trainer.sample(tumour, slices.condition(), 1)
     with torch.no_grad():
         real = trainer.critic(slices.all().images * 2 - 1, code).flatten(1).mean(1)
         generated = trainer.critic(made * 2 - 1, code).flatten(1).mean(1)
