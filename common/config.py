@@ -4,7 +4,6 @@ Config enters at the edge: :func:`compose` turns a list of overrides into an :cl
 does the same with what the coordinator sent. Inside, functions take typed values.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -47,8 +46,6 @@ ConfigStore.instance().store(name="schema", node=Experiment)
 
 NAMED = ("site", "partition", "organs", "reference", "models")
 """Mappings whose entries are named by whoever writes a study; a new one is added with ``+``."""
-
-MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
 def compose(overrides: Sequence[str]) -> Experiment:

@@ -1,8 +1,8 @@
 """The one shape of every trainer: build from config, load weights, train on batches, state out.
 
-A model family is one file beside this one. It holds a ``Config`` dataclass (what ``configs/model/<name>.yaml`` may
-say) and a ``Trainer`` subclass. The server never asks which family it aggregates: it dispatches on ``exchange`` (how
-sites work together) and ``score`` (what the coordinator can measure).
+A model family is one file beside this one. It holds a ``Config`` dataclass (its keys below ``models.<name>``) and a
+``Trainer`` subclass; a GAN's derives from :class:`common.training.gan.GanTrainer`. The server never asks which family
+it aggregates: it dispatches on ``exchange`` (how sites work together) and ``score`` (what the coordinator can measure).
 """
 
 import math
