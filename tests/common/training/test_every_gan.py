@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from weights import equal
 
+from common.errors import ConfigError
 from common.experiment import ImageConfig
 from common.imaging.slices import Slices
 from common.losses.adversarial import ADVERSARIAL_LOSSES
@@ -72,10 +74,6 @@ def make(family: str, seed: int = 1, **changes: Any) -> GanTrainer[Any]:
 def held(slices: Slices, two_contrasts: Slices) -> dict[str, Slices]:
     """Slices that each family can learn from."""
     return {family: two_contrasts if family == "translation" else slices for family in SMALL}
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def tensors(batch: Any) -> Iterator[torch.Tensor]:
@@ -260,3 +258,11 @@ def test_half_precision_computes_its_losses_in_float32(family: str, held: dict[s
     losses = trainer.train_step(batch)
     assert losses
     assert all(value.dtype == torch.float32 for value in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("precision", "fp16"), ("ema", 1.0), ("betas", [0.5]), ("batch_size", 0), ("min_slices", -1)]
+)
+def test_shared_keys_are_refused_by_their_names(family: str, key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.{key}="):
+        make(family, **{key: value})

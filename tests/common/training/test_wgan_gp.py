@@ -27,10 +27,6 @@ def make(config: Config = SMALL, *, seed: int = 1, size: int = 64, organs: dict[
     return Trainer(config, image=ImageConfig(size=size), organs=organs, device=torch.device("cpu"), seed=seed)
 
 
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
 def toy(organ: str, contrast: str, size: int = 32) -> Slices:
     """A grey square in the upper half, left for a brain and right for a liver; a tumour is a white one below it."""
     images = np.zeros((20, 1, size, size), np.float16)
@@ -283,12 +279,9 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
     ("change", "text"),
     [
         ({"critic_layers": 7}, "critic_layers=7: needs image.size of at least 128, got"),
-        ({"precision": "fp16"}, "precision"),
         ({"optimiser": "sgd"}, "optimiser"),
         ({"tumour_share": 1.5}, "tumour_share"),
         ({"augmented_share": -0.5}, "augmented_share"),
-        ({"ema": 1.0}, "ema"),
-        ({"betas": [0.5]}, "betas"),
         ({"batch_size": 1}, "batch_size"),
         ({"n_critic": 0}, "n_critic"),
         ({"noise_size": 0}, "noise_size"),
