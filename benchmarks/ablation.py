@@ -39,7 +39,8 @@ from common.imaging.slices import SliceBatch, Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import box_mask, psnr, ssim
 from common.seeding import derive_seed
-from common.training.trainer import Trainer, trainer_module
+from common.training.families import trainer_module
+from common.training.trainer import Trainer
 from server.evaluation.nearest import NearestEvaluation
 from server.terminal_progress import terminal_progress
 from simulation.places import locate

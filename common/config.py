@@ -4,7 +4,6 @@ Config enters at the edge: :func:`compose` turns a list of overrides into an :cl
 does the same with what the coordinator sent. Inside, functions take typed values.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -47,8 +46,6 @@ ConfigStore.instance().store(name="schema", node=Experiment)
 
 NAMED = ("site", "partition", "organs", "reference", "models")
 """Mappings whose entries are named by whoever writes a study; a new one is added with ``+``."""
-
-MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
 def compose(overrides: Sequence[str]) -> Experiment:
@@ -165,7 +162,7 @@ def model_of(experiment: Experiment, name: str) -> Model:
     Raises:
         ConfigError: if the study has no such model, its family is unknown or a key is not one of its.
     """
-    from common.training.trainer import trainer_module
+    from common.training.families import trainer_module
 
     if name not in experiment.models:
         raise ConfigError(f"models.{name}: the study has {', '.join(experiment.models) or 'no model'}")
@@ -270,7 +267,7 @@ def _keep_chosen_models(experiment: Experiment) -> None:
 
 def _fill_in_defaults(experiment: Experiment) -> None:
     """What a study does not say of a model is its family's default: a resolved configuration names it."""
-    from common.training.trainer import trainer_module
+    from common.training.families import trainer_module
 
     for name, entry in experiment.models.items():
         if isinstance(family := entry["family"], str):

@@ -45,9 +45,6 @@ def check_names(experiment: Experiment) -> None:
 def check_trials(experiment: Experiment) -> None:
     """Repetitions of the classifier study that could not be done."""
     study = experiment.study
-    require(
-        study.folds == 0 or 2 <= study.folds <= 100, "study.folds", study.folds, "must be 0 (none), or from 2 to 100"
-    )
     for key, values in (("curve", study.curve), ("ratios", study.ratios)):
         require_each_once(f"study.{key}", values, "name each once")
     for arm in study.federated_arms:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.allowed import DEVICE, MOST_STEPS, RATE, SEED, WIDTH, YEAR, between, one_of
+from common.allowed import ALLOWED, DEVICE, MOST_STEPS, RATE, SEED, WIDTH, YEAR, Allowed, between, one_of
 from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.readers.registry import READERS
 from common.paths import PLACE, Use
@@ -149,7 +149,10 @@ class StudyConfig:
     """
     synthetic_ratio: float = field(default=1.0, metadata=between(0, 100, above=True))
     """Synthetic slices for each real training slice; also how often one is drawn for a real one."""
-    folds: int = 0
+    folds: int = field(
+        default=0,
+        metadata={ALLOWED: Allowed("0 (none), or from 2 to 100", lambda folds: folds == 0 or 2 <= folds <= 100)},
+    )
     """Folds of a cross-validation by patient among those that do not test; the GAN is trained for each. 0: none."""
     runs: int = field(default=1, metadata=between(1, MOST_RUNS))
     """How often the study is repeated with other seeds and other folds."""

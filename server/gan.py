@@ -17,8 +17,9 @@ from common.phases import gan_phase
 from common.results import GanResult, GanRound, GanRun
 from common.results_shares import Shares
 from common.training.build import build_gan_trainer, compile_networks, site_view
+from common.training.families import trainer_module
 from common.training.kinds import GradientTrainer, ProxySource
-from common.training.trainer import Contributor, Exchange, Trainer, View, trainer_module
+from common.training.trainer import Contributor, Exchange, Trainer, View
 from common.trials import Trial
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints

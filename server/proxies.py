@@ -21,8 +21,9 @@ from common.experiment import Experiment
 from common.records import ARRAYS, CONFIG, Instruction, check_reply, instruction_record, to_arrays, to_images
 from common.reply_checks import ImagesCheck
 from common.training.build import proxy_source
+from common.training.families import trainer_module
 from common.training.kinds import ProxySource, ProxyTrainer
-from common.training.trainer import View, trainer_module
+from common.training.trainer import View
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import Answers, ask
 from server.roster import Member

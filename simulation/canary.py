@@ -48,7 +48,8 @@ from common.training.build import (
     proxy_source,
     site_view,
 )
-from common.training.trainer import Exchange, trainer_module
+from common.training.families import trainer_module
+from common.training.trainer import Exchange
 from common.trials import arms_in_federation
 from simulation.grid import FIRST_NODE, InProcessGrid
 from simulation.phantom import PhantomReader, phantom_settings, write_phantoms

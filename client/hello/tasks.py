@@ -10,7 +10,8 @@ from common.errors import DataError
 from common.experiment import PLAIN_ARMS
 from common.report.formatting import listed
 from common.training.build import labelling_models, model_needs
-from common.training.trainer import Needs, trainer_module
+from common.training.families import trainer_module
+from common.training.trainer import Needs
 from common.trials import Trial, trials_of
 
 

@@ -18,8 +18,9 @@ from common.records import ARRAYS, IMAGES, to_images
 from common.reply_checks import ImagesCheck
 from common.seeding import derive_seed
 from common.training.build import build_gan_trainer, proxy_source
+from common.training.families import trainer_module
 from common.training.kinds import ProxySource, ProxyTrainer, SamplingTrainer
-from common.training.trainer import View, trainer_module
+from common.training.trainer import View
 
 
 def release(study: StudyContext, work: WorkFolder, model: str, arrays: dict[str, Tensor]) -> Tensor:

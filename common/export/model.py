@@ -63,7 +63,7 @@ def export_generator(
         replace: whether an earlier export in ``folder`` makes way.
 
     Raises:
-        ConfigError: if the folder is in use, or the network cannot be cut out of this project.
+        ConfigError: if the folder is in use, or the network cannot stand alone.
         WeightsError: if ``arrays`` are not the network's, or not finite.
     """
     arguments = _plain(recipe.arguments)

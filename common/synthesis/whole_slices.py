@@ -9,73 +9,52 @@ from common.errors import DataError
 from common.imaging.slices import Slices
 from common.training.augmentation import augment_slices
 from common.training.diffaugment import Augmentation, draw_augmentation
+from common.training.wgan_gp_config import Config
 
 
 @dataclass(frozen=True)
-class CriticExamples:
-    """What one step of the critic needs.
+class Draws:
+    """What the generator makes images of.
 
     Attributes:
-        images: (B, C, H, W) float32 in [0, 1], real slices.
-        tumour: (B,) bool, their class, and that of the images generated beside them.
-        noise: (B, Z) float32, of the generated images.
-        grain: (B, 1, H, W) float32, of the generated images.
-        mixing: (B,) float32 in [0, 1], for the gradient penalty.
+        tumour: (B,) bool, their classes.
+        noise: (B, Z) float32.
+        grain: (B, 1, H, W) float32.
         condition: (K,) organ and contrasts.
-        augmentation: done to the real and to the generated images; None for nothing.
+        augmentation: done to them before the critic sees them; None for nothing.
+    """
+
+    tumour: Tensor
+    noise: Tensor
+    grain: Tensor
+    condition: Tensor
+    augmentation: Augmentation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticExamples(Draws):
+    """What one step of the critic needs: real slices, and draws of the same classes and augmentation.
+
+    Attributes:
+        images: (B, C, H, W) float32 in [0, 1].
+        mixing: (B,) float32 in [0, 1], for the gradient penalty.
     """
 
     images: Tensor
-    tumour: Tensor
-    noise: Tensor
-    grain: Tensor
     mixing: Tensor
-    condition: Tensor
-    augmentation: Augmentation | None
 
 
-@dataclass(frozen=True)
-class SamplingBatch:
-    """What one step of the generator needs, the steps of the critic before it included.
-
-    Attributes:
-        critic: ``critic_steps`` sets of examples.
-        tumour: (B,) bool, classes for the generator's own step.
-        noise: (B, Z) float32, for the same.
-        grain: (B, 1, H, W) float32, for the same.
-        augmentation: for the same.
-        condition: (K,) organ and contrasts.
-    """
+@dataclass(frozen=True, kw_only=True)
+class SamplingBatch(Draws):
+    """The draws of one step of the generator, and the ``n_critic`` sets of examples of the critic's steps before it."""
 
     critic: tuple[CriticExamples, ...]
-    tumour: Tensor
-    noise: Tensor
-    grain: Tensor
-    augmentation: Augmentation | None
-    condition: Tensor
 
 
-@dataclass(frozen=True)
-class SamplingShape:
-    """How examples are drawn and varied.
-
-    Attributes:
-        batch_size: examples of one step.
-        critic_steps: steps of the critic for one of the generator.
-        noise_size: length of the noise.
-        tumour_share: share of the examples that hold a tumour.
-        augmented_share: share of the real slices that are turned, and half of these mirrored left to right.
-        rotation: largest turn in radians.
-        diffaugment: policy of :mod:`common.training.diffaugment`; empty for none.
-    """
-
-    batch_size: int
-    critic_steps: int
-    noise_size: int
-    tumour_share: float
-    augmented_share: float
-    rotation: float
-    diffaugment: str
+def draw_noise(count: int, noise_size: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Standard normal noise (count, noise_size) and grain (count, 1, size, size)."""
+    noise = torch.randn(count, noise_size, generator=generator)
+    return noise, torch.randn(count, 1, size, size, generator=generator)
 
 
 class ClassSource:
@@ -85,34 +64,34 @@ class ClassSource:
 
     Args:
         slices: the site's training slices.
-        shape: how examples are drawn from them.
-        least: fewest slices of each class that is asked for.
+        config: how examples are drawn from them.
 
     Raises:
         DataError: if the site has fewer.
     """
 
-    def __init__(self, slices: Slices, shape: SamplingShape, least: int = 1) -> None:
+    def __init__(self, slices: Slices, config: Config) -> None:
         self.slices = slices
-        self.shape = shape
+        self.config = config
+        least = max(1, config.min_slices)
         self.tumour = torch.from_numpy(slices.tumour_class()).nonzero().squeeze(1)
         self.healthy = torch.from_numpy(slices.healthy_positions())
         for positions, wanted, text in (
-            (self.tumour, shape.tumour_share > 0, "hold a tumour"),
-            (self.healthy, shape.tumour_share < 1, "are free of tumour"),
+            (self.tumour, config.tumour_share > 0, "hold a tumour"),
+            (self.healthy, config.tumour_share < 1, "are free of tumour"),
         ):
-            if wanted and len(positions) < max(1, least):
+            if wanted and len(positions) < least:
                 raise DataError(
-                    f"only {len(positions)} slices {text}, and {max(1, least)} are needed to learn from; "
+                    f"only {len(positions)} slices {text}, and {least} are needed to learn from; "
                     "add patients, or lower the model's min_slices"
                 )
         self.size = int(slices.patients[0].images.shape[-1])
 
     def draw(self, tumours: int, generator: torch.Generator) -> SamplingBatch:
         """One batch with so many ``tumours``; all of it follows from the generator's state."""
-        shape = self.shape
-        steps, healthy = shape.critic_steps, shape.batch_size - tumours
-        classes = torch.arange(shape.batch_size) < tumours
+        c = self.config
+        steps, healthy = c.n_critic, c.batch_size - tumours
+        classes = torch.arange(c.batch_size) < tumours
         positions = torch.cat(
             [
                 _in_turn(self.tumour, steps * tumours, generator).view(steps, tumours),
@@ -120,32 +99,31 @@ class ClassSource:
             ],
             dim=1,
         )
-        return SamplingBatch(
-            critic=tuple(self._examples(some, classes, generator) for some in positions),
-            tumour=classes,
-            noise=torch.randn(shape.batch_size, shape.noise_size, generator=generator),
-            grain=torch.randn(shape.batch_size, 1, self.size, self.size, generator=generator),
-            augmentation=self._augmentation(generator),
-            condition=self.slices.condition(),
-        )
+        critic = tuple(self._examples(some, classes, generator) for some in positions)
+        return SamplingBatch(**vars(self._draws(classes, generator)), critic=critic)
+
+    def _draws(self, classes: Tensor, generator: torch.Generator) -> Draws:
+        noise, grain = draw_noise(len(classes), self.config.noise_size, self.size, generator)
+        return Draws(classes, noise, grain, self.slices.condition(), self._augmentation(generator))
 
     def _examples(self, positions: Tensor, classes: Tensor, generator: torch.Generator) -> CriticExamples:
-        shape, count = self.shape, len(positions)
-        images = self.slices.batch(positions).images
+        c = self.config
+        images = turned_slices(self.slices.batch(positions).images, c.augmented_share, c.rotation, generator)
+        noise, grain = draw_noise(len(classes), c.noise_size, self.size, generator)
         return CriticExamples(
-            images=turned_slices(images, shape.augmented_share, shape.rotation, generator),
             tumour=classes,
-            noise=torch.randn(count, shape.noise_size, generator=generator),
-            grain=torch.randn(count, 1, self.size, self.size, generator=generator),
-            mixing=torch.rand(count, generator=generator),
+            noise=noise,
+            grain=grain,
             condition=self.slices.condition(),
+            images=images,
+            mixing=torch.rand(len(classes), generator=generator),
             augmentation=self._augmentation(generator),
         )
 
     def _augmentation(self, generator: torch.Generator) -> Augmentation | None:
-        if not self.shape.diffaugment:
+        if not self.config.diffaugment:
             return None
-        return draw_augmentation(self.shape.diffaugment, self.shape.batch_size, self.size, generator)
+        return draw_augmentation(self.config.diffaugment, self.config.batch_size, self.size, generator)
 
 
 def turned_slices(images: Tensor, share: float, rotation: float, generator: torch.Generator) -> Tensor:

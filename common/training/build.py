@@ -12,8 +12,9 @@ from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
 from common.training import classifier
+from common.training.families import trainer_module
 from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer
-from common.training.trainer import Exchange, Needs, OptimiserStep, Trainer, View, plain_step, trainer_module
+from common.training.trainer import Exchange, Needs, OptimiserStep, Trainer, View, plain_step
 
 
 def build_gan_trainer(
@@ -84,15 +85,8 @@ def model_needs(experiment: Experiment, name: str) -> Needs:
 
 
 def model_exchange(model: Model) -> Exchange:
-    """How sites train ``model`` together: what its configuration chooses, or its family does.
-
-    Raises:
-        ConfigError: if there is no such exchange.
-    """
-    chosen = getattr(model.config, "exchange", trainer_module(model.family).Trainer.exchange)
-    if chosen not in list(Exchange):
-        raise ConfigError(f"models.{model.name}.exchange={chosen}: must be one of {', '.join(Exchange)}")
-    return Exchange(chosen)
+    """How sites train ``model`` together: what its configuration chooses, or its family does."""
+    return Exchange(getattr(model.config, "exchange", trainer_module(model.family).Trainer.exchange))
 
 
 def labelling_models(experiment: Experiment) -> list[str]:
@@ -122,8 +116,7 @@ def proxy_source(experiment: Experiment, name: str) -> ProxySource | None:
     """Whose images stand in for real ones where ``experiment.models[name]`` trains; None where it needs none.
 
     Raises:
-        ConfigError: unless that is a GAN which the study trains before this one, and which samples whole slices;
-            or if no slice of each class would be released.
+        ConfigError: unless that is a GAN which the study trains before this one, and which samples whole slices.
     """
     model = model_of(experiment, name)
     family = trainer_module(model.family).Trainer
@@ -143,8 +136,6 @@ def proxy_source(experiment: Experiment, name: str) -> ProxySource | None:
         )
     if not issubclass(trainer_module(model_of(experiment, source.model).family).Trainer, SamplingTrainer):
         raise ConfigError(f"{key}: it does not make whole slices from noise; name one that does, such as wgan_gp")
-    if source.slices < 2:
-        raise ConfigError(f"models.{name}.proxy_slices={source.slices}: must be at least 2, one of each class")
     return source
 
 

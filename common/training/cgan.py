@@ -53,7 +53,7 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
     config: Config
 
     @classmethod
-    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:
         """The U-Net that fills regions."""
         inside, around = channels + CONDITION_CHANNELS + 1, config.from_surroundings
         blanked = "start_of_fill(slice, region)" if around else "-1, as if their grey values were 0"

@@ -11,7 +11,7 @@ averaging is the discriminator of the *other* domain: a site has generated image
 * ``average``: every site trains everything on what it has. It fails, and is kept as the baseline.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -25,31 +25,23 @@ from common.export.loading import grey_values
 from common.export.recipe import Recipe, output_port
 from common.imaging.slices import Slices
 from common.networks.resnet_generator import ResnetGenerator
-from common.networks.spectral import settle
 from common.seeding import derive_seed
-from common.training.augmentation import random_crops
 from common.training.cyclegan_config import Config, DomainConfig, domain_pair
-from common.training.cyclegan_exchange import domain_shares, require_both, sum_of_domains
+from common.training.cyclegan_exchange import ExchangedCycleGan, domain_shares, require_both
 from common.training.cyclegan_objective import Objective
-from common.training.gan import GanTrainer, patch_discriminator
-from common.training.kinds import GradientTrainer, ProxySource, ProxyTrainer, TranslatingTrainer
+from common.training.gan import patch_discriminator
+from common.training.kinds import ProxySource, ProxyTrainer, TranslatingTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.sizes import require_halvings, require_patches, window_of
 from common.training.trainer import Contributor, Exchange, View, mean_losses
-from common.training.unpaired import SideBatch, SideShape, draw_side
+from common.training.unpaired import SideBatch, SideShape, cut_side, draw_side
 
 __all__ = ["Config", "DomainConfig", "SideBatch", "Trainer"]
 
 LETTERS = ("a", "b")
 
 
-class Trainer(
-    TranslatingTrainer[SideBatch],
-    GradientTrainer[SideBatch],
-    ProxyTrainer[SideBatch],
-    GanTrainer[SideBatch],
-    PatientTrainer[SideBatch],
-):
+class Trainer(TranslatingTrainer[SideBatch], ExchangedCycleGan, ProxyTrainer[SideBatch], PatientTrainer[SideBatch]):
     """Trains both generators and both discriminators on the domain that one site holds."""
 
     family = "cyclegan"
@@ -67,12 +59,12 @@ class Trainer(
         require_patches(key, config, window)
 
     @classmethod
-    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:  # type: ignore[override]
+    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:
         """Those of the domains."""
         return len(config.domains[0].contrasts)
 
     @classmethod
-    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:
         """A ResNet each way."""
         first, second = (domain.name for domain in cls.sides(config))
         return {
@@ -262,14 +254,8 @@ class Trainer(
         Raises:
             DataError: if the slices are of neither domain.
         """
-        side = self._side(draw.condition)
-        count, shape = len(draw.slices), self.shape
-        (images,) = random_crops([draw.slices.images], shape.window, shape.flip, generator)
-        other = None
-        if self.exchange is Exchange.PROXIES and self.proxies is not None:
-            chosen = torch.randint(len(self.proxies), (count,), generator=generator)
-            (other,) = random_crops([self.proxies[chosen]], shape.window, shape.flip, generator)
-        return SideBatch(side, images, other, 0)
+        proxies = self.proxies if self.exchange is Exchange.PROXIES else None
+        return cut_side(draw.slices.images, self._side(draw.condition), proxies, self.shape, generator)
 
     def _side(self, condition: Tensor) -> int:
         codes = [condition_code(domain.organ, domain.contrasts) for domain in self.domains]
@@ -294,76 +280,6 @@ class Trainer(
             PatientUpdate("generator", self.networks_of("generator"), translate),
             PatientUpdate("discriminator", self.networks_of(judged), judge),
         )
-
-    # ------------------------------------------------------------------ exchange of gradients
-
-    @property
-    def _generators_stay(self) -> bool:
-        """Whether generators train at the sites between exchanges, and not at the coordinator."""
-        return self.config.generator_steps > 1
-
-    def contribute(self, batches: Iterable[SideBatch]) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """This site's part of the coordinator's next step.
-
-        With ``generator_steps`` 1: the mean gradient over the batches of every network. Otherwise the generators take
-        a step a batch and their weights are given, beside the mean gradient of the discriminators, which stay as sent.
-        """
-        self.begin_step()
-        losses = []
-        for batch in batches:
-            if self._generators_stay:
-                self.schedule.apply(self.optimisers, self.steps_done)
-                self.optimisers["generator"].zero_grad()
-            losses.append(self.objective.add_gradients(batch, self.steps_done))
-            if self._generators_stay:
-                self.step(self.optimisers["generator"])
-                self.steps_done += 1
-        if not self._generators_stay:
-            self.steps_done += 1
-        arrays = self.expected_contribution()
-        for name, parameter in self._parameters():
-            if not self._is_weight(name) and parameter.grad is not None:
-                arrays[name] = parameter.grad.detach().cpu() / len(losses)
-        return arrays, mean_losses(losses)
-
-    def expected_contribution(self) -> dict[str, Tensor]:
-        """Zeros for a gradient, and the present weights of generators that train at the sites."""
-        present = {name: parameter.detach().cpu().clone() for name, parameter in self._parameters()}
-        return {name: value if self._is_weight(name) else torch.zeros_like(value) for name, value in present.items()}
-
-    def absorb(self, contributions: Mapping[str, Mapping[str, Tensor]], sites: Mapping[str, Contributor]) -> None:
-        """Takes the step that the contributions add up to: by examples within a domain, both domains summed.
-
-        Raises:
-            StudyError: if a domain did not contribute; its discriminator would see generated images only.
-        """
-        present = {site: sites[site] for site in contributions}
-        self.check_views(self.config, {site: one.view for site, one in present.items()})
-        total = sum_of_domains(contributions, domain_shares(present, self.domains))
-        self.begin_step()
-        with torch.no_grad():
-            for name, parameter in self._parameters():
-                value = total[name].to(parameter)
-                if self._is_weight(name):
-                    parameter.copy_(value / len(self.domains))
-                else:
-                    parameter.grad = value
-        stepped = ("discriminator",) if self._generators_stay else ("generator", "discriminator")
-        for name in stepped:
-            self.step(self.optimisers[name])
-        self.follow(self.config.generator_steps)
-        self.steps_done += self.config.generator_steps
-        for network in self.objective.discriminators:
-            # No image passes through them here, and the sites start from what is sent.
-            settle(network)
-
-    def _is_weight(self, name: str) -> bool:
-        return self._generators_stay and name.startswith("generator")
-
-    def _parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        for name, network in self.trained.items():
-            for key, parameter in network.named_parameters():
-                yield f"{name}.{key}", parameter
 
     # ------------------------------------------------------------------ images and state
 

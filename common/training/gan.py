@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class GanTrainer(Trainer[Batch]):
 
     @classmethod
     @abstractmethod
-    def recipes(cls, config: GanConfig, *, size: int, channels: int) -> Mapping[str, Recipe]:
+    def recipes(cls, config: Any, *, size: int, channels: int) -> Mapping[str, Recipe]:
         """How each generator is built, by its name in ``networks``, and how it is used where it is exported."""
 
     @abstractmethod
@@ -95,7 +95,7 @@ class GanTrainer(Trainer[Batch]):
         """What the losses and batches need beside the networks, which are there already."""
 
     @classmethod
-    def count_channels(cls, config: GanConfig, organs: Mapping[str, tuple[str, ...]]) -> int:
+    def count_channels(cls, config: Any, organs: Mapping[str, tuple[str, ...]]) -> int:
         """Contrasts of a slice."""
         return len(next(iter(organs.values())))
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
 from common.imaging.slices import SliceBatch, Slices
+from common.seeding import derive_seed
 from common.training.trainer import Contributor, Needs, Score, Trainer, View
 
 Batch = TypeVar("Batch")
@@ -116,6 +118,7 @@ class SamplingTrainer(GeneratorTrainer[Batch]):
 
     score: ClassVar[Score] = Score.NEAREST
     needs: ClassVar[Needs] = Needs.CLASSES
+    family: ClassVar[str]
 
     @abstractmethod
     def sample(self, tumour: Tensor, condition: Tensor, seed: int) -> Tensor:
@@ -126,6 +129,22 @@ class SamplingTrainer(GeneratorTrainer[Batch]):
             condition: (K,) organ and contrasts.
             seed: the same seed gives the same images.
         """
+
+    def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
+        """Slices made for this site's organ and contrasts; the first half of them (and the odd one) as tumours.
+
+        There is no mask, so that all labels are 0 and ``tumour`` alone tells the class. Foreground is what is not 0
+        in some contrast.
+        """
+        tumour = torch.arange(count) < count - count // 2
+        images = self.sample(tumour, slices.condition(), derive_seed(seed, self.family, "synthesise"))
+        return SyntheticSlices(
+            images=images,
+            labels=torch.zeros(count, *images.shape[2:], dtype=torch.uint8),
+            tumour=tumour,
+            foreground=(images > 0).any(1),
+            origin=torch.full((count,), -1),
+        )
 
 
 class TranslatingTrainer(Trainer[Batch]):

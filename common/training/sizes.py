@@ -1,30 +1,9 @@
 """Which sizes of a network can be trained on which slices: seen from the numbers alone, before anything is prepared."""
 
-from typing import Protocol
-
 from common.allowed import refused
 from common.experiment import ClassifierConfig, ImageConfig
-
-
-class HasPatches(Protocol):
-    """A configuration of a PatchGAN."""
-
-    discriminator_layers: int
-    crop: int
-
-
-class HasUNet(Protocol):
-    """A configuration of a U-Net."""
-
-    depth: int
-    crop: int
-
-
-class HasHalvings(Protocol):
-    """A configuration of ResNet generators."""
-
-    downsamplings: int
-    crop: int
+from common.training.cyclegan_config import Config
+from common.training.gan_config import PatchGanConfig, Pix2PixConfig
 
 
 def window_of(crop: int, image: ImageConfig) -> int:
@@ -36,7 +15,7 @@ def window_of(crop: int, image: ImageConfig) -> int:
     return min(crop or image.size, image.size)
 
 
-def require_unet(key: str, config: HasUNet, window: int) -> None:
+def require_unet(key: str, config: Pix2PixConfig, window: int) -> None:
     """Refuses a U-Net that halves its window more often than it can.
 
     Raises:
@@ -45,7 +24,7 @@ def require_unet(key: str, config: HasUNet, window: int) -> None:
     _require_pixels(f"{key}.depth", config.depth, 2**config.depth, window, key)
 
 
-def require_patches(key: str, config: HasPatches, window: int) -> None:
+def require_patches(key: str, config: PatchGanConfig, window: int) -> None:
     """Refuses a PatchGAN of whose maps too little is left to be normalised: three pixels before the last layer.
 
     Raises:
@@ -56,7 +35,7 @@ def require_patches(key: str, config: HasPatches, window: int) -> None:
     )
 
 
-def require_halvings(key: str, config: HasHalvings, window: int, image: ImageConfig) -> None:
+def require_halvings(key: str, config: Config, window: int, image: ImageConfig) -> None:
     """Refuses ResNet generators whose halvings do not come out even on windows or on whole slices.
 
     Raises:

@@ -1,13 +1,11 @@
 """The one shape of every trainer: build from config, load weights, train on batches, state out.
 
-A model family is one file beside this one. It holds a ``Config`` dataclass (what ``configs/model/<name>.yaml`` may
-say) and a ``Trainer`` subclass. The server never asks which family it aggregates: it dispatches on ``exchange`` (how
-sites work together) and ``score`` (what the coordinator can measure).
+A model family is one file beside this one. It holds a ``Config`` dataclass (its keys below ``models.<name>``) and a
+``Trainer`` subclass; a GAN's derives from :class:`common.training.gan.GanTrainer`. The server never asks which family
+it aggregates: it dispatches on ``exchange`` (how sites work together) and ``score`` (what the coordinator can measure).
 """
 
-import importlib
 import math
-import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from common.allowed import require_allowed
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.experiment import ImageConfig
 from common.export.recipe import Recipe
 from common.imaging.slices import Slices
@@ -336,26 +334,3 @@ def mean_losses(steps: Iterable[Mapping[str, Tensor | float]]) -> dict[str, floa
             totals[name] += float(value)
         count += 1
     return {name: value / count for name, value in totals.items()}
-
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-def trainer_module(name: str, key: str = "") -> Any:
-    """The module ``common.training.<name>`` with its ``Config`` and ``Trainer``; ``key`` says where it was named.
-
-    Raises:
-        ConfigError: if there is no such model; only files beside this one can be named.
-    """
-    where = f"{key}={name}: " if key else ""
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{where}unknown model {name!r}")
-    try:
-        module = importlib.import_module(f"common.training.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"common.training.{name}":
-            raise
-        raise ConfigError(f"{where}unknown model {name!r}: there is no common/training/{name}.py") from error
-    if not hasattr(module, "Config") or not hasattr(module, "Trainer"):
-        raise ConfigError(f"{where}unknown model {name!r}: common/training/{name}.py trains none")
-    return module

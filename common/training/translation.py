@@ -79,7 +79,7 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], Pix2PixTrainer[Transla
         super().check_config(config, image, key)
 
     @classmethod
-    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:
         """The U-Net that translates."""
         before, after = (side.name for side in cls.sides(config))
         sources, inside = len(config.source), len(config.source) + len(LESION_LABELS)

@@ -1,6 +1,6 @@
 """Training examples of an unpaired translation: random slices of the one domain that a site holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class SideBatch:
     side: int
     images: Tensor
     proxies: Tensor | None
-    seed: int
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,16 @@ class SideShape:
 def draw_side(slices: Slices, side: int, proxies: Tensor | None, shape: SideShape, seed: int) -> SideBatch:
     """Random slices (repeats allowed) of ``slices``, and as many of ``proxies`` (N, C, H, W); the same for a seed."""
     generator = torch_generator(seed, "slices")
-    chosen = torch.randint(len(slices), (shape.count,), generator=generator)
-    (images,) = random_crops([slices.batch(chosen).images], shape.window, shape.flip, generator)
-    other = None
+    images = slices.batch(torch.randint(len(slices), (shape.count,), generator=generator)).images
+    return replace(cut_side(images, side, proxies, shape, generator), seed=derive_seed(seed, "step"))
+
+
+def cut_side(
+    images: Tensor, side: int, proxies: Tensor | None, shape: SideShape, generator: torch.Generator
+) -> SideBatch:
+    """Random crops of ``images``, and of as many random ones of ``proxies``."""
+    (images,), other = random_crops([images], shape.window, shape.flip, generator), None
     if proxies is not None:
-        chosen = torch.randint(len(proxies), (shape.count,), generator=generator)
+        chosen = torch.randint(len(proxies), (len(images),), generator=generator)
         (other,) = random_crops([proxies[chosen]], shape.window, shape.flip, generator)
-    return SideBatch(side, images, other, derive_seed(seed, "step"))
+    return SideBatch(side, images, other)

@@ -5,33 +5,40 @@ That is why its images may leave a site where the critic was trained with differ
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from common.allowed import RATE, WEIGHT, WIDTH, between, one_of, refused
+from common.allowed import refused
 from common.conditions import CONDITION_SIZE, condition_code
-from common.experiment import MOST_BATCH, ImageConfig, WeightsConfig
+from common.experiment import ImageConfig, WeightsConfig
 from common.export.card import Port
 from common.export.loading import grey_values
 from common.export.recipe import Recipe, output_port
-from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.losses.gradient_penalty import gradient_penalty
-from common.networks.wgan import NORMS, Critic, SliceGenerator
-from common.seeding import derive_seed, torch_generator
-from common.synthesis.whole_slices import ClassSource, CriticExamples, SamplingBatch, SamplingShape, turned_slices
-from common.training.choices import BETAS, POLICY
+from common.networks.wgan import Critic, SliceGenerator
+from common.seeding import torch_generator
+from common.synthesis.whole_slices import (
+    ClassSource,
+    CriticExamples,
+    Draws,
+    SamplingBatch,
+    draw_noise,
+    turned_slices,
+)
 from common.training.diffaugment import Augmentation, diffaugment
 from common.training.gan import GanTrainer, grey
-from common.training.gan_config import GanConfig
-from common.training.kinds import SamplingTrainer, SyntheticSlices
+from common.training.kinds import SamplingTrainer
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate
 from common.training.shares import counts_of_a_share
 from common.training.trainer import View
+from common.training.wgan_gp_config import Config, Domain
+
+__all__ = ["Config", "Domain", "SamplingBatch", "Trainer"]
 
 SAMPLES_AT_ONCE = 64
 
@@ -40,57 +47,6 @@ BACKGROUND = 0.02
 
 CODE_SIZE = 2 + CONDITION_SIZE
 """Tumour, no tumour, organ and contrasts."""
-
-
-@dataclass
-class Domain:
-    """One organ in some contrasts, as ``domains`` names it."""
-
-    organ: str = field(metadata=one_of(*ORGANS))
-    contrasts: list[str] = field(metadata=one_of(*CONTRASTS, once=True))
-
-
-@dataclass
-class Config(GanConfig):
-    """Keys of ``models.wgan_gp``."""
-
-    width: int = field(default=24, metadata=WIDTH)
-    """Channels before the last of the generator's five layers, 8 times as many at the first."""
-    norm: str = field(default="instance", metadata=one_of(*NORMS))
-    """The generator's: ``instance``, ``pixel`` or ``none``."""
-    noise_size: int = field(default=64, metadata=between(1, 65_536))
-    critic_width: int = field(default=16, metadata=WIDTH)
-    """Channels after the critic's first convolution."""
-    critic_layers: int = field(default=4, metadata=between(1, 11))
-    """Convolutions that halve the resolution; 4 look at patches of 78x78 pixels, 5 at 158x158."""
-    domains: list[Domain] | None = None
-    """What is shown to the model: null is the study's own contrasts at every site. A list such as
-    ``[{organ: brain, contrasts: [t1]}, {organ: brain, contrasts: [t2]}]`` makes each site show the first that it can
-    serve."""
-    batch_size: int = field(default=16, metadata=between(2, MOST_BATCH))
-    n_critic: int = field(default=2, metadata=between(1, 1000))
-    """Steps of the critic for one of the generator (5 in the paper)."""
-    critic_lead: float = field(default=0.0, metadata=between(0, 1))
-    """With patients as the unit of privacy: the generator waits, for at most ``critic_wait`` rounds of critic steps,
-    while fewer than this share of generated slices score below 0, where the drift term keeps the real ones; 0 never
-    waits."""
-    critic_wait: int = field(default=5, metadata=between(0, 100_000))
-    optimiser: str = field(default="adam", metadata=one_of("adam", "rmsprop"))
-    learning_rate: float = field(default=1e-3, metadata=RATE)
-    critic_learning_rate: float = field(default=1e-3, metadata=RATE)
-    betas: list[float] = field(default_factory=lambda: [0.0, 0.9], metadata=BETAS)
-    gradient_penalty: float = field(default=10.0, metadata=WEIGHT)
-    drift: float = field(default=1e-3, metadata=WEIGHT)
-    """Weight of the squared scores of real slices, which keeps them near 0."""
-    diffaugment: str = field(default="", metadata=POLICY)
-    """Changes of real and generated slices alike before the critic sees them: any of brightness, contrast, translation
-    and cutout, separated by commas."""
-    tumour_share: float = field(default=0.5, metadata=between(0, 1))
-    """Share of tumour slices in a batch."""
-    augmented_share: float = field(default=0.25, metadata=between(0, 1))
-    """Share of the real slices that are turned by up to ``rotation`` radians, and half of these mirrored left to
-    right."""
-    rotation: float = field(default=0.1, metadata=between(0, 3.2))
 
 
 class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], PatientTrainer[Any]):
@@ -112,12 +68,12 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
             raise refused(f"{key}.domains", shown, "must be null, or at least one, with equally many contrasts in each")
 
     @classmethod
-    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:  # type: ignore[override]
+    def count_channels(cls, config: Config, organs: Mapping[str, tuple[str, ...]]) -> int:
         """Those of ``config.domains`` where set."""
         return len(config.domains[0].contrasts) if config.domains else super().count_channels(config, organs)
 
     @classmethod
-    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:  # type: ignore[override]
+    def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:
         """The generator of slices."""
         recipe = Recipe(
             SliceGenerator,
@@ -180,21 +136,14 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         Raises:
             DataError: if the site has too few slices with a tumour, or without one.
         """
-        c, source = self.config, self._source(self.config, slices)
+        c, source = self.config, ClassSource(slices, self.config)
         tumours = counts_of_a_share(c.batch_size, c.tumour_share, count, seed)
         return (source.draw(number, torch_generator(seed, "wgan_gp", "batch", i)) for i, number in enumerate(tumours))
 
     @classmethod
     def check_slices(cls, config: Config, slices: Slices) -> None:
         """Raises ``DataError`` for too few slices with a tumour, or without one."""
-        cls._source(config, slices)
-
-    @staticmethod
-    def _source(c: Config, slices: Slices) -> ClassSource:
-        shape = SamplingShape(
-            c.batch_size, c.n_critic, c.noise_size, c.tumour_share, c.augmented_share, c.rotation, c.diffaugment
-        )
-        return ClassSource(slices, shape, c.min_slices)
+        ClassSource(slices, config)
 
     # ------------------------------------------------------------------ training
 
@@ -206,10 +155,10 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         """
         with torch.no_grad():
             # The generator stands still during the critic's steps, so all their images are made at once.
-            noise, grain, classes = (
-                torch.cat([getattr(one, name) for one in batch.critic]) for name in ("noise", "grain", "tumour")
+            tumour, noise, grain = (
+                torch.cat([getattr(one, name) for one in batch.critic]) for name in ("tumour", "noise", "grain")
             )
-            made = self._generate(self.generator, noise, grain, classes, batch.condition).chunk(len(batch.critic))
+            made = self._generate(self.generator, Draws(tumour, noise, grain, batch.condition)).chunk(len(batch.critic))
         self.critic.requires_grad_(True)
         steps = []
         for examples, generated in zip(batch.critic, made, strict=True):
@@ -218,9 +167,7 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         losses = {name: torch.stack([step[name].detach() for step in steps]).mean() for name in steps[0]}
 
         self.critic.requires_grad_(False)
-        losses["adversarial"] = self._generator_loss(
-            batch.tumour, batch.noise, batch.grain, batch.condition, batch.augmentation
-        )
+        losses["adversarial"] = self._generator_loss(batch)
         self.descend("generator", losses["adversarial"])
         return {name: value.detach() for name, value in losses.items()}
 
@@ -229,7 +176,7 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         c = self.config
         real = self._shown(examples.images.to(self.device), examples.augmentation)
         generated = self._shown(generated, examples.augmentation)
-        code = self._code(examples.tumour, examples.condition)
+        code = self._code(examples)
         real_scores, generated_scores = self.run(
             self.critic, torch.cat([real, generated]), torch.cat([code, code])
         ).chunk(2)
@@ -239,35 +186,29 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         total = distance + c.gradient_penalty * penalty + c.drift * drift
         return {"critic": distance, "gradient_penalty": penalty, "total": total}
 
-    def _generator_loss(
-        self, tumour: Tensor, noise: Tensor, grain: Tensor, condition: Tensor, augmentation: Augmentation | None
-    ) -> Tensor:
-        made = self._generate(self.generator, noise, grain, tumour, condition)
-        scores = self.run(self.critic, self._shown(made, augmentation), self._code(tumour, condition))
-        return self.adversarial.generator(scores)
+    def _generator_loss(self, draws: Draws) -> Tensor:
+        return self.adversarial.generator(self._scores(draws))
+
+    def _scores(self, draws: Draws) -> Tensor:
+        """The critic's scores of what the generator makes of ``draws``."""
+        made = self._generate(self.generator, draws)
+        return self.run(self.critic, self._shown(made, draws.augmentation), self._code(draws))
 
     # ------------------------------------------------------------------ one patient
 
     def patient_examples(self, draw: PatientDraw, generator: torch.Generator) -> CriticExamples:
         """The slices as they are, some turned, and the noise of as many generated ones of the same classes."""
         c, count = self.config, len(draw.slices)
-        return CriticExamples(
-            images=turned_slices(draw.slices.images, c.augmented_share, c.rotation, generator),
-            tumour=draw.tumour,
-            noise=torch.randn(count, c.noise_size, generator=generator),
-            grain=torch.randn(count, 1, self.size, self.size, generator=generator),
-            mixing=torch.rand(count, generator=generator),
-            augmentation=None,
-            condition=draw.condition,
-        )
+        images = turned_slices(draw.slices.images, c.augmented_share, c.rotation, generator)
+        drawn = Draws(draw.tumour, *draw_noise(count, c.noise_size, self.size, generator), draw.condition)
+        return CriticExamples(**vars(drawn), images=images, mixing=torch.rand(count, generator=generator))
 
     def patient_updates(self, condition: Tensor) -> Sequence[PatientUpdate[CriticExamples]]:
         """``n_critic`` of the critic, the one network that sees a patient."""
 
         def judge(examples: CriticExamples) -> Tensor:
             with torch.no_grad():
-                parts = examples.noise, examples.grain, examples.tumour, examples.condition
-                generated = self._generate(self.generator, *parts)
+                generated = self._generate(self.generator, examples)
             return self._critic_losses(examples, generated)["total"]
 
         return [PatientUpdate("critic", {"critic": self.critic}, judge)] * self.config.n_critic
@@ -282,29 +223,27 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         start = int(torch.randint(2**62, (), generator=generator))
         (tumours,) = counts_of_a_share(c.batch_size, c.tumour_share, 1, start)
         classes = torch.arange(c.batch_size) < tumours
-        noise = torch.randn(c.batch_size, c.noise_size, generator=generator)
-        grain = torch.randn(c.batch_size, 1, self.size, self.size, generator=generator)
+        draws = Draws(classes, *draw_noise(c.batch_size, c.noise_size, self.size, generator), condition)
         if c.critic_lead > 0 and self.waited < c.critic_wait:
             with torch.no_grad():
-                made = self._generate(self.generator, noise, grain, classes, condition)
-                scores = self.run(self.critic, self._shown(made, None), self._code(classes, condition))
-            if float((scores.mean((1, 2, 3)) < 0).float().mean()) < c.critic_lead:
+                ahead = float((self._scores(draws).mean((1, 2, 3)) < 0).float().mean())
+            if ahead < c.critic_lead:
                 self.waited += 1
                 return
         self.waited = 0
         self.critic.requires_grad_(False)
-        self.descend("generator", self._generator_loss(classes, noise, grain, condition, None))
+        self.descend("generator", self._generator_loss(draws))
         self.critic.requires_grad_(True)
 
     # ------------------------------------------------------------------ networks
 
-    def _code(self, tumour: Tensor, condition: Tensor) -> Tensor:
+    def _code(self, draws: Draws) -> Tensor:
         """(B, 2 + K): tumour, no tumour, organ and contrasts."""
-        classes = torch.stack([tumour, ~tumour], dim=1).to(condition)
-        return torch.cat([classes, condition.expand(len(tumour), -1)], dim=1).to(self.device)
+        classes = torch.stack([draws.tumour, ~draws.tumour], dim=1).to(draws.condition)
+        return torch.cat([classes, draws.condition.expand(len(classes), -1)], dim=1).to(self.device)
 
-    def _generate(self, network: nn.Module, noise: Tensor, grain: Tensor, tumour: Tensor, condition: Tensor) -> Tensor:
-        return grey(self.run(network, noise.to(self.device), grain.to(self.device), self._code(tumour, condition)))
+    def _generate(self, network: nn.Module, draws: Draws) -> Tensor:
+        return grey(self.run(network, draws.noise.to(self.device), draws.grain.to(self.device), self._code(draws)))
 
     def _shown(self, images: Tensor, augmentation: Augmentation | None) -> Tensor:
         """Images as the critic sees them, in [-1, 1]."""
@@ -324,22 +263,6 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
             parts = []
             for some, classes in zip(*(torch.split(one, SAMPLES_AT_ONCE) for one in (noise, tumour)), strict=True):
                 grain = torch.randn(len(some), 1, self.size, self.size, generator=generator)
-                parts.append(self._generate(sampler, some, grain, classes, condition).cpu())
+                parts.append(self._generate(sampler, Draws(classes, some, grain, condition)).cpu())
         images = torch.cat(parts)
         return torch.where(images < BACKGROUND, 0.0, images)
-
-    def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
-        """Slices made for this site's organ and contrasts; the first half of them (and the odd one) as tumours.
-
-        There is no mask, so that all labels are 0 and ``tumour`` alone tells the class. Foreground is what is not 0
-        in some contrast.
-        """
-        tumour = torch.arange(count) < count - count // 2
-        images = self.sample(tumour, slices.condition(), derive_seed(seed, "wgan_gp", "synthesise"))
-        return SyntheticSlices(
-            images=images,
-            labels=torch.zeros(count, self.size, self.size, dtype=torch.uint8),
-            tumour=tumour,
-            foreground=(images > 0).any(1),
-            origin=torch.full((count,), -1),
-        )

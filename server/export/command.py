@@ -18,8 +18,9 @@ from common.logs import quiet_libraries
 from common.outside import say, say_json
 from common.report.formatting import plural
 from common.training.build import build_gan_trainer
+from common.training.families import trainer_module
 from common.training.kinds import SamplingTrainer
-from common.training.trainer import Trainer, View, trainer_module
+from common.training.trainer import Trainer, View
 from server.export.finished import FinishedGan, FinishedRun
 from server.export.generators import ExportedGenerator, generators_of
 from server.export.images import PART, Sets, subject_folder, synthetic_sets

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from common.export.card import GeneratorCard
 from common.export.recipe import Recipe, exported_recipes
+from common.training.families import trainer_module
 from common.training.kinds import PairedTranslationTrainer, TranslatingTrainer
-from common.training.trainer import trainer_module
 from server.export.finished import FinishedGan, FinishedRun
 
 DEMO = (

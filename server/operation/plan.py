@@ -12,7 +12,8 @@ from common.imaging.names import CONTRASTS
 from common.imaging.readers.registry import build_reader
 from common.report.formatting import plural
 from common.training.build import proxy_source, site_view
-from common.training.trainer import Exchange, View, trainer_module
+from common.training.families import trainer_module
+from common.training.trainer import Exchange, View
 from common.whole_study import KnownSite, notes, require_folds
 from server.app import planned_phases
 from server.operation.plan_cost import PrivacyCost, Traffic, privacy_cost, seconds, size, traffic

@@ -10,7 +10,7 @@ from common.config import compose, from_yaml, model_of, to_yaml
 from common.errors import ConfigError
 from common.experiment import LOCAL_SECTIONS, ClassifierConfig
 from common.training import cgan
-from common.training.trainer import trainer_module
+from common.training.families import trainer_module
 
 MODELS = Path(__file__).parents[2] / "configs" / "model"
 

@@ -8,7 +8,7 @@ import torch
 
 from common.config import compose, contrasts_by_organ, model_of
 from common.experiment import Experiment
-from common.training.trainer import trainer_module
+from common.training.families import trainer_module
 
 GANS = ("cgan", "cyclegan", "wgan_gp")
 CHOICES = ("[cgan]", "[wgan_gp]", "[cyclegan]", "[translation]", "[cgan,wgan_gp,cyclegan,translation]")

@@ -14,7 +14,7 @@ from common.allowed import ALLOWED, require_allowed
 from common.config import NAMED, compose, fitted
 from common.errors import ConfigError, DataError
 from common.experiment import Experiment, FederationConfig
-from common.training.trainer import trainer_module
+from common.training.families import trainer_module
 from simulation.run import checked
 
 MODELS = ("cgan", "wgan_gp", "cyclegan", "translation")

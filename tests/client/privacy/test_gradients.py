@@ -287,7 +287,7 @@ def test_unequal_numbers_of_real_and_generated_slices_are_refused() -> None:
         trainer.optimisers["critic"], update, sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
     )
     uneven = replace(drawn, batch=replace(drawn.batch, noise=drawn.batch.noise[:2], grain=drawn.batch.grain[:2]))
-    with pytest.raises(ValueError, match="unequal numbers of examples: images 3"):
+    with pytest.raises(ValueError, match=r"unequal numbers of examples: .*noise 2, .*images 3"):
         step.take([uneven])
 
 

@@ -303,7 +303,7 @@ def test_a_made_slice_belongs_to_the_patient_it_was_put_into(tmp_path: Path, dat
 def test_what_cannot_be_private_is_refused_in_the_configuration() -> None:
     private_study = [*TINY, "privacy=patient_dp"]
     for override, match in (
-        ("models.cgan.spectral_norm=true", r"models\.cgan\.spectral_norm=True: must be False"),
+        ("models.cgan.spectral_norm=true", r"models\.cgan\.spectral_norm=true: must be false"),
         ("models.cgan.diffaugment=translation", r"models\.cgan\.diffaugment"),
         ("strategy.proximal_mu=0.1", r"strategy\.proximal_mu"),
         ("privacy.epsilon=0", r"privacy\.epsilon=0"),

@@ -26,7 +26,7 @@ from common.networks.unet import UNet
 from common.seeding import torch_generator
 from common.synthesis.surroundings import start_of_fill
 from common.training import cgan, cyclegan, translation, wgan_gp
-from common.training.trainer import trainer_module
+from common.training.families import trainer_module
 from common.training.wgan_gp import BACKGROUND
 
 UNET = Recipe(UNet, {"in_channels": 3, "out_channels": 1, "width": 4, "depth": 2, "code_size": CONDITION_SIZE})

@@ -3,15 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from weights import equal
 
 from common.config import compose, model_of
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import Slices, lesion_mask
-from common.training.cgan import Config, InsertionBatch, Trainer
+from common.training.cgan import Config, Trainer
 from common.training.diffaugment import OPERATIONS, diffaugment
-from common.training.trainer import Contributor, Exchange, Score, View, trainer_module
+from common.training.families import trainer_module
+from common.training.trainer import Contributor, Exchange, Score, View
 
 SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12, ema=0.0)
 
@@ -20,10 +22,6 @@ def make(config: Config = SMALL, seed: int = 1, contrasts: tuple[str, ...] = ("f
     return Trainer(
         config, image=ImageConfig(size=64), organs={"brain": tuple(contrasts)}, device=torch.device("cpu"), seed=seed
     )
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 # ---------------------------------------------------------------------------------------------- examples
@@ -69,16 +67,6 @@ def test_crop_zero_trains_on_the_whole_slice(slices: Slices) -> None:
     assert batch.images.shape == (8, 1, 64, 64)
 
 
-def test_batches_are_the_same_for_the_same_seed(slices: Slices) -> None:
-    def draw(seed: int) -> list[InsertionBatch]:
-        return list(make().batches(slices, 2, seed))
-
-    for one, other in zip(draw(3), draw(3), strict=True):
-        for name in ("images", "labels", "region", "noise", "mixing"):
-            assert torch.equal(getattr(one, name), getattr(other, name))
-    assert not torch.equal(draw(3)[0].images, draw(4)[0].images)
-
-
 def test_sites_that_cannot_take_part_are_told_at_once(
     healthy_slices: Slices, tumour_slices: Slices, slices: Slices
 ) -> None:
@@ -104,104 +92,12 @@ def test_declares_how_it_is_shared_and_scored() -> None:
     assert set(averaging.optimisers) == {"generator", "discriminator"}
 
 
-def test_first_weights_depend_on_the_seed_alone() -> None:
-    torch.manual_seed(5)
-    one = make().shared_arrays()
-    torch.manual_seed(6)
-    assert equal(one, make().shared_arrays())
-    assert not equal(one, make(seed=2).shared_arrays())
-
-
-def test_building_leaves_the_global_random_state_alone() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    make()
-    assert torch.equal(torch.rand(1), expected)
-
-
-def test_training_is_the_same_for_the_same_seed(slices: Slices) -> None:
-    one, other = make(), make()
-    for trainer in (one, other):
-        trainer.train(trainer.batches(slices, 3, 1))
-    assert equal(one.shared_arrays(), other.shared_arrays())
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        SMALL,
-        replace(SMALL, adversarial="wasserstein", gradient_penalty=10.0),
-        replace(SMALL, ema=0.9, spectral_norm=True, diffaugment="brightness,contrast,translation,cutout"),
-    ],
-)
-def test_a_resumed_training_equals_an_uninterrupted_one(slices: Slices, config: Config) -> None:
-    whole = make(config)
-    whole.train(whole.batches(slices, 8, 1))
-    whole.train(whole.batches(slices, 5, 2))
-    first = make(config)
-    first.train(first.batches(slices, 8, 1))
-    second = make(config, seed=9)
-    second.load_shared_arrays(first.shared_arrays())
-    second.load_private_state(first.private_state())
-    second.train(second.batches(slices, 5, 2))
-    assert equal(whole.shared_arrays(), second.shared_arrays())
-    assert equal(whole.private_state(), second.private_state())
-
-
-@pytest.mark.parametrize("name", ["vanilla", "lsgan", "hinge", "wasserstein"])
-def test_every_loss_is_finite_and_named(slices: Slices, name: str) -> None:
-    trainer = make(replace(SMALL, adversarial=name, gradient_penalty=1.0, perceptual_weight=1.0))
-    losses = trainer.train(trainer.batches(slices, 2, 1))
-    assert set(losses) == {"discriminator", "adversarial", "l1", "perceptual", "gradient_penalty"}
-    assert all(torch.isfinite(torch.tensor(list(losses.values()))))
-
-
 def test_learns_to_fill_the_region(slices: Slices) -> None:
     trainer = make(replace(SMALL, learning_rate=2e-3, decay_steps=0))
     before = trainer.train(trainer.batches(slices, 5, 1))["l1"]
     trainer.train(trainer.batches(slices, 30, 2))
     after = trainer.train(trainer.batches(slices, 5, 3))["l1"]
     assert after < 0.5 * before
-
-
-def test_no_gradient_of_the_discriminator_is_left_from_the_generators_step(slices: Slices) -> None:
-    """Each optimiser is called once a batch, and moves its own network only."""
-    trainer = make()
-    seen: list[tuple[str, dict[str, torch.Tensor]]] = []
-
-    def step(optimizer: torch.optim.Optimizer) -> None:
-        name = next(n for n, o in trainer.optimisers.items() if o is optimizer)
-        optimizer.step()
-        seen.append((name, trainer.shared_arrays()))
-
-    trainer.step = step
-    start = trainer.shared_arrays()
-    trainer.train(trainer.batches(slices, 1, 1))
-    assert [name for name, _ in seen] == ["discriminator", "generator"]
-    after_discriminator, after_generator = seen[0][1], seen[1][1]
-    for key, value in after_discriminator.items():
-        assert torch.equal(value, start[key]) == key.startswith("generator.") or "bias" in key
-    for key, value in after_generator.items():
-        if key.startswith("discriminator."):
-            assert torch.equal(value, after_discriminator[key])
-
-
-def test_the_step_is_the_callers(slices: Slices) -> None:
-    trainer = make()
-    trainer.step = lambda optimizer: None
-    start = trainer.shared_arrays()
-    trainer.train(trainer.batches(slices, 2, 1))
-    assert equal(start, trainer.shared_arrays())
-
-
-def test_rates_fall_over_the_second_half(slices: Slices) -> None:
-    trainer = make(replace(SMALL, decay_steps=10, discriminator_learning_rate=1e-3))
-    rates = []
-    trainer.step = lambda optimizer: rates.append(optimizer.param_groups[0]["lr"])
-    trainer.train(trainer.batches(slices, 10, 1))
-    assert rates[0::2] == pytest.approx([1e-3 * f for f in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)])
-    assert rates[1::2] == pytest.approx([2e-4 * f for f in (1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2)])
 
 
 def test_the_averaged_generator_fills_and_follows_the_trained_one(slices: Slices) -> None:
@@ -271,19 +167,6 @@ def test_switches_that_are_off_change_no_draw(slices: Slices) -> None:
     assert one.augmentation is None
     for name in ("images", "labels", "region", "noise", "mixing"):
         assert torch.equal(getattr(one, name), getattr(other, name))
-
-
-def test_networks_have_no_batch_statistics_and_work_in_place_nowhere() -> None:
-    for network in make().networks.values():
-        for module in network.modules():
-            assert not isinstance(module, nn.modules.batchnorm._BatchNorm)
-            assert not getattr(module, "inplace", False)
-
-
-def test_half_precision_computes_its_losses_in_float32(slices: Slices) -> None:
-    trainer = make(replace(SMALL, precision="bf16"))
-    batch = next(iter(trainer.batches(slices, 1, 1)))
-    assert all(value.dtype == torch.float32 for value in trainer.train_step(batch).values())
 
 
 # ---------------------------------------------------------------------------------------------- images
@@ -445,13 +328,10 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
     [
         ({"depth": 6}, "depth=6: needs slices and crops of at least 64 pixels, and here they have 32"),
         ({"discriminator_layers": 4}, "discriminator_layers=4: needs slices and crops of at least 48 pixels"),
-        ({"precision": "fp16"}, "precision"),
         ({"margins": [3, 1]}, "margins"),
         ({"lesion_scale": [1.3, 0.7]}, "lesion_scale"),
         ({"lesion_contrast": [0.0, 1.0]}, "lesion_contrast"),
         ({"batch_size": 1}, "batch_size"),
-        ({"betas": [0.5]}, "betas"),
-        ({"ema": 1.0}, "ema"),
         ({"diffaugment": "colour"}, "colour"),
         ({"adversarial": "relativistic"}, "relativistic"),
     ],

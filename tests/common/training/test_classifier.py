@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from weights import equal
 
 from common.errors import DataError
 from common.experiment import ClassifierConfig, ImageConfig
@@ -23,10 +24,6 @@ def make(
         seed=seed,
         total_steps=total_steps,
     )
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def constant_set(value: float, tumour: list[bool], weight: float = 1.0) -> TrainingSet:

@@ -4,14 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from common.config import compose, model_of
 from common.errors import ConfigError, DataError, StudyError
 from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
-from common.losses.adversarial import ADVERSARIAL_LOSSES
-from common.training.cyclegan import Config, DomainConfig, SideBatch, Trainer
+from common.training.cyclegan import Config, DomainConfig, Trainer
 from common.training.trainer import Contributor, Exchange, Score, View
 
 T1, T2 = View("brain", ("t1",)), View("brain", ("t2",))
@@ -52,10 +50,6 @@ def slices_of(contrasts: Sequence[str], organ: str = "brain", count: int = 6, se
 
 
 A, B = slices_of(["t1"]), slices_of(["t2"], seed=1)
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 # ---------------------------------------------------------------------------------------------- who takes part
@@ -166,23 +160,6 @@ def test_a_share_of_the_slices_is_mirrored(flip: float, mirrored: float) -> None
     assert share == pytest.approx(mirrored, abs=0.12)
 
 
-def test_batches_are_the_same_for_the_same_seed() -> None:
-    trainer = make(replace(SMALL, exchange="proxies"))
-    trainer.give_proxies(B.all().images)
-
-    def draw(seed: int) -> list[SideBatch]:
-        return list(trainer.batches(A, 2, seed))
-
-    for one, other in zip(draw(3), draw(3), strict=True):
-        assert torch.equal(one.images, other.images)
-        assert one.proxies is not None
-        assert other.proxies is not None
-        assert torch.equal(one.proxies, other.proxies)
-        assert one.seed == other.seed
-    assert not torch.equal(draw(3)[0].images, draw(4)[0].images)
-    assert not torch.equal(draw(3)[0].images, draw(3)[1].images)
-
-
 def test_sites_that_cannot_take_part_are_told_at_once() -> None:
     with pytest.raises(DataError, match="only 3 slices of brain t1, and 4 are needed"):
         make().batches(slices_of(["t1"], count=3), 1, 1)
@@ -205,50 +182,9 @@ def test_declares_how_it_is_shared_and_scored() -> None:
     assert trainer.domains == (T1, T2)
 
 
-def test_first_weights_depend_on_the_seed_alone() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    one = make().shared_arrays()
-    assert torch.equal(torch.rand(1), expected)
-    assert equal(one, make().shared_arrays())
-    assert not equal(one, make(seed=2).shared_arrays())
-    assert not torch.equal(
-        one["generator_ab.layers.0.convolution.weight"], one["generator_ba.layers.0.convolution.weight"]
-    )
-
-
-@pytest.mark.parametrize("exchange", list(Exchange))
-def test_training_is_the_same_for_the_same_seed(exchange: Exchange) -> None:
-    one, other = (make(replace(SMALL, exchange=exchange.value, diffaugment="translation")) for _ in range(2))
-    for trainer in (one, other):
-        trainer.give_proxies(B.all().images)
-        trainer.train(trainer.batches(A, 3, 1))
-    assert equal(one.shared_arrays(), other.shared_arrays())
-    assert not equal(one.shared_arrays(), make().shared_arrays())
-
-
-@pytest.mark.parametrize("exchange", ["average", "proxies"])
-def test_a_resumed_training_equals_an_uninterrupted_one(exchange: str) -> None:
-    config = replace(SMALL, exchange=exchange, identity_decay_steps=10, decay_steps=12)
-
-    def site(seed: int = 1) -> Trainer:
-        trainer = make(config, seed)
-        trainer.give_proxies(B.all().images)
-        return trainer
-
-    whole = site()
-    whole.train(whole.batches(A, 4, 1))
-    whole.train(whole.batches(A, 4, 2))
-    first = site()
-    first.train(first.batches(A, 4, 1))
-    assert any(key.startswith("pool.") for key in first.private_state())
-    second = site(seed=9)
-    second.load_shared_arrays(first.shared_arrays())
-    second.load_private_state(first.private_state())
-    second.train(second.batches(A, 4, 2))
-    assert equal(whole.shared_arrays(), second.shared_arrays())
-    assert equal(whole.private_state(), second.private_state())
+def test_the_two_generators_start_from_different_weights() -> None:
+    one, other = (make().shared_arrays()[f"generator_{way}.layers.0.convolution.weight"] for way in ("ab", "ba"))
+    assert not torch.equal(one, other)
 
 
 def test_the_pool_never_crosses_the_wire() -> None:
@@ -256,16 +192,9 @@ def test_the_pool_never_crosses_the_wire() -> None:
     trainer.train(trainer.batches(A, 2, 1))
     names = {key.partition(".")[0] for key in trainer.shared_arrays()}
     assert names == set(trainer.networks)
+    assert any(key.startswith("pool.") for key in trainer.private_state())
     contribution, _ = trainer.contribute(trainer.batches(A, 1, 1))
     assert {key.partition(".")[0] for key in contribution} == set(trainer.trained)
-
-
-@pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
-def test_every_loss_is_finite_and_named(name: str) -> None:
-    trainer = make(replace(SMALL, adversarial=name, precision="bf16", diffaugment="translation,brightness"))
-    losses = trainer.train(trainer.batches(A, 2, 1))
-    assert set(losses) == {"adversarial", "cycle", "identity", "discriminator"}
-    assert all(np.isfinite(list(losses.values())))
 
 
 def test_translated_proxies_train_their_generator_too() -> None:
@@ -286,12 +215,6 @@ def test_translated_proxies_train_their_generator_too() -> None:
         torch.testing.assert_close(losses["proxy_adversarial"], ((logits[1] - 1) ** 2).mean())
     differing = {name.partition(".")[0] for name in moved[0.0] if not torch.equal(moved[0.0][name], moved[5.0][name])}
     assert differing == {"generator_ba"}
-
-
-def test_half_precision_computes_its_losses_in_float32() -> None:
-    trainer = make(replace(SMALL, precision="bf16"))
-    (batch,) = trainer.batches(A, 1, 1)
-    assert {value.dtype for value in trainer.objective.add_gradients(batch, 0).values()} == {torch.float32}
 
 
 def test_the_identity_term_is_left_out_when_its_weight_has_fallen_to_zero() -> None:
@@ -318,24 +241,6 @@ def test_a_site_moves_only_what_its_exchange_lets_it_train() -> None:
     assert moved == set(trainer.networks) - {"discriminator_b"}
 
 
-def test_the_step_is_the_callers() -> None:
-    trainer = make(replace(SMALL, decay_steps=4, discriminator_learning_rate=1e-3))
-    rates: list[float] = []
-    trainer.step = lambda optimiser: rates.append(optimiser.param_groups[0]["lr"])
-    start = trainer.shared_arrays()
-    trainer.train(trainer.batches(A, 4, 1))
-    assert equal(start, trainer.shared_arrays())
-    assert rates[0::2] == pytest.approx([2e-4 * factor for factor in (1, 1, 1, 0.5)])
-    assert rates[1::2] == pytest.approx([1e-3 * factor for factor in (1, 1, 1, 0.5)])
-
-
-def test_networks_have_no_batch_statistics_and_work_in_place_nowhere() -> None:
-    for network in make().networks.values():
-        for module in network.modules():
-            assert not isinstance(module, nn.modules.batchnorm._BatchNorm)
-            assert not getattr(module, "inplace", False)
-
-
 # ---------------------------------------------------------------------------------------------- images
 
 
@@ -357,17 +262,6 @@ def test_translates_in_both_directions_by_the_averaged_generators() -> None:
         for parameter in plain.networks["generator_ab"].parameters():
             parameter.zero_()
     assert not torch.equal(plain.translate(images, 0), there)
-
-
-def test_the_averaged_generators_lag_behind() -> None:
-    trainer = make(replace(SMALL, ema=0.999, learning_rate=1e-2))
-    start = trainer.shared_arrays()
-    trainer.train(trainer.batches(A, 5, 1))
-    now = trainer.shared_arrays()
-    key = "layers.0.convolution.weight"
-    moved = (now[f"generator_ab.{key}"] - start[f"generator_ab.{key}"]).norm()
-    averaged = (now[f"generator_ab_ema.{key}"] - start[f"generator_ab_ema.{key}"]).norm()
-    assert 0 < averaged < moved
 
 
 def test_works_for_several_contrasts() -> None:
@@ -392,12 +286,8 @@ def test_works_for_several_contrasts() -> None:
         ({"generator_steps": 0}, "generator_steps"),
         ({"crop": 10}, "multiple of 4"),
         ({"downsamplings": 5}, "downsamplings=5: needs slices and crops of at least 64 pixels"),
-        ({"precision": "fp16"}, "precision"),
         ({"flip": 2.0}, "flip"),
-        ({"ema": 1.0}, "ema"),
         ({"pool": -1}, "pool"),
-        ({"betas": [0.5]}, "betas"),
-        ({"batch_size": 0}, "batch_size"),
         ({"adversarial": "relativistic"}, "relativistic"),
         ({"diffaugment": "solarise"}, "solarise"),
     ],

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +11,10 @@ from common.config import compose, model_of
 from common.errors import ConfigError, DataError
 from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.synthesis.whole_slices import Draws
 from common.training import wgan_gp
 from common.training.trainer import Exchange, Score, View
-from common.training.wgan_gp import Config, Domain, SamplingBatch, Trainer
+from common.training.wgan_gp import Config, Domain, Trainer
 
 SMALL = Config(
     width=2, noise_size=8, critic_width=4, batch_size=4, n_critic=2, learning_rate=1e-3, critic_learning_rate=1e-3
@@ -25,18 +25,6 @@ ONE = {"brain": ("flair",), "liver": ("ct",)}
 
 def make(config: Config = SMALL, *, seed: int = 1, size: int = 64, organs: dict[str, tuple[str, ...]] = ONE) -> Trainer:
     return Trainer(config, image=ImageConfig(size=size), organs=organs, device=torch.device("cpu"), seed=seed)
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def tensors(batch: SamplingBatch) -> Iterator[torch.Tensor]:
-    for one in batch.critic:
-        yield from (one.images, one.tumour, one.noise, one.grain, one.mixing)
-        if one.augmentation is not None:
-            yield from vars(one.augmentation).values()
-    yield from (batch.tumour, batch.noise, batch.grain, batch.condition)
 
 
 def toy(organ: str, contrast: str, size: int = 32) -> Slices:
@@ -92,9 +80,9 @@ def test_the_share_of_tumours_is_met_over_the_public_steps_of_a_private_training
 ) -> None:
     trainer, drawn = make(replace(SMALL, batch_size=size, tumour_share=share)), []
 
-    def counted(self: Trainer, tumour: torch.Tensor, *given: Any) -> torch.Tensor:
-        drawn.append(int(tumour.sum()))
-        assert len(tumour) == size
+    def counted(self: Trainer, draws: Draws) -> torch.Tensor:
+        drawn.append(int(draws.tumour.sum()))
+        assert len(draws.tumour) == size
         return next(self.generator.parameters()).sum()
 
     monkeypatch.setattr(Trainer, "_generator_loss", counted)
@@ -125,16 +113,6 @@ def test_real_slices_are_turned_and_mirrored_sparingly(slices: Slices) -> None:
     assert unchanged(0.0) == 1
     assert unchanged(0.25) == pytest.approx(0.75, abs=0.1)
     assert unchanged(1.0) == 0
-
-
-@pytest.mark.parametrize("policy", ["", "translation,cutout,brightness"])
-def test_batches_are_the_same_for_the_same_seed(slices: Slices, policy: str) -> None:
-    def draw(seed: int) -> list[torch.Tensor]:
-        trainer = make(replace(SMALL, diffaugment=policy))
-        return [tensor for batch in trainer.batches(slices, 2, seed) for tensor in tensors(batch)]
-
-    assert all(torch.equal(one, other) for one, other in zip(draw(3), draw(3), strict=True))
-    assert not torch.equal(draw(3)[0], draw(4)[0])
 
 
 def test_sites_that_cannot_take_part_are_told_at_once(
@@ -176,48 +154,6 @@ def test_declares_how_it_is_shared_and_scored() -> None:
     assert set(make(replace(SMALL, ema=0.0)).networks) == {"generator", "critic"}
 
 
-def test_first_weights_depend_on_the_seed_alone_and_leave_the_global_random_state_alone() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    one = make().shared_arrays()
-    assert torch.equal(torch.rand(1), expected)
-    assert equal(one, make().shared_arrays())
-    assert not equal(one, make(seed=2).shared_arrays())
-
-
-@pytest.mark.parametrize("config", [SMALL, RMSPROP])
-def test_training_is_the_same_for_the_same_seed(slices: Slices, config: Config) -> None:
-    one, other = make(config), make(config)
-    torch.manual_seed(1)
-    one.train(one.batches(slices, 3, 1))
-    torch.manual_seed(2)
-    other.train(other.batches(slices, 3, 1))
-    assert equal(one.shared_arrays(), other.shared_arrays())
-    assert not equal(one.shared_arrays(), make(config).shared_arrays())
-
-
-@pytest.mark.parametrize("share", [False, True])
-@pytest.mark.parametrize("config", [replace(SMALL, decay_steps=10, diffaugment="translation"), RMSPROP])
-def test_a_resumed_training_equals_an_uninterrupted_one(slices: Slices, config: Config, share: bool) -> None:
-    def built(seed: int) -> Trainer:
-        trainer = make(config, seed=seed)
-        trainer.generators_only = share
-        return trainer
-
-    whole = built(1)
-    whole.train(whole.batches(slices, 4, 1))
-    whole.train(whole.batches(slices, 3, 2))
-    first = built(1)
-    first.train(first.batches(slices, 4, 1))
-    second = built(9)
-    second.load_shared_arrays(first.shared_arrays())
-    second.load_private_state(first.private_state())
-    second.train(second.batches(slices, 3, 2))
-    assert equal(whole.shared_arrays(), second.shared_arrays())
-    assert equal(whole.private_state(), second.private_state())
-
-
 def test_sharing_the_generator_keeps_the_critic_at_the_site() -> None:
     trainer = make()
     trainer.generators_only = True
@@ -230,71 +166,13 @@ def test_the_critic_tells_real_slices_from_noise_after_a_few_steps(slices: Slice
     optimiser = trainer.optimisers["critic"]
     trainer.step = lambda one: one.step() if one is optimiser else None
     trainer.train(trainer.batches(slices, 5, 1))
-    code = trainer._code(torch.ones(len(slices), dtype=torch.bool), slices.condition())
-    made = trainer.sample(torch.ones(len(slices), dtype=torch.bool), slices.condition(), 1)
+    tumour, nothing = torch.ones(len(slices), dtype=torch.bool), torch.zeros(0)
+    code = trainer._code(Draws(tumour, nothing, nothing, slices.condition()))
+    made = trainer.sample(tumour, slices.condition(), 1)
     with torch.no_grad():
         real = trainer.critic(slices.all().images * 2 - 1, code).flatten(1).mean(1)
         generated = trainer.critic(made * 2 - 1, code).flatten(1).mean(1)
     assert real.min() > generated.max()
-
-
-@pytest.mark.parametrize("policy", ["", "brightness,contrast,translation,cutout"])
-def test_every_loss_is_finite_and_named(slices: Slices, policy: str) -> None:
-    trainer = make(replace(SMALL, diffaugment=policy))
-    losses = trainer.train(trainer.batches(slices, 2, 1))
-    assert set(losses) == {"critic", "gradient_penalty", "adversarial"}
-    assert np.isfinite(list(losses.values())).all()
-
-
-def test_a_step_is_a_function_of_weights_and_batch(slices: Slices) -> None:
-    batches = list(make().batches(slices, 2, 1))
-    one, other = make(), make()
-    first, again = one.train(batches), other.train(batches)
-    assert first == again
-    assert equal(one.shared_arrays(), other.shared_arrays())
-
-
-def test_each_optimiser_moves_its_own_network_and_the_critic_comes_first(slices: Slices) -> None:
-    trainer = make()
-    seen: list[str] = []
-
-    def step(optimiser: torch.optim.Optimizer) -> None:
-        before = trainer.shared_arrays()
-        optimiser.step()
-        after = trainer.shared_arrays()
-        moved = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
-        seen.append(",".join(moved))
-
-    trainer.step = step
-    trainer.train(trainer.batches(slices, 2, 1))
-    assert seen == ["critic", "critic", "generator"] * 2
-
-
-def test_the_step_is_the_callers(slices: Slices) -> None:
-    trainer = make()
-    trainer.step = lambda optimiser: None
-    start = trainer.shared_arrays()
-    trainer.train(trainer.batches(slices, 2, 1))
-    assert all(torch.allclose(start[key], value) for key, value in trainer.shared_arrays().items())
-
-
-def test_rates_fall_over_the_second_half(slices: Slices) -> None:
-    trainer = make(replace(SMALL, decay_steps=4, n_critic=1, critic_learning_rate=1e-2))
-    rates: list[float] = []
-    trainer.step = lambda optimiser: rates.append(optimiser.param_groups[0]["lr"])
-    trainer.train(trainer.batches(slices, 4, 1))
-    assert rates[0::2] == pytest.approx([1e-2 * f for f in (1, 1, 1, 0.5)])
-    assert rates[1::2] == pytest.approx([1e-3 * f for f in (1, 1, 1, 0.5)])
-
-
-def test_the_average_lies_between_old_and_new_weights(slices: Slices) -> None:
-    trainer = make()
-    start = trainer.shared_arrays()
-    trainer.train(trainer.batches(slices, 1, 1))
-    after = trainer.shared_arrays()
-    for key in (key for key in start if key.startswith("generator.")):
-        averaged = after[key.replace("generator.", "generator_ema.")]
-        torch.testing.assert_close(averaged, 0.1 * start[key] + 0.9 * after[key])
 
 
 def test_half_precision_computes_losses_and_penalty_in_float32(slices: Slices, monkeypatch: Any) -> None:
@@ -401,12 +279,9 @@ def test_works_for_several_contrasts(two_contrasts: Slices) -> None:
     ("change", "text"),
     [
         ({"critic_layers": 7}, "critic_layers=7: needs image.size of at least 128, got"),
-        ({"precision": "fp16"}, "precision"),
         ({"optimiser": "sgd"}, "optimiser"),
         ({"tumour_share": 1.5}, "tumour_share"),
         ({"augmented_share": -0.5}, "augmented_share"),
-        ({"ema": 1.0}, "ema"),
-        ({"betas": [0.5]}, "betas"),
         ({"batch_size": 1}, "batch_size"),
         ({"n_critic": 0}, "n_critic"),
         ({"noise_size": 0}, "noise_size"),
