@@ -31,7 +31,7 @@ from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
 from client.health.service import HealthService, identity
 from client.node.contact import PATIENCE, Contact, install_contact
-from client.node.events import Event, Tell, to_supervisor
+from client.node.events import NodeEvent, node_event, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
 from client.node.workers import start_workers
 from client.site import SiteSettings, load_site
@@ -39,6 +39,7 @@ from common.child_process import descendants, end_processes
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
 from common.file_lock import locked
+from common.progress import Listener
 
 FLOWER = "1.41.0"
 _NEEDED = ("get_run", "get_fab", "trusted_entities")
@@ -54,7 +55,7 @@ class BundleGuard:
         tell: is told of each bundle that may not.
     """
 
-    def __init__(self, settings: SiteSettings, tell: Tell) -> None:
+    def __init__(self, settings: SiteSettings, tell: Listener) -> None:
         self.settings = settings
         self._tell = tell
         self._run: Any = None
@@ -83,7 +84,7 @@ class BundleGuard:
         except AuditError as error:
             reason = str(error)
         if reason is not None:
-            self._tell(Event.BUNDLE_REFUSED, reason)
+            self._tell(node_event(NodeEvent.BUNDLE_REFUSED, reason))
         return reason is None
 
     def _objection(self, fab: Any, run: Any) -> str | None:
@@ -237,7 +238,7 @@ def only_node(settings: SiteSettings) -> Iterator[None]:
         yield
 
 
-def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
+def start_node(site: Path, arguments: Sequence[str], tell: Listener) -> None:
     """Runs a guarded SuperNode until it is stopped.
 
     Args:
@@ -290,7 +291,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         try:
             start_node(Path(arguments[0]), arguments[1:], tell)
         except OncofedError as error:
-            tell(Event.REFUSED if isinstance(error, ConfigError) else Event.TROUBLE, str(error))
+            tell(node_event(NodeEvent.REFUSED if isinstance(error, ConfigError) else NodeEvent.TROUBLE, str(error)))
             raise
 
     code: object = 1

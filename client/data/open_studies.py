@@ -14,7 +14,7 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.training import Means
 from client.site import SiteSettings, load_site
-from common.imaging.prepare import Progress
+from common.progress import Listener
 from common.records import Instruction
 from common.trials import Trial
 
@@ -40,7 +40,7 @@ class OpenStudy:
     def of(
         cls,
         study: StudyContext,
-        progress: Progress | None = None,
+        progress: Listener | None = None,
         make_reader: MakeReader = reader_of,
         means: Means | None = None,
     ) -> "OpenStudy":

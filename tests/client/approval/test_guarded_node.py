@@ -28,10 +28,10 @@ from client.approval.guarded_node import (
     prepare_home,
 )
 from client.audit.log import read_audit
-from client.node.events import Event
 from client.site import SiteSettings, load_site
 from common.bundle import stage_bundle
 from common.errors import ConfigError
+from common.progress import Event
 
 RUN = 7
 
@@ -107,7 +107,7 @@ class Node:
         return replies[0] if replies else None
 
 
-def nobody(event: Event, text: str = "") -> None:
+def nobody(event: Event) -> None:
     """The supervisor of a node that has none."""
 
 
