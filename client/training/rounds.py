@@ -83,8 +83,8 @@ def train_classifier(asked: Asked, arrays: dict[str, Tensor]) -> Update:
         return _finished(asked, trainer, Update(trainer.shared_arrays(), {}), steps, started)
     steps = steps_per_round(federation, len(data.training), classifier.batch_size)
     trainer = _classifier(asked, steps * federation.rounds)
-    started = _load(asked, trainer, arrays)
     batches = trainer.batches(training_sets(data, work, arm, asked.behind), steps, _seed(asked))
+    started = _load(asked, trainer, arrays)
     return _train(asked, trainer, batches, steps, started)
 
 
