@@ -28,6 +28,7 @@ from client.privacy.binding import require_bound
 from client.privacy.statement import ledger_fields, privacy_statement
 from client.site import SiteSettings
 from client.study import trial
+from client.study.synthesis import synthesise
 from client.training import proxies, rounds
 from common.actions import FAILED, NO_SITE, NOT_NOW, Action
 from common.array_files import read_tensors
@@ -230,7 +231,7 @@ def _trained(asked: Asked, update: rounds.Update) -> RecordDict:
 def _synthesise(asked: Asked, content: RecordDict) -> RecordDict:
     arrays = received_arrays(content)
     with silently(asked.study):
-        trial.synthesise(asked.data, asked.work, asked.instruction.model, arrays)
+        synthesise(asked.data, asked.work, asked.instruction.model, arrays)
     return _content(asked)
 
 

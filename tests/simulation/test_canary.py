@@ -124,7 +124,7 @@ def test_made_slices_that_are_drawn_over_all_patients_are_found(monkeypatch: pyt
         owner = torch.where(made.origin >= 0, torch.from_numpy(training.owner)[made.origin.clamp(min=0)], dealt)
         keep_images(data, work, "synthetic", made, owner=owner)
 
-    monkeypatch.setattr("client.study.trial.make_private_images", over_all)
+    monkeypatch.setattr("client.study.synthesis.make_private_images", over_all)
     assert "classifier/synthetic: one patient moves a step by" in found()
 
 

@@ -23,10 +23,10 @@ from client.approval.allow_list import approve_bundle
 from client.approval.guarded_node import (
     BundleGuard,
     install_guard,
-    node_arguments,
     only_node,
     prepare_home,
 )
+from client.approval.node_arguments import node_arguments
 from client.audit.log import read_audit
 from client.site import SiteSettings, load_site
 from common.bundle import stage_bundle

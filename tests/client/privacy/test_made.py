@@ -18,7 +18,7 @@ from client.privacy.budget import Budget
 from client.privacy.made import SLICES_OF_A_PATIENT, patient_sources
 from client.site import SiteSettings
 from client.study.arms import made_images, made_of
-from client.study.trial import synthesise
+from client.study.synthesis import synthesise
 from client.training.rounds import train_classifier
 from common.config import compose
 from common.records import Instruction
