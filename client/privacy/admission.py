@@ -189,7 +189,6 @@ def _require_privacy(study: StudyContext, declared: Declared | None) -> None:
 
 def tasks_are_private_enough(data: SiteData, work: WorkFolder, notes: Notes) -> bool:
     """Whether this site may train in the study; if not, a note says why in words that may leave."""
-    log = data.study.settings.log
     if "train" not in data.study.settings.roles:
         return True
     try:
@@ -197,19 +196,19 @@ def tasks_are_private_enough(data: SiteData, work: WorkFolder, notes: Notes) -> 
         if data.study.private:
             require_known_patients(data)
             account_of_study(data, work)
+        return True
+    except PrivacyError as error:
+        data.study.settings.log.exception("privacy")
+        reason = (
+            "its privacy ledger cannot be relied on; the hospital must look at it"
+            if isinstance(error, LedgerError)
+            else "no privacy guarantee can be given for this study; its own log says why"
+        )
     except BudgetSpentError:
-        log.exception("budget")
+        data.study.settings.log.exception("budget")
         reason = "what is left of its privacy budget does not suffice for this study"
-    except LedgerError:
-        log.exception("ledger")
-        reason = "its privacy ledger cannot be relied on; the hospital must look at it"
     except RefusalError as refusal:
         reason = str(refusal)
-    except PrivacyError:
-        log.exception("privacy")
-        reason = "no privacy guarantee can be given for this study; its own log says why"
-    else:
-        return True
     notes.append(f"trains nothing: {reason}")
     for task in (*(f"gan/{model}" for model in data.study.experiment.models), "classifier"):
         notes.decline(task, reason)

@@ -12,11 +12,11 @@ from common.records import Instruction
 
 
 def open_study(settings: SiteSettings, experiment: Experiment, run: str) -> OpenStudy:
-    return OpenStudy.of(StudyContext(settings, experiment, run))
+    return OpenStudy(SiteData.of(StudyContext(settings, experiment, run)))
 
 
 def open_message(settings: SiteSettings, experiment_yaml: str, run: str) -> OpenStudy:
-    return OpenStudy.of(StudyContext.of_message(settings, experiment_yaml, run))
+    return OpenStudy(SiteData.of(StudyContext.of_message(settings, experiment_yaml, run)))
 
 
 def about(study: OpenStudy, instruction: Instruction) -> Asked:
