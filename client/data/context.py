@@ -1,4 +1,4 @@
-"""What is asked of a site: a study's configuration, its run and trial, as the site's own settings allow it."""
+"""What a study wants of a site: the study's configuration, its run and trial, as the site's own settings allow it."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property

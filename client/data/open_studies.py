@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from client.audit.log import AuditFiles, AuditLog
-from client.data.asked import Asked, Memory
 from client.data.context import StudyContext
+from client.data.request import Memory, Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.training import Means
@@ -46,14 +46,14 @@ class OpenStudy:
         """The same with another trial in front."""
         return replace(self, data=self.data.within(trial))
 
-    def asked(self, instruction: Instruction) -> Asked:
+    def request(self, instruction: Instruction) -> Request:
         """A message about one of the study's trials.
 
         Raises:
             RefusalError: if it is about none of them.
         """
         meant = self.within(self.study.trial_of(instruction))
-        return Asked(instruction, meant.data, meant.work, memory=self.memory, means=self.means)
+        return Request(instruction, meant.data, meant.work, memory=self.memory, means=self.means)
 
 
 class OpenStudies:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from client.data.asked import Asked
 from client.data.context import StudyContext
+from client.data.request import Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.policy.behind import Behind
@@ -101,15 +101,15 @@ def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
     return SiteArms(arms={}) if study.private else told
 
 
-def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
+def evaluate_model(request: Request, arrays: dict[str, Tensor]) -> SiteArms:
     """Scores a classifier that came from elsewhere; its phase is ``federated/<arm>``, or ``cross_site/<model>`` with
     ``/<arm>`` after it unless that is ``real``.
 
     Raises:
         RefusalError: if there are no test patients, or one of them trained as well.
     """
-    data, work, study, test = asked.data, asked.work, asked.study, asked.test
-    noised = partial(noised_scores, data, work, asked.instruction.phase, test, random=asked.means.random)
+    data, work, study, test = request.data, request.work, request.study, request.test
+    noised = partial(noised_scores, data, work, request.instruction.phase, test, random=request.means.random)
     if not test.patients:
         if not study.guarded:
             raise RefusalError("it has no test patients")
@@ -118,9 +118,9 @@ def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
     require_no_leak(data, work)
     trainer = build_classifier_trainer(study.experiment, device=study.device, weights=study.weights, total_steps=1)
     trainer.load_shared_arrays(arrays)
-    phase = Phase.parse(asked.instruction.phase)
+    phase = Phase.parse(request.instruction.phase)
     across = phase.kind == PhaseKind.CROSS_SITE
-    name = phase.label if across else asked.instruction.arm or phase.name
+    name = phase.label if across else request.instruction.arm or phase.name
     tested = score_classifier(study, work, test, trainer, name, phase.kind, real=phase.name if across else REAL)
     full = tested.whole(None)
     if phase.kind == PhaseKind.FEDERATED:
