@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from opening import open_study
 from torch import Tensor
 
 from client.app import make_app, site_from_node_config
+from client.data.context import StudyContext
+from client.data.site_data import SiteData
 from client.site import load_site
 from common.actions import Action
 from common.config import compose, to_yaml
 from common.experiment import Experiment, StrategyConfig
 from common.logs import quiet_libraries
 from common.progress import NoProgress
-from common.seeding import derive_seed
 from common.training.build import build_gan_trainer
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
@@ -113,11 +113,10 @@ def plain(experiment: Experiment, files: list[Path], initial: dict[str, Tensor],
     """The same training and average as plain function calls."""
     updates = []
     for file in files:
-        session = open_study(load_site(file), experiment, folder.name)
-        trainer = build_gan_trainer(experiment, MODEL, device=session.study.device, weights=session.study.weights)
+        study = StudyContext(load_site(file), experiment, folder.name)
+        trainer = build_gan_trainer(experiment, MODEL, device=study.device, weights=study.weights)
         trainer.load_shared_arrays(initial)
-        seed = derive_seed(experiment.seed, session.study.settings.name, PHASE, 1)
-        trainer.train(trainer.batches(session.data.training, STEPS, seed))
+        trainer.train(trainer.batches(SiteData.of(study).training, STEPS, study.seed(PHASE, 1)))
         updates.append(trainer.shared_arrays())
     return {name: torch.stack([update[name] for update in updates]).mean(0) for name in initial}
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from client.approval.questions import require_signed
 from client.audit.log import AuditError, AuditLog
 from client.audit.message import asked_fields, instruction_fields, sent_sizes
-from client.data.asked import Asked
 from client.data.open_studies import OpenStudies
+from client.data.request import Request
 from client.hello.introduction import declared_examples, introduce
 from client.policy.limits import out_of_memory, set_limits
 from client.policy.rules import require_action, require_exchange, require_hours, require_model
@@ -28,6 +28,7 @@ from client.privacy.binding import require_bound
 from client.privacy.statement import ledger_fields, privacy_statement
 from client.site import SiteSettings
 from client.study import trial
+from client.study.synthesis import synthesise
 from client.training import proxies, rounds
 from common.actions import FAILED, NO_SITE, NOT_NOW, Action
 from common.array_files import read_tensors
@@ -51,7 +52,7 @@ from common.results_classifier import SiteArms
 SITE_CONFIG = "site-config"
 """The SuperNode's node-config key that names this hospital's ``site.yaml``."""
 
-Handler = Callable[[Asked, RecordDict], RecordDict]
+Handler = Callable[[Request, RecordDict], RecordDict]
 
 Gate = Callable[[Path, SiteSettings, Message, Context], None]
 """Refuses a message before anything is done with it; told the site's file and settings, the message and the node."""
@@ -165,9 +166,9 @@ def _audited(
         require_bound(study.study, study.work)
         require_model(study.study, instruction.model)
         require_exchange(study.study, action, instruction.model)
-        with admitted(study.asked(instruction), action, message.content) as asked:
-            content = handler(asked, message.content)
-            require_declared_answer(asked.study, action, content)
+        with admitted(study.request(instruction), action, message.content) as request:
+            content = handler(request, message.content)
+            require_declared_answer(request.study, action, content)
         charged = ledger_fields(study.study, action)
         log.info("answered", extra={"fields": {**fields, "records": sorted(content)}})
     except Exception as error:
@@ -203,77 +204,77 @@ def _safe_reason(error: Exception) -> str:
     return "it failed; its own log says why"
 
 
-def _content(asked: Asked, result: BaseModel | None = None) -> RecordDict:
-    return RecordDict({CONFIG: reply_record(asked.instruction, asked.study.settings.name, result)})
+def _content(request: Request, result: BaseModel | None = None) -> RecordDict:
+    return RecordDict({CONFIG: reply_record(request.instruction, request.study.settings.name, result)})
 
 
-def _hello(asked: Asked, content: RecordDict) -> RecordDict:
-    return _content(asked, introduce(asked.data, asked.work, asked.instruction.witness))
+def _hello(request: Request, content: RecordDict) -> RecordDict:
+    return _content(request, introduce(request.data, request.work, request.instruction.witness))
 
 
-def _train_gan(asked: Asked, content: RecordDict) -> RecordDict:
-    return _trained(asked, rounds.train_gan(asked, received_arrays(content)))
+def _train_gan(request: Request, content: RecordDict) -> RecordDict:
+    return _trained(request, rounds.train_gan(request, received_arrays(content)))
 
 
-def _train_classifier(asked: Asked, content: RecordDict) -> RecordDict:
-    return _trained(asked, rounds.train_classifier(asked, received_arrays(content)))
+def _train_classifier(request: Request, content: RecordDict) -> RecordDict:
+    return _trained(request, rounds.train_classifier(request, received_arrays(content)))
 
 
-def _trained(asked: Asked, update: rounds.Update) -> RecordDict:
-    reply = _content(asked)
+def _trained(request: Request, update: rounds.Update) -> RecordDict:
+    reply = _content(request)
     reply[ARRAYS] = to_arrays(update.arrays)
     # A private training has no losses to tell: they are means over patients, without noise.
-    reply[METRICS] = training_metrics(declared_examples(asked.data.first), update.losses)
+    reply[METRICS] = training_metrics(declared_examples(request.data.first), update.losses)
     return reply
 
 
-def _synthesise(asked: Asked, content: RecordDict) -> RecordDict:
+def _synthesise(request: Request, content: RecordDict) -> RecordDict:
     arrays = received_arrays(content)
-    with silently(asked.study):
-        trial.synthesise(asked.data, asked.work, asked.instruction.model, arrays)
-    return _content(asked)
+    with silently(request.study):
+        synthesise(request.data, request.work, request.instruction.model, arrays)
+    return _content(request)
 
 
-def _arms(asked: Asked, content: RecordDict) -> RecordDict:
+def _arms(request: Request, content: RecordDict) -> RecordDict:
     told = SiteArms(arms={})
-    with silently(asked.study):
-        told = trial.run_arms(asked.data, asked.work, asked.test)
-    return _content(asked, told)
+    with silently(request.study):
+        told = trial.run_arms(request.data, request.work, request.test)
+    return _content(request, told)
 
 
-def _site_model(asked: Asked, content: RecordDict) -> RecordDict:
-    if not asked.study.settings.share_site_model or asked.study.private:
+def _site_model(request: Request, content: RecordDict) -> RecordDict:
+    if not request.study.settings.share_site_model or request.study.private:
         raise RefusalError("it does not share its own model")
-    reply = _content(asked)
-    arm = asked.instruction.arm or trial.REAL
+    reply = _content(request)
+    arm = request.instruction.arm or trial.REAL
     if arm not in trial.TRAVELLING:
         raise RefusalError("it keeps no model of this arm")
-    file = asked.work.site_model(arm)
+    file = request.work.site_model(arm)
     if not file.exists():
         raise RefusalError("it has trained no model of this arm")
-    trial.count_behind_site_model(asked.work, arm, asked.behind)
+    trial.count_behind_site_model(request.work, arm, request.behind)
     reply[ARRAYS] = to_arrays(read_tensors(file))
     return reply
 
 
-def _evaluate(asked: Asked, content: RecordDict) -> RecordDict:
-    return _content(asked, trial.evaluate_model(asked, received_arrays(content)))
+def _evaluate(request: Request, content: RecordDict) -> RecordDict:
+    return _content(request, trial.evaluate_model(request, received_arrays(content)))
 
 
-def _privacy(asked: Asked, content: RecordDict) -> RecordDict:
-    return _content(asked, privacy_statement(asked.study, asked.work))
+def _privacy(request: Request, content: RecordDict) -> RecordDict:
+    return _content(request, privacy_statement(request.study, request.work))
 
 
-def _release(asked: Asked, content: RecordDict) -> RecordDict:
-    reply = _content(asked)
-    made = proxies.release(asked.study, asked.work, asked.instruction.model, received_arrays(content))
+def _release(request: Request, content: RecordDict) -> RecordDict:
+    reply = _content(request)
+    made = proxies.release(request.study, request.work, request.instruction.model, received_arrays(content))
     reply[ARRAYS] = to_images(made)
     return reply
 
 
-def _take_proxies(asked: Asked, content: RecordDict) -> RecordDict:
-    proxies.take(asked.study, asked.work, asked.instruction.model, content)
-    return _content(asked)
+def _take_proxies(request: Request, content: RecordDict) -> RecordDict:
+    proxies.take(request.study, request.work, request.instruction.model, content)
+    return _content(request)
 
 
 app = make_app(site_from_node_config, gate=require_signed)

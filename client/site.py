@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from client.audit.log import AuditFiles
 from client.policy.hours import Hours
 from client.privacy.ledger import LedgerFiles
+from client.site_paths import with_whole_paths
 from common.actions import Action
 from common.errors import ConfigError
-from common.experiment_paths import DOWNLOAD
 from common.imaging.names import ORGANS
-from common.paths import Use, expanded, impossible, unusable
+from common.paths import Use
 from common.safe_yaml import read_yaml, yaml_problem
 from common.written import listed_names
 
@@ -255,9 +255,9 @@ def load_site(path: Path) -> SiteSettings:
         raise ConfigError(f"{path}: must be a list of `key: value` lines")
     here = path.resolve().parent
     try:
-        values = _with_whole_paths({"folder": str(here), **values}, here, SiteSettings)
+        values = with_whole_paths({"folder": str(here), **values}, here, SiteSettings)
         if isinstance(values.get("privacy"), dict):
-            values["privacy"] = _with_whole_paths(values["privacy"], here, PrivacySettings, "privacy.")
+            values["privacy"] = with_whole_paths(values["privacy"], here, PrivacySettings, "privacy.")
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     if isinstance(values["folder"], Path):
@@ -267,57 +267,6 @@ def load_site(path: Path) -> SiteSettings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path}: {problems}") from error
-
-
-def _with_whole_paths(values: dict[str, Any], here: Path, section: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    """The values of a section with its paths counted from ``here``.
-
-    Raises:
-        ValueError: for what can be no path of its use, naming the key.
-    """
-
-    def whole(key: str, text: str, use: Use, base: Path) -> Path:
-        try:
-            found = base / expanded(text)
-        except ValueError as error:
-            raise ValueError(f"{prefix}{key}: {text!r} {error}") from error
-        if problem := impossible(found, use):
-            raise ValueError(f"{prefix}{key}: {found}: {problem}; name another one")
-        return found
-
-    made = dict(values)
-    for key, use in uses_of(section).items():
-        value = values.get(key)
-        if isinstance(value, str):
-            made[key] = whole(key, value, use, here)
-        elif isinstance(value, dict):
-            for name, text in value.items():
-                # Paths of weights count from the folder in which a command is given, and stay as they are.
-                if isinstance(text, str) and text != DOWNLOAD:
-                    whole(f"{key}.{name}", text, use, Path())
-    return made
-
-
-def uses_of(section: type[BaseModel]) -> dict[str, Use]:
-    """The keys of a section of ``site.yaml`` that name paths, and what each is for."""
-    uses = {key: [one for one in field.metadata if isinstance(one, Use)] for key, field in section.model_fields.items()}
-    return {key: marks[0] for key, marks in uses.items() if marks}
-
-
-def require_usable_paths(settings: SiteSettings) -> None:
-    """Refuses folders that cannot be written to and files that are not there, before anything is begun.
-
-    The folder of the data is the reader's to look at: whether it is there is told with what it holds.
-
-    Raises:
-        ConfigError: naming the key of ``site.yaml`` and what is wrong.
-    """
-    sections: list[tuple[str, BaseModel | None]] = [("", settings), ("privacy.", settings.privacy)]
-    for prefix, section in sections:
-        for key, use in uses_of(type(section)).items() if section is not None else ():
-            path = getattr(section, key)
-            if isinstance(path, Path) and use is not Use.DATA and (problem := unusable(path, use)):
-                raise ConfigError(f"site.yaml: {prefix}{key}: {path}: {problem}; name another one")
 
 
 def chosen_patients(settings: SiteSettings) -> frozenset[str] | None:

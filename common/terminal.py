@@ -1,6 +1,6 @@
 """One long piece of work on a terminal: a bar for a person, plain lines for a pipe or a file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -8,16 +8,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common.outside import say
-
-Advance = Callable[[int, int, str], None]
-"""Told after each piece: pieces done, pieces in all, and what the last one was (which is never shown)."""
+from common.progress import Event, Listener
 
 _LINES = 10
 
 
 @contextmanager
-def counted(doing: str, noun: str, stream: TextIO) -> Iterator[Advance]:
-    """Shows how far something is.
+def counted(doing: str, noun: str, stream: TextIO) -> Iterator[Listener]:
+    """Shows how far something is, by an event for each finished piece (:func:`common.progress.piece_done`).
 
     On a terminal that can move its cursor a bar with the time left, gone when the work is done; elsewhere about ten
     lines such as ``preparing: 3 of 12 patients``.
@@ -28,9 +26,10 @@ def counted(doing: str, noun: str, stream: TextIO) -> Iterator[Advance]:
         stream: where it is shown.
 
     >>> import sys
-    >>> with counted("preparing", "patients", sys.stdout) as advance:
-    ...     advance(1, 2, "ann")
-    ...     advance(2, 2, "bob")
+    >>> from common.progress import piece_done
+    >>> with counted("preparing", "patients", sys.stdout) as tell:
+    ...     tell(piece_done(1, 2, "ann"))
+    ...     tell(piece_done(2, 2, "bob"))
     preparing: 1 of 2 patients
     preparing: 2 of 2 patients
     """
@@ -41,12 +40,13 @@ def counted(doing: str, noun: str, stream: TextIO) -> Iterator[Advance]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(noun))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task(doing, total=None)
-        yield lambda done, total, _: progress.update(task, completed=done, total=total)
+        yield lambda event: progress.update(task, completed=event.values["done"], total=event.values["total"])
 
 
-def _lines(doing: str, noun: str, stream: TextIO) -> Advance:
-    def advance(done: int, total: int, _: str) -> None:
+def _lines(doing: str, noun: str, stream: TextIO) -> Listener:
+    def tell(event: Event) -> None:
+        done, total = event.values["done"], event.values["total"]
         if done in (1, total) or done * _LINES // total > (done - 1) * _LINES // total:
             say(f"{doing}: {done} of {total} {noun}", stream=stream)
 
-    return advance
+    return tell

@@ -156,7 +156,7 @@ def _conclude(experiment: Experiment, results: Results) -> None:
     results.repeated = repeated(results.trials)
     results.gains = pooled_gains(results.trials)
     results.apart = arms_apart(results.trials)
-    results.comparisons, results.not_compared = comparisons(experiment, results.trials, experiment.study.min_cell)
+    results.comparisons, results.not_compared = comparisons(experiment, results.trials)
 
 
 def _begin(settings: StudySettings) -> Results:

@@ -81,7 +81,7 @@ def _gain_keys(scores: Sequence[ClassifierScores]) -> list[Key]:
 
 
 def comparisons(
-    experiment: Experiment, trials: Sequence[TrialResult], min_cell: int
+    experiment: Experiment, trials: Sequence[TrialResult]
 ) -> tuple[dict[str, list[ComparisonTable]], dict[str, str]]:
     """The tests over run-folds by scope, and for the scopes that cannot have them, why."""
     folds = [trial for trial in trials if trial.fold]
@@ -103,7 +103,6 @@ def comparisons(
                 _by_arm(told, scope, score),
                 known,
                 score=score,
-                min_cell=min_cell,
                 apart=_apart(told) if scope == FEDERATED else (),
             )
             for score in COMPARED

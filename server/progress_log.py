@@ -1,82 +1,37 @@
 """A study's progress as a file: the ServerApp writes it, any number of commands read it, whichever started first.
 
-One JSON object a line, in ``progress.jsonl`` of the run's folder: ``time`` (ISO 8601, UTC), ``event`` and what belongs
-to it. An event is a call of :class:`~common.progress.StudyProgress`, or ``began``, ``finished`` or ``failed``.
+One :class:`~common.progress.Event` a line, in ``progress.jsonl`` of the run's folder: those of
+:class:`~common.progress.StudyProgress`, and ``began``, ``finished`` or ``failed``.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from common.private_files import make_private_folder
-from common.progress import StudyProgress
+from common.progress import Event, StudyProgress
 
 FILE = "progress.jsonl"
 
 
-@dataclass(frozen=True)
-class Event:
-    """One line of the file.
+class ProgressLog(StudyProgress):
+    """Writes what a study tells; a line is on its way to the disk before the study goes on.
 
-    Attributes:
-        time: when.
-        name: what happened.
-        values: what belongs to it.
+    An end is written as what it was, ``finished`` or ``failed``.
     """
-
-    time: datetime
-    name: str
-    values: dict[str, Any] = field(default_factory=dict)
-
-
-class ProgressLog:
-    """Writes what a study tells; a line is on its way to the disk before the study goes on."""
 
     def __init__(self, run_dir: Path) -> None:
         make_private_folder(run_dir)
         self._file = (run_dir / FILE).open("a", encoding="utf-8")
 
-    def plan(self, phases: Sequence[tuple[str, int]]) -> None:
-        self.write("plan", phases=[list(phase) for phase in phases])
-
-    def phase(self, name: str, total: int) -> None:
-        self.write("phase", name=name, total=total)
-
-    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
-        self.write("site", name=name, doing=doing, at_work=at_work)
-
-    def advance(
-        self,
-        *,
-        round: int,
-        contributors: Sequence[str],
-        losses: Mapping[str, float],
-        scores: Mapping[str, float],
-        seconds: float,
-    ) -> None:
-        self.write(
-            "advance",
-            round=round,
-            contributors=list(contributors),
-            losses=dict(losses),
-            scores=dict(scores),
-            seconds=seconds,
-        )
-
-    def message(self, text: str) -> None:
-        self.write("message", text=text)
-
-    def close(self) -> None:
-        """Nothing: an end is written as what it was, ``finished`` or ``failed``."""
+    def take(self, event: Event) -> None:
+        self._file.write(f"{event.to_line()}\n")
+        self._file.flush()
 
     def write(self, event: str, **values: Any) -> None:
         """Adds a line."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._file.write(json.dumps({"time": time, "event": event, **values}) + "\n")
-        self._file.flush()
+        self.take(Event(event, values))
 
 
 class ProgressReader:
@@ -101,18 +56,5 @@ class ProgressReader:
         whole = text.rfind(b"\n") + 1
         self._read += whole
         for line in text[:whole].splitlines():
-            try:
-                values = json.loads(line)
-                yield Event(datetime.fromisoformat(values.pop("time")), values.pop("event"), values)
-            except (ValueError, KeyError, AttributeError, TypeError):
-                continue
-
-
-def show(event: Event, progress: StudyProgress) -> None:
-    """Tells ``progress`` of an event as the study told it."""
-    values = event.values
-    match event.name:
-        case "plan":
-            progress.plan([(name, total) for name, total in values["phases"]])
-        case "phase" | "site" | "advance" | "message":
-            getattr(progress, event.name)(**values)
+            with suppress(ValueError):
+                yield Event.from_line(line)

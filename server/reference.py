@@ -9,10 +9,11 @@ from common.imaging.as_begun import as_begun
 from common.imaging.cohort import PreparedCohort
 from common.imaging.finding import find_studies
 from common.imaging.listing import list_files, listing_digest
-from common.imaging.prepare import Progress, prepare_cohort
+from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
+from common.progress import Listener
 from server.settings import FINISHED, StudySettings
 
 PARTS = ("pretraining", "selection", "final")
@@ -23,7 +24,7 @@ def reference_part(
     settings: StudySettings,
     organ: str,
     part: str,
-    progress: Progress | None = None,
+    progress: Listener | None = None,
     *,
     contrasts: Sequence[str] | None = None,
 ) -> Slices:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from common.progress import Event
+
 
 class Schedule:
     """Where a study stands among its phases, and how long the rest may take.
@@ -20,6 +22,17 @@ class Schedule:
         self.current = -1
         self.rounds_done = 0
         self._seconds: list[float] = []
+
+    def take(self, event: Event) -> None:
+        """Moves on with a study's progress; other events change nothing."""
+        values = event.values
+        match event.name:
+            case "plan":
+                self.plan([(name, total) for name, total in values["phases"]])
+            case "phase":
+                self.begin(values["name"], values["total"])
+            case "advance":
+                self.finish_round(values["round"], values["seconds"])
 
     def plan(self, phases: Sequence[tuple[str, int]]) -> None:
         """Names every phase with its rounds, in order."""

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.outside import line, say
-from common.progress import ABSENT, ANSWERED, ASKED, StudyProgress
+from common.progress import ABSENT, ANSWERED, ASKED, Event, StudyProgress
 from server.schedule import Schedule, duration
 
 
@@ -23,54 +23,46 @@ def terminal_progress(stream: TextIO | None = None) -> StudyProgress:
     return LiveProgress(console) if console.is_terminal and not console.is_dumb_terminal else PlainProgress(stream)
 
 
-class PlainProgress:
+class PlainProgress(StudyProgress):
     """One line an event, flushed at once, without colours or control characters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._schedule = Schedule()
 
-    def plan(self, phases: Sequence[tuple[str, int]]) -> None:
-        self._schedule.plan(phases)
-        self._line("study: " + ", ".join(f"{name} ({_rounds(rounds)})" for name, rounds in phases))
-
-    def phase(self, name: str, total: int) -> None:
-        self._schedule.begin(name, total)
-        self._line(f"{_position(self._schedule)}{name}: {_rounds(total)}")
-
-    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
-        if doing in (ASKED, ANSWERED, ABSENT):
-            return
-        self._line(f"{self._schedule.name}, {name}: {doing}" if self._schedule.name else f"{name}: {doing}")
-
-    def advance(
-        self,
-        *,
-        round: int,
-        contributors: Sequence[str],
-        losses: Mapping[str, float],
-        scores: Mapping[str, float],
-        seconds: float,
-    ) -> None:
-        self._schedule.finish_round(round, seconds)
-        parts = [f"{self._schedule.name}, round {round} of {self._schedule.rounds}: {', '.join(contributors)}"]
-        parts += [_figures(losses), _figures(scores), f"took {duration(seconds)}"]
-        left = self._schedule.seconds_left()
-        if left:
-            parts.append(f"about {duration(left)} left")
-        self._line("; ".join(part for part in parts if part))
-
-    def message(self, text: str) -> None:
-        self._line(text)
+    def take(self, event: Event) -> None:
+        schedule, values = self._schedule, event.values
+        schedule.take(event)
+        match event.name:
+            case "plan":
+                self._line("study: " + ", ".join(f"{name} ({_rounds(rounds)})" for name, rounds in values["phases"]))
+            case "phase":
+                self._line(f"{_position(schedule)}{values['name']}: {_rounds(values['total'])}")
+            case "site" if values["doing"] not in (ASKED, ANSWERED, ABSENT):
+                said = f"{values['name']}: {values['doing']}"
+                self._line(f"{schedule.name}, {said}" if schedule.name else said)
+            case "advance":
+                self._line(self._of_round(values))
+            case "message":
+                self._line(values["text"])
 
     def close(self) -> None:
         self._stream.flush()
+
+    def _of_round(self, values: Mapping[str, Any]) -> str:
+        schedule = self._schedule
+        who = ", ".join(values["contributors"])
+        parts = [f"{schedule.name}, round {values['round']} of {schedule.rounds}: {who}"]
+        parts += [_figures(values["losses"]), _figures(values["scores"]), f"took {duration(values['seconds'])}"]
+        if left := schedule.seconds_left():
+            parts.append(f"about {duration(left)} left")
+        return "; ".join(part for part in parts if part)
 
     def _line(self, text: str) -> None:
         say(text, stream=self._stream)
 
 
-class LiveProgress:
+class LiveProgress(StudyProgress):
     """A display at the bottom of the terminal; finished phases and messages scroll by above it."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -84,37 +76,27 @@ class LiveProgress:
         self._live = Live(console=console, get_renderable=self._display, refresh_per_second=4)
         self._live.start()
 
-    def plan(self, phases: Sequence[tuple[str, int]]) -> None:
-        self._schedule.plan(phases)
-
-    def phase(self, name: str, total: int) -> None:
-        self._finish_phase()
-        self._schedule.begin(name, total)
-        self._sites, self._losses, self._scores = {}, {}, {}
-        self._phase_began = self._round_ended = self._clock()
-
-    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
-        self._sites = {**self._sites, name: doing}
-
-    def advance(
-        self,
-        *,
-        round: int,
-        contributors: Sequence[str],
-        losses: Mapping[str, float],
-        scores: Mapping[str, float],
-        seconds: float,
-    ) -> None:
-        self._schedule.finish_round(round, seconds)
-        self._losses, self._scores = dict(losses), dict(scores)
-        self._sites = {
-            name: f"in round {round}" if name in contributors else f"not in round {round}"
-            for name in sorted({*self._sites, *contributors})
-        }
-        self._round_ended = self._clock()
-
-    def message(self, text: str) -> None:
-        self._console.print(Text(line(text)), soft_wrap=True)
+    def take(self, event: Event) -> None:
+        values = event.values
+        if event.name == "phase":
+            self._finish_phase()
+        self._schedule.take(event)
+        match event.name:
+            case "phase":
+                self._sites, self._losses, self._scores = {}, {}, {}
+                self._phase_began = self._round_ended = self._clock()
+            case "site":
+                self._sites = {**self._sites, values["name"]: values["doing"]}
+            case "advance":
+                self._losses, self._scores = dict(values["losses"]), dict(values["scores"])
+                number, contributors = values["round"], values["contributors"]
+                self._sites = {
+                    name: f"in round {number}" if name in contributors else f"not in round {number}"
+                    for name in sorted({*self._sites, *contributors})
+                }
+                self._round_ended = self._clock()
+            case "message":
+                self._console.print(Text(line(values["text"])), soft_wrap=True)
 
     def close(self) -> None:
         """Stops the display and leaves one line for the last phase."""

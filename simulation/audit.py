@@ -15,6 +15,7 @@ from common.errors import ConfigError, PrivacyError
 from common.experiment import Experiment
 from common.files import write_bytes
 from common.outside import say
+from common.phases import Phase, PhaseKind
 from common.report.privacy import added_text, canary_text, noise_text
 from common.results import Results
 from common.results_privacy import AuditBound, CanaryResult
@@ -156,7 +157,7 @@ def audited_kinds(experiment: Experiment) -> list[str]:
 
 
 def _kind(mechanism: str) -> str:
-    return mechanism if mechanism.startswith("gan/") else "classifier"
+    return mechanism if Phase.parse(mechanism).kind == PhaseKind.GAN else "classifier"
 
 
 def faults_of(bounds: Sequence[AuditBound]) -> list[str]:

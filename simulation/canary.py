@@ -20,6 +20,7 @@ from torch import Tensor
 from client.app import make_app, site_from_node_config
 from client.data.context import StudyContext
 from client.data.open_studies import OpenStudies, OpenStudy
+from client.data.site_data import SiteData
 from client.privacy.gradients import Watch, Way
 from client.privacy.ledger import Ledger
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
@@ -175,7 +176,7 @@ class _Studies(OpenStudies):
 
     def begin(self, study: StudyContext) -> OpenStudy:
         means = Means(lambda: PrivateRandom(KEY), self._watch)
-        return OpenStudy.of(study, make_reader=self._reader, means=means)
+        return OpenStudy(SiteData.of(study, make_reader=self._reader), means=means)
 
     def _reader(self, settings: SiteSettings, contrasts: tuple[str, ...]) -> PhantomReader:
         return PhantomReader(settings.organ, contrasts, self._known)

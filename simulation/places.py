@@ -1,6 +1,5 @@
 """Where each site's data and each organ's reference set lie; the demo cohort is made where nothing is named."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from common.config import check
 from common.errors import ConfigError
 from common.experiment import CohortConfig, Experiment, SiteConfig
-from common.progress import StudyProgress
+from common.progress import Event, Listener, StudyProgress
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, check_demo, patients_of
 from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError
@@ -169,10 +168,11 @@ def _larger(cohort: CohortConfig, times: int) -> CohortConfig:
     return replace(cohort, train=cohort.train * times, validation=cohort.validation * times, test=cohort.test * times)
 
 
-def told(progress: StudyProgress, name: str) -> Callable[[int, int, str], None]:
+def told(progress: StudyProgress, name: str) -> Listener:
     """Tells every tenth of the patients: a line each would drown the rest where lines are all there is."""
 
-    def tell(done: int, total: int, patient: str) -> None:
+    def tell(event: Event) -> None:
+        done, total = event.values["done"], event.values["total"]
         if done == total or done % max(1, total // 10) == 0:
             progress.site(name, f"{done} of {total} patients ready")
 

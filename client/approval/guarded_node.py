@@ -26,12 +26,13 @@ from typing import Any, NoReturn
 from client.approval.allow_list import PREFIX
 from client.approval.bundle import PROJECT
 from client.approval.guard import require_approved
+from client.approval.node_arguments import node_arguments
 from client.approval.safe_errors import install_safe_errors
 from client.audit.log import AuditError, AuditLog
 from client.health.checks import contact_check, site_checks
 from client.health.service import HealthService, identity
 from client.node.contact import PATIENCE, Contact, install_contact
-from client.node.events import Event, Tell, to_supervisor
+from client.node.events import NodeEvent, node_event, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
 from client.node.workers import start_workers
 from client.site import SiteSettings, load_site
@@ -39,6 +40,7 @@ from common.child_process import descendants, end_processes
 from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
 from common.file_lock import locked
+from common.progress import Listener
 
 FLOWER = "1.41.0"
 _NEEDED = ("get_run", "get_fab", "trusted_entities")
@@ -54,7 +56,7 @@ class BundleGuard:
         tell: is told of each bundle that may not.
     """
 
-    def __init__(self, settings: SiteSettings, tell: Tell) -> None:
+    def __init__(self, settings: SiteSettings, tell: Listener) -> None:
         self.settings = settings
         self._tell = tell
         self._run: Any = None
@@ -83,7 +85,7 @@ class BundleGuard:
         except AuditError as error:
             reason = str(error)
         if reason is not None:
-            self._tell(Event.BUNDLE_REFUSED, reason)
+            self._tell(node_event(NodeEvent.BUNDLE_REFUSED, reason))
         return reason is None
 
     def _objection(self, fab: Any, run: Any) -> str | None:
@@ -174,33 +176,6 @@ def _marked(get_fab: Callable[..., Any], module: Any) -> Callable[..., Any]:
     return call
 
 
-def node_arguments(site: Path, arguments: Sequence[str]) -> list[str]:
-    """The whole command line of ``flower-supernode`` for a site.
-
-    Args:
-        site: the hospital's ``site.yaml``.
-        arguments: what the hospital adds: the coordinator's address, certificates, the node's key, ports.
-
-    Raises:
-        ConfigError: for an option that would undo what is guarded here.
-    """
-    from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
-
-    options = _parse_args_run_supernode().parse_args(list(arguments))
-    if options.runtime_dependency_install:
-        raise ConfigError("a study may install nothing here: leave out --allow-runtime-dependency-installation")
-    if options.trusted_entities is not None or options.node_config is not None:
-        raise ConfigError(
-            "leave out --trusted-entities and --node-config: site.yaml and the list of bundles stand for them"
-        )
-    if options.isolation != "subprocess":
-        raise ConfigError("leave out --isolation: studies run in processes of this node")
-    path = str(site.resolve())
-    if any(character in path for character in "'\"\\") or not path.isprintable():
-        raise ConfigError(f"{path}: Flower cannot be given a path with quotes; move site.yaml to another folder")
-    return [*arguments, "--node-config", f"site-config='{path}'"]
-
-
 def _own_options() -> argparse.ArgumentParser:
     """What this node takes beside the options of ``flower-supernode``."""
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -237,7 +212,7 @@ def only_node(settings: SiteSettings) -> Iterator[None]:
         yield
 
 
-def start_node(site: Path, arguments: Sequence[str], tell: Tell) -> None:
+def start_node(site: Path, arguments: Sequence[str], tell: Listener) -> None:
     """Runs a guarded SuperNode until it is stopped.
 
     Args:
@@ -290,7 +265,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         try:
             start_node(Path(arguments[0]), arguments[1:], tell)
         except OncofedError as error:
-            tell(Event.REFUSED if isinstance(error, ConfigError) else Event.TROUBLE, str(error))
+            tell(node_event(NodeEvent.REFUSED if isinstance(error, ConfigError) else NodeEvent.TROUBLE, str(error)))
             raise
 
     code: object = 1

@@ -10,9 +10,10 @@ from common.errors import DataError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.joining import copies_of, join
 from common.imaging.near_copies import Pair, joined
-from common.imaging.prepare import Progress, prepare_cohort
+from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
+from common.progress import Listener
 
 MakeReader = Callable[[SiteSettings, tuple[str, ...]], Reader]
 """Makes the reader of a site's images in some contrasts."""
@@ -37,7 +38,7 @@ class Cohorts:
         self,
         study: StudyContext,
         begun: Begun | None,
-        progress: Progress | None = None,
+        progress: Listener | None = None,
         make_reader: MakeReader = reader_of,
     ) -> None:
         self.study = study

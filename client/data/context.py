@@ -1,4 +1,4 @@
-"""What is asked of a site: a study's configuration, its run and trial, as the site's own settings allow it."""
+"""What a study wants of a site: the study's configuration, its run and trial, as the site's own settings allow it."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -164,3 +164,7 @@ class StudyContext:
     def seed(self, *what: str | int) -> int:
         """A seed of this site in this study, by name."""
         return derive_seed(self.experiment.seed, self.settings.name, *what)
+
+    def trial_seed(self, *what: str | int) -> int:
+        """:meth:`seed` of this trial; the first one's names no trial."""
+        return self.seed(*what, *([self.trial.name] if self.trial.name else []))

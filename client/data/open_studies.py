@@ -7,14 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from client.audit.log import AuditFiles, AuditLog
-from client.data.asked import Asked, Memory
-from client.data.cohorts import MakeReader, reader_of
 from client.data.context import StudyContext
+from client.data.request import Memory, Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.training import Means
 from client.site import SiteSettings, load_site
-from common.imaging.prepare import Progress
 from common.records import Instruction
 from common.trials import Trial
 
@@ -36,22 +34,6 @@ class OpenStudy:
     memory: Memory = field(default_factory=Memory)
     means: Means = field(default_factory=Means)
 
-    @classmethod
-    def of(
-        cls,
-        study: StudyContext,
-        progress: Progress | None = None,
-        make_reader: MakeReader = reader_of,
-        means: Means | None = None,
-    ) -> "OpenStudy":
-        """Opens ``study``; nothing is read yet.
-
-        Args:
-            progress, make_reader: see :class:`client.data.cohorts.Cohorts`.
-            means: of private training; a hospital's own by default.
-        """
-        return cls(SiteData.of(study, progress, make_reader), means=means or Means())
-
     @property
     def study(self) -> StudyContext:
         return self.data.study
@@ -64,15 +46,14 @@ class OpenStudy:
         """The same with another trial in front."""
         return replace(self, data=self.data.within(trial))
 
-    def asked(self, instruction: Instruction) -> Asked:
+    def request(self, instruction: Instruction) -> Request:
         """A message about one of the study's trials.
 
         Raises:
             RefusalError: if it is about none of them.
         """
-        trial = self.study.trial_of(instruction)
-        data, work = self.data.within(trial), self.work.within(trial)
-        return Asked(instruction, data, work, memory=self.memory, means=self.means)
+        meant = self.within(self.study.trial_of(instruction))
+        return Request(instruction, meant.data, meant.work, memory=self.memory, means=self.means)
 
 
 class OpenStudies:
@@ -124,7 +105,7 @@ class OpenStudies:
 
     def begin(self, study: StudyContext) -> OpenStudy:
         """How a study is opened that is not open here yet."""
-        return OpenStudy.of(study)
+        return OpenStudy(SiteData.of(study))
 
     def let_trainers_go(self) -> None:
         """Ends what was kept built between two exchanges of gradients, at every site: others may need the memory."""

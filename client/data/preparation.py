@@ -8,7 +8,8 @@ import torch
 
 from client.data.context import LOCAL, StudyContext
 from client.data.site_data import SiteData
-from client.site import load_site, require_usable_paths
+from client.site import load_site
+from client.site_paths import require_usable_paths
 from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
 from common.experiment import Experiment

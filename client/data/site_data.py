@@ -12,9 +12,9 @@ from common.errors import PrivacyError, RefusalError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.folds import fewer_patients, fold_split
 from common.imaging.near_copies import twins
-from common.imaging.prepare import Progress
 from common.imaging.slices import Slices
 from common.imaging.split import Split, everything_is_test, split_patients
+from common.progress import Listener
 from common.trials import Trial
 
 ONLY_PRIVATE = "it trains with differential privacy only, and the study asks for none"
@@ -37,7 +37,7 @@ class SiteData:
 
     @classmethod
     def of(
-        cls, study: StudyContext, progress: Progress | None = None, make_reader: MakeReader = reader_of
+        cls, study: StudyContext, progress: Listener | None = None, make_reader: MakeReader = reader_of
     ) -> "SiteData":
         """The data of a study that begins or goes on at this site.
 

@@ -20,8 +20,9 @@ from client.study.leaks import leaking
 from common.errors import DataError, RefusalError
 from common.imaging.cohort import PreparedCohort
 from common.imaging.near_copies import joined
-from common.imaging.prepare import PreparedFolder, Progress, prepare_folder
+from common.imaging.prepare import PreparedFolder, prepare_folder
 from common.imaging.remarks import unused_sentences
+from common.progress import Listener
 from common.report.formatting import listed, plural
 from common.training.trainer import Exchange
 from common.versions import installed_versions
@@ -39,7 +40,7 @@ class Examined:
     cohort: PreparedCohort | None
 
 
-def examine(study: StudyContext, folder: Path, node: Path, progress: Progress | None = None) -> Examined:
+def examine(study: StudyContext, folder: Path, node: Path, progress: Listener | None = None) -> Examined:
     """Everything that can be found; what cannot be, because of a problem, is left out and the problem is named.
 
     Args:
@@ -85,7 +86,7 @@ def examine(study: StudyContext, folder: Path, node: Path, progress: Progress | 
     return Examined(found, cohort)
 
 
-def _prepared(data: SiteData, progress: Progress | None) -> PreparedFolder:
+def _prepared(data: SiteData, progress: Listener | None) -> PreparedFolder:
     settings = data.study.settings
     return prepare_folder(
         data.cohorts.reader,

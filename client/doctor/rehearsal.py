@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import torch
 from flwr.app import RecordDict
 
-from client.data.asked import Asked
 from client.data.context import StudyContext
+from client.data.request import Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.doctor.examination import TrainingStep
@@ -85,7 +85,7 @@ def _train_gan(data: SiteData, name: str) -> Update:
     trainer = build_gan_trainer(study.experiment, name, device=study.device, weights=study.weights)
     if isinstance(trainer, ProxyTrainer) and trainer.exchange is Exchange.PROXIES:
         _stand_in_for_proxies(study, name)
-    return train_gan(_asked(data, gan_phase(name, 1), model=name), trainer.shared_arrays())
+    return train_gan(_request(data, gan_phase(name, 1), model=name), trainer.shared_arrays())
 
 
 def _stand_in_for_proxies(study: StudyContext, name: str) -> None:
@@ -98,12 +98,12 @@ def _stand_in_for_proxies(study: StudyContext, name: str) -> None:
 def _train_classifier(data: SiteData) -> Update:
     study = data.study
     trainer = build_classifier_trainer(study.experiment, device=study.device, weights=study.weights, total_steps=1)
-    return train_classifier(_asked(data, classifier_phase("real"), arm="real"), trainer.shared_arrays())
+    return train_classifier(_request(data, classifier_phase("real"), arm="real"), trainer.shared_arrays())
 
 
-def _asked(data: SiteData, phase: str, **about: str) -> Asked:
+def _request(data: SiteData, phase: str, **about: str) -> Request:
     instruction = Instruction.model_validate({"run": "rehearsal", "phase": phase, "server-round": 1, **about})
-    return Asked(instruction, data, WorkFolder.of(data.study))
+    return Request(instruction, data, WorkFolder.of(data.study))
 
 
 def _step(network: str, device: torch.device, train: Callable[[], Update]) -> TrainingStep:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from client.doctor.examination import Duplicate, Examination, Network, StudyRow, TrainingStep
+from common.phases import Phase, PhaseKind
 from common.report.formatting import duration, listed, plural, significant
 
 TASKS = {"classifier": "train the classifier", "evaluate": "test models on its patients"}
@@ -29,7 +30,8 @@ def task_title(task: str) -> str:
     >>> task_title("gan/cgan")
     'train the GAN cgan'
     """
-    return f"train the GAN {task.removeprefix('gan/')}" if task.startswith("gan/") else TASKS.get(task, task)
+    named = Phase.parse(task)
+    return f"train the GAN {named.name}" if named.kind == PhaseKind.GAN else TASKS.get(task, task)
 
 
 def step_sentence(step: TrainingStep, found: Examination) -> str:

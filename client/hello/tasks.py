@@ -8,6 +8,7 @@ from client.privacy.guarded import tells_noised_scores
 from client.privacy.slices import kept_here
 from common.errors import DataError
 from common.experiment import PLAIN_ARMS
+from common.phases import Phase, PhaseKind
 from common.report.formatting import listed
 from common.training.build import labelling_models, model_needs
 from common.training.families import trainer_module
@@ -70,10 +71,10 @@ def training_tasks(data: SiteData, notes: Notes) -> list[str]:
         else:
             tasks.append(task)
     if known and not classes:
-        left = f" but {listed(task.removeprefix('gan/') for task in tasks)}" if tasks else ""
+        left = f" but {listed(Phase.parse(task).name for task in tasks)}" if tasks else ""
         notes.append(f"trains nothing{left}: its training patients do not hold both classes")
     elif known and not masks:
-        made = any(task.startswith("gan/") for task in tasks)
+        made = any(Phase.parse(task).kind == PhaseKind.GAN for task in tasks)
         kinds = "images without masks" if made else "real images"
         notes.append(f"trains the classifier on {kinds} only: {_LACKING[Needs.MASKS]}")
         for arm in PLAIN_ARMS:

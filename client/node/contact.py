@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from client.node.causes import Cause, cause_of
-from client.node.events import Event, Tell
+from client.node.events import NodeEvent, node_event
+from common.progress import Listener
 
 PATIENCE = 90.0
 """Seconds without contact after which a node is of no use. A node says that it is there every 30 seconds, and the
@@ -38,7 +39,7 @@ class Contact:
         last: ``time.monotonic()`` when the coordinator last knew that this node is there; None before.
     """
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Listener) -> None:
         self.last: float | None = None
         self._tell = tell
         self._reached = False
@@ -52,9 +53,9 @@ class Contact:
             self._failing.pop(method, None)
         if method in _ALIVE:
             self.last = time.monotonic()
-            self._tell(Event.CONTACT)
+            self._tell(node_event(NodeEvent.CONTACT))
         if again:
-            self._tell(Event.CONNECTED)
+            self._tell(node_event(NodeEvent.CONNECTED))
 
     def failed(self, method: str, error: Exception) -> Exception:
         """A call has failed; returns what Flower is to be told, by which it tries again or does not."""
@@ -70,7 +71,7 @@ class Contact:
 
     def _note(self, method: str, cause: Cause, *, again: bool) -> None:
         self._reached = False
-        self._tell(Event.UNREACHABLE if again else Event.FAILED, cause)
+        self._tell(node_event(NodeEvent.UNREACHABLE if again else NodeEvent.FAILED, cause))
         # Flower's thread for heartbeats would end here, and the node live on unheard.
         if method == _HEARTBEAT and not again:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -4,13 +4,12 @@ What Flower prints is for ``node.log``. It holds texts that a coordinator chose,
 """
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 
 from common.outside import printable, say
+from common.progress import Event, Listener
 
 VARIABLE = "ONCOFED_NODE_EVENTS"
 """In the environment of a supervised node: the number of its end of the pipe."""
@@ -18,12 +17,9 @@ VARIABLE = "ONCOFED_NODE_EVENTS"
 _LONGEST_TEXT = 900
 """Characters; a line must fit into a pipe's atomic write of 4,096 bytes."""
 
-Tell = Callable[..., None]
-"""``tell(event, text=…)``"""
 
-
-class Event(StrEnum):
-    """What happened at a node; ``text`` is what :data:`Tell` is given with it.
+class NodeEvent(StrEnum):
+    """What happened at a node: the name of an event, whose value ``text`` says more.
 
     Attributes:
         CONNECTED: the coordinator answers, for the first time or again.
@@ -44,7 +40,12 @@ class Event(StrEnum):
     TROUBLE = "trouble"
 
 
-def to_supervisor() -> Tell:
+def node_event(name: NodeEvent, text: str = "") -> Event:
+    """An event of a node."""
+    return Event(name, {"text": printable(text, _LONGEST_TEXT)})
+
+
+def to_supervisor() -> Listener:
     """The way to this node's supervisor; without one, to whoever reads the node's output. Ask for it first, and once.
 
     Programs that the node starts do not inherit it.
@@ -57,14 +58,13 @@ def to_supervisor() -> Tell:
     # A supervisor that does not listen must not hold up the node.
     os.set_blocking(descriptor, False)
 
-    def tell(event: Event, text: str = "") -> None:
-        line = json.dumps({"event": event, "text": printable(text, _LONGEST_TEXT)}, ensure_ascii=False)
+    def tell(event: Event) -> None:
         with contextlib.suppress(OSError):
-            os.write(descriptor, f"{line}\n".encode(errors="replace"))
+            os.write(descriptor, f"{event.to_line(ascii_only=False)}\n".encode(errors="replace"))
 
     return tell
 
 
-def _print(event: Event, text: str = "") -> None:
-    if event is not Event.CONTACT:
-        say(f"{event}: {printable(text, _LONGEST_TEXT)}", stream=sys.stderr)
+def _print(event: Event) -> None:
+    if event.name != NodeEvent.CONTACT:
+        say(f"{event.name}: {event.values['text']}", stream=sys.stderr)

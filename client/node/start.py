@@ -23,7 +23,8 @@ from client.node.log import NodeLog
 from client.node.record import RecordTail
 from client.node.return_home import flower_home, node_number, say_goodbye
 from client.node.watch import NodeWatch
-from client.site import SiteSettings, load_site, require_usable_paths
+from client.site import SiteSettings, load_site
+from client.site_paths import require_usable_paths
 from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
 from common.file_lock import locked

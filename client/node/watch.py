@@ -1,14 +1,14 @@
 """A supervisor's view of its node: from the node's events to sentences, and how long it has not been heard of."""
 
-import json
 import os
 import threading
 import time
 from collections.abc import Callable
 
 from client.node.causes import SENTENCES, Cause
-from client.node.events import Event
+from client.node.events import NodeEvent
 from common.outside import printable
+from common.progress import Event
 
 _LONGEST_LINE = 8_192
 
@@ -38,24 +38,24 @@ class NodeWatch:
     def __call__(self, line: str) -> None:
         """Takes an event as it came; what is none is left out."""
         try:
-            told = json.loads(line)
-            event, text = Event(told["event"]), printable(told.get("text", ""), 1000)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            told = Event.from_line(line)
+            event, text = NodeEvent(told.name), printable(told.values.get("text", ""), 1000)
+        except (ValueError, TypeError, AttributeError):
             return
         # A node that was not let in yet is well as long as it tries.
-        if event is Event.CONTACT or not self.connected:
+        if event is NodeEvent.CONTACT or not self.connected:
             self._heard = time.monotonic()
-        if event is Event.CONNECTED:
+        if event is NodeEvent.CONNECTED:
             if not self.connected or self._out_of_reach:
                 self._say(f"connected to {self.address}")
             self.connected, self._out_of_reach, self.cause = True, False, ""
-        elif event in (Event.UNREACHABLE, Event.FAILED):
-            self._failed(text, again=event is Event.UNREACHABLE)
-        elif event is Event.BUNDLE_REFUSED:
+        elif event in (NodeEvent.UNREACHABLE, NodeEvent.FAILED):
+            self._failed(text, again=event is NodeEvent.UNREACHABLE)
+        elif event is NodeEvent.BUNDLE_REFUSED:
             self._say(f"bundle refused: {text}")
-        elif event is Event.REFUSED:
+        elif event is NodeEvent.REFUSED:
             self.refusal = text
-        elif event is Event.TROUBLE:
+        elif event is NodeEvent.TROUBLE:
             self.cause = self.cause or text
 
     def silent(self) -> float:

@@ -11,6 +11,7 @@ from client.policy.updates import require_updates
 from client.site import SiteSettings
 from common.actions import Action
 from common.errors import NotNowError, RefusalError
+from common.phases import Phase
 from common.training.build import model_exchange
 from common.training.trainer import Exchange
 
@@ -99,11 +100,11 @@ def allowed_tasks(data: SiteData, tasks: Sequence[str], notes: Notes) -> list[st
     """
     left = []
     for task in tasks:
-        kind, _, model = task.partition("/")
+        named = Phase.parse(task)
         try:
-            _require_task(data, kind, model)
+            _require_task(data, named.kind, named.name)
         except RefusalError as refusal:
-            notes.append(f"{model or kind}: takes no part, {refusal}")
+            notes.append(f"{named.name or named.kind}: takes no part, {refusal}")
             notes.decline(task, str(refusal))
         else:
             left.append(task)

@@ -176,17 +176,15 @@ def _is_sound(settings: SiteSettings) -> bool:
 
 
 def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
-    console = Console()
+    console = Console(highlight=False)
     console.print(
         f"{settings.name}: epsilon {account['spent']:.2f} of {account['cap']:g} is spent, {account['left']:.2f} is "
         f"left (delta {account['delta']:.0e}, {account['patients']} patients declared).",
-        highlight=False,
     )
     if account["assumed"]:
         console.print(
             f"{account['assumed']:g} of it counts as spent because the ledger was begun anew. A budget that is assumed "
             f"has a delta of its own, each time: all of it together holds at a delta of {account['delta_total']:.0e}.",
-            highlight=False,
         )
     if account["mechanisms"]:
         table = Table("run", "training", "steps", "sigma", "q", "epsilon alone")
@@ -206,29 +204,27 @@ def _print(settings: SiteSettings, account: dict[str, Any]) -> None:
         console.print(
             f"All of it together: {account['spent']:.2f} as the cap counts it (RDP), {account['spent_prv']:.2f} by the "
             "tighter accountant (PRV). Trainings on the same patients cost less together than one by one.",
-            highlight=False,
         )
     else:
         console.print("No training is charged in this ledger yet.")
     if "study" in account:
         _print_study(console, account)
-    console.print(f"\n{MEANING}\nWhat it does not cover:", highlight=False)
+    console.print(f"\n{MEANING}\nWhat it does not cover:")
     for sentence in account["not_covered"]:
-        console.print(f"  - {sentence}", highlight=False)
+        console.print(f"  - {sentence}")
     console.print(f"ledger: {account['ledger']}\nits head: {account['head']}", highlight=False, soft_wrap=True)
 
 
 def _print_study(console: Console, account: dict[str, Any]) -> None:
     study = account["study"]
     if not study["possible"]:
-        console.print(f"\nThe study cannot be trained here: {study['reason']}.", highlight=False)
+        console.print(f"\nThe study cannot be trained here: {study['reason']}.")
         return
     after = account["spent"] + study["epsilon"]
     console.print(
         f"\nThe study would take an epsilon of {study['epsilon']:.2f} at most (with what is spent no more than "
         f"{min(after, account['cap']):.2f} of {account['cap']:g}), with noise sigma {study['sigma']:.3f} in every step "
         f"and each patient in a step with probability {study['q']:.4f}:",
-        highlight=False,
     )
     for name, steps in study["steps"].items():
-        console.print(f"  {name}: {steps} steps", highlight=False)
+        console.print(f"  {name}: {steps} steps")

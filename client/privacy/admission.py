@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from flwr.app import RecordDict
 
-from client.data.asked import Asked
 from client.data.context import StudyContext
+from client.data.request import Request
 from client.data.site_data import ONLY_PRIVATE, SiteData
 from client.data.work import WorkFolder
 from client.hello.notes import Notes
@@ -50,10 +50,10 @@ def silently(study: StudyContext, *, quiet: bool | None = None) -> Iterator[None
         study.settings.log.exception("not done; the coordinator is not told, because that would speak of patients")
 
 
-def remember_training(asked: Asked) -> None:
+def remember_training(request: Request) -> None:
     """Writes down who trains in this trial, before anything is trained: whoever has is never scored."""
-    names, recorded = set(asked.data.split.train), asked.memory.recorded
-    file = asked.work.run_state / RECORD
+    names, recorded = set(request.data.split.train), request.memory.recorded
+    file = request.work.run_state / RECORD
     if names and names <= recorded:
         return
     kept = set(read_json(file)) if file.exists() else set()
@@ -64,7 +64,7 @@ def remember_training(asked: Asked) -> None:
 
 
 @contextmanager
-def admitted(asked: Asked, action: str, content: RecordDict) -> Iterator[Asked]:
+def admitted(request: Request, action: str, content: RecordDict) -> Iterator[Request]:
     """Refuses a message that the hospital's rules on privacy do not allow, and what an answer must not hold.
 
     Within it the message is answered, with the test patients that may be scored; an answer that is declared to be
@@ -72,7 +72,7 @@ def admitted(asked: Asked, action: str, content: RecordDict) -> Iterator[Asked]:
     hospital demands.
 
     Args:
-        asked: the message.
+        request: the message.
         action: Flower's message type, e.g. ``train.gan``.
         content: of the message.
 
@@ -80,43 +80,43 @@ def admitted(asked: Asked, action: str, content: RecordDict) -> Iterator[Asked]:
         RefusalError: with a text that may leave.
         PrivacyError: if no guarantee can be given.
     """
-    study = asked.study
+    study = request.study
     declared = ACTIONS.get(Action(action)) if action in list(Action) else None
     if study.guarded and study.experiment.image.min_foreground > MOST_FOREGROUND:
         raise RefusalError(f"image.min_foreground is above {MOST_FOREGROUND:g}, where few patients are left")
     _require_privacy(study, declared)
     if declared is not None and declared.trains:
-        remember_training(asked)
+        remember_training(request)
     if declared is not None and declared.tests and study.guarded:
-        asked = replace(asked, scored=_scored(asked, declared, content))
+        request = replace(request, scored=_scored(request, declared, content))
     if not study.private:
         updates = declared is not None and declared.updates
-        with large_enough(asked.data, asked.behind, action, asked.instruction.model, updates=updates):
-            yield asked
+        with large_enough(request.data, request.behind, action, request.instruction.model, updates=updates):
+            yield request
         return
     if declared is None or declared.leaves is Leaves.REFUSED:
         raise RefusalError("it does not answer this in a private study")
     if not declared.trains:
-        yield asked
+        yield request
         return
-    require_known_patients(asked.data)
-    budget, _ = account_of_study(asked.data, asked.work)
+    require_known_patients(request.data)
+    budget, _ = account_of_study(request.data, request.work)
     before = budget.charges(study.run)
-    yield asked
+    yield request
     if declared.leaves is Leaves.NOISED and budget.charges(study.run) == before:
         raise PrivacyError(f"{action}: was answered from training patients, and no step was paid for")
 
 
-def _scored(asked: Asked, declared: Declared, content: RecordDict) -> Slices | None:
+def _scored(request: Request, declared: Declared, content: RecordDict) -> Slices | None:
     """Settles which test patients are scored, and counts a question whose answer tells of them.
 
     Returns:
         The slices of these patients; None if that cannot be settled, where nothing of them is told.
     """
-    study, own = asked.study, asked.study.settings.privacy
+    study, own = request.study, request.study.settings.privacy
     if study.private:
         # min_cell counts patients; images that name none may all be one person's.
-        require_known_patients(asked.data)
+        require_known_patients(request.data)
     if study.private and own is None and "train" in study.settings.roles:
         raise RefusalError("it trains, and has no privacy budget: who tests would be the study's choice")
     if own is not None and own.scores == "noised" and not study.private:
@@ -124,15 +124,15 @@ def _scored(asked: Asked, declared: Declared, content: RecordDict) -> Slices | N
     told = declared.leaves is Leaves.TEST or not study.private
     if told:
         weights = received_arrays(content) if declared.leaves is Leaves.TEST else None
-        require_question(study, asked.work, asked.instruction, weights)
+        require_question(study, request.work, request.instruction, weights)
     if tells_noised_scores(study):
         # The noise is for one patient more or less. Others who were left out beside one who left would be several.
-        return asked.data.test
+        return request.data.test
     if told:
         # After the question, so that what is refused settles nothing.
-        return settle_test_set(asked.data, told=True)
+        return settle_test_set(request.data, told=True)
     with silently(study):
-        return settle_test_set(asked.data, told=False)
+        return settle_test_set(request.data, told=False)
     return None
 
 
@@ -189,7 +189,6 @@ def _require_privacy(study: StudyContext, declared: Declared | None) -> None:
 
 def tasks_are_private_enough(data: SiteData, work: WorkFolder, notes: Notes) -> bool:
     """Whether this site may train in the study; if not, a note says why in words that may leave."""
-    log = data.study.settings.log
     if "train" not in data.study.settings.roles:
         return True
     try:
@@ -197,19 +196,19 @@ def tasks_are_private_enough(data: SiteData, work: WorkFolder, notes: Notes) -> 
         if data.study.private:
             require_known_patients(data)
             account_of_study(data, work)
+        return True
+    except PrivacyError as error:
+        data.study.settings.log.exception("privacy")
+        reason = (
+            "its privacy ledger cannot be relied on; the hospital must look at it"
+            if isinstance(error, LedgerError)
+            else "no privacy guarantee can be given for this study; its own log says why"
+        )
     except BudgetSpentError:
-        log.exception("budget")
+        data.study.settings.log.exception("budget")
         reason = "what is left of its privacy budget does not suffice for this study"
-    except LedgerError:
-        log.exception("ledger")
-        reason = "its privacy ledger cannot be relied on; the hospital must look at it"
     except RefusalError as refusal:
         reason = str(refusal)
-    except PrivacyError:
-        log.exception("privacy")
-        reason = "no privacy guarantee can be given for this study; its own log says why"
-    else:
-        return True
     notes.append(f"trains nothing: {reason}")
     for task in (*(f"gan/{model}" for model in data.study.experiment.models), "classifier"):
         notes.decline(task, reason)

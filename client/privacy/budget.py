@@ -116,20 +116,13 @@ class Budget:
 
         def gate(entries: Sequence[Mapping[str, Any]], assumed: float) -> None:
             of_run = rdp_epsilon(merged(self._own(entries), run), self.delta)
-            if not of_run <= run_cap:
-                self._log.warning(
-                    "the study's epsilon is spent",
-                    extra={"run": run, "mechanism": mechanism, "steps": steps, "would_be": of_run, "cap": run_cap},
-                )
-                raise StudySpentError
             after = rdp_epsilon(merged(entries, None), self.delta) + assumed
-            # Put so that a figure that is no number refuses too.
-            if not after <= self.cap:
-                self._log.warning(
-                    "budget spent",
-                    extra={"run": run, "mechanism": mechanism, "steps": steps, "would_be": after, "cap": self.cap},
-                )
-                raise BudgetSpentError
+            for would_be, cap, spent in ((of_run, run_cap, StudySpentError()), (after, self.cap, BudgetSpentError())):
+                # Put so that a figure that is no number refuses too.
+                if not would_be <= cap:
+                    of = {"run": run, "mechanism": mechanism, "steps": steps, "would_be": would_be, "cap": cap}
+                    self._log.warning("%s", spent, extra=of)
+                    raise spent
 
         self.ledger.charge(
             {"run": run, "mechanism": mechanism, "sigma": paid.sigma, "q": paid.q, "steps": paid.steps}, gate

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from client.site import load_site, require_usable_paths
+from client.site import load_site
+from client.site_paths import require_usable_paths
 from common.errors import ConfigError
 
 

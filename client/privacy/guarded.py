@@ -1,4 +1,4 @@
-"""What a site tells where its answers are guarded (``Session.guarded``): noise, counts, weights, intervals."""
+"""What a site tells where its answers are guarded (``StudyContext.guarded``): noise, counts, weights, intervals."""
 
 from client.data.context import StudyContext
 from client.privacy.roster import place_of, roster_key

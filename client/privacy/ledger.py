@@ -12,8 +12,8 @@ Only the standard library is used: the ledger must work where nothing else does.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,27 +58,24 @@ class Ledger:
         self.node = node
         self._lines = Chain()
         self._seen: tuple[int, ...] | None = None
-        with held(self.files):
-            self._refresh()
+        with self._current():
+            pass
 
     def entries(self) -> list[Entry]:
         """Every charge, the oldest first."""
-        with held(self.files):
-            self._refresh()
+        with self._current():
             return [dict(entry) for entry in self._lines.entries[1:]]
 
     @property
     def assumed_epsilon(self) -> float:
         """What counts as spent before the first entry: the whole budget, where a ledger had to be begun anew."""
-        with held(self.files):
-            self._refresh()
+        with self._current():
             return self._assumed()
 
     @property
     def first(self) -> Entry:
         """The line that it was begun with."""
-        with held(self.files):
-            self._refresh()
+        with self._current():
             return dict(self._lines.entries[0])
 
     @property
@@ -102,8 +99,7 @@ class Ledger:
 
     def hashes_of(self, node: str) -> list[str]:
         """The hash of each line that ``node`` charged, the oldest first."""
-        with held(self.files):
-            self._refresh()
+        with self._current():
             pairs = zip(self._lines.entries[1:], self._lines.hashes[1:], strict=True)
             return [hash_ for entry, hash_ in pairs if entry.get("node") == node]
 
@@ -125,8 +121,7 @@ class Ledger:
         Raises:
             LedgerError: as at the start, or if it cannot be written; then the step must not be taken.
         """
-        with held(self.files):
-            self._refresh()
+        with self._current():
             made = {**entry, "site": self.site, "node": self.node, "time": now()}
             gate([*self._lines.entries[1:], made], self._assumed())
             self._append(made)
@@ -178,6 +173,13 @@ class Ledger:
         return aside
 
     # ------------------------------------------------------------------ reading
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """Holds the lock; the lines are those of the files."""
+        with held(self.files):
+            self._refresh()
+            yield
 
     def _refresh(self) -> None:
         """Reads and checks the files if they changed since this object last saw them."""

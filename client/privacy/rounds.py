@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from client.data.asked import Asked
+from client.data.request import Request
 from client.privacy.checks import require_private
 from client.privacy.patients import PoissonPatients
 from client.privacy.plan import account_of_study, private_steps
@@ -14,7 +14,7 @@ from common.training.trainer import Trainer
 
 
 def train_private_round(
-    asked: Asked, phase: str, trainer: Trainer[Any], sources: list[Slices], federation: FederationConfig
+    request: Request, phase: str, trainer: Trainer[Any], sources: list[Slices], federation: FederationConfig
 ) -> int:
     """Trains for one round with patients as the unit of privacy.
 
@@ -34,11 +34,11 @@ def train_private_round(
         RefusalError: for a training that was not announced, or if the budget does not suffice. The text may leave.
         PrivacyError: if the guarantee cannot be given.
     """
-    instruction, privacy = asked.instruction, asked.study.experiment.privacy
+    instruction, privacy = request.instruction, request.study.experiment.privacy
     if instruction.phase != phase:
         raise RefusalError("it was asked for a training under the name of another one")
-    budget, plan = account_of_study(asked.data, asked.work)
-    steps = private_steps(asked.study.experiment, federation, budget.patients)
+    budget, plan = account_of_study(request.data, request.work)
+    steps = private_steps(request.study.experiment, federation, budget.patients)
     noise = plan.noise(privacy, budget.patients, "" if instruction.arm else instruction.model)
 
     def charge(optimiser: str, count: int) -> None:
@@ -59,7 +59,7 @@ def train_private_round(
         rate=plan.rate,
         slices=noise.slices,
         make=require_private(trainer).patient_examples,
-        random=asked.means.random(),
+        random=request.means.random(),
     )
     train_privately(
         trainer,
@@ -68,7 +68,7 @@ def train_private_round(
         noise,
         condition=sources[0].condition(),
         charge=charge,
-        ways=asked.memory.ways.setdefault(phase, {}),
-        watch=asked.means.watch,
+        ways=request.memory.ways.setdefault(phase, {}),
+        watch=request.means.watch,
     )
     return steps

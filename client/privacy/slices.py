@@ -1,6 +1,6 @@
 """The one place that hands out training slices in a private run: for noised steps, or for what stays at the hospital.
 
-``Session.training`` refuses in a private run, so that code which forgets about privacy finds no patient.
+``SiteData.training`` refuses in a private run, so that code which forgets about privacy finds no patient.
 """
 
 from client.data.site_data import SiteData

@@ -14,10 +14,10 @@ from client.data.context import StudyContext
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
-from client.study.arms import made_images
+from client.study.arms import has_images, made_images
 from client.study.nearest import keep_nearest
 from common.array_files import read_arrays, write_arrays
-from common.errors import DataError, RefusalError
+from common.errors import DataError
 from common.explanation.choice import best_median_worst, most_confident, rules_in_order
 from common.explanation.grad_cam import attention
 from common.explanation.of_slices import attention_on_lesions, real_kinds, seen, synthetic_kinds
@@ -69,7 +69,7 @@ def explain(data: SiteData, work: WorkFolder, test: Slices, trainer: ClassifierT
     Returns:
         The figures, which are also kept, as ``results/explanations/<arm>.json``.
     """
-    made = _made(work)
+    made = made_images(work, "synthetic") if has_images(work, "synthetic") else None
     statistics = _statistics(data.study)
     kinds = real_kinds(kept_here(data), EMBEDDED)
     if made is not None:
@@ -91,13 +91,6 @@ def _statistics(study: StudyContext) -> dict[str, int]:
         "seed": derive_seed(study.experiment.seed, study.settings.name, "explanations"),
         "min_cell": study.min_cell,
     }
-
-
-def _made(work: WorkFolder) -> SyntheticSlices | None:
-    try:
-        return made_images(work, "synthetic")
-    except RefusalError:
-        return None
 
 
 def _surest_calls(test: Slices, trainer: ClassifierTrainer) -> Arrays:

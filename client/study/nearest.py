@@ -10,9 +10,8 @@ from torch import Tensor
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
-from client.study.arms import made_images
+from client.study.arms import has_images, made_images
 from common.array_files import write_arrays
-from common.errors import RefusalError
 from common.explanation.choice import crops_around, nearest_to
 from common.imaging.slices import Slices, lesion_mask
 from common.imaging.spread import spread_over_patients
@@ -32,13 +31,8 @@ def keep_nearest(data: SiteData, work: WorkFolder, path: Path) -> None:
     copy would be. The search does not turn or mirror lesions.
     """
     path.unlink(missing_ok=True)
-    try:
-        made = made_images(work, "synthetic")
-    except RefusalError:
-        return
-    arrays = nearest_lesions(made, kept_here(data))
-    if arrays:
-        write_arrays(path, arrays)
+    if has_images(work, "synthetic") and (found := nearest_lesions(made_images(work, "synthetic"), kept_here(data))):
+        write_arrays(path, found)
 
 
 def nearest_lesions(made: SyntheticSlices, training: Slices) -> dict[str, npt.NDArray[np.generic]]:

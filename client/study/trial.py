@@ -9,31 +9,24 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from client.data.asked import Asked
 from client.data.context import StudyContext
+from client.data.request import Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.policy.behind import Behind
 from client.privacy.guarded import resampling, tells_counts
 from client.privacy.leaving import Rules, leaving
-from client.privacy.made import make_private_images
 from client.privacy.scores import noised_scores
 from client.privacy.slices import kept_here
 from client.study.arms import (
-    images_wanted,
-    keep_images,
-    make_images,
     possible_arms,
     told_share,
     training_sets,
 )
-from client.study.explanations import explain, prepare_explanations
-from client.study.gallery import keep_gallery
+from client.study.explanations import explain
 from client.study.leaks import require_no_leak
 from client.study.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
 from client.training.finite import require_finite
-from client.training.local_generator import train_alone
-from client.training.tuning import tuned
 from common.array_files import write_tensors
 from common.errors import RefusalError
 from common.figures.figure import REAL_ONLY, Figure
@@ -45,8 +38,6 @@ from common.phases import Phase, PhaseKind
 from common.results_classifier import ClassifierScores, SiteArms, ToldScores
 from common.training.build import build_classifier_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
-from common.training.patients import PatientTrainer
-from common.trials import arms_of
 
 REAL = "real"
 """The arm over which the others' gains are told."""
@@ -57,33 +48,6 @@ TRAVELLING = ("real", "real_synthetic", "synthetic")
 
 LOOKED_INTO = ("real", "real_synthetic", "synthetic")
 """Arms whose classifier is explained; those of single sites, in the first trial."""
-
-
-def synthesise(data: SiteData, work: WorkFolder, model: str, arrays: dict[str, Tensor]) -> None:
-    """Makes this site's images with a federated generator, and with one of its own if an arm asks for it; they stay
-    here.
-
-    Raises:
-        RefusalError: if that model makes no slices of its own.
-    """
-    study = data.study
-    trainer = tuned(data, work, model, arrays, "tuning")
-    if isinstance(trainer, PatientTrainer):
-        # A mask of one patient in another's slice would speak of two.
-        trainer.public_masks = study.private
-    seed = _seed(study, "synthesis", model)
-    if study.private:
-        make_private_images(data, work, trainer, seed)
-    else:
-        make_images(data, work, trainer, seed)
-    if "local_generator" in arms_of(study.experiment, study.trial):
-        own = tuned(data, work, model, train_alone(data, work, model).shared_arrays(), "tuning/alone")
-        # The same places and noise: what made the weights is all that differs.
-        keep_images(data, work, "local", own.synthesise(kept_here(data), images_wanted(data), seed))
-    if not study.trial.name:
-        keep_gallery(data, work)
-        if not study.private:
-            prepare_explanations(data, work, trainer)
 
 
 def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
@@ -116,7 +80,7 @@ def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
         )
         behind = Behind()
         sources = training_sets(data, work, arm, behind)
-        losses = trainer.train(trainer.batches(sources, steps, _seed(study, "arms", arm)))
+        losses = trainer.train(trainer.batches(sources, steps, study.trial_seed("arms", arm)))
         require_finite("classifier", trainer.shared_arrays(), losses)
         work.record_training(trial.phase(f"arms/{arm}"), 0, losses, steps, time.monotonic() - started)
         tested = score_classifier(study, work, test, trainer, arm, "local")
@@ -135,15 +99,15 @@ def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
     return SiteArms(arms={}) if study.private else told
 
 
-def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
+def evaluate_model(request: Request, arrays: dict[str, Tensor]) -> SiteArms:
     """Scores a classifier that came from elsewhere; its phase is ``federated/<arm>``, or ``cross_site/<model>`` with
     ``/<arm>`` after it unless that is ``real``.
 
     Raises:
         RefusalError: if there are no test patients, or one of them trained as well.
     """
-    data, work, study, test = asked.data, asked.work, asked.study, asked.test
-    noised = partial(noised_scores, data, work, asked.instruction.phase, test, random=asked.means.random)
+    data, work, study, test = request.data, request.work, request.study, request.test
+    noised = partial(noised_scores, data, work, request.instruction.phase, test, random=request.means.random)
     if not test.patients:
         if not study.guarded:
             raise RefusalError("it has no test patients")
@@ -152,9 +116,9 @@ def evaluate_model(asked: Asked, arrays: dict[str, Tensor]) -> SiteArms:
     require_no_leak(data, work)
     trainer = build_classifier_trainer(study.experiment, device=study.device, weights=study.weights, total_steps=1)
     trainer.load_shared_arrays(arrays)
-    phase = Phase.parse(asked.instruction.phase)
+    phase = Phase.parse(request.instruction.phase)
     across = phase.kind == PhaseKind.CROSS_SITE
-    name = phase.label if across else asked.instruction.arm or phase.name
+    name = phase.label if across else request.instruction.arm or phase.name
     tested = score_classifier(study, work, test, trainer, name, phase.kind, real=phase.name if across else REAL)
     full = tested.whole(None)
     if phase.kind == PhaseKind.FEDERATED:
@@ -279,8 +243,3 @@ def _test_to_train(data: SiteData) -> float | None:
     if not data.study.trial.fold or not train or not tells_counts(data.study):
         return None
     return len(data.split.validation) / train
-
-
-def _seed(study: StudyContext, *what: str) -> int:
-    """A seed of this site and trial."""
-    return study.seed(*what, *([study.trial.name] if study.trial.name else []))

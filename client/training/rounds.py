@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from client.data.asked import Asked
+from client.data.request import Request
 from client.privacy.budget import Budget
 from client.privacy.checks import require_private_exchange
 from client.privacy.made import patient_sources
@@ -36,65 +36,65 @@ class Update:
     losses: dict[str, float]
 
 
-def train_gan(asked: Asked, arrays: dict[str, Tensor]) -> Update:
+def train_gan(request: Request, arrays: dict[str, Tensor]) -> Update:
     """Trains one GAN of the study on this site's training patients for one round.
 
     Raises:
         RefusalError: if the hospital's rules do not allow it.
     """
-    study, name = asked.study, asked.instruction.model
-    trainer = _gan(asked)
+    study, name = request.study, request.instruction.model
+    trainer = _gan(request)
     if study.private:
         require_private_exchange(trainer.exchange)
     if trainer.exchange is Exchange.PROXIES:
         assert isinstance(trainer, ProxyTrainer)
-        trainer.give_proxies(taken_proxies(asked.work, name))
+        trainer.give_proxies(taken_proxies(request.work, name))
     federation = study.model(name).federation
     if study.private:
-        sources = [for_noised_steps(asked.data, name)]
-        started = _load(asked, trainer, arrays)
-        phase = gan_phase(name, asked.instruction.repeat)
-        steps = train_private_round(asked, phase, trainer, sources, federation)
-        return _finished(asked, trainer, Update(trainer.shared_arrays(), {}), steps, started)
-    slices = asked.behind.watch(asked.data.training_for(name))
-    started = _load(asked, trainer, arrays)
+        sources = [for_noised_steps(request.data, name)]
+        started = _load(request, trainer, arrays)
+        phase = gan_phase(name, request.instruction.repeat)
+        steps = train_private_round(request, phase, trainer, sources, federation)
+        return _finished(request, trainer, Update(trainer.shared_arrays(), {}), steps, started)
+    slices = request.behind.watch(request.data.training_for(name))
+    started = _load(request, trainer, arrays)
     if trainer.exchange is Exchange.GRADIENTS:
-        return _exchange_gradients(asked, trainer, slices, started)
+        return _exchange_gradients(request, trainer, slices, started)
     steps = steps_per_round(federation, len(slices), trainer.config.batch_size)
-    return _train(asked, trainer, trainer.batches(slices, steps, _seed(asked)), steps, started)
+    return _train(request, trainer, trainer.batches(slices, steps, _seed(request)), steps, started)
 
 
-def train_classifier(asked: Asked, arrays: dict[str, Tensor]) -> Update:
+def train_classifier(request: Request, arrays: dict[str, Tensor]) -> Update:
     """Trains the federated classifier of ``instruction.arm`` for one round.
 
     Raises:
         RefusalError: if the hospital's rules do not allow it.
     """
-    data, work, arm = asked.data, asked.work, asked.instruction.arm
+    data, work, arm = request.data, request.work, request.instruction.arm
     require_no_leak(data, work)
-    classifier = asked.study.experiment.classifier
+    classifier = request.study.experiment.classifier
     federation = classifier.federation
-    if asked.study.private:
-        steps = private_steps(asked.study.experiment, federation, Budget(asked.study.settings).patients)
-        trainer = _classifier(asked, steps * federation.rounds)
+    if request.study.private:
+        steps = private_steps(request.study.experiment, federation, Budget(request.study.settings).patients)
+        trainer = _classifier(request, steps * federation.rounds)
         sources = patient_sources(data, work, arm)
-        started = _load(asked, trainer, arrays)
-        steps = train_private_round(asked, classifier_phase(arm), trainer, sources, federation)
-        return _finished(asked, trainer, Update(trainer.shared_arrays(), {}), steps, started)
+        started = _load(request, trainer, arrays)
+        steps = train_private_round(request, classifier_phase(arm), trainer, sources, federation)
+        return _finished(request, trainer, Update(trainer.shared_arrays(), {}), steps, started)
     steps = steps_per_round(federation, len(data.training), classifier.batch_size)
-    trainer = _classifier(asked, steps * federation.rounds)
-    started = _load(asked, trainer, arrays)
-    batches = trainer.batches(training_sets(data, work, arm, asked.behind), steps, _seed(asked))
-    return _train(asked, trainer, batches, steps, started)
+    trainer = _classifier(request, steps * federation.rounds)
+    batches = trainer.batches(training_sets(data, work, arm, request.behind), steps, _seed(request))
+    started = _load(request, trainer, arrays)
+    return _train(request, trainer, batches, steps, started)
 
 
-def _gan(asked: Asked) -> Trainer[Any]:
+def _gan(request: Request) -> Trainer[Any]:
     """The trainer of a GAN: the one that the last exchange of gradients left built, or a new one."""
-    study, instruction, trainers = asked.study, asked.instruction, asked.memory.trainers
+    study, instruction, trainers = request.study, request.instruction, request.memory.trainers
     kept = trainers.pop(instruction.phase, None)
     trainers.clear()
     # An empty state would leave a trainer as its last exchange left it, whether that counted or not.
-    if kept is not None and _state(asked).has(_last_counted(asked)):
+    if kept is not None and _state(request).has(_last_counted(request)):
         return kept
     return build_gan_trainer(
         study.experiment,
@@ -106,82 +106,82 @@ def _gan(asked: Asked) -> Trainer[Any]:
     )
 
 
-def _classifier(asked: Asked, total_steps: int) -> ClassifierTrainer:
-    study = asked.study
+def _classifier(request: Request, total_steps: int) -> ClassifierTrainer:
+    study = request.study
     return build_classifier_trainer(
         study.experiment,
         device=study.device,
         weights=study.weights,
         total_steps=total_steps,
         run=study.trial.run,
-        tumour_share=told_share(asked.data),
+        tumour_share=told_share(request.data),
     )
 
 
-def _load(asked: Asked, trainer: Trainer[Any], arrays: dict[str, Tensor]) -> float:
+def _load(request: Request, trainer: Trainer[Any], arrays: dict[str, Tensor]) -> float:
     """Loads the weights that came, and the private state after the last round whose update counted: what came after
     it, the average knows nothing of. Returns when that began, in seconds."""
     started = time.monotonic()
     trainer.load_shared_arrays(arrays)
-    trainer.load_private_state(_state(asked).after(_last_counted(asked)))
+    trainer.load_private_state(_state(request).after(_last_counted(request)))
     return started
 
 
-def _train(asked: Asked, trainer: Trainer[Any], batches: Any, steps: int, started: float) -> Update:
-    study = asked.study
-    if asked.instruction.proximal_mu:
-        trainer.step = proximal_step(asked.instruction.proximal_mu, trainer.networks)
+def _train(request: Request, trainer: Trainer[Any], batches: Any, steps: int, started: float) -> Update:
+    study = request.study
+    if request.instruction.proximal_mu:
+        trainer.step = proximal_step(request.instruction.proximal_mu, trainer.networks)
     ahead = batches_ahead(study.settings.prefetch, study.device)
     losses = trainer.train(prefetched(batches, ahead, study.device))
-    return _finished(asked, trainer, Update(trainer.shared_arrays(), losses), steps, started)
+    return _finished(request, trainer, Update(trainer.shared_arrays(), losses), steps, started)
 
 
-def _exchange_gradients(asked: Asked, trainer: Trainer[Any], slices: Slices, started: float) -> Update:
+def _exchange_gradients(request: Request, trainer: Trainer[Any], slices: Slices, started: float) -> Update:
     """This site's part of one step that the coordinator takes; the curves get a point each round of steps."""
     assert isinstance(trainer, GradientTrainer)
-    instruction, federation = asked.instruction, asked.study.model(asked.instruction.model).federation
+    instruction, federation = request.instruction, request.study.model(request.instruction.model).federation
     exchanges = federation.local_steps
-    update = Update(*trainer.contribute(trainer.batches(slices, trainer.batches_per_exchange, _seed(asked))))
-    _keep_state(asked, trainer, update)
+    update = Update(*trainer.contribute(trainer.batches(slices, trainer.batches_per_exchange, _seed(request))))
+    _keep_state(request, trainer, update)
     # Every exchange but the first loads the state of an earlier one, so that a trainer that stays built starts right.
     # After the last one it goes: sites that share a GPU, one after another, shall not each keep networks on it.
     if instruction.server_round < federation.rounds * exchanges:
-        asked.memory.trainers[instruction.phase] = trainer
+        request.memory.trainers[instruction.phase] = trainer
     if instruction.server_round % exchanges == 0:
         server_round = instruction.server_round // exchanges
         seconds = time.monotonic() - started
-        asked.work.record_training(instruction.phase, server_round, update.losses, exchanges, seconds)
+        request.work.record_training(instruction.phase, server_round, update.losses, exchanges, seconds)
     return update
 
 
-def _finished(asked: Asked, trainer: Trainer[Any], update: Update, steps: int, started: float) -> Update:
+def _finished(request: Request, trainer: Trainer[Any], update: Update, steps: int, started: float) -> Update:
     """``update``, once what has to last of its round is kept."""
-    _keep_state(asked, trainer, update)
-    instruction, seconds = asked.instruction, time.monotonic() - started
-    asked.work.record_training(instruction.phase, instruction.server_round, update.losses, steps, seconds)
+    _keep_state(request, trainer, update)
+    instruction, seconds = request.instruction, time.monotonic() - started
+    request.work.record_training(instruction.phase, instruction.server_round, update.losses, steps, seconds)
     return update
 
 
-def _keep_state(asked: Asked, trainer: Trainer[Any], update: Update) -> None:
+def _keep_state(request: Request, trainer: Trainer[Any], update: Update) -> None:
     """Keeps the private state after this round.
 
     Raises:
         RefusalError: if a value of it, or of what would be sent, is not finite; nothing is kept then.
     """
-    instruction, state = asked.instruction, trainer.private_state()
+    instruction, state = request.instruction, trainer.private_state()
     section = "classifier" if instruction.arm else f"models.{instruction.model}"
     require_finite(section, update.arrays, state, update.losses)
-    _state(asked).save(instruction.server_round, state, since=_last_counted(asked))
+    _state(request).save(instruction.server_round, state, since=_last_counted(request))
 
 
-def _last_counted(asked: Asked) -> int:
-    return min(asked.instruction.counted, asked.instruction.server_round - 1)
+def _last_counted(request: Request) -> int:
+    return min(request.instruction.counted, request.instruction.server_round - 1)
 
 
-def _state(asked: Asked) -> RoundState:
-    return RoundState(asked.work.run_state, asked.instruction.phase)
+def _state(request: Request) -> RoundState:
+    return RoundState(request.work.run_state, request.instruction.phase)
 
 
-def _seed(asked: Asked) -> int:
+def _seed(request: Request) -> int:
     """A round's own seed: a repeated round draws the same, another round or site something else."""
-    return asked.study.seed(asked.instruction.phase, asked.instruction.server_round)
+    return request.study.seed(request.instruction.phase, request.instruction.server_round)

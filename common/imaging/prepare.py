@@ -1,7 +1,7 @@
 """A folder of studies becomes a cohort: each patient is read, preprocessed and cached once."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -22,9 +22,7 @@ from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
 from common.imaging.remarks import OpenQuestion, Remark, Tally, open_questions, tallied
 from common.imaging.slices import PatientSlices
-
-Progress = Callable[[int, int, str], None]
-"""Called after each patient with patients done, patients in all, and the patient's name."""
+from common.progress import Listener, piece_done
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def prepare_cohort(
     only: Collection[str] | None = None,
     identifying_data: str = "refuse",
     masks: bool | None = None,
-    progress: Progress | None = None,
+    progress: Listener | None = None,
 ) -> PreparedCohort:
     """Every usable patient below ``root``, from the cache where its files have not changed since.
 
@@ -160,7 +158,7 @@ def prepare_folder(
     image: ImageConfig,
     preprocessing: PreprocessingConfig,
     only: Collection[str] | None = None,
-    progress: Progress | None = None,
+    progress: Listener | None = None,
 ) -> PreparedFolder:
     """Reads, preprocesses and caches every patient below ``root``, whatever comes of it.
 
@@ -194,7 +192,7 @@ def prepare_folder(
             entry = _prepare_patient(reader, name, group, current, cache, image, preprocessing)
         entries.append(entry)
         if progress is not None:
-            progress(done, len(studies), name)
+            progress(piece_done(done, len(studies), name))
     return PreparedFolder(
         patients=tuple(entries),
         studies=len(locations),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from common.phases import Phase, PhaseKind
 from common.privacy import MEANING, NOT_COVERED
 from common.report.formatting import listed, plural
 from common.report.tables import Cell, Table, number, prose, word
@@ -188,7 +189,7 @@ def sentences(statements: Mapping[str, PrivacyStatement]) -> list[str]:
 
 
 def _is_scores(mechanism: str) -> bool:
-    return mechanism.startswith("scores/")
+    return Phase.parse(mechanism).kind == PhaseKind.SCORES
 
 
 def left_out() -> list[str]:

@@ -1,13 +1,13 @@
 """From the scores of every arm, run and fold to a table of comparisons: what a study may say of its arms."""
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from common.experiment import ARMS, PLAIN_ARMS
-from common.statistics.effect import standardised_difference, superiority
+from common.statistics.effect import standardised_difference
 from common.statistics.multiplicity import holm
 from common.statistics.paired import corrected_resampled_t_test, paired_t_test
-from common.statistics.records import Comparison, ComparisonTable, Superiority
+from common.statistics.records import Comparison, ComparisonTable
 
 REAL = "real"
 RUN_FOLDS = "run-folds"
@@ -32,8 +32,6 @@ def compare_arms(
     sizes: Mapping[RunFold, FoldSize],
     *,
     score: str,
-    patients: Mapping[str, Mapping[Hashable, float]] | None = None,
-    min_cell: int = 5,
     apart: Collection[tuple[str, str, RunFold]] = (),
 ) -> ComparisonTable:
     """Every comparison that the study was made for, with both tests, Holm's correction and sizes of effects.
@@ -45,9 +43,6 @@ def compare_arms(
             both arms have a score.
         sizes: of every run and fold that has a score.
         score: what is compared, e.g. ``accuracy``.
-        patients: each patient's own score, by arm, over all folds; None leaves out how many patients are better
-            served.
-        min_cell: fewest patients for which that is told.
         apart: comparisons that do not count in a run and fold, though both arms have a score: arm, other, run and fold.
 
     Raises:
@@ -67,7 +62,7 @@ def compare_arms(
     compared = []
     for arm, other in pairs(list(scores)):
         without = {key for one, its, key in apart if {one, its} == {arm, other}}
-        compared.append(_comparison(scores, sizes, arm, other, patients, min_cell, without))
+        compared.append(_comparison(scores, sizes, arm, other, without))
     plain = holm({index: one.plain.p for index, one in enumerate(compared)})
     corrected = holm({index: one.corrected.p for index, one in enumerate(compared)})
     return ComparisonTable(
@@ -102,8 +97,6 @@ def _comparison(
     sizes: Mapping[RunFold, FoldSize],
     arm: str,
     against: str,
-    patients: Mapping[str, Mapping[Hashable, float]] | None,
-    min_cell: int,
     without: Collection[RunFold],
 ) -> Comparison:
     asked = sorted(set(scores[arm]) | set(scores[against]))
@@ -114,9 +107,6 @@ def _comparison(
         if one is not None and other is not None and key not in without
     }
     a, b = [one for one, _ in both.values()], [other for _, other in both.values()]
-    served: Superiority | None = None
-    if patients is not None and arm in patients and against in patients:
-        served = superiority(patients[arm], patients[against], min_cell=min_cell)
     return Comparison(
         arm=arm,
         against=against,
@@ -126,7 +116,6 @@ def _comparison(
             a, b, test_to_train=_ratio([sizes[key] for key in both]), counts=RUN_FOLDS
         ),
         difference=standardised_difference(a, b, counts=RUN_FOLDS),
-        superiority=served,
     )
 
 

@@ -1,12 +1,12 @@
-"""How large a difference is, which no probability says: beside its spread, and by the share of patients it reaches."""
+"""How large a difference is beside its spread, which no probability says."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import gammaln
 
 from common.statistics.paired import paired_differences, why_undefined
-from common.statistics.records import StandardisedDifference, Superiority
+from common.statistics.records import StandardisedDifference
 
 
 def standardised_difference(a: Sequence[float], b: Sequence[float], *, counts: str) -> StandardisedDifference:
@@ -51,30 +51,3 @@ def small_sample_factor(n: int) -> float:
     """
     m = n - 1
     return float(np.exp(gammaln(m / 2) - gammaln((m - 1) / 2)) / np.sqrt(m / 2))
-
-
-def superiority(a: Mapping[Hashable, float], b: Mapping[Hashable, float], *, min_cell: int) -> Superiority:
-    """For how many patients one arm scores better than another.
-
-    The share of patients with a higher score in ``a``, equal ones counting one half (the probability of superiority
-    for dependent groups), and the same as a difference of shares (Cliff's delta within pairs, 2 x share - 1).
-
-    Args:
-        a, b: score by patient, e.g. the share of a patient's slices that were called rightly. Patients that only one
-            of them holds are left out.
-        min_cell: fewest patients for which anything is told.
-
-    Raises:
-        ValueError: if a score is not finite.
-
-    Source: Grissom and Kim 2012 (probability of superiority); Cliff 1996 (delta).
-
-    >>> superiority({"p": 0.9, "q": 0.5, "r": 0.7}, {"p": 0.8, "q": 0.5, "r": 0.8}, min_cell=2).probability
-    0.5
-    """
-    both = [patient for patient in a if patient in b]
-    differences = paired_differences([a[patient] for patient in both], [b[patient] for patient in both])
-    if len(both) < max(1, min_cell):
-        return Superiority(patients=None, undefined=f"fewer than {max(1, min_cell)} patients")
-    delta = float(np.sign(differences).mean())
-    return Superiority(patients=len(both), probability=(delta + 1) / 2, delta=delta)

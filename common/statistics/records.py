@@ -79,22 +79,6 @@ class StandardisedDifference(Record):
     undefined: str | None = None
 
 
-class Superiority(Record):
-    """How often a patient is better served by one arm than by the other.
-
-    Attributes:
-        patients: how many were scored by both; None below the smallest cell.
-        probability: share of them with the higher score in the first arm, equal scores counting one half.
-        delta: share of them with a higher minus share with a lower score, Cliff's delta within pairs; from -1 to 1.
-        undefined: why there is neither; None where there are both.
-    """
-
-    patients: int | None
-    probability: float | None = Field(default=None, ge=0, le=1)
-    delta: float | None = Field(default=None, ge=-1, le=1)
-    undefined: str | None = None
-
-
 class Comparison(Record):
     """One arm against another, over the run-folds in which both have a score.
 
@@ -106,8 +90,10 @@ class Comparison(Record):
         corrected: the corrected resampled t-test, the one to go by.
         plain_holm, corrected_holm: their probabilities over all comparisons of the table; None where undefined.
         difference: the size of the difference beside its spread over run-folds.
-        superiority: over patients; None where their scores were not given.
     """
+
+    # Results of earlier runs name a superiority over patients, which no site ever told.
+    model_config = ConfigDict(extra="ignore")
 
     arm: str
     against: str
@@ -117,7 +103,6 @@ class Comparison(Record):
     plain_holm: Holm | None = None
     corrected_holm: Holm | None = None
     difference: StandardisedDifference
-    superiority: Superiority | None = None
 
 
 class ComparisonTable(Record):

@@ -3,7 +3,7 @@
 import math
 
 from common.report.arms import arm_title
-from common.report.formatting import MISSING, PERCENT, RATIO, Scale
+from common.report.formatting import MISSING, RATIO, Scale
 from common.statistics.records import Comparison, Holm, PairedTest
 
 
@@ -51,7 +51,4 @@ def comparison_told(comparison: Comparison, scale: Scale) -> str:
     size = comparison.difference
     if size.d_z is not None:
         parts.append(f"d_z {RATIO.number(size.d_z)}, g_z {RATIO.number(size.g_z)} over {size.n} {size.counts}")
-    served = comparison.superiority
-    if served is not None and served.probability is not None:
-        parts.append(f"probability of superiority {PERCENT.text(served.probability)} over {served.patients} patients")
     return "; ".join(parts)

@@ -53,7 +53,7 @@ class Needs(StrEnum):
 
 
 OptimiserStep = Callable[[torch.optim.Optimizer], None]
-"""Called after ``backward`` in place of ``optimizer.step()``: plain, with a proximal term, or private."""
+"""Called after ``backward`` in place of ``optimizer.step()``: plain, or with a proximal term."""
 
 
 def plain_step(optimizer: torch.optim.Optimizer) -> None:

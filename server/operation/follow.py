@@ -5,12 +5,12 @@ from pathlib import Path
 
 from common.errors import StudyError
 from common.outside import say
-from common.progress import ABSENT, StudyProgress
+from common.progress import ABSENT, Event, StudyProgress
 from server.operation.connections import connections
 from server.operation.flower_home import FlowerHome
 from server.operation.studies import study_meant
 from server.operation.waiting import away
-from server.progress_log import Event, ProgressReader, show
+from server.progress_log import ProgressReader
 from server.provision.federation import load_federation
 from server.provision.provision import Places
 from server.report.build import build_study_report
@@ -58,7 +58,7 @@ def _until_the_end(folder: Path, reader: ProgressReader, progress: StudyProgress
     while True:
         absent: list[str] = []
         for event in reader.new():
-            show(event, progress)
+            progress.take(event)
             absent = _absent_after(absent, event)
             began = began or event.name == "began"
             last = _end_after(last, event)

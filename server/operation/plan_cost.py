@@ -16,7 +16,7 @@ from common.config import Model, model_of, read_experiment
 from common.errors import ConfigError
 from common.experiment import Experiment
 from common.imaging.names import CONTRASTS
-from common.phases import classifier_phase, gan_phase
+from common.phases import Phase, PhaseKind, classifier_phase
 from common.training.build import build_classifier_trainer, build_gan_trainer, site_view, steps_per_round
 from common.training.patients import PatientTrainer
 from common.training.trainer import Exchange, Trainer
@@ -46,13 +46,13 @@ def traffic(experiment: Experiment, phases: Sequence[tuple[str, int]]) -> list[T
     Args:
         phases: of the study, and their rounds.
     """
-    found = []
+    found, named = [], [(Phase.parse(phase), count) for phase, count in phases]
     for name in experiment.models:
         model, trainer = model_of(experiment, name), _unweighted(experiment, name)
-        rounds = sum(count for phase, count in phases if f"{phase}/".startswith(f"{gan_phase(name, 1)}/"))
+        rounds = sum(count for phase, count in named if (phase.kind, phase.name) == (PhaseKind.GAN, name))
         steps = model.federation.local_steps if trainer.exchange is Exchange.GRADIENTS else 1
         found.append(Traffic(name, rounds * max(1, steps), _shared_bytes(trainer)))
-    rounds = sum(count for phase, count in phases if phase.startswith("classifier/"))
+    rounds = sum(count for phase, count in named if phase.kind == PhaseKind.CLASSIFIER)
     plain = deepcopy(experiment)
     plain.classifier.pretrained = False
     with torch.device("meta"):

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from common.progress import ABSENT, ANSWERED, ASKED
-from server.progress_log import Event
+from common.progress import ABSENT, ANSWERED, ASKED, Event
 from server.schedule import Schedule
 
 
@@ -48,6 +47,7 @@ def progress_state(events: Iterable[Event]) -> ProgressState:
 
 def _take(state: ProgressState, event: Event) -> None:
     values = event.values
+    state.schedule.take(event)
     match event.name:
         case "began":
             state.began, state.ended, state.reason, state.stopping = event.time, None, "", ""
@@ -56,13 +56,9 @@ def _take(state: ProgressState, event: Event) -> None:
             state.ended, state.reason = event.name, str(values.get("reason", ""))
         case "stopping" | "goes_on":
             state.stopping = str(values.get("reason", ""))
-        case "plan":
-            state.schedule.plan([(name, total) for name, total in values["phases"]])
         case "phase":
-            state.schedule.begin(values["name"], values["total"])
             state.contributors = ()
         case "advance":
-            state.schedule.finish_round(values["round"], values["seconds"])
             state.contributors = tuple(values["contributors"])
         case "site":
             _site(state, values["name"], values["doing"], values.get("at_work") is True, event.time)

@@ -7,7 +7,7 @@ from common.report.formatting import AUC, POINTS, RATIO, Scale, plural
 from common.report.tables import Cell, Table, number, word
 from common.results import Results
 from common.results_classifier import FEDERATED
-from common.statistics.records import Comparison, ComparisonTable, Holm, PairedTest
+from common.statistics.records import ComparisonTable, Holm, PairedTest
 from common.statistics.sentence import comparison_told, probability
 from server.report.scopes import heading, ordered, titled
 
@@ -60,7 +60,6 @@ def _table(table: ComparisonTable) -> Table:
     title, scale = SCORES.get(table.score, (table.score, AUC.signed))
     unit = ", percentage points" if scale is POINTS else ""
     plain = Scale(scale.factor, scale.decimals, sign=True)
-    served = any(_served(one) for one in table.comparisons)
     rows = [
         [
             word(f"{arm_title(one.arm)} − {arm_title(one.against)}"),
@@ -70,7 +69,6 @@ def _table(table: ComparisonTable) -> Table:
             _probability(one.plain),
             _adjusted(one.plain_holm),
             number(RATIO.number(one.difference.g_z)),
-            *([number(_served(one))] if served else []),
             number(one.corrected.n),
         ]
         for one in table.comparisons
@@ -83,13 +81,12 @@ def _table(table: ComparisonTable) -> Table:
         "interval of the corrected resampled t-test (Nadeau and Bengio), which is the one to go by; the paired t-test "
         "is the source study's and does not know that folds share training patients. Holm: adjusted over the "
         f"{family} comparisons of this table. g_z: the mean over its standard deviation, unbiased."
-        + (" Superiority: how often a patient is better served by the first arm." if served else "")
     )
     return Table(
         caption,
-        [f"difference in {title}", "mean", "p", "Holm", "p", "Holm", "g_z", *(["superiority"] if served else []), "n"],
+        [f"difference in {title}", "mean", "p", "Holm", "p", "Holm", "g_z", "n"],
         rows,
-        groups=[("", 2), ("corrected resampled t-test", 2), ("paired t-test", 2), ("", 2 + served)],
+        groups=[("", 2), ("corrected resampled t-test", 2), ("paired t-test", 2), ("", 2)],
     )
 
 
@@ -106,11 +103,6 @@ def _probability(test: PairedTest) -> Cell:
 
 def _adjusted(found: Holm | None) -> Cell:
     return number(None if found is None else probability(found.p).removeprefix("= "))
-
-
-def _served(one: Comparison) -> str | None:
-    served = one.superiority
-    return None if served is None or served.probability is None else RATIO.number(served.probability)
 
 
 def _undefined(tables: list[ComparisonTable]) -> list[str]:

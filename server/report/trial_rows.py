@@ -34,8 +34,6 @@ COMPARISON_COLUMNS = [
     *(f"{test}_{key}" for test in ("corrected", "plain") for key in (*_OF_A_TEST, "holm_p", "holm_family")),
     "d_z",
     "g_z",
-    "superiority",
-    "superiority_patients",
 ]
 GAIN_COLUMNS = ["scope", "arm", *FIGURE_COLUMNS, "deviation", "training_sets"]
 
@@ -89,8 +87,6 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         **{f"{name}_holm_family": found.family if found else None for name, found in holm.items()},
         "d_z": one.difference.d_z,
         "g_z": one.difference.g_z,
-        "superiority": one.superiority.probability if one.superiority else None,
-        "superiority_patients": one.superiority.patients if one.superiority else None,
     }
 
 

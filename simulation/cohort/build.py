@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -24,15 +24,13 @@ import torch
 from common.allowed import require_allowed
 from common.errors import ConfigError, DataError
 from common.experiment import CohortConfig, SiteConfig
+from common.progress import Listener, piece_done
 from simulation.cohort.ct.anatomy import ANATOMY, fetch_ct_anatomies
 from simulation.cohort.key import PatientKey
 from simulation.cohort.organs import demo_organ
 
 REFERENCE_PARTS = ("pretraining", "selection", "final")
 """Parts of the reference set, with different patients: public pre-training, choice of a round, final scores."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with patients done, patients to make, and the case that was finished."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def build_cohort(
     cohort: CohortConfig,
     sites: Mapping[str, SiteConfig],
     cache_dir: Path,
-    progress: Progress | None = None,
+    progress: Listener | None = None,
     organs: Sequence[str] = ("brain",),
 ) -> CohortFolders:
     """Makes what is missing of the demo cohort below ``cache_dir``.
@@ -222,15 +220,15 @@ def _describe(home: Path, organ: str, parameters: Mapping[str, Any]) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _make(cases: Sequence[_Case], workers: int, progress: Progress | None) -> None:
+def _make(cases: Sequence[_Case], workers: int, progress: Listener | None) -> None:
     """Makes ``cases``, in this process or in several."""
     if not cases:
         return
     if progress:
-        progress(0, len(cases), "")
+        progress(piece_done(0, len(cases), ""))
     for done, name in enumerate(_finished(cases, min(workers, len(cases))), start=1):
         if progress:
-            progress(done, len(cases), name)
+            progress(piece_done(done, len(cases), name))
     for partial in {case.partial.parent for case in cases}:
         if partial.is_dir() and not any(partial.iterdir()):
             partial.rmdir()

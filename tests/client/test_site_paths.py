@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from tiny import TINY, write_site
 
 from client.cli import main
-from client.site import PrivacySettings, SiteSettings, load_site, uses_of
+from client.site import PrivacySettings, SiteSettings, load_site
+from client.site_paths import uses_of
 from common.errors import ConfigError
 from common.paths import Use
 

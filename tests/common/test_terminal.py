@@ -1,5 +1,6 @@
 import io
 
+from common.progress import piece_done
 from common.terminal import counted
 
 
@@ -14,7 +15,7 @@ def test_a_pipe_gets_about_ten_lines_whatever_the_number() -> None:
     stream = io.StringIO()
     with counted("preparing", "patients", stream) as advance:
         for done in range(1, 1001):
-            advance(done, 1000, "a name")
+            advance(piece_done(done, 1000, "a name"))
     lines = stream.getvalue().splitlines()
     assert lines[0] == "preparing: 1 of 1000 patients"
     assert lines[-1] == "preparing: 1000 of 1000 patients"
@@ -27,7 +28,7 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(monkeypatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
     with counted("preparing", "patients", stream) as advance:
-        advance(3, 4, "a name")
+        advance(piece_done(3, 4, "a name"))
     assert "3/4" in stream.getvalue()
     assert "\x1b[" in stream.getvalue()
     assert stream.getvalue().rstrip().endswith("\x1b[2K")

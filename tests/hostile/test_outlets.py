@@ -35,7 +35,7 @@ from server.operation.status import StudyStatus, _lines
 from server.operation.studies import StartedStudy
 from server.operation.study_files import Patience
 from server.plan import planned_trainings
-from server.progress_log import ProgressLog, ProgressReader, show
+from server.progress_log import ProgressLog, ProgressReader
 from server.report.build import build_study_report
 from server.returning import ReturningGrid
 from server.roster import Roster, call_roll
@@ -200,7 +200,7 @@ def trained_once(grid: ReturningGrid, folder: Path, roster: Roster, progress: St
 def plainly(folder: Path) -> str:
     stream = io.StringIO()
     for event in ProgressReader(folder).new():
-        show(event, PlainProgress(stream))
+        PlainProgress(stream).take(event)
     return stream.getvalue()
 
 
@@ -215,7 +215,7 @@ def lively(folder: Path) -> str:
         progress._live.stop()
         progress._console = seen
         for event in ProgressReader(folder).new():
-            show(event, progress)
+            progress.take(event)
             seen.print(progress._display())
     finally:
         progress.close()

@@ -10,7 +10,7 @@ import torch
 from tiny import TINY
 
 import client.app
-from client.data.asked import Asked
+from client.data.request import Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy import admission, gradients, slices
@@ -72,7 +72,7 @@ def test_gradients_that_leave_before_the_private_check_are_found(monkeypatch: py
     study = replace(study, privacy=private.privacy, study=private.study)
     monkeypatch.setattr("common.config.check_private_model", lambda name, config: None)
 
-    def branch_first(asked: Asked, arrays: Any) -> Any:
+    def branch_first(asked: Request, arrays: Any) -> Any:
         study, name = asked.study, asked.instruction.model
         trainer = rounds.build_gan_trainer(study.experiment, name, device=study.device, weights=study.weights)
         if trainer.exchange is not rounds.Exchange.GRADIENTS:
@@ -124,7 +124,7 @@ def test_made_slices_that_are_drawn_over_all_patients_are_found(monkeypatch: pyt
         owner = torch.where(made.origin >= 0, torch.from_numpy(training.owner)[made.origin.clamp(min=0)], dealt)
         keep_images(data, work, "synthetic", made, owner=owner)
 
-    monkeypatch.setattr("client.study.trial.make_private_images", over_all)
+    monkeypatch.setattr("client.study.synthesis.make_private_images", over_all)
     assert "classifier/synthetic: one patient moves a step by" in found()
 
 
@@ -141,7 +141,7 @@ def test_a_split_by_rank_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_losses_that_are_told_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = rounds._finished
 
-    def telling(asked: Asked, *given: Any) -> Any:
+    def telling(asked: Request, *given: Any) -> Any:
         update = real(asked, *given)
         total = sum(float(value.double().sum()) for value in update.arrays.values())
         return replace(update, losses={"loss": total * len(asked.data.split.train)})

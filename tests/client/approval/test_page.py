@@ -9,7 +9,7 @@ import pytest
 
 from client import cli
 from client.approval.comparison import COORDINATORS
-from client.approval.guarded_node import node_arguments
+from client.approval.node_arguments import node_arguments
 from client.health.checks import site_checks
 
 TEXT = (Path(__file__).parents[3] / "docs" / "approval.md").read_text()

@@ -16,7 +16,7 @@ from client.hello.notes import Notes
 from client.hello.tasks import possible_tasks
 from client.site import SiteSettings
 from client.study.arms import possible_arms
-from client.study.trial import synthesise
+from client.study.synthesis import synthesise
 from client.training.rounds import train_gan
 from common.config import compose
 from common.errors import DataError

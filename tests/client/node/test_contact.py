@@ -9,15 +9,15 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 
 from client.node import contact as module
 from client.node.contact import Contact, install_contact
-from client.node.events import Event
+from client.node.events import NodeEvent
 
 
 def client_that(answer: Callable[[], Any]) -> Any:
     """A client class of Flower's kind, with a contact before it; what was told; and the contact."""
     methods = {name: lambda self, request: answer() for name in module._METHODS}
     cls = type("Client", (), methods)
-    told: list[tuple[Event, str]] = []
-    contact = Contact(lambda event, text="": told.append((event, str(text))))
+    told: list[tuple[str, str]] = []
+    contact = Contact(lambda event: told.append((event.name, event.values["text"])))
     install_contact(contact, cls)
     return cls(), told, contact
 
@@ -37,7 +37,7 @@ def test_a_heartbeat_that_is_answered_is_a_contact_and_other_answers_are_none() 
     assert contact.last is None
     client.SendNodeHeartbeat(None)
     assert contact.last is not None
-    assert told == [(Event.CONNECTED, ""), (Event.CONTACT, "")]
+    assert told == [(NodeEvent.CONNECTED, ""), (NodeEvent.CONTACT, "")]
 
 
 def test_one_that_is_not_is_none() -> None:
@@ -48,7 +48,7 @@ def test_one_that_is_not_is_none() -> None:
     with pytest.raises(httpx.ConnectError):
         client.SendNodeHeartbeat(None)
     assert contact.last is None
-    assert told == [(Event.UNREACHABLE, "network")]
+    assert told == [(NodeEvent.UNREACHABLE, "network")]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -64,7 +64,7 @@ def test_a_crowded_server_is_asked_again_by_flower_itself(status: int) -> None:
     retry = make_simple_http_retry_invoker()
     retry.jitter = lambda _: 0.0
     assert retry.invoke(client.PushMessages, None) == "answer"
-    assert [event for event, _ in told] == [Event.UNREACHABLE, Event.UNREACHABLE, Event.CONNECTED]
+    assert [event for event, _ in told] == [NodeEvent.UNREACHABLE, NodeEvent.UNREACHABLE, NodeEvent.CONNECTED]
 
 
 @pytest.mark.parametrize("status", [429, 500])
@@ -78,4 +78,4 @@ def test_but_not_for_ever(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     retry = make_simple_http_retry_invoker()
     with pytest.raises(httpx.HTTPStatusError):
         retry.invoke(client.PushMessages, None)
-    assert [event for event, _ in told] == [Event.FAILED]
+    assert [event for event, _ in told] == [NodeEvent.FAILED]

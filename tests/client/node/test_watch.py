@@ -1,6 +1,5 @@
 """What an operator reads of a node's events, and what is no event."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,15 +7,16 @@ import sys
 import pytest
 
 from client.node.causes import SENTENCES, Cause
-from client.node.events import VARIABLE, Event, to_supervisor
+from client.node.events import VARIABLE, NodeEvent, node_event, to_supervisor
 from client.node.watch import NodeWatch
+from common.progress import Event
 
 
 def heard(*events: tuple[str, str]) -> tuple[NodeWatch, list[str]]:
     told: list[str] = []
     watch = NodeWatch("fed.example.org:443", told.append)
     for event, text in events:
-        watch(json.dumps({"event": event, "text": text}))
+        watch(Event(event, {"text": text}).to_line())
     return watch, told
 
 
@@ -51,7 +51,12 @@ def test_our_own_refusal_is_kept_and_a_refused_bundle_told() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "error: stopped", "[]", "1", '{"event": []}', '{"event": "else"}', '{"event": "failed"}', "[" * 100_000, "\0"],
+    [
+        *("", "error: stopped", "[]", "1", "[" * 100_000, "\0"),
+        *(f'{{"time": "2030-01-31T12:00:00+00:00", {rest}}}' for rest in ('"event": []', '"event": "else"')),
+        *('{"event": "failed", "text": "expired"}', '{"time": 1, "event": "failed"}'),
+        '{"time": "2030-01-31T12:00:00+00:00", "event": "failed", "text": 5}',
+    ],
 )
 def test_what_is_no_event_is_left_out(line: str) -> None:
     told: list[str] = []
@@ -72,7 +77,7 @@ def test_a_nodes_programs_do_not_inherit_the_way_to_the_supervisor(monkeypatch: 
         )
         assert child.returncode != 0
     assert VARIABLE not in os.environ
-    tell(Event.REFUSED, "no\n\x1b[2Jpäge" + 10_000 * "\U0001f600")
+    tell(node_event(NodeEvent.REFUSED, "no\n\x1b[2Jpäge" + 10_000 * "\U0001f600"))
     os.close(its)
     told: list[str] = []
     watch = NodeWatch("a:1", told.append)
@@ -85,7 +90,7 @@ def test_a_supervisor_that_does_not_listen_or_is_gone_holds_nobody_up(monkeypatc
     monkeypatch.setenv(VARIABLE, str(its))
     tell = to_supervisor()
     for _ in range(1000):
-        tell(Event.TROUBLE, 900 * "x")
+        tell(node_event(NodeEvent.TROUBLE, 900 * "x"))
     os.close(ours)
-    tell(Event.TROUBLE, "nobody")
+    tell(node_event(NodeEvent.TROUBLE, "nobody"))
     os.close(its)

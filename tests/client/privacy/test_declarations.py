@@ -16,8 +16,8 @@ from torch import Tensor
 
 import client
 from client import app
-from client.data.asked import Asked
 from client.data.open_studies import OpenStudy
+from client.data.request import Request
 from client.privacy.admission import EMPTY
 from client.privacy.budget import Budget
 from client.privacy.checks import require_private_exchange
@@ -148,7 +148,7 @@ def test_gradients_of_single_steps_are_exchanged_in_no_private_study() -> None:
             require_private_exchange(exchange)
 
 
-Answer = Callable[[Asked, RecordDict], RecordDict]
+Answer = Callable[[Request, RecordDict], RecordDict]
 
 
 def with_arrays(content: RecordDict) -> None:
@@ -199,7 +199,7 @@ HANDLERS = {
 def answering(add: Callable[[RecordDict], None]) -> Answer:
     """A handler that pays a step where that is asked for, and adds something to a plain answer."""
 
-    def handler(asked: Asked, _: RecordDict) -> RecordDict:
+    def handler(asked: Request, _: RecordDict) -> RecordDict:
         instruction = asked.instruction
         content = app._content(asked)
         if ACTIONS[Action(ASKED_BY_PHASE[instruction.phase])].leaves is Leaves.NOISED:
@@ -275,7 +275,7 @@ def test_what_a_site_finds_of_its_own_classifiers_would_not_leave(
 def test_a_training_that_paid_for_nothing_is_not_answered(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, action: Action
 ) -> None:
-    def free(asked: Asked, arrays: dict[str, Tensor]) -> Update:
+    def free(asked: Request, arrays: dict[str, Tensor]) -> Update:
         return Update(arrays, {})
 
     site = hospital_at(tmp_path, data)
@@ -412,7 +412,8 @@ KEPT_HERE = {
     "client/privacy/slices.py": "defines it",
     "client/privacy/made.py": "images that are made here and stay",
     "client/study/arms.py": "the same in another study, and what classifiers of this site alone learn from",
-    "client/study/trial.py": "the local generator, and how many steps an arm takes",
+    "client/study/synthesis.py": "the local generator",
+    "client/study/trial.py": "how many steps an arm takes",
     "client/study/gallery.py": "pictures for the site's report",
     "client/training/local_generator.py": "a GAN of this site alone",
     "client/study/explanations.py": "looks into classifiers of this site alone, for its report",

@@ -11,7 +11,8 @@ from opacus.optimizers import DPOptimizer
 from private_trainers import FAMILIES, build, cohort, draw_batches
 from torch import Tensor, nn
 
-from client.privacy.gradients import PrivateStep, Way, faster_way, patient_gradients
+from client.privacy.fastest import faster_way
+from client.privacy.gradients import PrivateStep, Way, patient_gradients
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
 from common.errors import PrivacyError

@@ -18,7 +18,7 @@ from client.privacy.budget import Budget
 from client.privacy.made import SLICES_OF_A_PATIENT, patient_sources
 from client.site import SiteSettings
 from client.study.arms import made_images, made_of
-from client.study.trial import synthesise
+from client.study.synthesis import synthesise
 from client.training.rounds import train_classifier
 from common.config import compose
 from common.records import Instruction
@@ -112,7 +112,7 @@ def test_what_is_made_is_the_same_again_after_an_interruption(tmp_path: Path, da
 def with_one_full(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, str]:
     """The same patients, but that the first who trains has no slice without a lesion."""
     root = tmp_path_factory.mktemp("full")
-    first = session_at(root / "whole", data).split.train[0]
+    first = session_at(root / "whole", data).data.split.train[0]
     folder = write_site(root / "data", 10, seed=1)
     full_of_tumour(folder, first)
     return folder, first
@@ -152,7 +152,7 @@ def test_where_nothing_can_be_made_the_answer_is_the_same_and_classifiers_learn_
     tmp_path: Path, data: Path
 ) -> None:
     """Whether there is a patient with a place for a lesion is nothing that a coordinator may find out."""
-    trains = session_at(tmp_path / "whole", data).split.train
+    trains = session_at(tmp_path / "whole", data).data.split.train
     folder = write_site(tmp_path / "data", 10, seed=1)
     for name in trains:
         full_of_tumour(folder, name)

@@ -140,7 +140,7 @@ def exact(site: Hospital, arm: str = "real", run: str = "demo") -> Mapping[str, 
 
 
 def charges(settings_of: SiteSettings, run: str = "demo") -> list[tuple[str, float, int]]:
-    return [(one.name, one.q, one.study.steps) for one in Budget(settings_of).spent(run)]
+    return [(one.name, one.q, one.steps) for one in Budget(settings_of).spent(run)]
 
 
 def some_probability(session: OpenStudy, seed: int = 1) -> npt.NDArray[np.float64]:

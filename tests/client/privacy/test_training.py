@@ -69,7 +69,7 @@ def asked(server_round: int, phase: str = "gan/cgan", arm: str = "") -> Instruct
 
 
 def charged(session: OpenStudy) -> dict[str, int]:
-    return {one.name: one.study.steps for one in Budget(session.study.settings).spent("run")}
+    return {one.name: one.steps for one in Budget(session.study.settings).spent("run")}
 
 
 def test_a_round_is_charged_and_tells_nothing_but_weights(tmp_path: Path, data: Path) -> None:

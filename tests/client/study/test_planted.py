@@ -95,7 +95,7 @@ def compared(
                 test_to_train=ratio,
             )
         )
-    tables, missing = comparisons(site.study.experiment, trials, 2)
+    tables, missing = comparisons(site.study.experiment, trials)
     assert not missing
     (comparison,) = tables["north"][0].comparisons
     return comparison

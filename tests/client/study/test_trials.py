@@ -17,7 +17,8 @@ from client.data.open_studies import OpenStudy
 from client.site import SiteSettings
 from client.study.arms import keep_images, learnt_from, made_images, possible_arms, told_share
 from client.study.leaks import require_no_leak
-from client.study.trial import run_arms, synthesise
+from client.study.synthesis import synthesise
+from client.study.trial import run_arms
 from client.training.local_generator import train_alone
 from client.training.state import RoundState
 from client.training.tuning import tuned

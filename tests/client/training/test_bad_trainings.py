@@ -13,7 +13,8 @@ from client.data.open_studies import OpenStudy
 from client.privacy.roster import begin_roster
 from client.site import PrivacySettings, Shares, SiteSettings
 from client.study.arms import has_images
-from client.study.trial import evaluate_model, run_arms, synthesise
+from client.study.synthesis import synthesise
+from client.study.trial import evaluate_model, run_arms
 from client.training.tuning import tuned
 from common.config import compose
 from common.errors import RefusalError

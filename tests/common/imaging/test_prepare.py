@@ -148,7 +148,7 @@ def test_a_second_preparation_reads_nothing_and_gives_the_same(root, prepare) ->
 def test_progress_names_each_patient_whether_cached_or_not(root, prepare) -> None:
     calls: list[tuple[int, int, str]] = []
     for _ in range(2):
-        prepare(root, progress=lambda *call: calls.append(call))
+        prepare(root, progress=lambda event: calls.append(tuple(event.values.values())))
     assert calls == 2 * [(1, 3, "anna"), (2, 3, "bert"), (3, 3, "cleo")]
 
 

@@ -88,18 +88,6 @@ def test_a_fold_of_unknown_size_is_refused() -> None:
         compare_arms(study(), {**SIZES, (1, 1): FoldSize(train=0, test=1)}, score="accuracy")
 
 
-def test_patients_are_counted_where_both_arms_know_them() -> None:
-    patients = {"real": {f"p{i}": 0.5 for i in range(20)}, "blob": {f"p{i}": 0.4 + i / 100 for i in range(20)}}
-    by_pair = {
-        (one.arm, one.against): one
-        for one in compare_arms(study(), SIZES, score="accuracy", patients=patients, min_cell=5).comparisons
-    }
-    served = by_pair["blob", "real"].superiority
-    assert served is not None
-    assert served.probability == pytest.approx((9 + 0.5) / 20)
-    assert by_pair["synthetic", "real"].superiority is None
-
-
 def test_a_table_goes_through_json_and_back() -> None:
     table = compare_arms(study(), SIZES, score="accuracy")
     text = table.model_dump_json()

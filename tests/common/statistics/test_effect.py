@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from common.statistics.effect import small_sample_factor, standardised_difference, superiority
+from common.statistics.effect import small_sample_factor, standardised_difference
 
 
 def test_d_z_is_the_mean_over_the_standard_deviation_of_the_differences() -> None:
@@ -43,21 +43,3 @@ def test_a_size_that_cannot_be_told_says_why(a: list[float], b: list[float], rea
     assert own.d_z is own.g_z is None
     assert own.undefined is not None
     assert own.undefined.startswith(reason)
-
-
-def test_superiority_counts_patients_and_halves_ties() -> None:
-    a = {"p": 0.9, "q": 0.5, "r": 0.7, "s": 0.2, "only a": 1.0}
-    b = {"p": 0.8, "q": 0.5, "r": 0.8, "s": 0.1, "only b": 1.0}
-    own = superiority(a, b, min_cell=4)
-    assert own.patients == 4
-    assert own.probability == pytest.approx((2 + 0.5) / 4)
-    assert own.delta == pytest.approx((2 - 1) / 4)
-    assert superiority(b, a, min_cell=4).delta == pytest.approx(-0.25)
-
-
-def test_nothing_is_told_of_fewer_patients_than_the_smallest_cell() -> None:
-    few = {"p": 0.9, "q": 0.5}
-    own = superiority(few, few, min_cell=5)
-    assert own.patients is own.probability is own.delta is None
-    assert own.undefined == "fewer than 5 patients"
-    assert superiority({}, {}, min_cell=0).undefined == "fewer than 1 patients"

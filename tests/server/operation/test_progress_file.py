@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from common.progress import ANSWERED, ASKED, NoProgress
+from common.progress import ANSWERED, ASKED, Event, NoProgress
 from server.operation.progress_state import progress_state
-from server.progress_log import Event, ProgressLog, ProgressReader, show
+from server.progress_log import ProgressLog, ProgressReader
 from server.run_lock import alone_in, is_running
 
 
@@ -15,14 +15,15 @@ class Kept(NoProgress):
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
 
-    def plan(self, phases) -> None:
-        self.told.append(("plan", phases))
-
-    def site(self, name: str, doing: str, *, at_work: bool = False) -> None:
-        self.told.append((name, doing))
-
-    def advance(self, **values) -> None:
-        self.told.append(("advance", values["round"]))
+    def take(self, event: Event) -> None:
+        values = event.values
+        match event.name:
+            case "plan":
+                self.told.append(("plan", values["phases"]))
+            case "site":
+                self.told.append((values["name"], values["doing"]))
+            case "advance":
+                self.told.append(("advance", values["round"]))
 
 
 def test_what_is_told_is_read_back_piece_by_piece(tmp_path: Path) -> None:
@@ -32,13 +33,13 @@ def test_what_is_told_is_read_back_piece_by_piece(tmp_path: Path) -> None:
     log.plan([("gan/cgan", 2)])
     log.site("hospital1", ASKED)
     for event in reader.new():
-        show(event, kept)
+        kept.take(event)
     log.advance(round=1, contributors=["hospital1"], losses={"l1": 0.5}, scores={}, seconds=3.0)
     with (tmp_path / "progress.jsonl").open("a") as file:
         file.write('{"time": "2030-01-31T12:00:00+00:00", "event": "mess')  # as a crash leaves it
     for event in reader.new():
-        show(event, kept)
-    assert kept.told == [("plan", [("gan/cgan", 2)]), ("hospital1", ASKED), ("advance", 1)]
+        kept.take(event)
+    assert kept.told == [("plan", [["gan/cgan", 2]]), ("hospital1", ASKED), ("advance", 1)]
 
 
 def test_a_line_that_a_crash_cut_off_loses_no_other(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_a_line_that_a_crash_cut_off_loses_no_other(tmp_path: Path) -> None:
 
 
 def at(minutes: float, event: str, /, **values: object) -> Event:
-    return Event(datetime(2030, 1, 31, 12, tzinfo=UTC) + timedelta(minutes=minutes), event, dict(values))
+    return Event(event, dict(values), datetime(2030, 1, 31, 12, tzinfo=UTC) + timedelta(minutes=minutes))
 
 
 def test_where_a_study_stands_and_whom_it_waits_for() -> None:

@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from common.progress import ABSENT, ASKED
+from common.progress import ABSENT, ASKED, Event
 from server.operation.connections import SiteConnection
 from server.operation.progress_state import progress_state
 from server.operation.study_files import Patience
 from server.operation.waiting import waiting_lines
-from server.progress_log import Event
 from server.provision.registry import Registry, utc_now
 
 NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
@@ -16,7 +15,7 @@ SITES = ("hospital1", "hospital2", "hospital3")
 
 
 def event(minutes_ago: float, name: str, /, **values: object) -> Event:
-    return Event(NOW - timedelta(minutes=minutes_ago), name, values)
+    return Event(name, values, NOW - timedelta(minutes=minutes_ago))
 
 
 def site(minutes_ago: float, name: str, doing: str, *, at_work: bool = False) -> Event:

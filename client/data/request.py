@@ -30,7 +30,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A message that is being answered.
 
     Attributes:
@@ -40,7 +40,7 @@ class Asked:
         scored: the test patients that are scored; None for all of them (:mod:`client.privacy.questions`).
         memory: of the study, in this process.
         means: of private training.
-        behind: counts what the training that is asked for draws (:mod:`client.policy.updates`).
+        behind: counts what the training draws (:mod:`client.policy.updates`).
     """
 
     instruction: Instruction
