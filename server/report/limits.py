@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from common.report.formatting import listed, plural
 from common.results import Results
 from common.results_classifier import ArmScores
-from server.report.answer import used_generator
+from server.report.findings import used_generator
 from server.report.scopes import alone, titled
 
 FEW = 10
