@@ -52,10 +52,9 @@ def question(results: Results) -> str:
     plain = [
         {"copy_paste": "copy-and-paste", "blob": "a plain blob"}[arm] for arm in PLAIN_ARMS if arm in arms(results)
     ]
-    more = f", more than {listed(plain, 'or')} would," if plain else ""
+    more = f", more than {listed(plain, 'or')} would" if plain else ""
     return (
-        f"Do synthetic {organs} images from a generator trained in federation ({generators}) help a tumour classifier"
-        f"{more} when the images of {sites} never leave them?"
+        f"Do synthetic {organs} images from a federated GAN ({generators}) help a tumour classifier at {sites}{more}?"
     )
 
 
