@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 WIDTH = 340
 """Width of a panel's drawing, about that of a phone's column."""
 
-MARKS = ("circle", "square", "triangle", "diamond", "circle", "square")
+MARKS = ("circle", "square", "triangle", "diamond", "circle", "down")
 """By the place of a series; they differ as well as colours, for readers who do not see the latter."""
 
 
@@ -47,6 +47,7 @@ def mark(index: int, style: str, x: float, y: float) -> Markup:
     outlines: dict[str, list[tuple[float, float]]] = {
         "square": [(-3, -3), (3, -3), (3, 3), (-3, 3)],
         "triangle": [(0, -3.8), (3.8, 3), (-3.8, 3)],
+        "down": [(-3.8, -3), (3.8, -3), (0, 3.8)],
         "diamond": [(0, -4.2), (4.2, 0), (0, 4.2), (-4.2, 0)],
     }
     points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in outlines[shape])

@@ -46,16 +46,14 @@ class Part:
 
 def question(results: Results) -> str:
     """What the study asked, in one sentence."""
-    sites = plural(len(results.sites), "site")
+    sites = f" at {plural(len(results.sites), 'site')}" if results.sites else ""
     organs = listed(sorted({site.organ for site in results.sites.values()}))
     generators = used_generator(results) or listed(results.gans) or "no generator"
     plain = [
         {"copy_paste": "copy-and-paste", "blob": "a plain blob"}[arm] for arm in PLAIN_ARMS if arm in arms(results)
     ]
     more = f", more than {listed(plain, 'or')} would" if plain else ""
-    return (
-        f"Do synthetic {organs} images from a federated GAN ({generators}) help a tumour classifier at {sites}{more}?"
-    )
+    return f"Do synthetic {organs} images from a federated GAN ({generators}) help a tumour classifier{sites}{more}?"
 
 
 def answer(results: Results) -> list[Part]:

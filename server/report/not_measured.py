@@ -21,7 +21,7 @@ def not_measured(results: Results, *, pictures: bool, explained: bool) -> list[s
             lines.append(line)
 
     unless(results.sites, "No site had said hello when these results were written.")
-    unless(results.gans, "No generator was trained in this run (model=[…]).")
+    unless(results.gans, "No generator was trained in this run (model=[cgan]).")
     if results.gans:
         unless(pictures, "No pictures of the reference set were kept (evaluation.gallery).")
         unless(all(gan.final for gan in results.gans.values()), _unscored(results))

@@ -1,4 +1,4 @@
-"""The strip of pictures of the first screen: for each generator and subject, real slices beside generated ones."""
+"""The strip of pictures of the first screen: for each generator and subject, real slices next to generated ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

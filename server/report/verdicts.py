@@ -81,7 +81,7 @@ def _helps(results: Results, verdict: str) -> Verdict:
 
 def _generator(results: Results, verdict: str) -> Verdict:
     word, tone, rest = _opened(verdict)
-    asked = "Is it worth a generator?"
+    question = "Is it worth a generator?"
     if rest.startswith("to do better than"):
         sentence = f"It may do no better than{rest.removeprefix('to do better than')}."
     elif word == "Not compared":
@@ -90,7 +90,7 @@ def _generator(results: Results, verdict: str) -> Verdict:
         sentence = "There is no plain baseline to compare it with."
     else:
         sentence = f"{rest[:1].upper()}{rest[1:]}."
-    return Verdict(asked, word, tone, sentence, "answer", *_over_baseline(results))
+    return Verdict(question, word, tone, sentence, "answer", *_over_baseline(results))
 
 
 def _over_baseline(results: Results) -> tuple[str, str, str]:
@@ -107,7 +107,7 @@ def _over_baseline(results: Results) -> tuple[str, str, str]:
     gains = {arm: one.accuracy for arm in plain if (one := gain_of(results, scope, arm)) is not None}
     if gains:
         arm, gain = max(gains.items(), key=lambda item: item[1].mean or 0.0)
-        return _gain(gain, f"gain with {arm_title(arm)}, which needs no generator")
+        return _gain(gain, f"gain without a generator ({arm_title(arm)})")
     name = used_generator(results)
     finals = results.gans[name].final if name else {}
     for subject, final in finals.items():
@@ -122,7 +122,7 @@ def _over_baseline(results: Results) -> tuple[str, str, str]:
 
 
 def _reach(results: Results) -> Verdict:
-    asked = "Does it reach other sites?"
+    question = "Does it reach other sites?"
     outside = gain_of(results, EXTERNAL, AUGMENTED)
     if outside is not None:
         word, tone, sentence = {
@@ -131,7 +131,7 @@ def _reach(results: Results) -> Verdict:
             0: ("Not shown", OPEN, "No gain in accuracy is shown at external centres, which trained nothing."),
         }[side(outside.accuracy)]
         about = "gain over real images only, at external centres"
-        return Verdict(asked, word, tone, sentence, "cross-site", *_gain(outside.accuracy, about))
+        return Verdict(question, word, tone, sentence, "cross-site", *_gain(outside.accuracy, about))
     sites = alone({one.scope: None for one in results.gains})
     known = [one.accuracy for site in sites if (one := gain_of(results, site, AUGMENTED)) is not None]
     above = sum(side(gain) > 0 for gain in known)
@@ -140,18 +140,18 @@ def _reach(results: Results) -> Verdict:
         sentence += f" At single sites the gain is above zero at {above} of {len(known)}."
     mean = gain_of(results, SITES, AUGMENTED)
     about = "gain over real images only, mean of single sites"
-    return Verdict(asked, "Not measured", OPEN, sentence, "sites", *_gain(mean.accuracy if mean else None, about))
+    return Verdict(question, "Not measured", OPEN, sentence, "sites", *_gain(mean.accuracy if mean else None, about))
 
 
 def _privacy(results: Results) -> Verdict:
-    asked = "Are patients protected?"
+    question = "Are patients protected?"
     found = results.privacy
     if found is None:
         sentence = "Trained without differential privacy: nothing bounds what weights and images reveal of a patient."
-        return Verdict(asked, "No guarantee", BAD, sentence, "privacy", "\N{GREEK SMALL LETTER EPSILON} unbounded")
+        return Verdict(question, "No guarantee", BAD, sentence, "privacy", "\N{GREEK SMALL LETTER EPSILON} unbounded")
     faults = [one for one in found.audit if not one.holds]
     if not found.sites:
-        return Verdict(asked, "Not known", BAD, "No site stated what this study cost its patients.", "privacy")
+        return Verdict(question, "Not known", BAD, "No site stated what this study cost its patients.", "privacy")
     trained = {name for name, entry in results.sites.items() if "train" in entry.roles}
     silent = sorted((trained | set(found.silent)) - set(found.sites))
     site, worst = max(found.sites.items(), key=lambda item: item[1].epsilon)
@@ -166,7 +166,7 @@ def _privacy(results: Results) -> Verdict:
         word, tone, sentence = "Bounded", GOOD, "Every site that trained did so with differential privacy by patient."
     figure = f"\N{GREEK SMALL LETTER EPSILON} \N{LESS-THAN OR EQUAL TO} {epsilon_text(worst.epsilon)}"
     about = f"the largest of a site ({site}); {audited}"
-    return Verdict(asked, word, tone, sentence, "privacy", figure, f"delta {delta_text(worst.delta)}", about)
+    return Verdict(question, word, tone, sentence, "privacy", figure, f"delta {delta_text(worst.delta)}", about)
 
 
 def _opened(verdict: str) -> tuple[str, str, str]:
