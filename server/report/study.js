@@ -213,7 +213,7 @@
 
   // A link to any part opens the tab, the alternative and the fold that it lies in.
   const follow = () => {
-    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     const panel = (target && target.closest(".panel")) || panels[0];
     open(panel);
     if (!target) return;
@@ -225,5 +225,6 @@
     else target.scrollIntoView();
   };
   addEventListener("hashchange", follow);
+  addEventListener("beforeprint", () => all("details").forEach((one) => (one.open = true)));
   follow();
 })();
