@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from common.experiment import PLAIN_ARMS
 from common.report.arms import arm_title
-from common.report.formatting import DECIBEL, POINTS, listed, plural
+from common.report.formatting import DECIBEL, POINTS, Scale, listed, plural
 from common.report.privacy import delta_text, epsilon_text
 from common.results import FinalPaired, Results
 from common.results_classifier import EXTERNAL, FEDERATED, SITES, Interval
@@ -113,11 +113,8 @@ def _over_baseline(results: Results) -> tuple[str, str, str]:
     for subject, final in finals.items():
         if isinstance(final, FinalPaired):
             scale, interval = DECIBEL.signed, final.lesion_psnr_gain
-            return (
-                scale.text(interval.mean),
-                scale.bounds(interval),
-                f"PSNR of {name} over biharmonic inpainting, {subject}",
-            )
+            about = f"PSNR of {name} over biharmonic inpainting, {subject}"
+            return scale.text(interval.mean), _bounds(scale, interval), about
     return "", "", ""
 
 
@@ -126,7 +123,7 @@ def _reach(results: Results) -> Verdict:
     outside = gain_of(results, EXTERNAL, AUGMENTED)
     if outside is not None:
         word, tone, sentence = {
-            1: ("Yes", GOOD, "Accuracy also rises at external centres, which trained nothing."),
+            1: ("Yes", GOOD, "Accuracy rises at external centres, which trained nothing."),
             -1: ("No", BAD, "Accuracy falls at external centres, which trained nothing."),
             0: ("Not shown", OPEN, "No gain in accuracy is shown at external centres, which trained nothing."),
         }[side(outside.accuracy)]
@@ -179,6 +176,9 @@ def _gain(interval: Interval | None, about: str) -> tuple[str, str, str]:
     """Figure, interval and what they are; three empty texts without a figure."""
     if interval is None or interval.mean is None:
         return "", "", ""
-    bounds = POINTS.bounds(interval)
-    points = f"{POINTS.number(interval.mean)} points"
-    return points, f"95% interval {bounds}" if bounds else "no interval", about
+    return f"{POINTS.number(interval.mean)} points", _bounds(POINTS, interval), about
+
+
+def _bounds(scale: Scale, interval: Interval) -> str:
+    bounds = scale.bounds(interval)
+    return f"95% interval {bounds}" if bounds else "no interval"

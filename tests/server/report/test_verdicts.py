@@ -3,8 +3,8 @@
 import pytest
 from changed_study import private, set_gain, set_test
 
-from common.report.formatting import POINTS
-from common.results import Results
+from common.report.formatting import DECIBEL, POINTS
+from common.results import FinalPaired, Results
 from server.report.answer import answer
 from server.report.verdicts import Verdict, verdicts
 
@@ -70,6 +70,16 @@ def test_the_generator_is_set_against_its_strongest_plain_baseline(own: Results)
     assert (found.word, found.tone, found.sentence) == ("No", "bad", "The blob did better than the generator.")
     set_test(own, "blob", 0.01, 0.1, 0.5)
     assert verdicts(own)[1].sentence == "It may do no better than the blob, which needs no generator."
+
+
+def test_without_a_plain_baseline_the_generator_is_set_against_filling_without_learning(own: Results) -> None:
+    own.arms = {scope: {arm: its[arm] for arm in ("real", "real_synthetic")} for scope, its in own.arms.items()}
+    own.run.config["study"]["arms"] = ["real", "real_synthetic"]
+    found, final = verdicts(own)[1], own.gans["cgan"].final["brain"]
+    assert isinstance(final, FinalPaired)
+    assert found.word == "Not measured"
+    assert found.about == "PSNR of cgan over biharmonic inpainting, brain"
+    assert found.interval == f"95% interval {DECIBEL.signed.bounds(final.lesion_psnr_gain)}"
 
 
 @pytest.mark.parametrize(
