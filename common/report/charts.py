@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from common.report.axes import nice_ticks, tick_labels
 from common.report.formatting import Interval, Scale
-
-WIDTH = 340
-_MARKS = ("circle", "square", "triangle", "diamond", "circle", "square")
+from common.report.marks import WIDTH, drawing, line, mark, point, text
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,13 @@ def line_chart(
 
     parts: list[Markup] = []
     for tick, label in zip(ticks, tick_labels(ticks), strict=True):
-        parts.append(_line("grid", left, at_y(tick), right, at_y(tick)))
-        parts.append(_text(left - 6, at_y(tick) + 4, label, "end"))
+        parts.append(line("grid", left, at_y(tick), right, at_y(tick)))
+        parts.append(text(left - 6, at_y(tick) + 4, label, "end"))
     for x in _whole_ticks(x_low, x_high) if x_ticks is None else x_ticks:
-        parts.append(_text(at_x(x), bottom + 17, named.get(x, f"{x:g}"), "middle"))
-    parts.append(_text((left + right) / 2, height - 3, x_title, "middle"))
+        parts.append(text(at_x(x), bottom + 17, named.get(x, f"{x:g}"), "middle"))
+    parts.append(text((left + right) / 2, height - 3, x_title, "middle"))
     if chosen is not None and x_low <= chosen <= x_high:
-        parts.append(_line("chosen", at_x(chosen), top - 4, at_x(chosen), bottom))
+        parts.append(line("chosen", at_x(chosen), top - 4, at_x(chosen), bottom))
     ends = _spread([at_y(one.points[-1][1]) for one in series], 13, top, bottom)
     styles = _styles(series)
     for index, (one, style, end) in enumerate(zip(series, styles, ends, strict=True)):
@@ -107,16 +105,19 @@ def line_chart(
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(style, path))
         # Bars of several lines at one x stand beside each other.
         aside = 3.0 * (index - (len(series) - 1) / 2)
-        parts.extend(
-            _line(f"bar {style}", at_x(x) + aside, at_y(y - half), at_x(x) + aside, at_y(y + half))
-            for x, y in one.points
-            if (half := one.deviations.get(x)) is not None
-        )
-        if not one.floor:
-            parts.extend(_mark(_place(index, one), style, at_x(x), at_y(y)) for x, y in one.points)
+        for x, y in one.points:
+            half = one.deviations.get(x)
+            drawn = [] if one.floor else [mark(_place(index, one), style, at_x(x), at_y(y))]
+            if half is not None:
+                ends_at = (at_y(y - half), at_y(y + half))
+                drawn.insert(0, line(f"bar {style}", at_x(x) + aside, ends_at[0], at_x(x) + aside, ends_at[1]))
+            if drawn:
+                spread = "" if half is None else f" ± {written(half)}"
+                words = f"{one.name}: {written(y)}{spread} ({x_title} {named.get(x, f'{x:g}')})"
+                parts.append(point(words, *drawn))
         last = one.points[-1]
-        parts.append(_text(right + 6, end + 4, written(last[1]), "start", f"end {style}"))
-    told = "; ".join(
+        parts.append(text(right + 6, end + 4, written(last[1]), "start", f"end {style}"))
+    values = "; ".join(
         f"{one.name}: " + ", ".join(f"{named.get(x, f'{x:g}')}: {written(y)}" for x, y in _thinned(one.points))
         for one in series
     )
@@ -124,7 +125,7 @@ def line_chart(
         (_swatch(_place(index, one), style, one.floor), one.name)
         for index, (one, style) in enumerate(zip(series, styles, strict=True))
     ]
-    return Chart(title, _svg(title, told, height, parts), legend if len(series) > 1 else ())
+    return Chart(title, drawing(title, values, height, parts), legend if len(series) > 1 else ())
 
 
 @dataclass(frozen=True)
@@ -174,27 +175,26 @@ def interval_chart(
                     at(band.low), top, at(band.high) - at(band.low), bottom - top
                 )
             )
-        parts.append(_line("chosen", at(band.value), top, at(band.value), bottom))
+        parts.append(line("chosen", at(band.value), top, at(band.value), bottom))
     for tick, label in zip(ticks, tick_labels([tick * scale.factor for tick in ticks]), strict=True):
-        parts.append(_line("grid", at(tick), top, at(tick), bottom))
-        parts.append(_text(at(tick), bottom + 16, label, "middle"))
+        parts.append(line("grid", at(tick), top, at(tick), bottom))
+        parts.append(text(at(tick), bottom + 16, label, "middle"))
     if level is not None and span[0] <= level <= span[1]:
-        parts.append(_line("level", at(level), top - 4, at(level), bottom))
+        parts.append(line("level", at(level), top - 4, at(level), bottom))
     for index, row in enumerate(rows):
         y = top + pitch * (index + 0.5)
-        parts.append(_text(left - 10, y + 4, row.name, "end", "name"))
+        parts.append(text(left - 10, y + 4, row.name, "end", "name"))
         value = row.interval
         if value is None or value.value is None:
-            parts.append(_text(left + 8, y + 4, "no figure", "start"))
+            parts.append(text(left + 8, y + 4, "no figure", "start"))
             continue
         style = "s5" if row.name == baseline else "s1"
+        drawn = [Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(style, at(value.value), y)]
         if value.low is not None and value.high is not None:
-            parts.append(_line(f"whisker {style}", at(value.low), y, at(value.high), y))
-        parts.append(
-            Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(style, at(value.value), y)
-        )
-    told = "; ".join(f"{row.name}: {scale.interval(row.interval)}" for row in rows)
-    return Chart(title, _svg(title, told, height, parts))
+            drawn.insert(0, line(f"whisker {style}", at(value.low), y, at(value.high), y))
+        parts.append(point(f"{row.name}: {scale.interval(value)}", *drawn))
+    values = "; ".join(f"{row.name}: {scale.interval(row.interval)}" for row in rows)
+    return Chart(title, drawing(title, values, height, parts))
 
 
 def shared_span(intervals: Sequence[Interval | None], lowest: float = 0.0, highest: float = 1.0) -> tuple[float, float]:
@@ -204,36 +204,6 @@ def shared_span(intervals: Sequence[Interval | None], lowest: float = 0.0, highe
         return lowest, highest
     ticks = nice_ticks(min(values), max(values), 8)
     return max(lowest, ticks[0]), min(highest, ticks[-1])
-
-
-def _svg(title: str, told: str, height: int, parts: Sequence[Markup]) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, height, f"{title}. {told}.", Markup("").join(parts)
-    )
-
-
-def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
-
-
-def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(
-        x, y, anchor, style, escape(text)
-    )
-
-
-def _mark(index: int, style: str, x: float, y: float) -> Markup:
-    """Shapes differ as well as colours, for readers who do not see the latter."""
-    shape = _MARKS[index % len(_MARKS)]
-    if shape == "circle":
-        return Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="3.2"/>').format(style, x, y)
-    outlines: dict[str, list[tuple[float, float]]] = {
-        "square": [(-3, -3), (3, -3), (3, 3), (-3, 3)],
-        "triangle": [(0, -3.8), (3.8, 3), (-3.8, 3)],
-        "diamond": [(0, -4.2), (4.2, 0), (0, 4.2), (-4.2, 0)],
-    }
-    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in outlines[shape])
-    return Markup('<polygon class="mark {}" points="{}"/>').format(style, points)
 
 
 def _styles(series: Sequence[Series]) -> list[str]:
@@ -250,9 +220,9 @@ def _place(index: int, one: Series) -> int:
 
 
 def _swatch(index: int, style: str, floor: bool) -> Markup:
-    mark = Markup("") if floor else _mark(index, style, 11, 6)
+    shape = Markup("") if floor else mark(index, style, 11, 6)
     return Markup('<svg class="swatch" viewBox="0 0 22 12" aria-hidden="true">{}{}</svg>').format(
-        Markup('<polyline class="line {}" points="0,6 22,6"/>').format(style), mark
+        Markup('<polyline class="line {}" points="0,6 22,6"/>').format(style), shape
     )
 
 

@@ -1,5 +1,7 @@
 """The page around a report: one HTML file that opens offline, with its style sheet inside."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,7 +15,8 @@ from common.errors import OncofedError
 from common.outside import on_page
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""What a page may do, as its Content-Security-Policy: show what it holds, fetch, run and send nothing."""
+"""What a page may do, as its Content-Security-Policy: show what it holds, fetch, run and send nothing. A page with a
+script may run that one, which is named by its hash, and no other."""
 
 
 class ReportError(OncofedError):
@@ -36,13 +39,14 @@ class Pair:
     value: str
 
 
-def render_page(package: str, template: str, sections: Sequence[Section], **context: Any) -> str:
+def render_page(package: str, template: str, sections: Sequence[Section], *, script: str = "", **context: Any) -> str:
     """A page from ``template`` in ``package``, which extends ``page.html``.
 
     Args:
         package: the import name whose folder holds the template, e.g. ``server.report``.
         template: its file name.
         sections: headings in order; templates open each with ``parts.heading(titles, anchor)``.
+        script: the name of a file in ``package`` that the page runs, in ASCII; empty for a page that runs nothing.
         context: what the template names.
 
     Everything in ``context`` is escaped unless it is ``Markup``; a name that the template uses and that is not given
@@ -56,11 +60,18 @@ def render_page(package: str, template: str, sections: Sequence[Section], **cont
         lstrip_blocks=True,
     )
     style = Markup(files("common.report").joinpath("style.css").read_text(encoding="utf-8"))
+    code = files(package).joinpath(script).read_text(encoding="ascii") if script else ""
+    policy = f"{POLICY}; script-src '{_digest(code)}'" if code else POLICY
     titles = {section.anchor: section.title for section in sections}
     page = environment.get_template(template).render(
-        style=style, policy=Markup(POLICY), sections=sections, titles=titles, **context
+        style=style, policy=Markup(policy), script=Markup(code), sections=sections, titles=titles, **context
     )
     return on_page(page)
+
+
+def _digest(code: str) -> str:
+    """How a Content-Security-Policy names a script that stands in the page."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}"
 
 
 def as_yaml(tree: Mapping[str, Any]) -> str:

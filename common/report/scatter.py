@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from common.report.charts import WIDTH, Chart
+from common.report.charts import Chart
+from common.report.marks import WIDTH
 
 _FILLED = "fill:var(--c);stroke:var(--paper);stroke-width:.6"
 _HOLLOW = "fill:none;stroke:var(--c);stroke-width:1.5"

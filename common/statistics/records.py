@@ -92,9 +92,6 @@ class Comparison(Record):
         difference: the size of the difference beside its spread over run-folds.
     """
 
-    # Results of earlier runs name a superiority over patients, which no site ever told.
-    model_config = ConfigDict(extra="ignore")
-
     arm: str
     against: str
     left_out: int = Field(ge=0)

@@ -9,16 +9,25 @@ from common.report.arms import arm_title, compared
 from common.report.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, Interval, listed, plural, significant
 from common.report.privacy import delta_text, epsilon_text
 from common.results import Results
-from common.results_classifier import EXTERNAL, FEDERATED, SITES, PooledGain
+from common.results_classifier import EXTERNAL, FEDERATED, SITES
 from common.statistics.records import Comparison
 from common.statistics.sentence import probability
+from server.report.findings import (
+    AUGMENTED,
+    LOCAL,
+    REAL,
+    SYNTHETIC,
+    arms,
+    comparison_of,
+    found_by_test,
+    gain_of,
+    lead,
+    side,
+    used_generator,
+)
 from server.report.overview import over_runs
 from server.report.scopes import alone
 from server.same_sites import why_apart
-
-SYNTHETIC, AUGMENTED, REAL, LOCAL = "synthetic", "real_synthetic", "real", "local_generator"
-LEVEL = 0.05
-"""Below this, adjusted for the number of comparisons, a test is taken to have found a difference."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +46,14 @@ class Part:
 
 def question(results: Results) -> str:
     """What the study asked, in one sentence."""
-    sites = plural(len(results.sites), "site")
+    sites = f" at {plural(len(results.sites), 'site')}" if results.sites else ""
     organs = listed(sorted({site.organ for site in results.sites.values()}))
     generators = used_generator(results) or listed(results.gans) or "no generator"
     plain = [
         {"copy_paste": "copy-and-paste", "blob": "a plain blob"}[arm] for arm in PLAIN_ARMS if arm in arms(results)
     ]
-    more = f", more than {listed(plain, 'or')} would," if plain else ""
-    return (
-        f"Do synthetic {organs} images from a generator trained in federation ({generators}) help a tumour classifier"
-        f"{more} when the images of {sites} never leave them?"
-    )
+    more = f", more than {listed(plain, 'or')} would" if plain else ""
+    return f"Do synthetic {organs} images from a federated GAN ({generators}) help a tumour classifier{sites}{more}?"
 
 
 def answer(results: Results) -> list[Part]:
@@ -59,50 +65,11 @@ def answer(results: Results) -> list[Part]:
     ]
 
 
-def arms(results: Results) -> list[str]:
-    """The arms of the study: those that it scored and those that its configuration asks for."""
-    study = results.run.config.get("study")
-    asked = study.get("arms") if isinstance(study, Mapping) else None
-    scored = [arm for by_arm in results.arms.values() for arm in by_arm]
-    return list(dict.fromkeys([*scored, *(str(arm) for arm in asked or [])]))
-
-
 def plain_baselines(results: Results) -> str:
     """A clause on those that the study had; empty if it had none."""
     plain = [_alone(arm).removeprefix("the ") for arm in PLAIN_ARMS if arm in arms(results)]
     what = "are plain baselines that need" if len(plain) > 1 else "is a plain baseline that needs"
     return f"{listed(plain)} {what} no generator" if plain else ""
-
-
-def used_generator(results: Results) -> str:
-    """The GAN whose images the arms use, as the study's configuration says or its order gives; empty if unknown."""
-    study = results.run.config.get("study")
-    named = study.get("generator") if isinstance(study, Mapping) else None
-    if isinstance(named, str) and named in results.gans:
-        return named
-    return next((name for name, gan in results.gans.items() if gan.score in ("paired", "nearest")), "")
-
-
-def gain_of(results: Results, scope: str, arm: str) -> PooledGain | None:
-    """An arm's gain in one scope; None if it was not measured or may not be told."""
-    found = (one for one in results.gains if (one.scope, one.arm) == (scope, arm))
-    return next((one for one in found if one.accuracy.value is not None), None)
-
-
-def comparison_of(results: Results, scope: str, arm: str, against: str) -> Comparison | None:
-    """The tests of one arm's accuracy against another's; None without a cross-validation, or without a p-value."""
-    tables = (table for table in results.comparisons.get(scope, []) if table.score == "accuracy")
-    found = (one for table in tables for one in table.comparisons if (one.arm, one.against) == (arm, against))
-    return next((one for one in found if one.corrected.p is not None and one.corrected_holm is not None), None)
-
-
-def lead(results: Results) -> str:
-    """Whose classifiers the answer speaks of: the federation's, or in a study of several organs those of single sites.
-
-    One classifier of several organs is no site's choice, and its gain would speak of how badly they go together.
-    """
-    several = len({site.organ for site in results.sites.values() if "train" in site.roles}) > 1
-    return SITES if several and gain_of(results, SITES, AUGMENTED) is not None else FEDERATED
 
 
 _WHERE = {FEDERATED: "in federation", SITES: "trained at single sites, on average"}
@@ -140,10 +107,10 @@ def _helps(results: Results) -> Part:
 
 def _verdict(gain: Interval, comparison: Comparison | None) -> str:
     """What the interval over test patients and the test over training sets say together."""
-    over_patients = _side(gain)
+    over_patients = side(gain)
     if comparison is None:
         return {1: "On these test patients, yes", -1: "No, they harm", 0: "Not shown"}[over_patients]
-    over_sets = _found(comparison)
+    over_sets = found_by_test(comparison)
     if over_patients == over_sets:
         return {1: "Yes", -1: "No, they harm", 0: "Not shown"}[over_sets]
     if over_patients and over_sets:
@@ -161,8 +128,8 @@ def _at_sites(results: Results) -> str:
     known = {site: gain for site, gain in gains.items() if gain.low is not None}
     if not known:
         return "at single sites no gain with an interval was measured"
-    above = [site for site, gain in known.items() if _side(gain) > 0]
-    below = [site for site, gain in known.items() if _side(gain) < 0]
+    above = [site for site, gain in known.items() if side(gain) > 0]
+    below = [site for site, gain in known.items() if side(gain) < 0]
     where = f" ({listed(above)})" if 0 < len(above) < len(sites) else ""
     clause = f"trained at one site alone, the gain's interval lies above zero at {len(above)} of {len(sites)} sites"
     lower = f" and below zero at {len(below)} ({listed(below)})" if below else ""
@@ -188,7 +155,7 @@ def _generator(results: Results) -> tuple[str, str]:
         corrected = next(iter(tests.values())).corrected
         counts = sorted({found.corrected.n for found in tests.values()})
         n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        sides = {arm: _found(found) for arm, found in tests.items()}
+        sides = {arm: found_by_test(found) for arm, found in tests.items()}
         means = {arm: found.corrected.mean or 0.0 for arm, found in tests.items()}
         return _beaten(sides, means, plain), (
             f"{_WHERE[scope]}, real + synthetic differs by {differences} ({corrected.test} over {n} "
@@ -285,20 +252,6 @@ def _cost(results: Results) -> str:
 
 def _spread(mean: float, deviation: float | None, written: Callable[[float], str]) -> str:
     return written(mean) + (f" ± {written(deviation)}" if deviation is not None else "")
-
-
-def _side(gain: Interval) -> int:
-    if gain.low is not None and gain.low > 0:
-        return 1
-    return -1 if gain.high is not None and gain.high < 0 else 0
-
-
-def _found(comparison: Comparison) -> int:
-    """The sign of what the corrected test found at the level, after Holm's correction; 0 for nothing."""
-    mean, adjusted = comparison.corrected.mean, comparison.corrected_holm
-    if mean is None or adjusted is None or adjusted.p >= LEVEL:
-        return 0
-    return 1 if mean > 0 else -1
 
 
 def _family(comparison: Comparison) -> str:

@@ -1,26 +1,28 @@
 """The study report: one page from what the ServerApp wrote. It holds reference images and aggregates, no patient."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from common.files import write_bytes
-from common.report.arms import arm_title, arms_charts, arms_table, confusion_tables, in_order
-from common.report.figures import figure_cell
 from common.report.formatting import declared, duration, moment, role_titles
 from common.report.images import file_data_uri
-from common.report.page import Pair, ReportError, Section, as_yaml, render_page
+from common.report.page import Pair, ReportError, as_yaml, render_page
 from common.report.tables import Table, number, word
 from common.results import Results
-from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED
 from server.report.answer import answer, plain_baselines, question
+from server.report.classifiers import arms_parts, summary
 from server.report.comparisons import compared_scopes, lead, not_compared
+from server.report.contents import contents
 from server.report.contributors import apart_lines, contributors_table, plan_table
 from server.report.curves import learning_curves, ratio_curves
 from server.report.explanations import explanations_json, reference_explanations
+from server.report.forest import forest, left_out
 from server.report.further import further
 from server.report.gains import gain_charts, gain_table
 from server.report.gallery import reference_gallery
@@ -28,31 +30,15 @@ from server.report.generators import gan_part
 from server.report.limits import limits, meanings
 from server.report.looks import attention_charts, attention_table, shortcut_table
 from server.report.matrices import matrix_groups
+from server.report.not_measured import not_measured
 from server.report.overview import generators_json, overview_table, stability
 from server.report.participation import silent_sites
 from server.report.privacy import pretraining_table, privacy_part
 from server.report.repeated import classifier_tables, images_table
-from server.report.scopes import arms_scopes, heading, titled
 from server.report.spreadsheets import SPREADSHEETS, write_spreadsheets
+from server.report.strip import rule_in_words, strip
+from server.report.verdicts import verdicts
 from server.tracking import write_tracking
-
-SECTIONS = (
-    Section("tables", "Generators and classifiers over runs"),
-    Section("statistics", "Statistics: arm against arm"),
-    Section("gains", "Gains over real images only"),
-    Section("curves", "Fewer patients, more synthetic slices"),
-    Section("cross-site", "Cross-site evaluation"),
-    Section("looks", "What the classifiers look at"),
-    Section("explanations", "How the classifier sees synthetic slices"),
-    Section("arms", "The arms on the fixed split"),
-    Section("sites", "Sites"),
-    Section("generators", "Generators round by round"),
-    Section("privacy", "Privacy"),
-    Section("limits", "Limits"),
-    Section("meaning", "What the figures are"),
-    Section("timings", "Timings"),
-    Section("provenance", "Configuration and versions"),
-)
 
 
 @dataclass(frozen=True)
@@ -90,59 +76,64 @@ def build_study_report(run_dir: Path) -> Path:
     }
     explained = reference_explanations(run_dir / "reference" / "explanations")
     sheet = run_dir / "cohort_sheet.png"
+    site_reports = _site_reports(run_dir, results)
+    parts: dict[str, Any] = {
+        "answer": answer(results),
+        "apart": apart_lines(results, first=True),
+        "arms_parts": arms_parts(results),
+        "attention": attention_table(results),
+        "attention_charts": attention_charts(results),
+        "classifiers": classifier_tables(results),
+        "cohort_sheet": file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
+        "compared": compared_scopes(results),
+        "config": as_yaml(results.run.config) if results.run.config else "",
+        "contributors": contributors_table(results),
+        "curves": learning_curves(results),
+        "explained": explained,
+        "figure_files": ("results.json", "generators.json", "explanations.json", *SPREADSHEETS),
+        "forest": forest(results),
+        "forest_left_out": left_out(results),
+        "further": further(results),
+        "gain_charts": gain_charts(results),
+        "gains": gain_table(results),
+        "gans": [gan_part(name, gan, results.sites, galleries[name]) for name, gan in results.gans.items()],
+        "lead": lead(results),
+        "limits": limits(results),
+        "matrices": matrix_groups(results),
+        "meanings": meanings(results),
+        "not_compared": [*not_compared(results), *apart_lines(results)],
+        "not_measured": not_measured(results, pictures=any(galleries.values()), explained=bool(explained)),
+        "of_images": images_table(results),
+        "overview": overview_table(results.gans),
+        "plain": plain_baselines(results),
+        "plan": plan_table(results),
+        "pretraining": pretraining_table(results.gans),
+        "privacy": privacy_part(results),
+        "question": question(results),
+        "ratios": ratio_curves(results),
+        "rule": rule_in_words(galleries),
+        "shortcut": shortcut_table(results),
+        "silent": silent_sites(results),
+        "site_reports": site_reports,
+        "sites": _sites_table(results),
+        "stability": [Pair(name, stability(gan)) for name, gan in results.gans.items()],
+        "strip": strip(galleries),
+        "summary": summary(results),
+        "timings": _timings(results),
+        "verdicts": verdicts(results),
+        "versions": [Pair(name, version) for name, version in sorted(results.run.versions.items())],
+    }
+    tabs = contents(_present(parts))
     page = render_page(
         "server.report",
         "study.html",
-        SECTIONS,
+        [section for tab in tabs for section in tab.sections],
+        script="study.js",
         results=results,
         started=moment(results.run.started),
         finished=moment(results.run.finished or ""),
-        question=question(results),
-        answer=answer(results),
-        further=further(results),
-        figure_files=("generators.json", "explanations.json", *SPREADSHEETS),
-        classifiers=classifier_tables(results),
-        of_images=images_table(results),
-        compared=compared_scopes(results),
-        lead=lead(results),
-        not_compared=[*not_compared(results), *apart_lines(results)],
-        apart=apart_lines(results, first=True),
-        gain_charts=gain_charts(results),
-        gains=gain_table(results),
-        curves=learning_curves(results),
-        ratios=ratio_curves(results),
-        attention=attention_table(results),
-        attention_charts=attention_charts(results),
-        shortcut=shortcut_table(results),
-        summary=_summary(results),
-        sites=_sites_table(results),
-        plan=plan_table(results),
-        contributors=contributors_table(results),
-        silent=silent_sites(results),
-        site_reports=_site_reports(run_dir, results),
-        gans=[gan_part(name, gan, results.sites, galleries[name]) for name, gan in results.gans.items()],
-        overview=overview_table(results.gans),
-        stability=[Pair(name, stability(gan)) for name, gan in results.gans.items()],
-        cohort_sheet=file_data_uri(sheet) if results.run.demo_cohort and sheet.exists() else None,
-        arms_charts=arms_charts({titled(results, scope): scores for scope, scores in arms_scopes(results).items()}),
-        arms_tables=[
-            {
-                "title": heading(titled(results, scope)),
-                "table": arms_table(_arms_caption(scope), scores),
-                "confusions": confusion_tables(scores),
-            }
-            for scope, scores in arms_scopes(results).items()
-        ],
-        plain=plain_baselines(results),
-        matrices=matrix_groups(results),
-        explained=explained,
-        privacy=privacy_part(results),
-        pretraining=pretraining_table(results.gans),
-        limits=limits(results),
-        meanings=meanings(results),
-        timings=_timings(results),
-        config=as_yaml(results.run.config) if results.run.config else "",
-        versions=[Pair(name, version) for name, version in sorted(results.run.versions.items())],
+        tabs=tabs,
+        **parts,
     )
     report = run_dir / "report"
     write_bytes(report / "results.json", source.read_bytes())
@@ -152,6 +143,28 @@ def build_study_report(run_dir: Path) -> Path:
     write_bytes(report / "index.html", page.encode())
     write_tracking(run_dir)
     return report / "index.html"
+
+
+def _present(parts: Mapping[str, Any]) -> dict[str, object]:
+    """What each section that may be empty would show, by its anchor."""
+    return {
+        "pictures": any(subject.galleries for gan in parts["gans"] for subject in gan.subjects),
+        "generators": parts["gans"],
+        "explanations": parts["explained"],
+        "tables": parts["classifiers"] or parts["of_images"],
+        "statistics": parts["compared"] or parts["not_compared"],
+        "gains": parts["gains"],
+        "curves": parts["curves"] or parts["ratios"],
+        "arms": parts["arms_parts"],
+        "looks": parts["attention"] or parts["shortcut"],
+        "taking-part": parts["sites"].rows or parts["silent"],
+        "cross-site": parts["matrices"],
+        "site-reports": parts["site_reports"],
+        "stability": parts["gans"],
+        "training": parts["gans"],
+        "not-measured": parts["not_measured"],
+        "timings": parts["timings"],
+    }
 
 
 def read_results(path: Path) -> Results:
@@ -172,48 +185,6 @@ def read_results(path: Path) -> Results:
         raise ReportError(
             f"{path}: {where}: {first['msg']}; the file is not a study's results or was written by another version"
         ) from error
-
-
-def _arms_caption(scope: str) -> str:
-    organ = scope.removeprefix(FEDERATED).removeprefix("/")
-    subject = (
-        f"Classifiers trained in federation over all organs, scored on the test patients of the sites with {organ} "
-        "images that trained them, mean over sites"
-        if organ and scope.startswith(FEDERATED)
-        else "Classifiers trained in federation, scored on the test patients of the sites that trained them, mean over "
-        "sites"
-        if scope == FEDERATED
-        else "Classifiers trained on the slices of all sites in one place, as only a simulation can, scored on the "
-        "test patients of these sites, mean over sites"
-        if scope == CENTRALISED
-        else "Classifiers trained in federation, scored on the patients of external centres, mean over centres"
-        if scope == EXTERNAL
-        else f"Classifiers trained at {scope} alone, scored on its test patients"
-    )
-    return (
-        f"{subject}. With 95% interval, bootstrapped over patients; slices at probability 0.5; steps of the optimiser."
-    )
-
-
-def _summary(results: Results) -> Table | None:
-    """The first page's table: each arm in federation, and its place at every site."""
-    scopes = arms_scopes(results)
-    if not scopes:
-        return None
-    arms = dict.fromkeys(arm for scores in scopes.values() for arm, _ in in_order(scores))
-    rows = [
-        [
-            word(arm_title(arm)),
-            *(figure_cell(scores[arm].get("accuracy") if arm in scores else None) for scores in scopes.values()),
-        ]
-        for arm in arms
-    ]
-    return Table(
-        "Accuracy on the test patients of the fixed split, by the images and by where the classifier was trained: mean "
-        "with 95% interval over patients.",
-        ["arm", *(titled(results, scope) for scope in scopes)],
-        rows,
-    )
 
 
 def _sites_table(results: Results) -> Table:

@@ -21,17 +21,19 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures that belong together, and the words above them."""
+    """Pictures that belong together, the words above them, and the rule by which the slice was chosen."""
 
     title: str
     pictures: Sequence[Picture]
+    rule: str = ""
 
 
 @dataclass(frozen=True)
 class ReferenceGallery:
     """Finished rows: each slice in every version, and the first slices after every round (empty if not recorded).
 
-    ``subject`` is what is shown, e.g. an organ; ``followed`` the version that the rounds are shown of.
+    ``subject`` is what is shown, e.g. an organ; ``followed`` the version that the rounds are shown of; ``truth`` the
+    version to see it against; ``ranked_by`` the figure that best, median and worst are by (empty if unknown).
     """
 
     about: str
@@ -42,6 +44,8 @@ class ReferenceGallery:
     outlined: bool
     """Whether there are lesions to outline."""
     versions: int
+    truth: str = ""
+    ranked_by: str = ""
 
 
 def reference_gallery(path: Path) -> ReferenceGallery | None:
@@ -65,23 +69,34 @@ def reference_gallery(path: Path) -> ReferenceGallery | None:
         followed = str(arrays["followed"])
         by_round = [_strip(arrays, versions, i) for i in range(min(count, STRIPS))] if "by_round" in arrays else []
         about = str(arrays["about"])
+        truth = str(arrays["last"]) or next((name for name in versions if name != followed), "")
+        ranked_by = next((name for name, values in _each_figure(arrays) if not _is_yes_or_no(values)), "")
     except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
         raise ReportError(
             f"{path}: not a gallery of reference slices ({error}); run the study's scoring again"
         ) from error
     subject = str(arrays.get("subject", path.stem))
-    return ReferenceGallery(about, slices, by_round, subject, followed, "labels" in arrays, len(versions))
+    outlined = "labels" in arrays
+    return ReferenceGallery(about, slices, by_round, subject, followed, outlined, len(versions), truth, ranked_by)
+
+
+def _each_figure(arrays: Arrays) -> list[tuple[str, npt.NDArray[Any]]]:
+    return [(str(name), values) for name, values in zip(arrays["figure_names"], arrays["figures"].T, strict=True)]
+
+
+def _is_yes_or_no(values: npt.NDArray[Any]) -> bool:
+    return bool(np.isin(values, (0, 1)).all())
 
 
 def _figures(arrays: Arrays, i: int) -> str:
     """What is written above slice ``i``; a figure that is 0 or 1 for every slice is a yes or no."""
-    told = []
-    for name, values in zip(arrays["figure_names"], arrays["figures"].T, strict=True):
-        if np.isin(values, (0, 1)).all():
-            told.append(f"{name}: {'yes' if values[i] else 'no'}")
+    written = []
+    for name, values in _each_figure(arrays):
+        if _is_yes_or_no(values):
+            written.append(f"{name}: {'yes' if values[i] else 'no'}")
         else:
-            told.append(f"{name} {SIMILARITY.text(float(values[i]))}")
-    return ", ".join(told)
+            written.append(f"{name} {SIMILARITY.text(float(values[i]))}")
+    return ", ".join(written)
 
 
 def _labels(arrays: Arrays, i: int) -> npt.NDArray[np.uint8] | None:
@@ -95,7 +110,7 @@ def _slice(arrays: Arrays, versions: Sequence[str], i: int) -> Row:
         picture(image, f"Reference slice {i + 1}, {name}", name, _labels(arrays, i))
         for name, image in zip(versions, arrays["images"][i], strict=True)
     ]
-    return Row(title, pictures)
+    return Row(title, pictures, str(arrays["rule"][i]))
 
 
 def _strip(arrays: Arrays, versions: Sequence[str], i: int) -> Row:

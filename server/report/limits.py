@@ -6,7 +6,7 @@ from common.figures.registry import METRICS
 from common.report.formatting import listed, plural
 from common.results import Results
 from common.results_classifier import ClassifierScores
-from server.report.answer import used_generator
+from server.report.findings import used_generator
 from server.report.protocols import PROTOCOLS
 from server.report.repeated import MAIN
 from server.report.scopes import alone, titled

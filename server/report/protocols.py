@@ -112,6 +112,12 @@ def headline(scores: ImageScores) -> Figure:
     return scores[PROTOCOLS[scores.protocol].headline]
 
 
+def headline_gain(scores: ImageScores) -> Figure | None:
+    """The gain of the headline over what it is compared with; None where there is none."""
+    key = headline(scores).key[:2]
+    return next((one for one in scores.figures if one.against and one.key[:2] == key), None)
+
+
 def in_short(scores: ImageScores) -> str:
     """The headline and what it is compared with, on one line.
 
@@ -148,7 +154,7 @@ def gain_in_words(gain: Figure) -> str:
 
 def _clause(subject: str, final: ImageScores, *, brief: bool) -> str:
     figure = headline(final)
-    gain = next((one for one in final.figures if one.against and one.key[:2] == figure.key[:2]), None)
+    gain = headline_gain(final)
     behind = "" if brief else f" ({_behind(figure, final)})"
     alike = ", and so alike that it counts as collapsed" if final.collapsed else ""
     if gain is None:

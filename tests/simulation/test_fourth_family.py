@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from client.session import Session
 from fourth_gan import FILES
 from private_trainers import cohort
 from tiny import TINY, write_site
@@ -19,7 +20,6 @@ from client.privacy.checks import require_private
 from client.privacy.patients import PoissonPatients
 from client.privacy.randomness import PrivateRandom
 from client.privacy.training import Noise, train_privately
-from client.session import Session
 from client.site import SiteSettings
 from client.training import train_gan
 from common.config import compose, from_yaml, model_of, to_yaml

@@ -1,15 +1,15 @@
 """A fabricated hospital, clearly not a result of anything: shapes, curves and scores are drawn from a fixed seed."""
 
 import csv
-import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import Browser, Measured
 from classifier_scores import classifier_scores
 
 from common.figures.figure import Scores
@@ -269,18 +269,7 @@ def write_site(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def measure(tmp_path: Path) -> Callable[[Path, int], Any]:
+def measure(tmp_path: Path) -> Iterator[Callable[[Path, int], Measured]]:
     """``measure(page, width)``: what a real Chromium says of the page."""
-    path = Path(__file__).parents[2] / "common" / "report" / "browser.py"
-    spec = importlib.util.spec_from_file_location("browser", path)
-    assert spec is not None
-    assert spec.loader is not None
-    browser = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(browser)
-
-    def measured(page: Path, width: int) -> Any:
-        folder = tmp_path / f"browser{width}"
-        folder.mkdir()
-        return browser.measure(page, width, folder)
-
-    return measured
+    with Browser.started(tmp_path) as browser:
+        yield lambda page, width: browser.page(page, width=width).measured()

@@ -43,6 +43,17 @@ def test_a_chart_tells_its_figures_to_those_who_cannot_see_it() -> None:
     assert svg.get("aria-label") == "SSIM. a: 1: 0.250, 2: 0.750."
 
 
+def test_every_mark_says_its_value_on_hover() -> None:
+    series = [Series("a", [(1, 0.25), (2, 0.75)], deviations={2: 0.1}), Series("floor", [(1, 0.4)], floor=True)]
+    assert [e.text for e in drawn(lines(*series)).iter("title")] == [
+        "a: 0.250 (round 1)",
+        "a: 0.750 ± 0.100 (round 2)",
+    ]
+    rows = [IntervalRow("real only", Estimate(mean=0.8, low=0.7, high=0.9)), IntervalRow("blob", None)]
+    panel = interval_chart("AUC", rows, span=(0, 1), scale=AUC)
+    assert [e.text for e in drawn(panel).iter("title")] == ["real only: 0.800 (0.700 to 0.900)"]
+
+
 def test_figures_that_are_not_finite_are_left_out() -> None:
     assert len(points(drawn(lines(Series("a", [(1, 0.2), (2, math.nan), (3, math.inf), (4, 0.3)]))), "s1")) == 2
     assert lines(Series("a", [(1, math.nan)])) is None

@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import pytest
 
+from common.report.page import Section, render_page
+
 STYLE = files("common.report").joinpath("style.css").read_text()
 
 
@@ -30,7 +32,8 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize(
     ("text", "ground"),
     [
-        *((text, "paper") for text in ("ink", "quiet", "link", "c1", "c2", "c3", "c4", "c5", "c6")),
+        *((text, "paper") for text in ("ink", "quiet", "link", "good", "bad", "open")),
+        *((f"c{number}", "paper") for number in range(1, 7)),
         ("ink", "warm"),
         ("ink", "raised"),
         ("ink", "notice"),
@@ -45,3 +48,11 @@ def test_text_can_be_read_on_its_ground(theme: str, text: str, ground: str) -> N
 def test_the_style_sheet_fetches_nothing() -> None:
     assert "url(" not in STYLE
     assert "@import" not in STYLE
+
+
+def test_a_page_without_a_script_may_run_none() -> None:
+    page = render_page("common.report", "page.html", [Section("a", "Part A")])
+    assert "<script" not in page
+    assert "script-src" not in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert '<a href="#a">Part A</a>' in page

@@ -1,12 +1,12 @@
 """The folder of a fabricated study, and what its pages measure in a browser."""
 
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from browser import Browser, Measured
 from fabricated_generators import GALLERIES, gallery
 from fabricated_study import fabricated_results
 from fabricated_trials import fabricated_study
@@ -26,39 +26,38 @@ def study(results: Results) -> Results:
     return fabricated_study(results)
 
 
+def _write(run: Path, results: Results, *, pictures: bool = False) -> Path:
+    run.mkdir(exist_ok=True)
+    (run / "results.json").write_text(results.model_dump_json(by_alias=True))
+    for name, kinds in GALLERIES.items() if pictures else ():
+        folder = run / "reference" / name
+        folder.mkdir(parents=True)
+        for kind, subject in kinds:
+            file = folder / f"{subject.replace(' ', '-')}.npz"
+            np.savez_compressed(file, allow_pickle=False, **gallery(kind, subject))
+    Image.fromarray(np.tile(np.arange(0, 250, dtype=np.uint8), (40, 8))).save(run / "cohort_sheet.png")
+    return run
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    """Writes a run's folder: ``write_run(folder, results, pictures=True)``."""
+    return _write
+
+
 @pytest.fixture
 def write_study(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a run's folder: ``write_study(results, pictures=True)``."""
+    """The same in a folder of this test's own: ``write_study(results, pictures=True)``."""
+    return partial(_write, tmp_path / "run")
 
-    def write(results: Results, *, pictures: bool = False) -> Path:
-        run = tmp_path / "run"
-        run.mkdir(exist_ok=True)
-        (run / "results.json").write_text(results.model_dump_json(by_alias=True))
-        for name, kinds in GALLERIES.items() if pictures else ():
-            folder = run / "reference" / name
-            folder.mkdir(parents=True)
-            for kind, subject in kinds:
-                file = folder / f"{subject.replace(' ', '-')}.npz"
-                np.savez_compressed(file, allow_pickle=False, **gallery(kind, subject))
-        Image.fromarray(np.tile(np.arange(0, 250, dtype=np.uint8), (40, 8))).save(run / "cohort_sheet.png")
-        return run
 
-    return write
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser.started(tmp_path_factory.mktemp("browser")) as started:
+        yield started
 
 
 @pytest.fixture
-def measure(tmp_path: Path) -> Callable[[Path, int], Any]:
+def measure(browser: Browser) -> Callable[[Path, int], Measured]:
     """``measure(page, width)``: what a real Chromium says of the page."""
-    path = Path(__file__).parents[2] / "common" / "report" / "browser.py"
-    spec = importlib.util.spec_from_file_location("browser", path)
-    assert spec is not None
-    assert spec.loader is not None
-    browser = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(browser)
-
-    def measured(page: Path, width: int) -> Any:
-        folder = tmp_path / f"browser{width}"
-        folder.mkdir()
-        return browser.measure(page, width, folder)
-
-    return measured
+    return lambda page, width: browser.page(page, width=width).measured()

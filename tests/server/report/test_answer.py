@@ -1,19 +1,13 @@
 """The three sentences say what the figures allow, name every test with its n, and speak of no arm that was missing."""
 
 import re
-from collections.abc import Callable
 
 import pytest
+from changed_study import Gain, private, set_gain, set_test
 
-from common.figures.figure import REAL_ONLY
-from common.metrics.bootstrap import Estimate
 from common.results import Results
-from common.results_classifier import PooledGain
-from common.results_privacy import PrivacyResults, PrivacyStatement
-from common.statistics.records import Comparison, Holm
+from common.statistics.records import Comparison
 from server.report.answer import answer, question
-
-Gain = tuple[float, float, float]
 
 
 @pytest.fixture
@@ -24,23 +18,6 @@ def own(study: Results) -> Results:
 
 def sentences(results: Results) -> list[str]:
     return [part.sentence.replace("\N{NO-BREAK SPACE}", " ") for part in answer(results)]
-
-
-def set_gain(results: Results, scope: str, arm: str, gain: Gain | None) -> None:
-    results.gains = [one for one in results.gains if (one.scope, one.arm) != (scope, arm)]
-    if gain is not None:
-        over = [Estimate(*gain).figure(metric, "", REAL_ONLY) for metric in ("accuracy", "auc")]
-        results.gains.append(PooledGain(scope=scope, arm=arm, figures=over, spreads={}, trials=6))
-
-
-def set_test(results: Results, against: str, mean: float, p: float, adjusted: float) -> None:
-    for table in results.comparisons["federated"]:
-        for index, one in enumerate(table.comparisons):
-            if table.score == "accuracy" and (one.arm, one.against) == ("real_synthetic", against):
-                corrected = one.corrected.model_copy(update={"mean": mean, "p": p})
-                table.comparisons[index] = one.model_copy(
-                    update={"corrected": corrected, "corrected_holm": Holm(p=adjusted, family=11)}
-                )
 
 
 def accuracy_test(results: Results, against: str) -> Comparison:
@@ -170,16 +147,6 @@ def test_one_plain_baseline_alone_is_asked_about(own: Results) -> None:
     own.run.config["study"]["arms"].remove("copy_paste")
     assert "more than a plain blob would" in question(own)
     assert "copy-paste was not measured" in sentences(own)[1]
-
-
-Change = Callable[[Results], None]
-
-
-def private(own: Results) -> None:
-    statement = PrivacyStatement(
-        delta=1e-5, patients=200, clip=1.0, mechanisms=[], models={"wgan_gp": 3.17}, epsilon=3.17, epsilon_rdp=3.52
-    )
-    own.privacy = PrivacyResults(sites={"hospital1": statement}, audit=[], refusals=[], silent={})
 
 
 def test_a_private_study_is_answered_with_its_epsilon(own: Results) -> None:

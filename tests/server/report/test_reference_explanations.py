@@ -122,7 +122,7 @@ def test_the_study_report_draws_what_was_kept(
     assert "kept no picture of how its federated classifier" in build_study_report(run).read_text()
     found = explain_reference(classifier, reference, cgan(), run / "reference" / "explanations", **STATISTICS)
     page = build_study_report(run).read_text()
-    section = page[page.index('<h2 id="explanations">') : page.index('<h2 id="privacy">')]
+    section = page[page.index('<h3 id="explanations">') : page.index('<section class="panel" id="classifiers">')]
     assert "Brain: t-SNE" in section
     assert "synthetic, healthy (n = 12)" in section
     apart = found["two_sample", "tumour"].value

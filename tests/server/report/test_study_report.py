@@ -1,5 +1,7 @@
 """The study report: the same figures in HTML, JSON and CSV, its limits, and nothing that a stranger slipped in."""
 
+import base64
+import hashlib
 import html
 import json
 import re
@@ -39,7 +41,7 @@ class Cells(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._style = tag == "style"
+        self._style = tag in ("style", "script")
         if tag == "td":
             self._inside = True
             self.cells.append("")
@@ -226,12 +228,40 @@ def test_the_page_names_no_other_resource(results: Results, write_study: Write) 
     }
 
 
-def test_headings_are_linked_from_the_contents(results: Results, write_study: Write) -> None:
+def test_every_part_is_linked_and_none_is_empty(results: Results, write_study: Write) -> None:
     page = build_study_report(write_study(results, pictures=True)).read_text()
-    anchors = re.findall(r'<h2 id="([^"]+)">', page)
+    panels = re.findall(r'<section class="panel" id="([^"]+)">', page)
+    assert panels == ["overview", "images", "classifiers", "sites", "rounds", "privacy", "methods"]
+    tabs = page[page.index('<nav class="tabs"') : page.index("</nav>")]
+    assert re.findall(r'<a href="#([^"]+)">', tabs) == panels
+    anchors = re.findall(r'<h3 id="([^"]+)">', page)
     assert anchors == re.findall(r'<li><a href="#([^"]+)">', page)
-    assert len(anchors) == 15
+    assert {"pictures", "generators", "answer", "arms", "cross-site", "training", "not-measured"} <= set(anchors)
+    assert not {"statistics", "curves", "explanations"} & set(anchors)
     assert all('alt="' in image and 'alt=""' not in image for image in re.findall(r"<img [^>]*>", page))
+
+
+def test_what_was_not_measured_is_said_once_with_its_key(study: Results, write_study: Write) -> None:
+    whole = build_study_report(write_study(study, pictures=True)).read_text()
+    assert "study.curve=" not in whole
+    less = study.model_copy(deep=True)
+    less.comparisons, less.repeated = {}, [one for one in study.repeated if one.kind == "fixed"]
+    page = build_study_report(write_study(less)).read_text()
+    missing = page[page.index('<h3 id="not-measured">') : page.index('<h3 id="limits">')]
+    for key in ("study.folds=5", "study.curve=[4,8]", "study.ratios=[0.5,2]"):
+        assert page.count(key) == missing.count(key) == 1
+
+
+def test_only_the_pages_own_script_may_run(results: Results, write_study: Write) -> None:
+    page = build_study_report(write_study(results)).read_text()
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]+)"', page)[0])
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert page.count("<script") == 1
+    for way_out in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "WebSocket"):
+        assert way_out not in script
 
 
 def test_a_run_that_reached_nothing_still_gives_a_page(results: Results, write_study: Write) -> None:
@@ -305,7 +335,7 @@ def private_results(results: Results) -> Results:
 
 
 def privacy_section(page: str) -> str:
-    return Cells(page[page.index('<h2 id="privacy">') : page.index('<h2 id="limits">')]).text
+    return Cells(page[page.index('<section class="panel" id="privacy">') : page.index('<h3 id="limits">')]).text
 
 
 def test_a_private_study_shows_what_it_cost_who_refused_and_what_the_audit_found(
@@ -327,7 +357,7 @@ def test_the_first_page_says_what_a_private_study_cost(results: Results, write_s
     private = private_results(results)
     private.arms = {scope: scores if scope == "federated" else {} for scope, scores in private.arms.items()}
     page = build_study_report(write_study(private)).read_text()
-    first = Cells(page[: page.index('<h2 id="tables">')]).text
+    first = Cells(page[: page.index('<h3 id="arms">')]).text
     assert "an epsilon of at most 3.17 (hospital1) at delta 1e-05" in first
     assert "are not private, so their figures stayed at the sites" in first
     assert "learnt from public slices" not in first
