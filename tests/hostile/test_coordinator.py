@@ -186,7 +186,7 @@ def test_an_arm_that_the_study_does_not_have_trains_nothing(site: Hospital, arm:
 def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A study that lowers its own limit is no way around the hospital's."""
     from client.study.trial import Tested
-    from common.metrics.classification import classification_scores
+    from common.metrics.classification import FIGURES, classification_scores
 
     folder = tmp_path_factory.mktemp("few")
     greedy = re.sub(r"min_cell: \d+", "min_cell: 1", STUDY)
@@ -196,12 +196,9 @@ def test_figures_of_few_patients_stay_whatever_the_study_asks_for(tmp_path_facto
     )
     for least, leaves in ((5, False), (4, True)):
         site = Hospital(folder, min_cell=least, declare_counts=True)
-        told = Tested(scores, None, NOBODY, np.zeros(0)).leaving(
-            open_message(site.settings, greedy, "demo").study, None
-        )
-        assert (told["auc"].value is not None, told.patients is not None) == (leaves, leaves)
-        further = (told.sensitivity, told.specificity, told.brier, told.calibration)
-        assert [part is not None for part in further] == [leaves] * 4
+        told = Tested(scores, NOBODY, np.zeros(0)).leaving(open_message(site.settings, greedy, "demo").study, None)
+        assert (told.value("auc") is not None, told.patients is not None) == (leaves, leaves)
+        assert {one.metric for one in told.figures} == ({*FIGURES, "calibration_error"} if leaves else set())
 
 
 @pytest.mark.parametrize("action", ["train.shell", "query.exec", "evaluate.arms_"])

@@ -101,7 +101,7 @@ def test_json_holds_every_figure_by_run(two: list[str], capsys: pytest.CaptureFi
     assert tree["configuration"] == {"seed": {"one": 1, "two": 2}, "privacy.epsilon": {"two": 8.0}}
     # Recall is not printed, and is here.
     recall = tree["arms"]["in federation, real only: recall"]["one"]
-    assert recall == {"mean": 0.71, "low": pytest.approx(0.66), "high": pytest.approx(0.76)}
+    assert recall == {"value": 0.71, "low": pytest.approx(0.66), "high": pytest.approx(0.76)}
     assert tree["durations"]["in all"] == {"one": 61.5, "two": 121.5}
     assert tree["generators"]["cgan, brain: SSIM"]["one"] == tree["generators"]["cgan, brain: SSIM"]["two"]
 

@@ -7,12 +7,12 @@ import torch
 
 from common.config import compose
 from common.experiment import ImageConfig
+from common.figures.figure import Scores
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
-from common.results import Translation
 from common.training.translation import Config, Trainer
-from server.evaluation.target import compared_with_target, mean_translation
+from server.evaluation.target import compared_with_target
 
 REAL_BRATS = Path(__file__).parents[3] / "shared" / "data" / "brats"
 SEEN, UNSEEN = "TCGA-FG-6692", "TCGA-DU-7294"
@@ -43,7 +43,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> PreparedCohort:
     )
 
 
-def translated(cohort: PreparedCohort, target: str) -> Translation:
+def translated(cohort: PreparedCohort, target: str) -> Scores:
     """T1 of a patient never seen made into ``target``; one patient trains, for about 40 seconds of one core."""
     config = Config(target=[target], learning_rate=1e-3, discriminator_learning_rate=2e-4, decay_steps=STEPS)
     trainer = Trainer(
@@ -52,29 +52,28 @@ def translated(cohort: PreparedCohort, target: str) -> Translation:
     trainer.train(trainer.batches(cohort.slices([SEEN]).in_contrasts(["t1", target]), STEPS, 1))
     unseen = cohort.slices([UNSEEN])
     source, real = unseen.in_contrasts(["t1"]).all(), unseen.in_contrasts([target]).all().images
-    scores = mean_translation(compared_with_target(trainer.translate(source), real, source))
-    print(
-        f"T1 to {target}: foreground {scores.foreground_psnr:.1f} dB, unchanged "
-        f"{scores.unchanged_foreground_psnr:.1f} dB; SSIM {scores.foreground_ssim:.3f}, unchanged "
-        f"{scores.unchanged_foreground_ssim:.3f}; lesion {scores.lesion_psnr:.1f} dB, unchanged "
-        f"{scores.unchanged_lesion_psnr:.1f} dB"
-    )
+    measures = compared_with_target(trainer.translate(source), real, source)
+    scores = Scores(figures=[one.figure(source.patients) for one in measures])
+    for one in scores.figures:
+        print(
+            f"T1 to {target}: {one.name} {one.of.text(one.value)}, unchanged {one.of.text(one.references['unchanged'])}"
+        )
     return scores
 
 
 def test_t2_of_an_unseen_patient_is_nearer_to_the_truth_than_t1_is(cohort: PreparedCohort) -> None:
     scores = translated(cohort, "t2")
-    assert scores.foreground_psnr > scores.unchanged_foreground_psnr + 3
-    assert scores.lesion_psnr > scores.unchanged_lesion_psnr + 2.5
-    assert scores.foreground_ssim > 0.6 > scores.unchanged_foreground_ssim
+    assert scores["psnr", "foreground"].value > scores["psnr", "foreground"].references["unchanged"] + 3
+    assert scores["psnr", "lesion"].value > scores["psnr", "lesion"].references["unchanged"] + 2.5
+    assert scores["ssim", "foreground"].value > 0.6 > scores["ssim", "foreground"].references["unchanged"]
 
 
 def test_flair_of_an_unseen_patients_lesion_is_nearer_to_the_truth_than_t1_is(cohort: PreparedCohort) -> None:
     """The rest of the slice looks alike in both to begin with."""
     scores = translated(cohort, "flair")
-    assert scores.lesion_psnr > scores.unchanged_lesion_psnr + 2.5
+    assert scores["psnr", "lesion"].value > scores["psnr", "lesion"].references["unchanged"] + 2.5
 
 
 def test_t1_with_contrast_agent_keeps_the_anatomy(cohort: PreparedCohort) -> None:
     """No more is asked: where nothing takes up the agent, T1 itself is nearly the target and hard to beat."""
-    assert translated(cohort, "t1ce").foreground_ssim > 0.6
+    assert translated(cohort, "t1ce")["ssim", "foreground"].value > 0.6

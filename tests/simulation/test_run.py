@@ -48,7 +48,9 @@ def test_the_json_has_the_names_that_readers_of_it_rely_on(finished: Path) -> No
         (one["metric"], one["part"]) for one in figures
     }
     assert {"value", "low", "high", "standard_error", "n", "patients", "references"} <= set(figures[0])
-    assert set(tree["arms"]["federated"]["real"]["auc"]) == {"mean", "low", "high"}
+    assert {"accuracy", "precision", "recall", "f1", "auc"} <= {
+        one["metric"] for one in tree["arms"]["federated"]["real"]["figures"]
+    }
 
 
 def test_every_arm_takes_the_same_number_of_steps(finished: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_fold_has_figures_of_its_own_and_a_generator_of_its_own(finished: 
     for trial in results.trials[1:]:
         assert set(trial.left_out) == {"hospital1", "hospital2", "federated", "sites/mean"}
         assert set(trial.arms) == {"hospital1", "hospital2", "federated", "external", "sites/mean"}
-        assert trial.left_out["federated"]["real_synthetic"]["accuracy", "", "real_only"] is not None
+        assert trial.left_out["federated"]["real_synthetic"]["accuracy", "", "real_only"].value is not None
     generators = [
         (finished / "checkpoints" / "gan" / "cgan" / fold / "round-00001.safetensors").read_bytes()
         for fold in ("", "fold-1", "fold-2")
@@ -75,9 +75,11 @@ def test_the_matrices_of_other_arms_and_their_gains_are_there(finished: Path) ->
     assert results.cross_site is not None
     assert list(results.cross_site_arms) == list(results.cross_site_gain) == ["real_synthetic"]
     with_real, augmented = results.cross_site, results.cross_site_arms["real_synthetic"]
-    gain = results.cross_site_gain["real_synthetic"]
-    assert gain.accuracy[0][1] == pytest.approx(augmented.accuracy[0][1] - with_real.accuracy[0][1])
-    assert len(with_real.f1) == len(with_real.models)
+    gain = results.cross_site_gain["real_synthetic"].figures["accuracy_over_real_only"][0][1]
+    own, plain = (one.figures["accuracy"][0][1] for one in (augmented, with_real))
+    assert gain.value == pytest.approx(own.value - plain.value)
+    assert gain.low is None or gain.low <= gain.value
+    assert len(with_real.figures["f1"]) == len(with_real.models)
 
 
 def test_a_study_that_lost_its_last_fold_ends_as_it_did(finished: Path) -> None:

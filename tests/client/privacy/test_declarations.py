@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from classifier_scores import classifier_scores
+from classifier_scores import told_scores
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 from hospital import Hospital
 from opening import open_study
@@ -29,7 +29,6 @@ from client.training.rounds import Update
 from common.actions import Action
 from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.metrics.bootstrap import Estimate
 from common.records import ARRAYS, CONFIG, METRICS, Instruction, instruction_record, to_arrays
 from common.results_classifier import SiteArms
 from common.training.build import build_classifier_trainer, build_gan_trainer
@@ -262,8 +261,7 @@ def test_losses_of_a_real_private_training_would_not_leave(
 def test_what_a_site_finds_of_its_own_classifiers_would_not_leave(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = Estimate(value=0.5)
-    found = classifier_scores(accuracy=figure, precision=figure, recall=figure, f1=figure, auc=figure)
+    found = told_scores(accuracy=0.5)
     site = hospital_at(tmp_path, data)
     monkeypatch.setattr(trial, "run_arms", lambda *_: SiteArms(arms={"real": found}))
     assert ask(site, Action.ARMS).error.reason == SILENCE

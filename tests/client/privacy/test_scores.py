@@ -1,7 +1,6 @@
 """Figures on test patients with noise: what is added up, what it costs, and what the answer does not hold."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +131,10 @@ def told(reply: Message) -> ClassifierScores:
     return read_result(reply.content, SiteArms).arms["model"]
 
 
-def exact(site: Hospital, arm: str = "real", run: str = "demo") -> Mapping[str, Any]:
+def exact(site: Hospital, arm: str = "real", run: str = "demo") -> ClassifierScores:
     """What the site keeps to itself."""
     whole = json.loads((site.settings.run_folder(run) / "results" / "federated_arms.json").read_text())[arm]
-    assert isinstance(whole, dict)
-    return whole
+    return ClassifierScores.model_validate(whole)
 
 
 def charges(settings_of: SiteSettings, run: str = "demo") -> list[tuple[str, float, int]]:
@@ -175,9 +173,9 @@ def test_with_little_noise_figures_are_near_those_of_the_sums(tmp_path: Path, da
         "f1": 2 * tp / (2 * tp + fp + fn),
     }
     for name, value in expected.items():
-        interval = getattr(found, name)
-        assert interval.mean == pytest.approx(value, abs=1e-3)
-        assert interval.low < interval.mean < interval.high
+        interval = found[name]
+        assert interval.value == pytest.approx(value, abs=1e-3)
+        assert interval.low < interval.value < interval.high
         assert interval.low >= 0
         assert interval.high <= 1
 
@@ -210,7 +208,7 @@ def test_an_answer_is_noised_and_charged_as_one_step_in_which_everybody_takes_pa
     site = hospital_at(tmp_path, data)
     answer = told(ask(site, NOISED))
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1)]
-    assert answer["accuracy"].value != exact(site)["accuracy"]["mean"]
+    assert answer["accuracy"].value != exact(site).value("accuracy")
     told(ask(site, NOISED, "federated/synthetic"))
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1), ("scores/federated/synthetic", 1.0, 1)]
 
@@ -276,7 +274,7 @@ def test_a_site_without_a_budget_tells_no_noised_figure(tmp_path: Path, data: Pa
 
 def test_a_site_that_only_evaluates_and_has_a_budget_tells_them(tmp_path: Path, data: Path) -> None:
     site = hospital_at(tmp_path, data, ("evaluate",))
-    assert told(ask(site, NOISED))["accuracy"].value is not None
+    assert told(ask(site, NOISED)).value("accuracy") is not None
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1)]
 
 
@@ -306,14 +304,14 @@ def test_the_same_question_twice_through_messages_is_charged_twice(tmp_path: Pat
 def test_a_hospital_that_wants_noise_gets_it_in_a_study_that_asks_for_none(tmp_path: Path, data: Path) -> None:
     site = hospital_at(tmp_path, data, privacy={**OWN, "scores": "noised"})
     answer = told(ask(site, EXACT))
-    assert answer["auc"].value is None
-    assert answer["accuracy"].value != exact(site)["accuracy"]["mean"]
+    assert answer.value("auc") is None
+    assert answer["accuracy"].value != exact(site).value("accuracy")
     assert charges(site.settings) == [("scores/federated/real", 1.0, 1)]
 
 
 def test_exact_figures_cost_nothing(tmp_path: Path, data: Path) -> None:
     site = hospital_at(tmp_path, data)
-    assert told(ask(site, EXACT))["accuracy"].value == exact(site)["accuracy"]["mean"]
+    assert told(ask(site, EXACT))["accuracy"].value == exact(site).value("accuracy")
     assert charges(site.settings) == []
 
 
@@ -335,12 +333,14 @@ def test_a_noised_answer_holds_four_figures_and_nothing_else(tmp_path: Path, dat
     reply = ask(site, NOISED, "federated/synthetic")
     assert set(reply.content) == {CONFIG}
     result = read_result(reply.content, SiteArms)
-    left = result.arms["model"].model_dump(exclude_none=True)
-    assert {name for name, value in left.items() if value != {}} == {"accuracy", "precision", "recall", "f1"}
+    left = result.arms["model"].model_dump(exclude_none=True, exclude_defaults=True)
+    assert set(left) == {"figures"}
+    assert [one["metric"] for one in left["figures"]] == ["accuracy", "precision", "recall", "f1"]
+    assert set().union(*left["figures"]) == {"metric", "value", "low", "high", "standard_error"}
     assert result.model_dump(exclude={"arms"}, exclude_defaults=True, exclude_none=True) == {}
     # The site keeps the rest for its own report: a gain over the classifier of real slices among it.
-    assert exact(site, "synthetic")["accuracy_gain"] is not None
-    assert exact(site, "synthetic")["patients"] == 6
+    assert exact(site, "synthetic")["accuracy", "", "real_only"].value is not None
+    assert exact(site, "synthetic").patients == 6
 
 
 def test_one_patient_who_leaves_changes_a_noised_sum_by_that_patient_alone(tmp_path: Path, data: Path) -> None:
@@ -361,7 +361,7 @@ def scored_patients(site: Hospital, run: str) -> set[str]:
 
 
 def test_whether_a_noised_answer_is_empty_does_not_tell_how_many_there_are(tmp_path: Path, data: Path) -> None:
-    assert told(ask(hospital_at(tmp_path, data, min_cell=7), NOISED))["accuracy"].value is not None
+    assert told(ask(hospital_at(tmp_path, data, min_cell=7), NOISED)).value("accuracy") is not None
 
 
 def test_hello_says_nothing_of_test_patients_where_their_figures_are_noised(tmp_path: Path, data: Path) -> None:
@@ -396,5 +396,7 @@ def test_noised_sums_lie_on_a_grid_that_tells_nothing_of_the_counts(
     assert told is not None
     (sums,) = seen
     assert np.array_equal(sums * scores.GRID, np.round(sums * scores.GRID))
-    figures = (told.accuracy, told.precision, told.recall, told.f1)
-    assert all(one.mean == round(one.mean, scores.DIGITS) for one in figures if one.mean is not None)
+    assert len(told.figures) == 4
+    for one in told.figures:
+        for number in (one.value, one.low, one.high, one.standard_error):
+            assert number == round(number, scores.DIGITS)

@@ -20,7 +20,7 @@ from common.array_files import read_arrays
 from common.config import compose
 from common.explanation.grad_cam import attention, lesion_share
 from common.explanation.of_slices import owners
-from common.explanation.records import ExplanationRecord
+from common.figures.figure import Scores
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.classifier import Trainer
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
@@ -59,20 +59,20 @@ def test_the_figures_are_those_of_the_kept_record_and_of_the_parts(session: Open
     trainer = classifier(session)
     found = explain(session.data, session.work, session.data.test, trainer, "real")
     kept = json.loads((session.work.results / "explanations/real.json").read_text())
-    assert ExplanationRecord.model_validate(kept) == found.record()
-    assert found.attention is not None
+    scores = Scores(figures=found)
+    assert Scores.model_validate(kept) == scores
+    looks = scores["attention"]
     test = session.data.test
-    assert found.attention.slices + found.attention.blank == len(test.tumour_positions())
-    assert found.attention.reach == 4  # half a cell of 8 x 8 pixels
+    assert (looks.n or 0) + (looks.left_out or 0) == len(test.tumour_positions())
+    assert looks.conditions == {"reach": 4}  # half a cell of 8 x 8 pixels
     batch = test.batch(test.tumour_positions())
     share = lesion_share(attention(trainer.classifier, batch.images), batch.labels, batch.foreground, 4).numpy()
     owner = batch.patients.numpy()
     by_patient = [np.nanmean(share[owner == one]) for one in np.unique(owner[~np.isnan(share)])]
-    assert found.attention.share.mean == pytest.approx(np.mean(by_patient))
-    assert found.shortcut is not None
-    assert found.shortcut.patients == 6
-    assert set(found.told_apart) == {"tumour", "healthy"}
-    assert found.told_apart["tumour"].patients == len(session.data.split.train)
+    assert looks.value == pytest.approx(np.mean(by_patient))
+    assert scores["called_tumour", "refilled"].patients == 6
+    assert scores["two_sample", "healthy"].value is not None
+    assert scores["two_sample", "tumour"].patients == len(session.data.split.train)
 
 
 def test_the_pictures_are_few_and_can_be_read_back(session: OpenStudy) -> None:
@@ -106,9 +106,7 @@ def test_the_shown_calls_are_those_of_the_classifier(session: OpenStudy) -> None
 def test_a_site_without_made_slices_has_attention_alone(tmp_path: Path, data: Path) -> None:
     session = session_at(tmp_path, data)
     found = explain(session.data, session.work, session.data.test, classifier(session), "real")
-    assert found.attention is not None
-    assert found.told_apart == {}
-    assert found.shortcut is None
+    assert {one.metric for one in found} == {"attention"}
     pictures = read_explanations(session.work.folder / "results").arms["real"].pictures
     assert not any(name.startswith("ranked") for name in pictures)
     assert not pictures["embedding_synthetic"].any()

@@ -49,7 +49,7 @@ def test_every_mark_says_its_value_on_hover() -> None:
         "a: 0.250 (round 1)",
         "a: 0.750 ± 0.100 (round 2)",
     ]
-    rows = [IntervalRow("real only", Estimate(mean=0.8, low=0.7, high=0.9)), IntervalRow("blob", None)]
+    rows = [IntervalRow("real only", Estimate(0.8, 0.7, 0.9)), IntervalRow("blob", None)]
     panel = interval_chart("AUC", rows, span=(0, 1), scale=AUC)
     assert [e.text for e in drawn(panel).iter("title")] == ["real only: 0.800 (0.700 to 0.900)"]
 

@@ -10,8 +10,7 @@ from fabricated_generators import gallery
 from common.report.formatting import AUC
 from common.results import Results
 from common.results_classifier import PooledGain
-from server.report.forest import MOST, forest, left_out
-from server.report.gains import PLAIN_POINTS
+from server.report.forest import MOST, PLAIN_POINTS, forest, left_out
 from server.report.gallery import reference_gallery
 from server.report.strip import rule_in_words, strip
 

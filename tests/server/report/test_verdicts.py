@@ -3,8 +3,8 @@
 import pytest
 from changed_study import private, set_gain, set_test
 
-from common.report.formatting import DECIBEL, POINTS
-from common.results import FinalPaired, Results
+from common.report.formatting import POINTS, SIMILARITY
+from common.results import Results
 from server.report.answer import answer
 from server.report.verdicts import Verdict, verdicts
 
@@ -76,10 +76,10 @@ def test_without_a_plain_baseline_the_generator_is_set_against_filling_without_l
     own.arms = {scope: {arm: its[arm] for arm in ("real", "real_synthetic")} for scope, its in own.arms.items()}
     own.run.config["study"]["arms"] = ["real", "real_synthetic"]
     found, final = verdicts(own)[1], own.gans["cgan"].final["brain"]
-    assert isinstance(final, FinalPaired)
     assert found.word == "Not measured"
-    assert found.about == "PSNR of cgan over biharmonic inpainting, brain"
-    assert found.interval == f"95% interval {DECIBEL.signed.bounds(final.lesion_psnr_gain)}"
+    assert found.about == "SSIM, lesion of cgan over biharmonic inpainting, brain"
+    over = final["ssim", "lesion", "biharmonic"]
+    assert found.interval == f"95% interval {SIMILARITY.signed.bounds(over)}"
 
 
 @pytest.mark.parametrize(
