@@ -23,7 +23,7 @@ from torch import Tensor
 from common.outside import quoted
 from common.safe_json import model_from_json
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Raised when a message changes its meaning; a site with another number is refused at hello."""
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"

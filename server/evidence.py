@@ -173,8 +173,10 @@ def _averaged(figures: Sequence[Figure | None]) -> Figure:
     told = [one for one in there if one.value is not None]
     metric, part, against = there[0].key
     mean = Estimate(statistics.fmean(one.value for one in told if one.value is not None)) if told else Estimate(None)
-    errors = [(one.high - one.low) / (2 * NORMAL_95) for one in told if one.low is not None and one.high is not None]
+    errors = [one.standard_error for one in told if one.standard_error is not None]
     if mean.value is None or len(errors) < len(told):
         return mean.figure(metric, part, against)
-    half = NORMAL_95 * statistics.fmean(errors)
-    return replace(mean, low=mean.value - half, high=mean.value + half).figure(metric, part, against)
+    error = statistics.fmean(errors)
+    half = NORMAL_95 * error
+    averaged = replace(mean, low=mean.value - half, high=mean.value + half, standard_error=error)
+    return averaged.figure(metric, part, against)

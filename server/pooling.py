@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from common.figures.figure import Figure
 from common.figures.registry import METRICS
-from common.metrics.bootstrap import NORMAL_95, mean_over_sites
+from common.metrics.bootstrap import mean_over_sites
 from common.results_classifier import ClassifierScores, Confusion
 
 
@@ -30,7 +30,7 @@ def _mean(sites: Sequence[Figure | None]) -> Figure | None:
     told = [one for one in sites if one is not None and one.value is not None]
     if not told or any(one.conditions != told[0].conditions for one in told):
         return None
-    (mean,) = mean_over_sites([{"": (one.value, _error(one))} for one in told]).values()
+    (mean,) = mean_over_sites([{"": (one.value, one.standard_error)} for one in told]).values()
     first, low, high = told[0], mean.low, mean.high
     if not first.against:
         # A normal interval of a share may reach beyond what a share can be; it ends there.
@@ -39,12 +39,6 @@ def _mean(sites: Sequence[Figure | None]) -> Figure | None:
         high = high if high is None or most is None else min(most, high)
     metric, part, against = first.key
     return mean.figure(metric, part, against, conditions=first.conditions).model_copy(update={"low": low, "high": high})
-
-
-def _error(one: Figure) -> float | None:
-    if one.low is None or one.high is None:
-        return None
-    return (one.high - one.low) / (2 * NORMAL_95)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -23,6 +23,16 @@ _METRICS = (
         scale=DECIBEL,
     ),
     Metric(
+        "perceptual",
+        "perceptual distance",
+        "image",
+        "Distance from the real slice in the feature maps of a frozen network (LPIPS without its learnt weights, on "
+        "EfficientNet-Lite0); 0 for equal slices. Unlike PSNR it does not reward a smooth mean.",
+        (0, 4),
+        higher_is_better=False,
+        scale=SIMILARITY,
+    ),
+    Metric(
         "nearest_ssim",
         "SSIM to the nearest",
         "image",
@@ -94,6 +104,15 @@ _METRICS = (
         "Distance between the same sets by a polynomial kernel; called KID with the standard Inception features only. "
         "Not biased by n, and therefore sometimes below zero; several slices of one patient lift it, for real images "
         "too.",
+        higher_is_better=False,
+    ),
+    Metric(
+        "sliced_wasserstein",
+        "sliced Wasserstein distance",
+        "set",
+        "Distance between small patches of generated and real images at several scales, times 1,000. It needs no "
+        "network and sees texture; compare it with the distance between two real samples of the same n.",
+        (0, None),
         higher_is_better=False,
     ),
     Metric(

@@ -107,7 +107,10 @@ class CycleEvaluation:
             (similar,) = (one for one in there if (one.metric, one.part) == ("ssim", "foreground"))
             written = {"SSIM of the foreground": similar.values, "unchanged": similar.references["unchanged"]}
         versions["and back"] = returned
-        sets = with_unchanged(self._compare(self.extractor.features(translated)), self.unchanged_frechet)
+        compared = self.distribution.compare(
+            translated, self.extractor.features(translated), matched=self.same_patients
+        )
+        sets = with_unchanged(compared, self.unchanged_frechet)
         distance = sets[0]
         assert distance.value is not None
         assert self.unchanged_frechet is not None

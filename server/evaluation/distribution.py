@@ -6,6 +6,7 @@ patients. What does not depend on the generator is computed once.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from common.metrics.kernel_distance import kernel_distance, kernel_distances_of_
 from common.metrics.manifold import manifold_scores
 from common.metrics.normalised import blurred, normalised_distance
 from common.seeding import derive_seed, numpy_generator
+from server.evaluation.measures import AS_SETS
 
 HALVES = 4
 """Splits of the reference patients over which every figure is averaged."""
@@ -61,6 +63,7 @@ class ReferenceDistribution:
         patients: (N,) whose image each is.
         features: the network's name.
         distance_name: what a Fréchet distance of these features is called.
+        images: (N, C, H, W) the real images themselves, for the metrics that need no features; None leaves those out.
 
     Attributes:
         n: images on each side of every comparison; ``free`` needs at least as many generated ones.
@@ -77,6 +80,7 @@ class ReferenceDistribution:
         *,
         features: str,
         distance_name: str,
+        images: Tensor | None = None,
     ) -> None:
         if real.shape != blurred.shape or len(real) != len(patients):
             raise ValueError(
@@ -86,7 +90,7 @@ class ReferenceDistribution:
         self.features = features
         self.distance_name = distance_name
         self.kernel_name = "KID" if distance_name == "FID" else f"KD-{features}"
-        self.real = real
+        self.real, self.images = real, images
         if len(np.unique(patients)) < 2:
             raise TooFewError("comparing sets of images needs at least two patients")
         self.halves = disjoint_halves(patients, derive_seed("reference set"), HALVES)
@@ -119,7 +123,17 @@ class ReferenceDistribution:
             patients,
             features=extractor.name,
             distance_name=extractor.distance_name,
+            images=images,
         )
+
+    def compare(self, images: Tensor, features: Tensor, *, matched: bool) -> list[Figure]:
+        """Every figure of generated images (M, C, H, W) and their features (M, D).
+
+        Args:
+            matched: whether image i was made from real image i; otherwise it belongs to nobody.
+        """
+        figures = self.matched(features) if matched else self.free(features)
+        return [*figures, *self._of_images(images, matched=matched)]
 
     def matched(self, generated: Tensor) -> list[Figure]:
         """The figures of features (N, D) of images of which the i-th was made from the i-th real image.
@@ -140,18 +154,48 @@ class ReferenceDistribution:
         """
         if generated.ndim != 2 or len(generated) < self.n:
             raise ValueError(f"expected at least {self.n} features, got {tuple(generated.shape)}")
+        return self._scores("free", generated, self._free_pairs(self.real, generated))
+
+    def _matched_pairs(self, features: Tensor) -> list[Pair]:
+        return [(self.real[half], features[other]) for half, other in self.halves]
+
+    def _free_pairs(self, real: Tensor, generated: Tensor) -> list[Pair]:
         random = numpy_generator(derive_seed("reference set"), "generated images", len(generated))
         pairs = []
         for half, other in self.halves:
             order = random.permutation(len(generated))
             pairs += [
-                (self.real[half], generated[order[: self.n]]),
-                (self.real[other], generated[order[len(order) - self.n :]]),
+                (real[half], generated[order[: self.n]]),
+                (real[other], generated[order[len(order) - self.n :]]),
             ]
-        return self._scores("free", generated, pairs)
+        return pairs
 
-    def _matched_pairs(self, features: Tensor) -> list[Pair]:
-        return [(self.real[half], features[other]) for half, other in self.halves]
+    def _of_images(self, generated: Tensor, *, matched: bool) -> list[Figure]:
+        """What needs no features; real images against real ones are compared once."""
+        if self.images is None:
+            return []
+        real = self.images
+        pairs = [(real[half], generated[other]) for half, other in self.halves]
+        if not matched:
+            pairs = self._free_pairs(real, generated)
+        setting = "matched" if matched else "free"
+        return [
+            Figure(
+                metric=metric,
+                value=_mean(distance, pairs),
+                n=self.n,
+                references={"real": self._real_apart[metric]},
+                conditions={"setting": setting},
+            )
+            for metric, distance in AS_SETS.items()
+        ]
+
+    @cached_property
+    def _real_apart(self) -> dict[str, float]:
+        real = self.images
+        assert real is not None
+        pairs = [(real[half], real[other]) for half, other in self.halves]
+        return {metric: _mean(distance, pairs) for metric, distance in AS_SETS.items()}
 
     def _scores(self, setting: Setting, generated: Tensor, pairs: Sequence[Pair]) -> list[Figure]:
         if not generated.isfinite().all():

@@ -90,7 +90,7 @@ class NearestEvaluation:
         found = nearest(images, self.real.images, foreground=self.real.foreground)
         diversity = mean_pairwise_ms_ssim(images, PAIRS, PAIRS_SEED)
         collapsed = has_collapsed(diversity, self.blurred_diversity)
-        sets = self.distribution.free(self.extractor.features(images))
+        sets = self.distribution.compare(images, self.extractor.features(images), matched=False)
         pairs = Figure(
             metric="ms_ssim",
             value=diversity.mean,

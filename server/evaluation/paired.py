@@ -13,13 +13,14 @@ from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.inpainting import biharmonic
-from common.metrics.similarity import box_mask, psnr, ssim, ssim_by_region
+from common.metrics.similarity import box_mask
 from common.seeding import derive_seed
 from common.training.kinds import PairedTrainer, Reconstruction
 from common.training.trainer import Score, Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
+from server.evaluation.measures import ONE_BY_ONE
 from server.evaluation.outcome import Measure, Outcome
 from server.evaluation.real import cached_features, digest
 
@@ -111,20 +112,17 @@ def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int)
     except ValueError as error:
         raise ConfigError(f"this model cannot be compared with inpainting: {error}") from error
     lesion = box_mask(region)
-    similar = ssim_by_region(images, targets, [None, foreground, lesion])
-    measures = [
-        Measure(metric, values, part)
-        for part, mask, ssims in zip(("", "foreground"), (None, foreground), similar[:2], strict=True)
-        for metric, values in (("ssim", ssims), ("psnr", psnr(images, targets, mask)))
-    ]
-    # Pixels that were not generated lie in the box around the region too, for the generator and for inpainting alike.
-    for metric, values, filled in (
-        ("ssim", similar[2], ssim(floor, targets, lesion)),
-        ("psnr", psnr(images, targets, lesion), psnr(floor, targets, lesion)),
-    ):
-        measures.append(Measure(metric, values, "lesion", {"biharmonic": filled}, gain_over="biharmonic"))
-    sets = evaluation.distribution.matched(features)
-    lesion_ssim, inpainted = similar[2], measures[-2].references["biharmonic"]
+    regions = {"": None, "foreground": foreground, "lesion": lesion}
+    measures = []
+    for metric, of_regions in ONE_BY_ONE.items():
+        # Pixels that were not generated lie in the box around the region too, for the generator and for inpainting.
+        (inpainted,) = of_regions(floor, targets, [lesion])
+        for part, values in zip(regions, of_regions(images, targets, list(regions.values())), strict=True):
+            beside = {"biharmonic": inpainted} if part == "lesion" else {}
+            measures.append(Measure(metric, values, part, beside, gain_over="biharmonic" if beside else ""))
+    (similar,) = (one for one in measures if (one.metric, one.part) == ("ssim", "lesion"))
+    lesion_ssim, inpainted = similar.values, similar.references["biharmonic"]
+    sets = evaluation.distribution.compare(made.images[evaluation.compared], features, matched=True)
     return Outcome(
         protocol=Score.PAIRED,
         measures=measures,

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from common.imaging.slices import SliceBatch, lesion_mask
-from common.metrics.similarity import box_mask, psnr, ssim_by_region
+from common.metrics.similarity import box_mask
+from server.evaluation.measures import ONE_BY_ONE
 from server.evaluation.outcome import Measure
 
 
@@ -15,27 +16,18 @@ def compared_with_target(translated: Tensor, target: Tensor, source: SliceBatch)
         source: the N slices that were translated, in C contrasts, with their labels and foreground.
 
     Returns:
-        SSIM and PSNR (dB) of the whole slice, its foreground, and the crop around the lesion; NaN there for a slice
-        that shows none. Without the unchanged slices as a reference where C is not D.
+        Each metric of :data:`~server.evaluation.measures.ONE_BY_ONE` of the whole slice, its foreground, and the crop
+        around the lesion; NaN there for a slice that shows none. Without the unchanged slices as a reference where C is
+        not D.
     """
     regions = {"": None, "foreground": source.foreground, "lesion": box_mask(lesion_mask(source.labels))}
-    versions = {"": translated, "unchanged": source.images}
-    found: dict[str, dict[str, list[Tensor]]] = {
-        version: {
-            "ssim": ssim_by_region(images, target, list(regions.values())),
-            "psnr": [psnr(images, target, mask) for mask in regions.values()],
-        }
-        for version, images in versions.items()
-        if images.shape == target.shape
-    }
-    return [
-        Measure(
-            metric,
-            found[""][metric][number],
-            part,
-            {"unchanged": found["unchanged"][metric][number]} if "unchanged" in found else {},
-            gain_over="unchanged" if (metric, part) == ("psnr", "foreground") else "",
-        )
-        for number, part in enumerate(regions)
-        for metric in ("ssim", "psnr")
-    ]
+    masks = list(regions.values())
+    same = source.images.shape == target.shape
+    found = []
+    for metric, of_regions in ONE_BY_ONE.items():
+        values = of_regions(translated, target, masks)
+        unchanged = of_regions(source.images, target, masks) if same else [None] * len(masks)
+        for part, own, other in zip(regions, values, unchanged, strict=True):
+            gain = "unchanged" if (metric, part) == ("psnr", "foreground") else ""
+            found.append(Measure(metric, own, part, {} if other is None else {"unchanged": other}, gain_over=gain))
+    return found

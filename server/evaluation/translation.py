@@ -107,7 +107,10 @@ class TranslationEvaluation:
         (similar,) = (one for one in measures if one.interval)
         written = {"SSIM of the foreground": similar.values, **similar.references}
         sets = with_unchanged(
-            self.distribution.matched(self.extractor.features(translated[self.compared])), self.unchanged_frechet
+            self.distribution.compare(
+                translated[self.compared], self.extractor.features(translated[self.compared]), matched=True
+            ),
+            self.unchanged_frechet,
         )
         # SSIM of the foreground: unlike PSNR it does not reward a smooth mean of what may be there.
         choice = float(similar.values.mean())

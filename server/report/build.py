@@ -1,6 +1,7 @@
 """The study report: one page from what the ServerApp wrote. It holds reference images and aggregates, no patient."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from common.report.formatting import declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, as_yaml, render_page
 from common.report.tables import Table, number, word
-from common.results import Results
+from common.results import SCHEMA, Results
 from server.report.answer import answer, plain_baselines, question
 from server.report.classifiers import arms_parts, summary
 from server.report.comparisons import compared_scopes, lead, not_compared
@@ -47,6 +48,9 @@ class Link:
 
     href: str
     title: str
+
+
+_EARLIER = re.compile(rb"oncofed-results/\d+")
 
 
 def build_study_report(run_dir: Path) -> Path:
@@ -174,7 +178,13 @@ def read_results(path: Path) -> Results:
         ReportError: naming the file and what is wrong with it.
     """
     try:
-        return Results.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        if (written := _EARLIER.search(content[:200])) is not None and written.group(0).decode() != SCHEMA:
+            raise ReportError(
+                f"{path}: written by another release ({written.group(0).decode()}, this one reads {SCHEMA}); make its "
+                "report with the release that ran the study"
+            )
+        return Results.model_validate_json(content)
     except FileNotFoundError as error:
         raise ReportError(
             f"{path}: no results there; give the folder of a study that has run, e.g. runs/latest"

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from classifier_scores import told_scores
+from classifier_scores import between, told_scores
 from flwr.app import RecordDict
 from scripted_grid import SITES, Outcome, ScriptedGrid
 from tiny import TINY
 from torch import Tensor
 
 from common.config import compose
-from common.metrics.bootstrap import Estimate
 from common.progress import NoProgress
 from common.records import (
     ARRAYS,
@@ -56,9 +55,9 @@ def scores(arm: str, site: str, instruction: Instruction) -> ToldScores:
     # A little apart in each fold, so that a test has a spread to go by.
     apart = 0.003 * (instruction.fold * (2 + list(ACCURACY).index(arm)) % 5)
     mean = ACCURACY[arm] + 0.01 * SITES.index(site) + apart
-    one = Estimate(value=mean, low=mean - 0.02, high=mean + 0.02)
+    one = between(mean, mean - 0.02, mean + 0.02)
     over = mean - ACCURACY["real"]
-    gain = None if arm == "real" else Estimate(value=over, low=over - 0.01, high=over + 0.01)
+    gain = None if arm == "real" else between(over, over - 0.01, over + 0.01)
     gains = {} if gain is None else {"accuracy_gain": gain, "auc_gain": gain}
     return told_scores(accuracy=one, precision=one, recall=one, f1=one, auc=one, steps=4, **gains)
 

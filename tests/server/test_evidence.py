@@ -1,7 +1,7 @@
 """What several trials say together claims no more than they do: one alone has no spread, no interval is lent."""
 
 import pytest
-from classifier_scores import classifier_scores
+from classifier_scores import between, classifier_scores
 
 from common.metrics.bootstrap import Estimate
 from common.results_classifier import TrialResult
@@ -12,7 +12,7 @@ NOTHING = Estimate(value=None)
 
 def trial(gain: Estimate, *, fold: int = 0, run: int = 1, accuracy: float = 0.8) -> TrialResult:
     scores = classifier_scores(
-        accuracy=Estimate(value=accuracy, low=0.7, high=0.9),
+        accuracy=between(accuracy, 0.7, 0.9),
         accuracy_gain=gain,
         auc_gain=NOTHING,
     )
@@ -24,7 +24,7 @@ def trial(gain: Estimate, *, fold: int = 0, run: int = 1, accuracy: float = 0.8)
 
 
 def test_a_gain_over_folds_has_an_interval_only_if_each_of_them_has_one() -> None:
-    known, other, unknown = Estimate(value=0.1, low=0.0, high=0.2), Estimate(value=0.3, low=0.1, high=0.5), 0.3
+    known, other, unknown = between(0.1, 0.0, 0.2), between(0.3, 0.1, 0.5), 0.3
     (gain,) = pooled_gains([trial(known, fold=1), trial(other, fold=2)])
     assert (gain.accuracy.value, gain.accuracy.low, gain.accuracy.high) == pytest.approx((0.2, 0.05, 0.35))
     (gain,) = pooled_gains([trial(known, fold=1), trial(Estimate(value=unknown), fold=2)])
@@ -37,7 +37,7 @@ def test_a_gain_over_folds_has_an_interval_only_if_each_of_them_has_one() -> Non
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_one_run_or_one_fold_has_no_spread(fold: int) -> None:
-    known = Estimate(value=0.1, low=0.0, high=0.2)
+    known = between(0.1, 0.0, 0.2)
     (one,) = repeated([trial(known, fold=fold)])
     assert (one.figures["accuracy"].mean, one.figures["accuracy"].deviation, one.figures["accuracy"].n) == (
         0.8,

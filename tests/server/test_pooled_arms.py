@@ -1,7 +1,7 @@
 """Several sites' scores as one: means, and intervals that stay within what a share can be."""
 
 import pytest
-from classifier_scores import classifier_scores
+from classifier_scores import between, classifier_scores
 
 from common.metrics.bootstrap import NORMAL_95, Estimate
 from common.results import Results
@@ -10,7 +10,7 @@ from server.pooling import pooled
 
 
 def scores(mean: float, low: float, high: float) -> ClassifierScores:
-    one = Estimate(value=mean, low=low, high=high)
+    one = between(mean, low, high)
     return classifier_scores(accuracy=one, precision=one, recall=one, f1=one, auc=None)
 
 
@@ -32,7 +32,7 @@ def test_what_the_coordinator_computes_can_be_read_again() -> None:
 
 def site(mean: float, *, further: bool = True, specificity: float = 0.9, bins: int = 10) -> ClassifierScores:
     def interval(centre: float) -> Estimate:
-        return Estimate(value=centre, low=centre - NORMAL_95 * 0.03, high=centre + NORMAL_95 * 0.03)
+        return between(centre, centre - NORMAL_95 * 0.03, centre + NORMAL_95 * 0.03)
 
     own = classifier_scores(
         accuracy=interval(mean), precision=interval(mean), recall=interval(mean), f1=interval(mean), auc=interval(mean)
@@ -75,7 +75,7 @@ def test_what_was_measured_differently_is_not_averaged() -> None:
 
 
 def test_further_shares_end_at_0_and_1_too() -> None:
-    one = classifier_scores(brier=Estimate(value=0.01, low=0, high=0.2))
+    one = classifier_scores(brier=between(0.01, 0, 0.2))
     both = pooled([one, one])
     assert both["brier"].low == 0
     assert ClassifierScores.model_validate_json(both.model_dump_json()) == both

@@ -1,16 +1,15 @@
 """What a trial tells of each scope, and of the sites' own classifiers together."""
 
 import pytest
-from classifier_scores import classifier_scores
+from classifier_scores import between, classifier_scores
 
-from common.metrics.bootstrap import Estimate
 from common.results_classifier import SITES, ClassifierScores
 from server.trials import scopes_of
 
 
 def scores(accuracy: float, gain: float) -> ClassifierScores:
-    one = Estimate(value=accuracy, low=accuracy - 0.1, high=accuracy + 0.1)
-    over = Estimate(value=gain, low=gain - 0.1, high=gain + 0.1)
+    one = between(accuracy, accuracy - 0.1, accuracy + 0.1)
+    over = between(gain, gain - 0.1, gain + 0.1)
     return classifier_scores(
         accuracy=one, precision=one, recall=one, f1=one, auc=one, accuracy_gain=over, auc_gain=over
     )

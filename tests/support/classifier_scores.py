@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.figures.figure import REAL_ONLY, Figure
-from common.metrics.bootstrap import Estimate
+from common.metrics.bootstrap import NORMAL_95, Estimate
 from common.results_classifier import ClassifierScores, ToldScores
 
 KEYS = {
@@ -22,6 +22,11 @@ CONDITIONS: dict[str, dict[str, str | int | float]] = {
     "sensitivity": {"specificity": 0.9},
     "calibration_error": {"bins": 10},
 }
+
+
+def between(value: float, low: float, high: float) -> Estimate:
+    """With the standard error of a normal interval as wide as this one."""
+    return Estimate(value, low, high, (high - low) / (2 * NORMAL_95))
 
 
 def figures(told: dict[str, Estimate | float | None], **more: Any) -> list[Figure]:

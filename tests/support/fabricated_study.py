@@ -1,7 +1,7 @@
 """A fabricated study, clearly not a result of anything: shapes, curves and scores are drawn from a fixed seed."""
 
 import numpy as np
-from classifier_scores import classifier_scores
+from classifier_scores import between, classifier_scores
 from fabricated_generators import TRAINING, cgan, cyclegan, wgan_gp
 
 from common.experiment import ARMS
@@ -17,7 +17,7 @@ def fabricated_arm(random: np.random.Generator, mean: float, patients: int, step
     def interval(centre: float, width: float) -> Estimate:
         centre = float(np.clip(centre, 0.05, 0.985))
         low, high = centre - width * random.uniform(0.8, 1.2), centre + width * random.uniform(0.6, 1.0)
-        return Estimate(value=centre, low=low, high=min(high, 0.999))
+        return between(centre, low, min(high, 0.999))
 
     slices = patients * 24
     positive = int(slices * 0.4)

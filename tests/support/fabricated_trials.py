@@ -4,7 +4,7 @@ what they say together is made by the coordinator's own code."""
 from typing import Any
 
 import numpy as np
-from classifier_scores import classifier_scores, figures
+from classifier_scores import between, classifier_scores, figures
 from fabricated_generators import TRAINING
 
 from common.config import compose
@@ -98,7 +98,7 @@ def _arm(random: np.random.Generator, arm: str, shift: float) -> ClassifierScore
     gain = mean - CENTRES["real"] - shift
 
     def interval(centre: float, width: float = 0.05) -> Estimate:
-        return Estimate(value=centre, low=centre - width * random.uniform(0.8, 1), high=centre + width)
+        return between(centre, centre - width * random.uniform(0.8, 1), centre + width)
 
     gains: dict[str, Any] = {}
     if arm != "real":
@@ -120,7 +120,7 @@ def _looking(random: np.random.Generator, scores: ClassifierScores) -> Classifie
     share, refilled = float(random.uniform(0.3, 0.5)), float(random.uniform(0.05, 0.15))
 
     def interval(mean: float) -> Estimate:
-        return Estimate(value=mean, low=mean - 0.021, high=mean + 0.024)
+        return between(mean, mean - 0.021, mean + 0.024)
 
     looking = figures(
         {

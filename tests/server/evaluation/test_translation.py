@@ -15,6 +15,7 @@ from common.metrics.similarity import psnr
 from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import View
 from server.evaluation.evaluation import EVALUATIONS
+from server.evaluation.measures import ONE_BY_ONE
 from server.evaluation.translation import TranslationEvaluation
 
 T1, T2 = View("brain", ("t1",)), View("brain", ("t2",))
@@ -94,7 +95,7 @@ def test_changing_nothing_scores_as_the_unchanged_slices_do(evaluation: Translat
     scores = outcome.to_scores()
     one = scores
     compared = [figure for figure in one.figures if figure.of.kind == "image"]
-    assert len(compared) == 6
+    assert len(compared) == 3 * len(ONE_BY_ONE)
     for figure in compared:
         assert figure.value == figure.references["unchanged"]
     assert scores["frechet"].value == pytest.approx(scores["frechet"].references["unchanged"])
