@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from client.session import Session
 from fourth_gan import FILES
+from opening import about, open_study
 from private_trainers import cohort
 from tiny import TINY, write_site
 
@@ -21,7 +21,7 @@ from client.privacy.patients import PoissonPatients
 from client.privacy.randomness import PrivateRandom
 from client.privacy.training import Noise, train_privately
 from client.site import SiteSettings
-from client.training import train_gan
+from client.training.rounds import train_gan
 from common.config import compose, from_yaml, model_of, to_yaml
 from common.errors import ConfigError, PrivacyError
 from common.experiment import Experiment
@@ -71,7 +71,7 @@ def test_a_site_trains_a_round_of_it(tmp_path: Path) -> None:
     study = compose(ADDED)
     before = trainer_of(study).shared_arrays()
     asked = {"run": "run", "phase": "gan/plain_gan", "server-round": 1, "counted": 0, "model": "plain_gan"}
-    update = train_gan(Session(settings, study, "run"), Instruction.model_validate(asked), before)
+    update = train_gan(about(open_study(settings, study, "run"), Instruction.model_validate(asked)), before)
     assert set(update.arrays) == set(before)
     assert all(torch.isfinite(value).all() for value in update.arrays.values())
     assert not torch.equal(update.arrays["discriminator.last.weight"], before["discriminator.last.weight"])

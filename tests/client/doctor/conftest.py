@@ -1,13 +1,11 @@
 """A hospital's folder with its site.yaml, and its commands as a user gives them."""
 
-import importlib.util
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from browser import Browser, Measured
 from tiny import TINY, write_site
 
 from client.cli import main
@@ -86,19 +84,7 @@ def client(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
 
 @pytest.fixture
-def measure(tmp_path: Path) -> Callable[[Path, int], Any]:
+def measure(tmp_path: Path) -> Iterator[Callable[[Path, int], Measured]]:
     """``measure(page, width)``: what a real Chromium says of the page."""
-    path = Path(__file__).parents[2] / "common" / "report" / "browser.py"
-    spec = importlib.util.spec_from_file_location("browser", path)
-    assert spec is not None
-    assert spec.loader is not None
-    browser = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = browser
-    spec.loader.exec_module(browser)
-
-    def measured(page: Path, width: int) -> Any:
-        folder = tmp_path / f"browser{width}"
-        folder.mkdir()
-        return browser.measure(page, width, folder)
-
-    return measured
+    with Browser.started(tmp_path) as browser:
+        yield lambda page, width: browser.page(page, width=width).measured()

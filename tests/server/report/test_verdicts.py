@@ -25,8 +25,8 @@ def test_the_four_questions_have_a_word_and_a_figure_each(study: Results) -> Non
     assert all(one.question.endswith("?") and one.word and one.sentence.endswith(".") for one in found)
     assert all(one.sentence.count(". ") <= 1 for one in found)
     gain = next(one for one in study.gains if (one.scope, one.arm) == ("federated", "real_synthetic")).accuracy
-    assert gain.mean is not None
-    assert found[0].figure == f"{POINTS.number(gain.mean)} points"
+    assert gain.value is not None
+    assert found[0].figure == f"{POINTS.number(gain.value)} points"
     assert found[0].interval == f"95% interval {POINTS.bounds(gain)}"
 
 
