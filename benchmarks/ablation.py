@@ -29,9 +29,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.config import compose, contrasts_by_organ, model_of
-from common.experiment import EvaluationConfig, Experiment
-from common.experiment_paths import with_absolute_paths
 from common.features.extractor import feature_extractor
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
@@ -39,6 +36,9 @@ from common.imaging.slices import SliceBatch, Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import box_mask, psnr, ssim
 from common.seeding import derive_seed
+from common.study.config import compose, contrasts_by_organ, model_of
+from common.study.experiment import EvaluationConfig, Experiment
+from common.study.experiment_paths import with_absolute_paths
 from common.training.families import trainer_module
 from common.training.trainer import Trainer
 from server.evaluation.nearest import NearestEvaluation

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from client.study.baselines import blob, copy_and_paste
 from common.imaging.slices import SliceBatch, Slices
-from common.synthesis.baselines import blob, copy_and_paste
 from common.synthesis.masks import Deformation, MaskBank, Masks
 from common.synthesis.sources import InsertionSource
 from common.training.cgan import Trainer as CganTrainer

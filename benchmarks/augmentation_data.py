@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from common.config import compose
-from common.experiment import CohortConfig, Experiment, SiteConfig, SplitConfig
-from common.experiment_paths import with_absolute_paths
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
 from common.imaging.split import everything_is_test, split_patients
 from common.seeding import numpy_generator
+from common.study.config import compose
+from common.study.experiment import CohortConfig, Experiment, SiteConfig, SplitConfig
+from common.study.experiment_paths import with_absolute_paths
 from simulation.cohort.build import build_cohort
 
 POOL, TEST = 48, 40

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.array_files import read_tensors, write_tensors
-from common.experiment import Experiment, WeightsConfig
 from common.imaging.slices import Slices
 from common.seeding import derive_seed, torch_generator
+from common.study.experiment import Experiment, WeightsConfig
+from common.system.array_files import read_tensors, write_tensors
 from common.training.augmentation import augment_slices
 from common.training.build import build_classifier_trainer, build_gan_trainer, tumour_share
 from common.training.cgan import Trainer as CganTrainer

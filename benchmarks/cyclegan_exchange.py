@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
 from common.seeding import derive_seed, torch_generator
+from common.study.experiment import ImageConfig
 from common.training.cyclegan import Config, DomainConfig, Trainer
 from common.training.trainer import Contributor
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from client.privacy.gradients import PrivateStep, Way
 from client.privacy.patients import Drawn, PoissonPatients
 from client.privacy.randomness import PrivateRandom
-from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.study.experiment import ClassifierConfig, ImageConfig
 from common.training import cgan, classifier, cyclegan, wgan_gp
 from common.training.patients import PatientTrainer, PatientUpdate
 

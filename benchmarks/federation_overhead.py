@@ -17,11 +17,11 @@ from client.app import make_app, site_from_node_config
 from client.data.context import StudyContext
 from client.data.site_data import SiteData
 from client.site import load_site
-from common.actions import Action
-from common.config import compose, to_yaml
-from common.experiment import Experiment, StrategyConfig
-from common.logs import quiet_libraries
-from common.progress import NoProgress
+from common.protocol.actions import Action
+from common.study.config import compose, to_yaml
+from common.study.experiment import Experiment, StrategyConfig
+from common.study.progress import NoProgress
+from common.system.logs import quiet_libraries
 from common.training.build import build_gan_trainer
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.experiment import ImageConfig
+from client.training.prefetch import map_tensors
+from common.study.experiment import ImageConfig
 from common.training import cgan, cyclegan, wgan_gp
 from common.training.build import compile_networks
-from common.training.prefetch import map_tensors
 
 Losses = dict[str, float]
 Step = Callable[[], Losses]

@@ -26,9 +26,9 @@ from monai import transforms as mt
 from monai.data import PersistentDataset
 from scipy import ndimage
 
-from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
+from common.study.experiment import ImageConfig, PreprocessingConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import dicom_files

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.conditions import condition_maps, one_hot_labels
-from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.study.conditions import condition_maps, one_hot_labels
+from common.study.experiment import ImageConfig
 from common.synthesis.examples import InsertionBatch
 from common.training import cgan, cyclegan
 from common.training.unpaired import SideBatch

@@ -30,12 +30,9 @@ from client.site import SiteSettings
 from client.study import trial
 from client.study.synthesis import synthesise
 from client.training import proxies, rounds
-from common.actions import FAILED, NO_SITE, NOT_NOW, Action
-from common.array_files import read_tensors
-from common.disk import DISK_FULL, FULL
 from common.errors import ConfigError, DataError, DiskFullError, NotNowError, OncofedError, PrivacyError, RefusalError
-from common.logs import open_json_log
-from common.records import (
+from common.protocol.actions import FAILED, NO_SITE, NOT_NOW, Action
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     METRICS,
@@ -47,7 +44,10 @@ from common.records import (
     to_images,
     training_metrics,
 )
-from common.results_classifier import SiteArms
+from common.results.classifier import SiteArms
+from common.system.array_files import read_tensors
+from common.system.disk import DISK_FULL, FULL
+from common.system.logs import open_json_log
 
 SITE_CONFIG = "site-config"
 """The SuperNode's node-config key that names this hospital's ``site.yaml``."""

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from common.command import Commands
-from common.disk import require_place
 from common.errors import ConfigError
-from common.outside import say
+from common.system.command import Commands
+from common.system.disk import require_place
+from common.system.outside import say
 
 STUDY_HELP = """overrides are those of oncofed-simulation: they describe the study that this site may join. Examples:
   oncofed-client {command} site.yaml                        the demo's study

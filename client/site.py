@@ -11,12 +11,12 @@ from client.audit.log import AuditFiles
 from client.policy.hours import Hours
 from client.privacy.ledger import LedgerFiles
 from client.site_paths import with_whole_paths
-from common.actions import Action
 from common.errors import ConfigError
 from common.imaging.names import ORGANS
-from common.paths import Use
-from common.safe_yaml import read_yaml, yaml_problem
-from common.written import listed_names
+from common.protocol.actions import Action
+from common.system.paths import Use
+from common.system.safe_yaml import read_yaml, yaml_problem
+from common.system.written import listed_names
 
 QUESTIONS = 500
 """Answers about test patients that a hospital gives in all, unless it says otherwise."""

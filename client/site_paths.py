@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from common.errors import ConfigError
-from common.experiment_paths import DOWNLOAD
-from common.paths import Use, expanded, impossible, unusable
+from common.study.experiment_paths import DOWNLOAD
+from common.system.paths import Use, expanded, impossible, unusable
 
 
 def with_whole_paths(values: dict[str, Any], here: Path, section: type[BaseModel], prefix: str = "") -> dict[str, Any]:

@@ -14,17 +14,17 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from torch import Tensor
 
-from common.config import Model, model_of, to_yaml
-from common.experiment import Experiment
-from common.files import read_json, write_bytes, write_json
-from common.logs import open_json_log
-from common.outside import printable, quoted
-from common.phases import classifier_phase, gan_phase
-from common.results import PlannedTraining, Results, RunInfo, SiteEntry
-from common.results_classifier import FEDERATED
-from common.safe_yaml import read_yaml
+from common.results.classifier import FEDERATED
+from common.results.study import PlannedTraining, Results, RunInfo, SiteEntry
+from common.study.config import Model, model_of, to_yaml
+from common.study.experiment import Experiment
+from common.study.phases import classifier_phase, gan_phase
+from common.study.trials import Trial
+from common.system.files import read_json, write_bytes, write_json
+from common.system.logs import open_json_log
+from common.system.outside import printable, quoted
+from common.system.safe_yaml import read_yaml
 from common.training.build import labelling_model, proxy_source
-from common.trials import Trial
 from server.arms import trained_arms
 from server.begun_configuration import require_configuration_as_begun
 from server.begun_weights import require_weights_as_begun

@@ -9,16 +9,16 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.actions import Action
-from common.config import contrasts_by_organ
-from common.experiment import PLAIN_ARMS, Experiment
-from common.phases import classifier_phase
-from common.records import read_result
-from common.results_classifier import ClassifierScores, SiteArms
-from common.results_shares import Shares
+from common.protocol.actions import Action
+from common.protocol.records import read_result
+from common.results.classifier import ClassifierScores, SiteArms
+from common.results.shares import Shares
+from common.study.config import contrasts_by_organ
+from common.study.experiment import PLAIN_ARMS, Experiment
+from common.study.phases import classifier_phase
+from common.study.trials import Trial, arms_in_federation, arms_of
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
-from common.trials import Trial, arms_in_federation, arms_of
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.pooling import pooled

@@ -7,8 +7,7 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from common.errors import StudyError
-from common.experiment import StrategyConfig
-from common.records import (
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     METRICS,
@@ -18,8 +17,9 @@ from common.records import (
     read_losses,
     to_arrays,
 )
-from common.results import Refusal
-from common.results_shares import Shares
+from common.results.shares import Shares
+from common.results.study import Refusal
+from common.study.experiment import StrategyConfig
 from server.roster import SiteGrid
 from server.round_record import RoundRecord, last_counted
 from server.rounds import FederatedTraining

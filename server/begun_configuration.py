@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common.dotted_keys import flat
 from common.errors import ConfigError
-from common.experiment import Experiment
-from common.experiment_paths import paths_of
-from common.files import read_table, write_json
-from common.outside import printable
+from common.study.dotted_keys import flat
+from common.study.experiment import Experiment
+from common.study.experiment_paths import paths_of
+from common.system.files import read_table, write_json
+from common.system.outside import printable
 
 BEGUN = Path("checkpoints", "configuration.json")
 

@@ -5,8 +5,8 @@ import hashlib
 from pathlib import Path
 
 from common.errors import WeightsError
-from common.files import read_table, write_json
-from common.weights import needed_weights, resolve_weights
+from common.study.weights import needed_weights, resolve_weights
+from common.system.files import read_table, write_json
 from server.settings import StudySettings
 
 WEIGHTS = Path("checkpoints", "weights.json")

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from common.array_files import read_tensors, write_tensors
 from common.errors import DamagedFileError
-from common.files import read_json, read_table, write_json
+from common.system.array_files import read_tensors, write_tensors
+from common.system.files import read_json, read_table, write_json
 from server.round_record import RoundRecord
 
 

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from common.command import Commands
-from common.disk import require_place
 from common.errors import ConfigError
-from common.outside import say
+from common.system.command import Commands
+from common.system.disk import require_place
+from common.system.outside import say
 
 EXPORT_HELP = """examples:
   oncofed-server export runs/latest

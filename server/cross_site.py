@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.actions import Action
 from common.figures.figure import REAL_ONLY, Figure, Key
-from common.records import UnacceptableError, received_arrays
-from common.results_classifier import ClassifierScores, CrossSite, SiteArms
+from common.protocol.actions import Action
+from common.protocol.records import UnacceptableError, received_arrays
+from common.results.classifier import ClassifierScores, CrossSite, SiteArms
 from server.arms import FederatedArms
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Roster

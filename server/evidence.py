@@ -8,10 +8,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from common.experiment import Experiment
 from common.figures.figure import Figure, Key
 from common.metrics.bootstrap import NORMAL_95, Estimate
-from common.results_classifier import (
+from common.results.classifier import (
     EXTERNAL,
     FEDERATED,
     SITES,
@@ -21,9 +20,10 @@ from common.results_classifier import (
     Spread,
     TrialResult,
 )
-from common.statistics.comparison import FoldSize, RunFold, compare_arms
-from common.statistics.records import ComparisonTable
+from common.results.statistics import ComparisonTable
+from common.study.experiment import Experiment
 from server.same_sites import arms_apart
+from server.statistics.comparison import FoldSize, RunFold, compare_arms
 
 COMPARED = ("accuracy", "auc")
 """Scores that are tested; each is a family of its own for Holm's correction."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.outside import printable, quoted
-from common.progress import ANSWERED, ASKED, LOST, StudyProgress
-from common.records import UnacceptableError
+from common.protocol.records import UnacceptableError
+from common.study.progress import ANSWERED, ASKED, LOST, StudyProgress
+from common.system.outside import printable, quoted
 from server.returning import OwnError, ReturningGrid
 from server.roster import Member
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.array_files import write_arrays
 from common.errors import DataError
 from common.explanation.of_slices import (
     SliceKind,
@@ -22,9 +21,10 @@ from common.explanation.of_slices import (
 )
 from common.explanation.shortcut import Fills, refilled, shortcut
 from common.figures.figure import Figure, Scores
-from common.files import write_json
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
+from common.system.array_files import write_arrays
+from common.system.files import write_json
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GeneratorTrainer, PairedTrainer

@@ -8,19 +8,19 @@ import torch
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.actions import Action
-from common.config import Model, model_of
 from common.errors import StudyError
-from common.experiment import StrategyConfig
 from common.figures.figure import ImageScores
-from common.phases import gan_phase
-from common.results import GanResult, GanRound, GanRun
-from common.results_shares import Shares
+from common.protocol.actions import Action
+from common.results.shares import Shares
+from common.results.study import GanResult, GanRound, GanRun
+from common.study.config import Model, model_of
+from common.study.experiment import StrategyConfig
+from common.study.phases import gan_phase
+from common.study.trials import Trial
 from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.families import trainer_module
 from common.training.kinds import GradientTrainer, ProxySource
 from common.training.trainer import Contributor, Exchange, Trainer, View
-from common.trials import Trial
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients

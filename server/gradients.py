@@ -8,9 +8,9 @@ from flwr.app import Message, RecordDict
 from torch import Tensor
 
 from common.errors import StudyError
-from common.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
-from common.results import Refusal
-from common.results_shares import Shares
+from common.protocol.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
+from common.results.shares import Shares
+from common.results.study import Refusal
 from common.training.finite import all_finite
 from common.training.kinds import GradientTrainer
 from common.training.trainer import Contributor

@@ -1,7 +1,7 @@
 """From what the coordinator is about to a site's instruction."""
 
-from common.records import ROUND, Instruction
-from common.trials import Trial
+from common.protocol.records import ROUND, Instruction
+from common.study.trials import Trial
 
 
 def instruction_of(

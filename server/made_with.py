@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from common.errors import DamagedFileError
-from common.files import read_json, read_table, write_json
-from common.versions import installed_versions
+from common.system.files import read_json, read_table, write_json
+from common.system.versions import installed_versions
 
 THEN = ", then "
 """Between versions that followed one another."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from common.experiment import Experiment
-from common.outside import printable
-from common.report.formatting import listed
-from common.results import PlannedTraining
+from common.figures.formatting import listed
+from common.results.study import PlannedTraining
+from common.study.experiment import Experiment
+from common.system.outside import printable
 from server.roster import Member, Roster
 from server.site_weights import site_weights
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from common.figures.figure import Figure
 from common.figures.registry import METRICS
 from common.metrics.bootstrap import mean_over_sites
-from common.results_classifier import ClassifierScores, Confusion
+from common.results.classifier import ClassifierScores, Confusion
 
 
 def pooled(scores: Sequence[ClassifierScores]) -> ClassifierScores:

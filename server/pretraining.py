@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from common.array_files import read_tensors, write_tensors
 from common.errors import StudyError
 from common.figures.figure import ImageScores
-from common.files import read_json, write_json
+from common.figures.formatting import plural
 from common.imaging.slices import Slices
-from common.report.formatting import plural
 from common.seeding import derive_seed
+from common.system.array_files import read_tensors, write_tensors
+from common.system.files import read_json, write_json
 from common.training.finite import all_finite
 from common.training.trainer import Trainer, View
 from server.checkpoint import PhaseCheckpoints

@@ -10,11 +10,11 @@ from pathlib import Path
 from flwr.serverapp import Grid
 from pydantic import ValidationError
 
-from common.actions import Action
 from common.errors import StudyError
-from common.files import write_bytes
-from common.records import read_result
-from common.results_privacy import LedgerWitness, PrivacyRefusal, PrivacyResults, PrivacyStatement
+from common.protocol.actions import Action
+from common.protocol.records import read_result
+from common.results.privacy import LedgerWitness, PrivacyRefusal, PrivacyResults, PrivacyStatement
+from common.system.files import write_bytes
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Roster
 from server.settings import StudySettings

@@ -1,7 +1,7 @@
 """A study's progress as a file: the ServerApp writes it, any number of commands read it, whichever started first.
 
-One :class:`~common.progress.Event` a line, in ``progress.jsonl`` of the run's folder: those of
-:class:`~common.progress.StudyProgress`, and ``began``, ``finished`` or ``failed``.
+One :class:`~common.study.progress.Event` a line, in ``progress.jsonl`` of the run's folder: those of
+:class:`~common.study.progress.StudyProgress`, and ``began``, ``finished`` or ``failed``.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from common.private_files import make_private_folder
-from common.progress import Event, StudyProgress
+from common.study.progress import Event, StudyProgress
+from common.system.private_files import make_private_folder
 
 FILE = "progress.jsonl"
 

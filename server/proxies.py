@@ -13,13 +13,13 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.actions import Action
-from common.array_files import read_tensors, write_tensors
-from common.config import Model
 from common.errors import StudyError
-from common.experiment import Experiment
-from common.records import ARRAYS, CONFIG, Instruction, check_reply, instruction_record, to_arrays, to_images
-from common.reply_checks import ImagesCheck
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, Instruction, check_reply, instruction_record, to_arrays, to_images
+from common.protocol.reply_checks import ImagesCheck
+from common.study.config import Model
+from common.study.experiment import Experiment
+from common.system.array_files import read_tensors, write_tensors
 from common.training.build import proxy_source
 from common.training.families import trainer_module
 from common.training.kinds import ProxySource, ProxyTrainer

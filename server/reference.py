@@ -13,7 +13,7 @@ from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.imaging.slices import Slices
-from common.progress import Listener
+from common.study.progress import Listener
 from server.settings import FINISHED, StudySettings
 
 PARTS = ("pretraining", "selection", "final")

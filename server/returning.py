@@ -15,9 +15,9 @@ from flwr.app import Error, Message, RecordDict
 from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 
-from common.actions import NOT_NOW
-from common.outside import quoted
-from common.progress import LOST
+from common.protocol.actions import NOT_NOW
+from common.study.progress import LOST
+from common.system.outside import quoted
 from server.passing_grid import PassingGrid
 
 NODE_LOST = 5

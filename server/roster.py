@@ -8,11 +8,9 @@ from typing import Any
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.actions import Action
 from common.errors import StudyError
-from common.experiment import StrategyConfig
-from common.progress import ABSENT, StudyProgress
-from common.records import (
+from common.protocol.actions import Action
+from common.protocol.records import (
     CONFIG,
     PROTOCOL,
     Instruction,
@@ -22,6 +20,8 @@ from common.records import (
     instruction_record,
     read_result,
 )
+from common.study.experiment import StrategyConfig
+from common.study.progress import ABSENT, StudyProgress
 from server.passing_grid import PassingGrid
 
 

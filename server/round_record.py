@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from common.figures.figure import ImageScores
-from common.results import GanRound
+from common.results.study import GanRound
 
 
 class RoundRecord(GanRound):

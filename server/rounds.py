@@ -11,15 +11,15 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.actions import Action
 from common.errors import StudyError
-from common.experiment import StrategyConfig
 from common.figures.figure import ImageScores
-from common.progress import StudyProgress
-from common.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
-from common.reply_checks import UpdateCheck
-from common.results_shares import Shares
-from common.trials import Trial
+from common.protocol.actions import Action
+from common.protocol.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
+from common.protocol.reply_checks import UpdateCheck
+from common.results.shares import Shares
+from common.study.experiment import StrategyConfig
+from common.study.progress import StudyProgress
+from common.study.trials import Trial
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
 from server.instructions import instruction_of

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import read_experiment, to_yaml
-from common.disk import writable
 from common.errors import ConfigError
-from common.experiment import Experiment
-from common.files import write_bytes
-from common.outside import printable, quoted
-from common.private_files import make_private_folder
+from common.study.config import read_experiment, to_yaml
+from common.study.experiment import Experiment
+from common.system.disk import writable
+from common.system.files import write_bytes
+from common.system.outside import printable, quoted
+from common.system.private_files import make_private_folder
 from server.begun_configuration import require_configuration_as_begun
 
 LATEST = "latest"

@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from common.errors import StudyError
-from common.file_lock import is_held, locked
-from common.private_files import make_private_folder
+from common.system.file_lock import is_held, locked
+from common.system.private_files import make_private_folder
 
 LOCK = "run.lock"
 

@@ -6,10 +6,10 @@ many rounds of the one as of the other. Otherwise a difference between them may 
 
 from collections.abc import Mapping, Sequence
 
+from common.figures.formatting import listed, plural
 from common.report.arms import arm_title
-from common.report.formatting import listed, plural
-from common.results_classifier import Apart, TrialResult
-from common.statistics.comparison import REAL, pairs
+from common.results.classifier import Apart, TrialResult
+from server.statistics.comparison import REAL, pairs
 
 
 def arms_apart(trials: Sequence[TrialResult]) -> list[Apart]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from common.progress import Event
+from common.study.progress import Event
 
 
 class Schedule:

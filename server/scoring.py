@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from common.array_files import read_arrays, write_arrays
-from common.config import Model
 from common.errors import StudyError
 from common.figures.figure import ImageScores
 from common.seeding import derive_seed
+from common.study.config import Model
+from common.system.array_files import read_arrays, write_arrays
 from common.training.trainer import Trainer, View
 from server.evaluation.diverged import DivergedError
 from server.evaluation.evaluation import Evaluation, build_evaluations

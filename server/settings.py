@@ -8,11 +8,11 @@ from pathlib import Path
 
 from flwr.app import Context
 
-from common.config import compose, from_yaml, to_yaml
 from common.errors import ConfigError
-from common.experiment import Experiment
-from common.files import read_json, write_json
-from common.progress import NoProgress, StudyProgress
+from common.study.config import compose, from_yaml, to_yaml
+from common.study.experiment import Experiment
+from common.study.progress import NoProgress, StudyProgress
+from common.system.files import read_json, write_json
 
 log = logging.getLogger("oncofed.server")
 

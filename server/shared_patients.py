@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from common.errors import StudyError
-from common.progress import StudyProgress
-from common.report.formatting import listed, plural
+from common.figures.formatting import listed, plural
+from common.study.progress import StudyProgress
 from server.roster import Member, Roster
 
 

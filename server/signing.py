@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Array, Message, RecordDict
 from flwr.serverapp import Grid
 
-from common.signed_questions import SIGNATURE, Statement, array_digest, content_digest, signature_record
+from common.protocol.signed_questions import SIGNATURE, Statement, array_digest, content_digest, signature_record
 from server.passing_grid import PassingGrid
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.files import read_table, write_json
+from common.system.files import read_table, write_json
 
 FILE = Path("checkpoints", "silences.json")
 

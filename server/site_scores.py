@@ -7,12 +7,12 @@ from flwr.serverapp import Grid
 from pydantic import BaseModel, field_validator
 from torch import Tensor
 
-from common.actions import Action
 from common.errors import StudyError
 from common.figures.figure import REAL_ONLY
-from common.records import ARRAYS, CONFIG, check_reply, instruction_record, read_result, to_arrays
-from common.results_classifier import SiteArms, ToldScores
-from common.trials import Trial
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, check_reply, instruction_record, read_result, to_arrays
+from common.results.classifier import SiteArms, ToldScores
+from common.study.trials import Trial
 from server.exchange import Answers, ask
 from server.instructions import instruction_of
 from server.roster import Member

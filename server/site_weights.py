@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from common.report.formatting import listed
-from common.results_shares import Shares
+from common.figures.formatting import listed
+from common.results.shares import Shares
 from server.roster import Member
 
 

@@ -8,7 +8,7 @@ from flwr.serverapp.strategy import FedAvg, FedProx, Strategy
 from torch import Tensor
 
 from common.errors import ConfigError
-from common.experiment import StrategyConfig
+from common.study.experiment import StrategyConfig
 
 
 def build_strategy(config: StrategyConfig) -> Strategy:

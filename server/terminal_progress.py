@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from common.outside import line, say
-from common.progress import ABSENT, ANSWERED, ASKED, Event, StudyProgress
+from common.study.progress import ABSENT, ANSWERED, ASKED, Event, StudyProgress
+from common.system.outside import line, say
 from server.schedule import Schedule, duration
 
 

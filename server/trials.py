@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from common.config import model_of
-from common.experiment import Experiment
-from common.phases import classifier_phase, gan_phase
-from common.results_classifier import EXTERNAL, FEDERATED, SITES, ClassifierScores, SiteArms, TrialResult
+from common.results.classifier import EXTERNAL, FEDERATED, SITES, ClassifierScores, SiteArms, TrialResult
+from common.study.config import model_of
+from common.study.experiment import Experiment
+from common.study.phases import classifier_phase, gan_phase
+from common.study.trials import Trial, trials_of
 from common.training.build import labelling_model
-from common.trials import Trial, trials_of
 from server.arms import FederatedArms, federated_arms, local_arms, synthesise_everywhere, trained_arms
 from server.gan import GanPlan, train_for_trial
 from server.pooling import pooled

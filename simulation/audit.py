@@ -10,15 +10,15 @@ from client.privacy.audit import FALSE_ALARM, TESTS, audit_update, level_of_each
 from client.privacy.faults import Fault
 from client.privacy.gradients import Way
 from client.privacy.plan import sampling_rate
-from common.config import compose, from_yaml
 from common.errors import ConfigError, PrivacyError
-from common.experiment import Experiment
-from common.files import write_bytes
-from common.outside import say
-from common.phases import Phase, PhaseKind
 from common.report.privacy import added_text, canary_text, noise_text
-from common.results import Results
-from common.results_privacy import AuditBound, CanaryResult
+from common.results.privacy import AuditBound, CanaryResult
+from common.results.study import Results
+from common.study.config import compose, from_yaml
+from common.study.experiment import Experiment
+from common.study.phases import Phase, PhaseKind
+from common.system.files import write_bytes
+from common.system.outside import say
 from simulation.canary import canary
 from simulation.trainings import trained_updates
 

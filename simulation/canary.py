@@ -27,11 +27,8 @@ from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from client.privacy.roster import Role, begin_roster, place_of, role_of
 from client.privacy.training import Means
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
-from common.actions import Action
-from common.config import model_of, to_yaml
-from common.experiment import Experiment, FederationConfig, PreprocessingConfig
-from common.phases import Phase, PhaseKind, classifier_phase, gan_phase
-from common.records import (
+from common.protocol.actions import Action
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     METRICS,
@@ -41,7 +38,11 @@ from common.records import (
     to_arrays,
     to_images,
 )
-from common.results_privacy import CanaryResult
+from common.results.privacy import CanaryResult
+from common.study.config import model_of, to_yaml
+from common.study.experiment import Experiment, FederationConfig, PreprocessingConfig
+from common.study.phases import Phase, PhaseKind, classifier_phase, gan_phase
+from common.study.trials import arms_in_federation
 from common.training.build import (
     build_classifier_trainer,
     build_gan_trainer,
@@ -51,7 +52,6 @@ from common.training.build import (
 )
 from common.training.families import trainer_module
 from common.training.trainer import Exchange
-from common.trials import arms_in_federation
 from simulation.grid import FIRST_NODE, InProcessGrid
 from simulation.phantom import PhantomReader, phantom_settings, write_phantoms
 

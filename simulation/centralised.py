@@ -15,12 +15,12 @@ from client.site import load_site
 from client.study.arms import possible_arms, training_sets
 from client.study.trial import score_classifier
 from common.errors import StudyError
-from common.experiment import Experiment
-from common.files import write_bytes
-from common.report.formatting import listed
-from common.results import Results
-from common.results_classifier import CENTRALISED, ClassifierScores, SiteArms
+from common.figures.formatting import listed
+from common.results.classifier import CENTRALISED, ClassifierScores, SiteArms
+from common.results.study import Results
 from common.seeding import derive_seed
+from common.study.experiment import Experiment
+from common.system.files import write_bytes
 from common.training.build import build_classifier_trainer, steps_per_round, tumour_share
 from common.training.classifier import TrainingSet
 from common.training.finite import all_finite

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from client.privacy.faults import Fault
-from common.command import Commands
-from common.disk import require_place
+from common.system.command import Commands
+from common.system.disk import require_place
 
 COHORT_HELP = """overrides say which patients are made; what would change nothing about them is refused. Examples:
   oncofed-simulation cohort                                       the demo's: 340 patients
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from common.config import compose
+    from common.study.config import compose
 
     # What is wrong with a value is told before the seconds that all the rest takes to be imported.
     if not any(item.startswith("resume=") for item in options.overrides):

@@ -9,16 +9,16 @@ from typing import Any
 
 import yaml
 
-from common.dotted_keys import flat
 from common.errors import ConfigError
+from common.figures.formatting import MISSING, Scale, duration, moment
 from common.figures.metric import Metric
 from common.figures.registry import REFERENCES
 from common.metrics.bootstrap import Estimate
-from common.outside import line, say, say_json
 from common.report.arms import arm_title, in_order, scope_title
-from common.report.formatting import MISSING, Scale, duration, moment
-from common.results import Results
-from common.safe_yaml import read_yaml
+from common.results.study import Results
+from common.study.dotted_keys import flat
+from common.system.outside import line, say, say_json
+from common.system.safe_yaml import read_yaml
 from server.made_with import THEN
 from server.report.build import read_results
 from server.report.contributors import trained_by

@@ -7,7 +7,7 @@ from pathlib import Path
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from common.disk import DISK_FULL, disk_full, write_problem
+from common.system.disk import DISK_FULL, disk_full, write_problem
 from server.passing_grid import PassingGrid
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.errors import ConfigError
-from common.experiment import PartitionConfig
 from common.seeding import numpy_generator
+from common.study.experiment import PartitionConfig
 
 Shares = list[tuple[str, ...]]
 """The patients of each site, sorted by name."""

@@ -4,10 +4,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.config import check
 from common.errors import ConfigError
-from common.experiment import CohortConfig, Experiment, SiteConfig
-from common.progress import Event, Listener, StudyProgress
+from common.study.config import check
+from common.study.experiment import CohortConfig, Experiment, SiteConfig
+from common.study.progress import Event, Listener, StudyProgress
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, check_demo, patients_of
 from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError

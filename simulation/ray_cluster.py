@@ -15,9 +15,9 @@ from typing import Any
 
 import ray
 
-from common.enrolment import split_address
 from common.errors import ConfigError
-from common.experiment import SimulationConfig
+from common.protocol.enrolment import split_address
+from common.study.experiment import SimulationConfig
 
 PATIENCE = 10.0
 """Seconds that a cluster has to answer at its address."""

@@ -19,9 +19,9 @@ from types import FrameType
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.command import INTERRUPTED
-from common.logs import quiet_libraries
-from common.outside import say
+from common.system.command import INTERRUPTED
+from common.system.logs import quiet_libraries
+from common.system.outside import say
 from server.app import run_study
 from server.settings import StudySettings
 from simulation.one_disk import OneDisk

@@ -6,13 +6,13 @@ from pathlib import Path
 from client.app import make_app as make_client_app
 from client.app import site_from_node_config
 from client.report.build import build_site_report
-from common.config import compose
-from common.experiment import Experiment
-from common.experiment_paths import require_usable_paths, with_absolute_paths
-from common.logs import quiet_libraries
-from common.outside import say
-from common.progress import StudyProgress
-from common.results import Results
+from common.results.study import Results
+from common.study.config import compose
+from common.study.experiment import Experiment
+from common.study.experiment_paths import require_usable_paths, with_absolute_paths
+from common.study.progress import StudyProgress
+from common.system.logs import quiet_libraries
+from common.system.outside import say
 from server.app import run_study
 from server.report.build import build_study_report
 from server.report.protocols import in_short

@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+from client.data.near_copies import copies
 from common.errors import ConfigError
-from common.experiment import Experiment, SiteConfig
+from common.figures.formatting import plural
 from common.imaging.cohort import PreparedCohort
-from common.imaging.near_copies import copies
-from common.progress import StudyProgress
-from common.report.formatting import plural
+from common.study.experiment import Experiment, SiteConfig
+from common.study.progress import StudyProgress
 
 IMAGES = "image_folder"
 """The reader of single images; a volume is known by its voxels."""

@@ -1,4 +1,4 @@
-"""What is refused of a simulated study before anything is written: what ``common/whole_study.py`` refuses, and what
+"""What is refused of a simulated study before anything is written: what ``server/whole_study.py`` refuses, and what
 only whoever has the sites' folders and devices can see."""
 
 from functools import partial
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.allowed import refused, shown_value
-from common.config import contrasts_by_organ
-from common.devices import device_problem
 from common.errors import ConfigError
-from common.experiment import Experiment, SiteConfig
-from common.experiment_paths import require_usable_paths
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
-from common.weights import needed_weights, resolve_weights
-from common.whole_study import KnownSite, require_whole
+from common.study.allowed import refused, shown_value
+from common.study.config import contrasts_by_organ
+from common.study.experiment import Experiment, SiteConfig
+from common.study.experiment_paths import require_usable_paths
+from common.study.weights import needed_weights, resolve_weights
+from common.system.devices import device_problem
+from server.whole_study import KnownSite, require_whole
 from simulation.cohort.build import patients_of
 from simulation.naming import naming
 from simulation.places import check_demo_patients, demo_sites

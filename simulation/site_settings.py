@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from client.site import SiteSettings
-from common.experiment import Experiment, SiteConfig
+from common.study.experiment import Experiment, SiteConfig
 from common.training.trainer import Exchange
 
 PATIENTS = "patients.txt"

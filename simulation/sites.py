@@ -7,25 +7,25 @@ from pathlib import Path
 
 from client.data.begun import CAME_LATER
 from client.data.context import StudyContext
+from client.data.joining import copies_of, join
+from client.data.near_copies import joined
 from client.data.preparation import prepare_in_all_contrasts
 from client.data.site_data import SiteData
 from client.privacy.roster import begin_roster
 from client.site import PrivacySettings, Shares, SiteSettings, load_site, save_site
-from common.experiment import Experiment, SiteConfig
-from common.files import write_bytes
+from common.figures.formatting import plural
 from common.imaging.cohort import PreparedCohort
-from common.imaging.joining import copies_of, join
-from common.imaging.near_copies import joined
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.imaging.remarks import unused_sentences
 from common.imaging.split import part_sizes
-from common.progress import StudyProgress
-from common.report.formatting import plural
-from common.whole_study import notes, require_folds
+from common.study.experiment import Experiment, SiteConfig
+from common.study.progress import StudyProgress
+from common.system.files import write_bytes
 from server.reference import PARTS, reference_part
 from server.run_folder import RunFolder
 from server.settings import StudySettings
+from server.whole_study import notes, require_folds
 from simulation.naming import naming
 from simulation.partition import share_out
 from simulation.places import Places, locate, told

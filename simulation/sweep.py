@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.command import say_traceback
 from common.errors import DiskFullError, OncofedError, StudyError
-from common.outside import printable, say
-from common.report.formatting import listed
-from common.results import Results
+from common.figures.formatting import listed
+from common.results.study import Results
+from common.system.command import say_traceback
+from common.system.outside import printable, say
 from server.run_folder import require_run_name
 from server.run_lock import alone_in
 from simulation.run import begun, resumed

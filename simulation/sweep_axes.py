@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.config import to_yaml
 from common.errors import ConfigError
-from common.experiment import Experiment
+from common.study.config import to_yaml
+from common.study.experiment import Experiment
 from simulation.run import checked
 
 SEED = "seed"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.disk import writable
 from common.errors import ConfigError
-from common.files import read_table, write_json
-from common.private_files import make_private_folder
+from common.system.disk import writable
+from common.system.files import read_table, write_json
+from common.system.private_files import make_private_folder
 from simulation.sweep_axes import PlannedRun
 
 STATE = "sweep.json"

@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from common.files import write_bytes
-from common.outside import printable
-from common.report.formatting import plural
+from common.figures.formatting import plural
+from common.system.files import write_bytes
+from common.system.outside import printable
 
 COLOURS = ("#1f5a99", "#b5542a", "#3d7d4a", "#7a4e9e", "#8a7a1f", "#4f6b73")
 LONGEST_LABEL = 27

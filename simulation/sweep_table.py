@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from common.figures.registry import REFERENCES
-from common.files import write_bytes
 from common.report.tables import write_csv
-from common.results import Results
+from common.results.study import Results
+from common.system.files import write_bytes
 from simulation.sweep_axes import SEED, titled
 from simulation.sweep_plot import draw_sweep
 

@@ -13,10 +13,10 @@ from client.cli import main as client_command
 from client.data.preparation import study_to_join
 from client.site import SiteSettings, load_site
 from common import errors
-from common.actions import Action
-from common.config import compose, to_yaml
-from common.experiment import PreprocessingConfig
 from common.imaging.readers.registry import READERS
+from common.protocol.actions import Action
+from common.study.config import compose, to_yaml
+from common.study.experiment import PreprocessingConfig
 from simulation.sweep_axes import overrides_of, split_axes
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 from client.site import PrivacySettings, Shares, SiteSettings
-from common.experiment import Experiment, PreprocessingConfig
 from common.imaging.readers.registry import READERS, known_options
+from common.study.experiment import Experiment, PreprocessingConfig
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("common", "client", "simulation", "server", "configs")

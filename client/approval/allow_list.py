@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.site import SiteSettings
 from common.errors import ConfigError
-from common.private_files import write_private
-from common.safe_json import model_from_json
+from common.system.private_files import write_private
+from common.system.safe_json import model_from_json
 
 PREFIX = 8
 """Digits of its hash by which Flower names the folder that a bundle is unpacked to."""

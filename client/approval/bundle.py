@@ -12,8 +12,8 @@ import stat
 import zipfile
 import zlib
 
-from common.bundle import PACKAGES, SUFFIXES
 from common.errors import RefusalError
+from common.system.bundle import PACKAGES, SUFFIXES
 
 PROJECT = "pyproject.toml"
 CONTENT = ".info/CONTENT"

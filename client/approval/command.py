@@ -13,7 +13,7 @@ from client.approval.comparison import Differences, differences, hashes, is_priv
 from client.audit.log import AuditLog
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, RefusalError
-from common.outside import in_codes, say
+from common.system.outside import in_codes, say
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 

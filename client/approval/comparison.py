@@ -11,10 +11,10 @@ from pathlib import Path
 import tomli_w
 
 from client.approval.bundle import PROJECT
-from common.bundle import stage_bundle
+from common.system.bundle import stage_bundle
 
-COORDINATORS = ("server/", "simulation/")
-"""The rooms of which a node loads nothing; a test loads all that a node does and looks."""
+COORDINATORS = ("server/",)
+"""The rooms of a bundle of which a node loads nothing; a test loads all that a node does and looks."""
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ from client.node.events import NodeEvent, node_event, to_supervisor
 from client.node.return_home import flower_home, node_number, remember_node
 from client.node.workers import start_workers
 from client.site import SiteSettings, load_site
-from common.child_process import descendants, end_processes
-from common.command import run_command
 from common.errors import ConfigError, OncofedError, RefusalError
-from common.file_lock import locked
-from common.progress import Listener
+from common.study.progress import Listener
+from common.system.child_process import descendants, end_processes
+from common.system.command import run_command
+from common.system.file_lock import locked
 
 FLOWER = "1.41.0"
 _NEEDED = ("get_run", "get_fab", "trusted_entities")

@@ -15,8 +15,8 @@ from client.enrolment.clock import MOST_AHEAD, MOST_BEHIND
 from client.enrolment.connection import load_connection, require_question_key
 from client.site import SiteSettings
 from common.errors import ConfigError, RefusalError
-from common.question_keys import public_key
-from common.signed_questions import SIGNATURE, Statement, read_statement, require_same
+from common.protocol.question_keys import public_key
+from common.protocol.signed_questions import SIGNATURE, Statement, read_statement, require_same
 
 LONGEST_WAY = timedelta(seconds=DEFAULT_TTL)
 """From the signature to the node that works on it: as long as Flower keeps a message that is not fetched."""

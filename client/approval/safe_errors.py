@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from common.actions import FAILED, NO_SITE, NOT_NOW
+from common.protocol.actions import FAILED, NO_SITE, NOT_NOW
 
 REASON = "its node could not run the study's app; its own log says why"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from flwr.app import DEFAULT_TTL
 
+from client.audit.hash_chain import append_line
 from client.enrolment.clock import MOST_AHEAD, MOST_BEHIND
 from common.errors import RefusalError
-from common.file_lock import locked
-from common.hash_chain import append_line
-from common.private_files import make_private_folder, write_private
+from common.system.file_lock import locked
+from common.system.private_files import make_private_folder, write_private
 
 KEPT = DEFAULT_TTL + 2 * (MOST_AHEAD + MOST_BEHIND).total_seconds()
 """Seconds by the coordinator's clock that a number is kept: a question that is older is refused for its age."""

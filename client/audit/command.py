@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from client.audit.hash_chain import Entry
 from client.audit.log import AuditError, read_audit
 from client.site import load_site
 from common.errors import ConfigError
-from common.hash_chain import Entry
-from common.outside import quoted, say, say_json
+from common.system.outside import quoted, say, say_json
 
 _ACTION = re.compile(r"[a-z]{1,20}\.[a-z_]{1,40}")
 """As ours are named; anything else is a word of whoever asked."""

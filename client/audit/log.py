@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from client.audit.hash_chain import Chain, ChainError, Entry, Link, append_line, link_after, parse_chain
 from common.errors import OncofedError
-from common.file_lock import locked
-from common.hash_chain import Chain, ChainError, Entry, Link, append_line, link_after, parse_chain
+from common.system.file_lock import locked
 
 _LONGEST_TEXT = 200
 _LONGEST_LINE = 65_536

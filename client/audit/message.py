@@ -2,7 +2,7 @@
 
 from flwr.app import Message, RecordDict
 
-from common.records import Instruction
+from common.protocol.records import Instruction
 
 
 def asked_fields(message: Message) -> dict[str, object]:

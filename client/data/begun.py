@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import DamagedFileError, RefusalError
-from common.file_lock import locked
-from common.files import read_table, write_json
 from common.imaging.as_begun import as_begun
 from common.imaging.cohort import PreparedCohort
 from common.imaging.split import Split
+from common.system.file_lock import locked
+from common.system.files import read_table, write_json
 
 PATIENTS = "patients.json"
 SPLIT = "split.json"

@@ -5,15 +5,15 @@ from functools import cached_property
 
 from client.data.begun import Begun
 from client.data.context import StudyContext
+from client.data.joining import copies_of, join
+from client.data.near_copies import Pair, joined
 from client.site import SiteSettings, chosen_patients
 from common.errors import DataError
 from common.imaging.cohort import PreparedCohort
-from common.imaging.joining import copies_of, join
-from common.imaging.near_copies import Pair, joined
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
-from common.progress import Listener
+from common.study.progress import Listener
 
 MakeReader = Callable[[SiteSettings, tuple[str, ...]], Reader]
 """Makes the reader of a site's images in some contrasts."""

@@ -6,15 +6,15 @@ from functools import cached_property
 import torch
 
 from client.site import SiteSettings
-from common.config import Model, from_yaml, model_of, site_steps
-from common.devices import device_problem
 from common.errors import ConfigError, RefusalError
-from common.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
-from common.records import Instruction
+from common.protocol.records import Instruction
 from common.seeding import derive_seed
+from common.study.config import Model, from_yaml, model_of, site_steps
+from common.study.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
+from common.study.trials import Trial, trials_of
+from common.system.devices import device_problem
 from common.training.build import site_view
 from common.training.trainer import View
-from common.trials import Trial, trials_of
 
 LOCAL = ".local"
 """The run of a command at the site itself: ``doctor``, ``budget``, ``prepare``. No message can name it, as a run that a

@@ -13,8 +13,8 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.training import Means
 from client.site import SiteSettings, load_site
-from common.records import Instruction
-from common.trials import Trial
+from common.protocol.records import Instruction
+from common.study.trials import Trial
 
 MOST = 32
 """Studies kept open in one process; in a hospital there is one, in a simulation one a site."""

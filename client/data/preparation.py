@@ -10,16 +10,16 @@ from client.data.context import LOCAL, StudyContext
 from client.data.site_data import SiteData
 from client.site import load_site
 from client.site_paths import require_usable_paths
-from common.config import compose, read_experiment
 from common.errors import ConfigError, RefusalError
-from common.experiment import Experiment
+from common.figures.formatting import plural
 from common.imaging.cohort import PreparedCohort
 from common.imaging.patient import Quarantined
 from common.imaging.remarks import unused_sentences
-from common.logs import quiet_libraries
-from common.outside import say
-from common.report.formatting import plural
-from common.terminal import counted
+from common.study.config import compose, read_experiment
+from common.study.experiment import Experiment
+from common.system.logs import quiet_libraries
+from common.system.outside import say
+from common.system.terminal import counted
 
 
 def study_to_join(overrides: Sequence[str], study: Path | None) -> Experiment:

@@ -10,7 +10,7 @@ from client.policy.behind import Behind
 from client.privacy.gradients import Way
 from client.privacy.training import Means
 from common.imaging.slices import Slices
-from common.records import Instruction
+from common.protocol.records import Instruction
 from common.training.trainer import Trainer
 
 

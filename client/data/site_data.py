@@ -6,16 +6,16 @@ from functools import cached_property
 from client.data.begun import Begun
 from client.data.cohorts import Cohorts, MakeReader, reader_of
 from client.data.context import StudyContext
+from client.data.folds import fewer_patients, fold_split
+from client.data.near_copies import twins
 from client.data.work import WorkFolder
 from client.privacy.roster import roster_split
 from common.errors import PrivacyError, RefusalError
 from common.imaging.cohort import PreparedCohort
-from common.imaging.folds import fewer_patients, fold_split
-from common.imaging.near_copies import twins
 from common.imaging.slices import Slices
 from common.imaging.split import Split, everything_is_test, split_patients
-from common.progress import Listener
-from common.trials import Trial
+from common.study.progress import Listener
+from common.study.trials import Trial
 
 ONLY_PRIVATE = "it trains with differential privacy only, and the study asks for none"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from client.data.context import StudyContext
-from common.files import read_json, write_bytes, write_json
-from common.trials import Trial
+from common.study.trials import Trial
+from common.system.files import read_json, write_bytes, write_json
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from client.doctor.examination import Unanswered
-from common.report.formatting import listed, plural
+from common.figures.formatting import listed, plural
 
 
 def asked(questions: Sequence[Unanswered], studies: int) -> str:

@@ -10,8 +10,8 @@ from client.doctor.examine import examine
 from client.doctor.page import as_json, write_page
 from client.doctor.summary import terminal_lines, verdict
 from common.errors import DataError
-from common.outside import say
-from common.terminal import counted
+from common.system.outside import say
+from common.system.terminal import counted
 
 
 def doctor(site: Path, overrides: Sequence[str], study: Path | None, out: Path | None, as_json_only: bool) -> None:

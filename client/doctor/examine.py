@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from client.data.context import StudyContext
+from client.data.near_copies import joined
 from client.data.preparation import by_reason
 from client.data.site_data import SiteData
 from client.doctor.answers import answers, asked
@@ -18,14 +19,13 @@ from client.doctor.rehearsal import rehearse
 from client.site import chosen_patients
 from client.study.leaks import leaking
 from common.errors import DataError, RefusalError
+from common.figures.formatting import listed, plural
 from common.imaging.cohort import PreparedCohort
-from common.imaging.near_copies import joined
 from common.imaging.prepare import PreparedFolder, prepare_folder
 from common.imaging.remarks import unused_sentences
-from common.progress import Listener
-from common.report.formatting import listed, plural
+from common.study.progress import Listener
+from common.system.versions import installed_versions
 from common.training.trainer import Exchange
-from common.versions import installed_versions
 
 _LITTLE_SPACE = 2**30
 _MOSTLY = 0.5

@@ -9,13 +9,13 @@ from statistics import median
 
 import numpy as np
 
+from client.data.near_copies import Pair, joined
 from client.doctor.examination import Duplicate, DuplicateKind, LesionRow, Named, Outlier, StudyRow, named
 from client.doctor.visits import visits
 from common.imaging.cache import PreparedPatient
 from common.imaging.cohort import PreparedCohort
 from common.imaging.facts import PERCENTILES
 from common.imaging.listing import as_text
-from common.imaging.near_copies import Pair, joined
 
 _FEWEST = 4
 """Fewer studies have no usual value to differ from."""

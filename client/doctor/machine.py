@@ -8,10 +8,10 @@ import torch
 
 from client.data.context import StudyContext
 from client.doctor.examination import Machine
-from common import devices
 from common.errors import OncofedError, WeightsError
 from common.imaging.cache import PreparedPatient
-from common.weights import needed_weights, resolve_weights
+from common.study.weights import needed_weights, resolve_weights
+from common.system import devices
 
 FOUND, TO_DOWNLOAD = "found", "to download"
 _COORDINATORS = {"fid_inception"}

@@ -20,11 +20,11 @@ from client.doctor.summary import (
     task_title,
     verdict,
 )
-from common.files import write_bytes
+from common.figures.formatting import MISSING, listed, plural, significant
 from common.imaging.remarks import TITLES
-from common.report.formatting import MISSING, listed, plural, significant
 from common.report.page import Pair, Section, as_yaml, render_page
 from common.report.tables import Cell, Table, number, prose, word
+from common.system.files import write_bytes
 
 SECTIONS = (
     Section("pictures", "Slices"),

@@ -1,11 +1,11 @@
 """Lesions put into healthy slices as the study would do it, so that nobody learns of it from its images."""
 
 from client.data.site_data import SiteData
+from client.study.placement import placed_inside
 from common.errors import DataError, RefusalError
 from common.placement import Placement
 from common.seeding import torch_generator
 from common.synthesis.masks import Deformation
-from common.synthesis.placement import placed_inside
 from common.synthesis.sources import InsertionSource
 
 _TRIED = 64

@@ -21,9 +21,9 @@ from client.hello.introduction import introduce
 from client.training import proxies
 from client.training.rounds import Update, train_classifier, train_gan
 from common.errors import OncofedError
-from common.experiment import Experiment, FederationConfig
-from common.phases import classifier_phase, gan_phase
-from common.records import ARRAYS, Instruction, SiteHello, to_images
+from common.protocol.records import ARRAYS, Instruction, SiteHello, to_images
+from common.study.experiment import Experiment, FederationConfig
+from common.study.phases import classifier_phase, gan_phase
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.kinds import ProxyTrainer
 from common.training.trainer import Exchange

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from client.doctor.examination import Duplicate, Examination, Network, StudyRow, TrainingStep
-from common.phases import Phase, PhaseKind
-from common.report.formatting import duration, listed, plural, significant
+from common.figures.formatting import duration, listed, plural, significant
+from common.study.phases import Phase, PhaseKind
 
 TASKS = {"classifier": "train the classifier", "evaluate": "test models on its patients"}
 NOT_JOINED = "not joined yet: oncofed-client init KIT.zip"

@@ -15,11 +15,11 @@ from client.enrolment.connection import JOINING, Connection, read_connection, sa
 from client.enrolment.kit import Kit
 from client.enrolment.site_template import site_template, usual_reader
 from client.privacy.node_id import NODE_ID
-from common.enrolment import KitDescription
 from common.errors import ConfigError
-from common.files import write_bytes
-from common.node_keys import identity_file, new_key, private_file, public_line, read_private_file
-from common.private_files import make_private_folder, readable_by_others, write_private
+from common.protocol.enrolment import KitDescription
+from common.protocol.node_keys import identity_file, new_key, private_file, public_line, read_private_file
+from common.system.files import write_bytes
+from common.system.private_files import make_private_folder, readable_by_others, write_private
 
 KEYS, CERTIFICATE, SITE = "keys", "ca.crt", "site.yaml"
 _KIT = "kit"

@@ -12,8 +12,8 @@ from client.enrolment.request import request_enrolment
 from client.enrolment.site_template import usual_reader
 from client.site import load_site
 from common.errors import ConfigError
-from common.node_keys import fingerprint
-from common.outside import say
+from common.protocol.node_keys import fingerprint
+from common.system.outside import say
 
 
 def init(kit_file: Path, folder: Path | None = None, sha256: str | None = None, *, new_key: bool = False) -> None:

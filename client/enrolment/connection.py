@@ -6,11 +6,11 @@ from pathlib import Path
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from common.enrolment import FEDERATION_NAME, SITE_NAME, Address
 from common.errors import ConfigError
-from common.files import write_bytes
-from common.question_keys import QuestionKey
-from common.safe_yaml import read_yaml, yaml_problem
+from common.protocol.enrolment import FEDERATION_NAME, SITE_NAME, Address
+from common.protocol.question_keys import QuestionKey
+from common.system.files import write_bytes
+from common.system.safe_yaml import read_yaml, yaml_problem
 
 FILE = "connection.yaml"
 JOINING = "joining"

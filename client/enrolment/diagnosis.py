@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from common.outside import quoted
+from common.system.outside import quoted
 
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _OTHER_HOST, _OTHER_ADDRESS = 62, 64

@@ -13,10 +13,10 @@ from pathlib import Path
 from cryptography import x509
 from pydantic import ValidationError
 
-from common.enrolment import TOKEN, KitDescription, KitFile, checksums
 from common.errors import ConfigError
-from common.outside import printable
-from common.safe_json import model_from_json
+from common.protocol.enrolment import TOKEN, KitDescription, KitFile, checksums
+from common.system.outside import printable
+from common.system.safe_json import model_from_json
 
 LARGEST_KIT = 1_000_000
 LARGEST_FILE = 100_000

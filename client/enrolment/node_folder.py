@@ -12,9 +12,9 @@ from client.enrolment.connection import read_connection
 from client.enrolment.kit import Kit
 from client.site import load_site
 from common.errors import ConfigError
-from common.file_lock import locked
-from common.private_files import make_private_folder
-from common.safe_yaml import read_yaml
+from common.system.file_lock import locked
+from common.system.private_files import make_private_folder
+from common.system.safe_yaml import read_yaml
 
 
 @dataclass(frozen=True)

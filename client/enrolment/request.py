@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from client.enrolment.clock import clock_offset, describe_clock, refused_for
 from client.enrolment.diagnosis import distrust, not_reached, of_another_authority
 from client.enrolment.kit import Kit
-from common.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
 from common.errors import ConfigError
-from common.node_keys import read_public_line
-from common.safe_json import model_from_json
+from common.protocol.enrolment import LARGEST_MESSAGE, PATH, EnrolmentReply, EnrolmentRequest, Refusal, RefusalReply
+from common.protocol.node_keys import read_public_line
+from common.system.safe_json import model_from_json
 
 TIMEOUT = 30.0
 """Seconds for a connection, and for each part of an answer."""
@@ -73,7 +73,7 @@ def request_enrolment(kit: Kit, public_key: str) -> Answer:
 
     Args:
         kit: whose token is used up.
-        public_key: one line as of :func:`common.node_keys.public_line`.
+        public_key: one line as of :func:`common.protocol.node_keys.public_line`.
 
     Raises:
         EnrolmentError: naming the cause and the way out.

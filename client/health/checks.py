@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from client.site import load_site
-from common.disk import write_problem
 from common.errors import OncofedError
+from common.system.disk import write_problem
 
 Check = Callable[[], str | None]
 """Returns None if all is well, otherwise what is wrong and what to do about it."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from client.health.service import ask_health, identity
 from client.site import load_site
 from common.errors import DataError
-from common.outside import say, say_json
+from common.system.outside import say, say_json
 
 _SERVICES = {"data": "images and cache", "budget": "privacy budget", "superlink": "coordinator"}
 

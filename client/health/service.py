@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-un
 from client.health.checks import Check
 from client.site import SiteSettings
 from common.errors import ConfigError
-from common.outside import printable
+from common.system.outside import printable
 
 REASON = "oncofed-reason-bin"
 """Trailing metadata with what is wrong, as UTF-8."""

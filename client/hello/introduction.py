@@ -18,10 +18,10 @@ from client.privacy.admission import silently, tasks_are_private_enough
 from client.privacy.coordinators_copy import heed
 from client.privacy.guarded import public_examples, tells_counts
 from client.privacy.slices import kept_here
-from common.files import write_json
 from common.imaging.remarks import counted_by_kind
-from common.records import SiteHello
-from common.versions import installed_versions
+from common.protocol.records import SiteHello
+from common.system.files import write_json
+from common.system.versions import installed_versions
 
 
 def declared_examples(data: SiteData) -> int:

@@ -15,8 +15,8 @@ from pathlib import Path
 from client.data.site_data import SiteData
 from client.hello.notes import Notes
 from common.errors import ConfigError, RefusalError
-from common.private_files import make_private_folder, write_private
-from common.records import LEAST_TOKENS, MOST_TOKENS, PatientTokens
+from common.protocol.records import LEAST_TOKENS, MOST_TOKENS, PatientTokens
+from common.system.private_files import make_private_folder, write_private
 
 _LEAST_BYTES = 32
 _LEAST_KINDS = 8

@@ -4,11 +4,11 @@ import numpy as np
 
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
-from common.array_files import write_arrays
 from common.errors import BadStudyError
 from common.imaging.finding import find_studies
 from common.imaging.preprocessing import trace
 from common.seeding import numpy_generator
+from common.system.array_files import write_arrays
 
 FILE = "steps.npz"
 

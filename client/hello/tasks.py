@@ -7,13 +7,13 @@ from client.hello.notes import Notes
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.slices import kept_here
 from common.errors import DataError
-from common.experiment import PLAIN_ARMS
-from common.phases import Phase, PhaseKind
-from common.report.formatting import listed
+from common.figures.formatting import listed
+from common.study.experiment import PLAIN_ARMS
+from common.study.phases import Phase, PhaseKind
+from common.study.trials import Trial, trials_of
 from common.training.build import labelling_models, model_needs
 from common.training.families import trainer_module
 from common.training.trainer import Needs
-from common.trials import Trial, trials_of
 
 
 def possible_tasks(data: SiteData, notes: Notes) -> list[str]:

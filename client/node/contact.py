@@ -10,7 +10,7 @@ import httpx
 
 from client.node.causes import Cause, cause_of
 from client.node.events import NodeEvent, node_event
-from common.progress import Listener
+from common.study.progress import Listener
 
 PATIENCE = 90.0
 """Seconds without contact after which a node is of no use. A node says that it is there every 30 seconds, and the

@@ -8,8 +8,8 @@ import os
 import sys
 from enum import StrEnum
 
-from common.outside import printable, say
-from common.progress import Event, Listener
+from common.study.progress import Event, Listener
+from common.system.outside import printable, say
 
 VARIABLE = "ONCOFED_NODE_EVENTS"
 """In the environment of a supervised node: the number of its end of the pipe."""

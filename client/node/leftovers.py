@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from common.child_process import end_processes
+from common.system.child_process import end_processes
 
 
 def end_leftovers(home: Path) -> int:

@@ -7,7 +7,7 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from common.outside import printable, uncoloured
+from common.system.outside import printable, uncoloured
 
 _LONGEST = 2_000
 

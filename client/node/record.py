@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.outside import printable
+from common.system.outside import printable
 
 _MOST_OPEN = 1_000
 """Messages without an outcome that are remembered; a node works on one at a time."""

@@ -12,8 +12,8 @@ from typing import Any
 from client.enrolment.connection import Connection, trusting_context
 from client.site import SiteSettings
 from common.errors import ConfigError
-from common.files import write_bytes
-from common.node_keys import read_private_file
+from common.protocol.node_keys import read_private_file
+from common.system.files import write_bytes
 
 NOTICED = 3.0
 """Seconds in which a running study notices that a node is away."""

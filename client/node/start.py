@@ -25,12 +25,12 @@ from client.node.return_home import flower_home, node_number, say_goodbye
 from client.node.watch import NodeWatch
 from client.site import SiteSettings, load_site
 from client.site_paths import require_usable_paths
-from common.child_process import ChildProcess, reaching_itself
 from common.errors import ConfigError
-from common.file_lock import locked
-from common.files import write_json
-from common.outside import say
-from common.private_files import readable_by_others
+from common.system.child_process import ChildProcess, reaching_itself
+from common.system.file_lock import locked
+from common.system.files import write_json
+from common.system.outside import say
+from common.system.private_files import readable_by_others
 
 SOONEST, LATEST = 5.0, 60.0
 """Seconds before a node that ended is started again: at first, and after several ends in a row."""

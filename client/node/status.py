@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from client.approval.allow_list import approvals
+from client.audit.hash_chain import Entry
 from client.audit.log import read_audit
 from client.enrolment.connection import load_connection
 from client.health.service import NODE, ask_health, identity
 from client.node.start import STATE
 from client.site import SiteSettings, load_site
 from common.errors import ConfigError, DamagedFileError
-from common.file_lock import is_held
-from common.files import read_table
-from common.hash_chain import Entry
-from common.outside import say, say_json
+from common.system.file_lock import is_held
+from common.system.files import read_table
+from common.system.outside import say, say_json
 
 _OUTCOMES = ("answered", "refused", "failed")
 

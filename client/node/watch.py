@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from client.node.causes import SENTENCES, Cause
 from client.node.events import NodeEvent
-from common.outside import printable
-from common.progress import Event
+from common.study.progress import Event
+from common.system.outside import printable
 
 _LONGEST_LINE = 8_192
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.bundle import PACKAGES
+from common.system.bundle import PACKAGES
 
 _PROGRAM = "flwr-clientapp"
 

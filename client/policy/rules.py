@@ -9,9 +9,9 @@ from client.hello.notes import Notes
 from client.policy.hours import Hours
 from client.policy.updates import require_updates
 from client.site import SiteSettings
-from common.actions import Action
 from common.errors import NotNowError, RefusalError
-from common.phases import Phase
+from common.protocol.actions import Action
+from common.study.phases import Phase
 from common.training.build import model_exchange
 from common.training.trainer import Exchange
 

@@ -15,13 +15,13 @@ from client.data.site_data import SiteData
 from client.policy.behind import Behind
 from client.privacy.slices import kept_here
 from client.site import SiteSettings
-from common.actions import Action
 from common.errors import RefusalError
-from common.experiment import FederationConfig
 from common.imaging.slices import Slices
+from common.protocol.actions import Action
+from common.study.experiment import FederationConfig
+from common.study.trials import trials_of
 from common.training.build import labelling_model, model_exchange, steps_per_round
 from common.training.trainer import Exchange
-from common.trials import trials_of
 
 TOO_FEW = "fewer patients or slices would stand behind its update than its hospital asks for"
 """Said without a number: which of the two it is, and by how many, would be an answer about patients."""

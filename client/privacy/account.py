@@ -23,8 +23,8 @@ from client.privacy.plan import StudyPlan, plan_study
 from client.privacy.witness import require_witnessed, witnesses
 from client.site import SiteSettings
 from common.errors import ConfigError, DataError
-from common.outside import say, say_json
-from common.privacy import MEANING, NOT_COVERED
+from common.study.privacy import MEANING, NOT_COVERED
+from common.system.outside import say, say_json
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from client.privacy.plan import account_of_study
 from client.privacy.questions import require_question, settle_test_set
 from client.privacy.slices import require_known_patients
 from client.privacy.trained import RECORD
-from common.actions import Action
 from common.errors import PrivacyError, RefusalError
-from common.files import read_json, write_json
 from common.imaging.slices import Slices
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, received_arrays
-from common.results_classifier import SiteArms
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, ROUND, received_arrays
+from common.results.classifier import SiteArms
+from common.system.files import read_json, write_json
 
 MOST_FOREGROUND = 0.5
 """Largest ``image.min_foreground`` of a study at a site that guards its patients: somewhere above, a single patient

@@ -26,7 +26,7 @@ from client.privacy.mechanism import mechanism_tests
 from client.privacy.patients import Drawn
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from common.errors import PrivacyError
-from common.results_privacy import AuditBound
+from common.results.privacy import AuditBound
 from common.training.patients import PatientUpdate
 
 FALSE_ALARM = 0.01

@@ -12,9 +12,9 @@ from pathlib import Path
 from client.data.context import StudyContext
 from client.data.work import WorkFolder
 from common.errors import PrivacyError, RefusalError
-from common.experiment import Experiment
-from common.file_lock import locked
-from common.files import read_json, write_json
+from common.study.experiment import Experiment
+from common.system.file_lock import locked
+from common.system.files import read_json, write_json
 
 
 def digest_of(experiment: Experiment) -> str:

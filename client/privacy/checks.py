@@ -11,8 +11,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from client.privacy.declarations import EXCHANGES, Leaves
 from client.privacy.patients import PoissonPatients
-from common.allowed import not_private, shown_value
 from common.errors import PrivacyError, RefusalError
+from common.study.allowed import not_private, shown_value
 from common.training.patients import PatientTrainer, example_count
 from common.training.trainer import Exchange, Trainer
 

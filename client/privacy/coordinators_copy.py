@@ -22,10 +22,10 @@ from client.privacy.node_id import node_id
 from client.privacy.objections import object_to
 from client.privacy.witness import Witness, is_behind, standing
 from client.site import SiteSettings
-from common.file_lock import locked
-from common.private_files import make_private_folder, write_private
-from common.results_privacy import LedgerWitness
-from common.safe_json import model_from_json
+from common.results.privacy import LedgerWitness
+from common.system.file_lock import locked
+from common.system.private_files import make_private_folder, write_private
+from common.system.safe_json import model_from_json
 
 _KEY_BYTES = 32
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from common.actions import Action
+from common.protocol.actions import Action
 from common.training.trainer import Exchange
 
 

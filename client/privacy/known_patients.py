@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from client.privacy.ledger_files import LedgerError
-from common.file_lock import locked
-from common.private_files import make_private_folder, write_private
+from common.system.file_lock import locked
+from common.system.private_files import make_private_folder, write_private
 
 _KEY_BYTES = 32
 

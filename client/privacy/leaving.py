@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from client.data.context import StudyContext
 from client.privacy.guarded import tells_counts
 from common.figures.figure import Figure
-from common.results_classifier import ClassifierScores, ToldScores
+from common.results.classifier import ClassifierScores, ToldScores
 
 CONDITIONS = ("specificity", "bins", "reach")
 """Of a figure, that do not depend on any patient."""

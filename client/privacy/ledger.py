@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from client.audit.hash_chain import Chain, Entry, append_line
 from client.privacy.ledger_files import (
     WAY_OUT,
     LedgerError,
@@ -31,8 +32,7 @@ from client.privacy.ledger_files import (
     read_head,
     write_head,
 )
-from common.hash_chain import Chain, Entry, append_line
-from common.private_files import write_private
+from common.system.private_files import write_private
 
 Gate = Callable[[Sequence[Mapping[str, Any]], float], None]
 """Looks at all charges and the assumed epsilon, and raises to refuse."""

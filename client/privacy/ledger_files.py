@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from client.audit.hash_chain import Chain, ChainError, Entry, parse_chain
 from common.errors import PrivacyError
-from common.file_lock import locked
-from common.hash_chain import Chain, ChainError, Entry, parse_chain
-from common.private_files import write_private
+from common.system.file_lock import locked
+from common.system.private_files import write_private
 
 WAY_OUT = (
     "Nothing is trained until this is settled. Put back both files from one and the same backup, if nothing was "

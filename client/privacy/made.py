@@ -15,9 +15,9 @@ from client.data.work import WorkFolder
 from client.privacy.slices import for_noised_steps, kept_here
 from client.study.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
 from common.errors import RefusalError
-from common.experiment import MIXING_ARMS
 from common.imaging.slices import PatientSlices, Slices
 from common.seeding import derive_seed
+from common.study.experiment import MIXING_ARMS
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
 
 SLICES_OF_A_PATIENT = 16

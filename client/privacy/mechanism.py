@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta, chi2, ks_1samp, norm, t
 
-from common.results_privacy import MechanismTests
+from common.results.privacy import MechanismTests
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from client.privacy.ledger_files import LedgerError
-from common.private_files import make_private_folder, write_private
+from common.system.private_files import make_private_folder, write_private
 
 NODE_ID = "node-id"
 """The file in the node's own folder."""

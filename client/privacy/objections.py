@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from client.privacy.ledger_files import WAY_OUT, LedgerError
-from common.file_lock import locked
-from common.private_files import write_private
+from common.system.file_lock import locked
+from common.system.private_files import write_private
 
 
 @dataclass(frozen=True)

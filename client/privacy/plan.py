@@ -17,14 +17,14 @@ from client.privacy.gradients import Way
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.questions import questions_of
 from client.privacy.training import Noise, steps_by_mechanism
-from common.conditions import condition_code
 from common.errors import PrivacyError
-from common.experiment import Experiment, PrivacyConfig
-from common.files import read_json, write_json
-from common.phases import Phase, PhaseKind, classifier_phase, gan_phase
+from common.study.conditions import condition_code
+from common.study.experiment import Experiment, PrivacyConfig
+from common.study.phases import Phase, PhaseKind, classifier_phase, gan_phase
+from common.study.trials import arms_in_federation
+from common.system.files import read_json, write_json
 from common.training.build import build_gan_trainer, steps_per_round
 from common.training.patients import PatientTrainer
-from common.trials import arms_in_federation
 
 
 @dataclass(frozen=True)

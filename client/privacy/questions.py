@@ -28,16 +28,16 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.roster import Role, roster_of_tests
 from client.site import QUESTIONS
-from common.array_files import read_arrays
 from common.errors import PrivacyError, RefusalError
-from common.experiment import Experiment
-from common.file_lock import locked
-from common.files import read_json
 from common.imaging.slices import Slices
-from common.phases import Phase, PhaseKind
-from common.private_files import make_private_folder, write_private
-from common.records import Instruction
-from common.trials import arms_in_federation, arms_of, trials_of
+from common.protocol.records import Instruction
+from common.study.experiment import Experiment
+from common.study.phases import Phase, PhaseKind
+from common.study.trials import arms_in_federation, arms_of, trials_of
+from common.system.array_files import read_arrays
+from common.system.file_lock import locked
+from common.system.files import read_json
+from common.system.private_files import make_private_folder, write_private
 
 TUMOUR = "t"
 """What a patient with a tumour is marked with."""
@@ -183,7 +183,7 @@ def questions_of(experiment: Experiment, *, private: bool) -> list[str]:
     """The phases in which a study asks about test patients, by its configuration alone; those of the cross-site matrix
     of a study that is not private are as many as there are sites, and not among them.
 
-    >>> from common.config import compose
+    >>> from common.study.config import compose
     >>> questions_of(compose(["model=[cgan]", "study.arms=[real,synthetic]"]), private=True)
     ['federated/real', 'federated/synthetic']
     """

@@ -20,11 +20,11 @@ from typing import Any
 from client.privacy.trained import everybody_trained, trained_before
 from client.site import Shares, SiteSettings
 from common.errors import PrivacyError, RefusalError
-from common.experiment import StudyConfig
-from common.file_lock import locked
 from common.imaging.split import Split
-from common.private_files import make_private_folder, write_private
-from common.trials import Trial
+from common.study.experiment import StudyConfig
+from common.study.trials import Trial
+from common.system.file_lock import locked
+from common.system.private_files import make_private_folder, write_private
 
 KEY_BYTES = 32
 

@@ -8,8 +8,8 @@ from client.privacy.patients import PoissonPatients
 from client.privacy.plan import account_of_study, private_steps
 from client.privacy.training import train_privately
 from common.errors import RefusalError
-from common.experiment import FederationConfig
 from common.imaging.slices import Slices
+from common.study.experiment import FederationConfig
 from common.training.trainer import Trainer
 
 

@@ -21,8 +21,8 @@ from client.privacy.randomness import PrivateRandom, Stream
 from common.errors import RefusalError
 from common.figures.figure import Figure
 from common.imaging.slices import Slices
-from common.phases import PhaseKind
-from common.results_classifier import ToldScores
+from common.results.classifier import ToldScores
+from common.study.phases import PhaseKind
 
 SIMULATED = 1000
 """Draws behind an interval."""

@@ -6,11 +6,11 @@ from client.privacy.accounting import prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
 from client.privacy.coordinators_copy import coordinators_copy
 from client.privacy.witness import standing
-from common.actions import Action
 from common.errors import RefusalError
-from common.files import write_json
-from common.phases import Phase, PhaseKind
-from common.results_privacy import MechanismSpent, PrivacyStatement
+from common.protocol.actions import Action
+from common.results.privacy import MechanismSpent, PrivacyStatement
+from common.study.phases import Phase, PhaseKind
+from common.system.files import write_json
 
 
 def model_of_mechanism(name: str) -> str:

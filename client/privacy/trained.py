@@ -7,9 +7,9 @@ from pathlib import Path
 
 from client.privacy.known_patients import known_among
 from client.site import SiteSettings
-from common.array_files import read_arrays
 from common.errors import ConfigError
-from common.written import listed_names
+from common.system.array_files import read_arrays
+from common.system.written import listed_names
 
 RECORD = "trained.json"
 """In the state of a run: the names of its training patients, of all its trials."""

@@ -11,8 +11,9 @@ from client.report.explanations import explanation_section
 from client.report.gallery import kind_groups, missing_kinds, step_rows
 from client.report.inputs import FILES, PartCounts, SiteInputs, Summary, read_inputs
 from client.report.mistakes import mistakes_table
+from client.report.reliability import reliability_charts
 from client.report.training import training_groups, training_table
-from common.files import write_bytes
+from common.figures.formatting import MISSING, PERCENT, listed, plural, role_titles
 from common.imaging.remarks import TITLES
 from common.placement import Placement
 from common.report.arms import (
@@ -27,11 +28,10 @@ from common.report.arms import (
     verdict,
 )
 from common.report.figures import figure_cell
-from common.report.formatting import MISSING, PERCENT, listed, plural, role_titles
 from common.report.page import Pair, ReportError, Section, as_yaml, render_page
 from common.report.privacy import composed_table, epsilon_text, left_out, mechanisms_table, sentences
-from common.report.reliability import reliability_charts
 from common.report.tables import Cell, Table, number, prose, word, write_csv
+from common.system.files import write_bytes
 
 SECTIONS = (
     Section("data", "Data and quarantine"),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.array_files import arrays_in
-from common.experiment import ARMS
 from common.figures.figure import Scores
+from common.study.experiment import ARMS
+from common.system.array_files import arrays_in
 
 FOLDER = "explanations"
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from client.report.explanation_inputs import Arrays, Explanations, nearest_figures
+from client.report.heat import heat_picture, heat_scale
+from common.figures.formatting import AUC, SIMILARITY, plural
 from common.report.arms import arm_title
 from common.report.charts import Chart
 from common.report.explanations import apart_table, attention_table, embedding_charts, shortcut_table
-from common.report.formatting import AUC, SIMILARITY, plural
-from common.report.heat import heat_picture, heat_scale
 from common.report.images import Picture, picture
 from common.report.tables import Table
 

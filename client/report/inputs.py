@@ -16,12 +16,12 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from client.report.explanation_inputs import Explanations, nearest_figures, read_explanations
-from common.array_files import arrays_in
+from common.figures.formatting import role_titles
 from common.imaging.remarks import Kind
 from common.placement import Placement
-from common.report.formatting import role_titles
-from common.results_classifier import ClassifierScores
-from common.results_privacy import PrivacyStatement
+from common.results.classifier import ClassifierScores
+from common.results.privacy import PrivacyStatement
+from common.system.array_files import arrays_in
 
 Part = TypeVar("Part")
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from client.report.inputs import Prediction
-from common.experiment import ARMS
+from common.figures.formatting import AUC, MISSING
 from common.report.arms import arm_title
-from common.report.formatting import AUC, MISSING
 from common.report.tables import Table, number, prose, word
+from common.study.experiment import ARMS
 
 SCOPES = ("local", "federated")
 

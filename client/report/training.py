@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from client.report.inputs import TrainingRecord
+from common.figures.formatting import MISSING, duration, significant
 from common.report.arms import ARM_TITLES
 from common.report.charts import Chart, Series, line_chart
-from common.report.formatting import MISSING, duration, significant
 from common.report.tables import Table, number, prose, word
 
 GROUP_TITLES = {

@@ -13,15 +13,15 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.policy.behind import Behind
 from client.privacy.slices import kept_here
-from common.array_files import read_arrays, write_arrays
+from client.study.baselines import blob, copy_and_paste
+from client.study.placement import placement
 from common.errors import RefusalError
-from common.experiment import ARMS
-from common.synthesis.baselines import blob, copy_and_paste
-from common.synthesis.placement import placement
+from common.study.experiment import ARMS
+from common.study.trials import arms_of
+from common.system.array_files import read_arrays, write_arrays
 from common.training.build import tumour_share
 from common.training.classifier import TrainingSet
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
-from common.trials import arms_of
 
 SOURCES: dict[str, tuple[bool, str | None]] = {
     "real": (True, None),

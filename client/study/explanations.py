@@ -15,17 +15,17 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
 from client.study.arms import has_images, made_images
+from client.study.choice import best_median_worst, most_confident, rules_in_order
 from client.study.nearest import keep_nearest
-from common.array_files import read_arrays, write_arrays
 from common.errors import DataError
-from common.explanation.choice import best_median_worst, most_confident, rules_in_order
 from common.explanation.grad_cam import attention
 from common.explanation.of_slices import attention_on_lesions, real_kinds, seen, synthetic_kinds
 from common.explanation.shortcut import Fills, refilled, shortcut
 from common.figures.figure import Figure, Scores
-from common.files import write_json
 from common.imaging.slices import SliceBatch, Slices
 from common.seeding import derive_seed
+from common.system.array_files import read_arrays, write_arrays
+from common.system.files import write_json
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
 

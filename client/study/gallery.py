@@ -10,8 +10,8 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
 from client.study.arms import has_images, made_images
-from common.array_files import write_arrays
 from common.seeding import numpy_generator
+from common.system.array_files import write_arrays
 
 
 def keep_gallery(data: SiteData, work: WorkFolder) -> None:

@@ -6,11 +6,11 @@ split, images of a generator that had learnt from a patient who is to test it.
 
 from collections.abc import Iterable
 
+from client.data.near_copies import Pair
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.study.arms import learnt_from
 from common.errors import RefusalError
-from common.imaging.near_copies import Pair
 from common.imaging.split import Split
 
 

@@ -11,11 +11,11 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
 from client.study.arms import has_images, made_images
-from common.array_files import write_arrays
-from common.explanation.choice import crops_around, nearest_to
+from client.study.choice import crops_around, nearest_to
 from common.imaging.slices import Slices, lesion_mask
 from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import WINDOW
+from common.system.array_files import write_arrays
 from common.training.kinds import SyntheticSlices
 
 COMPARED = 300

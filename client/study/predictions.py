@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from client.data.work import WorkFolder
-from common.files import write_bytes
 from common.imaging.slices import Slices
+from common.system.files import write_bytes
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from client.study.explanations import prepare_explanations
 from client.study.gallery import keep_gallery
 from client.training.local_generator import train_alone
 from client.training.tuning import tuned
+from common.study.trials import arms_of
 from common.training.patients import PatientTrainer
-from common.trials import arms_of
 
 
 def synthesise(data: SiteData, work: WorkFolder, model: str, arrays: dict[str, Tensor]) -> None:

@@ -27,15 +27,15 @@ from client.study.explanations import explain
 from client.study.leaks import require_no_leak
 from client.study.predictions import LEFT_OUT, TEST, Probabilities, keep_predictions, kept_predictions
 from client.training.finite import require_finite
-from common.array_files import write_tensors
 from common.errors import RefusalError
 from common.figures.figure import REAL_ONLY, Figure
-from common.files import read_json, write_json
 from common.imaging.slices import Slices
 from common.metrics.classification import classification_scores, decisive_patients
 from common.metrics.gain import paired_gain
-from common.phases import Phase, PhaseKind
-from common.results_classifier import ClassifierScores, SiteArms, ToldScores
+from common.results.classifier import ClassifierScores, SiteArms, ToldScores
+from common.study.phases import Phase, PhaseKind
+from common.system.array_files import write_tensors
+from common.system.files import read_json, write_json
 from common.training.build import build_classifier_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
 

@@ -13,7 +13,7 @@ from client.privacy.slices import kept_here
 from client.training.finite import require_finite
 from client.training.state import RoundState
 from common.errors import RefusalError
-from common.phases import gan_phase
+from common.study.phases import gan_phase
 from common.training.build import build_gan_trainer, steps_per_round
 from common.training.kinds import GeneratorTrainer
 from common.training.trainer import Exchange

@@ -11,12 +11,12 @@ from torch import Tensor
 from client.data.context import StudyContext
 from client.data.work import WorkFolder
 from client.policy.rules import require_model
-from common.array_files import read_tensors, write_tensors
-from common.conditions import condition_code
 from common.errors import RefusalError
-from common.records import ARRAYS, IMAGES, to_images
-from common.reply_checks import ImagesCheck
+from common.protocol.records import ARRAYS, IMAGES, to_images
+from common.protocol.reply_checks import ImagesCheck
 from common.seeding import derive_seed
+from common.study.conditions import condition_code
+from common.system.array_files import read_tensors, write_tensors
 from common.training.build import build_gan_trainer, proxy_source
 from common.training.families import trainer_module
 from common.training.kinds import ProxySource, ProxyTrainer, SamplingTrainer

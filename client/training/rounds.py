@@ -16,14 +16,14 @@ from client.privacy.slices import for_noised_steps
 from client.study.arms import told_share, training_sets
 from client.study.leaks import require_no_leak
 from client.training.finite import require_finite
+from client.training.prefetch import batches_ahead, prefetched
 from client.training.proxies import taken_proxies
 from client.training.state import RoundState
 from common.imaging.slices import Slices
-from common.phases import classifier_phase, gan_phase
+from common.study.phases import classifier_phase, gan_phase
 from common.training.build import build_classifier_trainer, build_gan_trainer, steps_per_round
 from common.training.classifier import Trainer as ClassifierTrainer
 from common.training.kinds import GradientTrainer, ProxyTrainer
-from common.training.prefetch import batches_ahead, prefetched
 from common.training.steps import proximal_step
 from common.training.trainer import Exchange, Trainer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.array_files import read_tensors, write_tensors
+from common.system.array_files import read_tensors, write_tensors
 
 
 class RoundState:

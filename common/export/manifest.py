@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from common.errors import DataError
 from common.export.provenance import Name, Provenance, Record
 from common.imaging.names import CONTRASTS, ORGANS
-from common.safe_json import model_from_json
+from common.system.safe_json import model_from_json
 
 MANIFEST = "manifest.json"
 _LARGEST = 256 * 2**20

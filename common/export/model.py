@@ -21,8 +21,8 @@ from common.export.folder import new_folder
 from common.export.loading import DESCRIPTION_KEY, fill, load_network
 from common.export.recipe import Recipe
 from common.export.source import standalone_source
-from common.files import write_bytes
-from common.versions import installed_versions
+from common.system.files import write_bytes
+from common.system.versions import installed_versions
 
 WEIGHTS, LOADER, CARD = "generator.safetensors", "load_generator.py", "MODEL_CARD.md"
 SCHEMA = "oncofed-generator/1"

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from common.conditions import CONDITION_SIZE
 from common.errors import ConfigError
 from common.export.card import Port
+from common.study.conditions import CONDITION_SIZE
 
 
 def output_port(channels: int, note: str = "", *, value: str = "output") -> Port:

@@ -17,9 +17,9 @@ from common.export.manifest import MANIFEST, Content, ExportedFile, ExportedImag
 from common.export.png import png_bytes
 from common.export.provenance import Provenance, privacy_statement
 from common.export.segmentation import SEGMENTS, segmentation
-from common.files import write_bytes
 from common.imaging.names import CONTRASTS, ORGANS
-from common.versions import installed_versions
+from common.system.files import write_bytes
+from common.system.versions import installed_versions
 
 FORMATS = ("png", "dicom")
 _TOLERANCE = 1e-6

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError
-from common.experiment import WeightsConfig
 from common.features.efficientnet import efficientnet_lite0
 from common.features.frozen import FrozenNetwork, resized
 from common.features.inception import fid_inception
-from common.weights import resolve_weights
+from common.study.experiment import WeightsConfig
+from common.study.weights import resolve_weights
 
 BATCH = 4
 """Images at once on a CPU, where the maps of a few stay in its caches."""

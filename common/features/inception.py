@@ -7,7 +7,7 @@ from torch import Tensor
 
 from common.features.frozen import FrozenNetwork, as_colour, resized
 from common.features.inception_architecture import fid_inception_network
-from common.weights import load_weights
+from common.study.weights import load_weights
 
 SIZE = 299
 

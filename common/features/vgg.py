@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from common.features.frozen import FrozenNetwork, as_colour, channel_constants
-from common.weights import read_weights
+from common.study.weights import read_weights
 
 CONVOLUTIONS = (2, 2, 4, 4, 4)
 """Convolutions between two poolings, one number a stage."""
@@ -54,7 +54,7 @@ class Vgg19(FrozenNetwork):
 
 
 def vgg19(weights: Path) -> Vgg19:
-    """The frozen network with the weights of a torchvision state dict (``common.weights.resolve_weights``).
+    """The frozen network with the weights of a torchvision state dict (``common.study.weights.resolve_weights``).
 
     Raises:
         WeightsError: if the file does not hold VGG19's weights.

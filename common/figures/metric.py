@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from common.report.formatting import POINTS, Scale, significant
+from common.figures.formatting import POINTS, Scale, significant
 
 Kind = Literal["image", "set", "classifier"]
 """What a metric is measured on: images one by one, images as a set, or a classifier's predictions."""

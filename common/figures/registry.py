@@ -1,8 +1,8 @@
 """Every metric of a study, once. A new one needs an entry here and the place that computes it, and nothing else:
 tables, charts, CSV files, the terminal, TensorBoard, comparisons and cards go over the figures that they are given."""
 
+from common.figures.formatting import AUC, DECIBEL, PERCENT, RATIO, SIMILARITY
 from common.figures.metric import Metric
-from common.report.formatting import AUC, DECIBEL, PERCENT, RATIO, SIMILARITY
 
 _METRICS = (
     Metric(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DamagedFileError
-from common.file_lock import locked
-from common.files import read_table, write_json
 from common.imaging.cache import PreparedPatient
 from common.imaging.cohort import PreparedCohort
+from common.system.file_lock import locked
+from common.system.files import read_table, write_json
 
 
 @dataclass(frozen=True)

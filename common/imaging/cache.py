@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import DataError
-from common.files import write_bytes
 from common.imaging.facts import StudyFacts
 from common.imaging.patient import Quarantined, StudyLocation
 from common.imaging.remarks import Tally
 from common.imaging.slices import PatientSlices
+from common.system.files import write_bytes
 
 SCHEMA = 7
 """Raised whenever preprocessing or the files' layout changes, so that older caches are not taken for current ones."""

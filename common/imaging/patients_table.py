@@ -11,7 +11,7 @@ from common.errors import DataError
 from common.imaging.listing import as_text
 from common.imaging.patient import StudyLocation
 from common.imaging.remarks import Remark, Tally, tallied
-from common.written import decoded
+from common.system.written import decoded
 
 PATIENTS_FILE = "patients.csv"
 _FILE_COLUMNS = (

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import BadStudyError, DataError
-from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.cohort import PreparedCohort
 from common.imaging.dicom.files import quiet
@@ -22,7 +21,8 @@ from common.imaging.preprocessing import preprocess
 from common.imaging.readers.reader import Reader
 from common.imaging.remarks import OpenQuestion, Remark, Tally, open_questions, tallied
 from common.imaging.slices import PatientSlices
-from common.progress import Listener, piece_done
+from common.study.experiment import ImageConfig, PreprocessingConfig
+from common.study.progress import Listener, piece_done
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from common.errors import BadStudyError, ConfigError
-from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.patient import LESION_LABELS, Patient
 from common.imaging.slices import PatientSlices
 from common.imaging.steps.bias_field import correct_bias_field
@@ -29,6 +28,7 @@ from common.imaging.steps.skull import brain_mask
 from common.imaging.steps.square import fit_to_square
 from common.imaging.steps.stretch import stretch
 from common.imaging.steps.study import Study
+from common.study.experiment import ImageConfig, PreprocessingConfig
 
 _SLAB = 2
 """Slices that are scaled together: few enough to stay in the processor's cache from step to step."""

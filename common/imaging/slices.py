@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.conditions import condition_code
 from common.imaging.patient import LESION_LABELS
 from common.imaging.remarks import Remark
+from common.study.conditions import condition_code
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import ConfigError
-from common.experiment import SplitConfig
+from common.study.experiment import SplitConfig
 
 
 @dataclass(frozen=True)

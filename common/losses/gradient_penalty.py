@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.precision import full_precision
+from common.study.precision import full_precision
 
 
 def gradient_penalty(

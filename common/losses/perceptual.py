@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import ConfigError
-from common.experiment import WeightsConfig
 from common.features.efficientnet import efficientnet_lite0
 from common.features.frozen import FrozenNetwork, split_contrasts
 from common.features.vgg import vgg19
-from common.weights import resolve_weights
+from common.study.experiment import WeightsConfig
+from common.study.weights import resolve_weights
 
 LAYERS = {
     "efficientnet_lite0": ("block0", "block2", "block4"),

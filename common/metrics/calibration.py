@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.metrics.bootstrap import Floats
-from common.results_classifier import ReliabilityBin
+from common.results.classifier import ReliabilityBin
 
 BINS = 10
 """Bins of equally many slices, from the lowest to the highest probability."""

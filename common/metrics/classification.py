@@ -7,7 +7,7 @@ from common.figures.figure import Figure
 from common.metrics.bootstrap import Estimate, Floats, estimate, patient_weights
 from common.metrics.calibration import brier_scores, calibration
 from common.metrics.operating_point import SPECIFICITY, sensitivity_at_specificity
-from common.results_classifier import ClassifierScores, Confusion
+from common.results.classifier import ClassifierScores, Confusion
 
 THRESHOLD = 0.5
 """A slice counts as predicted positive from this probability on."""

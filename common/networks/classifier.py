@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from common.errors import ConfigError
-from common.experiment import WeightsConfig
 from common.networks.dropout import Dropout
-from common.weights import load_weights, resolve_weights
+from common.study.experiment import WeightsConfig
+from common.study.weights import load_weights, resolve_weights
 
 _MEAN, _SPREAD = 0.25, 0.22
 """Roughly the grey values of a slice, so that the first convolution sees numbers around zero."""

@@ -12,9 +12,9 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.conditions import CODE_GAIN
 from common.errors import ConfigError
 from common.networks.upsampling import upsampled_beside
+from common.study.conditions import CODE_GAIN
 
 NORMS = ("instance", "none")
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.conditions import CODE_GAIN
 from common.errors import ConfigError
+from common.study.conditions import CODE_GAIN
 
 LAYERS = 5
 """Each doubles the resolution: from size / 32 to size."""

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.experiment import ARMS
+from common.figures.formatting import AUC, PERCENT, Interval, listed
 from common.figures.registry import METRICS
 from common.report.charts import Chart, IntervalRow, interval_chart, shared_span
 from common.report.figures import FIGURE_COLUMNS, figure_cell, figure_fields
-from common.report.formatting import AUC, PERCENT, Interval, listed
 from common.report.tables import Table, number, word
-from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES, ClassifierScores, Confusion
+from common.results.classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES, ClassifierScores, Confusion
+from common.study.experiment import ARMS
 
 ARM_TITLES = {
     "real": "real only",

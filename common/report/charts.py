@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from common.figures.formatting import Interval, Scale
 from common.report.axes import nice_ticks, tick_labels
-from common.report.formatting import Interval, Scale
 from common.report.marks import WIDTH, drawing, line, mark, point, text
 
 

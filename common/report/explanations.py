@@ -6,9 +6,9 @@ from typing import Any
 import numpy.typing as npt
 
 from common.figures.figure import Scores
+from common.figures.formatting import PERCENT, plural
 from common.report.charts import Chart
 from common.report.figures import figure_cell
-from common.report.formatting import PERCENT, plural
 from common.report.scatter import Cloud, scatter_chart
 from common.report.tables import Table, number, word
 

@@ -12,7 +12,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from common.errors import OncofedError
-from common.outside import on_page
+from common.system.outside import on_page
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """What a page may do, as its Content-Security-Policy: show what it holds, fetch, run and send nothing. A page with a

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from common.phases import Phase, PhaseKind
-from common.privacy import MEANING, NOT_COVERED
-from common.report.formatting import listed, plural
+from common.figures.formatting import listed, plural
 from common.report.tables import Cell, Table, number, prose, word
-from common.results_privacy import AuditBound, CanaryResult, MechanismTests, PrivacyStatement
+from common.results.privacy import AuditBound, CanaryResult, MechanismTests, PrivacyStatement
+from common.study.phases import Phase, PhaseKind
+from common.study.privacy import MEANING, NOT_COVERED
 
 
 def epsilon_text(value: float) -> str:

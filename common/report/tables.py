@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.files import write_bytes
-from common.outside import csv_cell
-from common.report.formatting import MISSING, Interval, Scale
+from common.figures.formatting import MISSING, Interval, Scale
+from common.system.files import write_bytes
+from common.system.outside import csv_cell
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from common.config import Model, channels, contrasts_by_organ, model_of
 from common.errors import ConfigError
-from common.experiment import Experiment, FederationConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
+from common.study.config import Model, channels, contrasts_by_organ, model_of
+from common.study.experiment import Experiment, FederationConfig, WeightsConfig
 from common.training import classifier
 from common.training.families import trainer_module
 from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer

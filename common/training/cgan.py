@@ -12,8 +12,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from common.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
-from common.experiment import WeightsConfig
 from common.export.card import Port
 from common.export.loading import grey_values
 from common.export.recipe import CODE, Recipe, output_port
@@ -23,6 +21,8 @@ from common.losses.adversarial import weighted_mean
 from common.losses.gradient_penalty import gradient_penalty
 from common.networks.unet import UNet
 from common.seeding import torch_generator
+from common.study.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
+from common.study.experiment import WeightsConfig
 from common.synthesis.beside import filled_beside
 from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
 from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples, slice_examples

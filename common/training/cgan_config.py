@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from common.allowed import MOST_STEPS, RATE, WEIGHT, between, one_of
-from common.experiment import MOST_BATCH
 from common.networks.unet import NORMS
+from common.study.allowed import MOST_STEPS, RATE, WEIGHT, between, one_of
+from common.study.experiment import MOST_BATCH
 from common.training.choices import FACTORS, POLICY
 from common.training.gan_config import Pix2PixConfig
 

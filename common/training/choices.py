@@ -1,8 +1,8 @@
 """What the keys may be that several families of GANs have in common."""
 
-from common.allowed import ALLOWED, Allowed, between, one_of, private
 from common.losses.adversarial import ADVERSARIAL_LOSSES
 from common.losses.perceptual import LAYERS
+from common.study.allowed import ALLOWED, Allowed, between, one_of, private
 from common.training.diffaugment import OPERATIONS
 
 ADVERSARIAL = one_of(*ADVERSARIAL_LOSSES)

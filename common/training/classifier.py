@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import DataError
-from common.experiment import ClassifierConfig, ImageConfig, WeightsConfig
 from common.imaging.slices import Slices
 from common.networks.classifier import TumourClassifier, build_classifier
-from common.precision import full_precision
 from common.seeding import derive_seed, torch_generator
+from common.study.experiment import ClassifierConfig, ImageConfig, WeightsConfig
+from common.study.precision import full_precision
 from common.training.augmentation import augment_slices
 from common.training.kinds import SyntheticSlices
 from common.training.patients import PatientDraw, PatientTrainer, PatientUpdate

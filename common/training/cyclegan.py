@@ -17,15 +17,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from common.conditions import condition_code
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig, WeightsConfig
 from common.export.card import Port
 from common.export.loading import grey_values
 from common.export.recipe import Recipe, output_port
 from common.imaging.slices import Slices
 from common.networks.resnet_generator import ResnetGenerator
 from common.seeding import derive_seed
+from common.study.conditions import condition_code
+from common.study.experiment import ImageConfig, WeightsConfig
 from common.training.cyclegan_config import Config, DomainConfig, domain_pair
 from common.training.cyclegan_exchange import ExchangedCycleGan, domain_shares, require_both
 from common.training.cyclegan_objective import Objective

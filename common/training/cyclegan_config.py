@@ -2,10 +2,10 @@
 
 from dataclasses import asdict, dataclass, field
 
-from common.allowed import MOST_STEPS, RATE, WEIGHT, between, one_of, private, refused
 from common.errors import ConfigError
-from common.experiment import MOST_BATCH
 from common.imaging.names import CONTRASTS, ORGANS
+from common.study.allowed import MOST_STEPS, RATE, WEIGHT, between, one_of, private, refused
+from common.study.experiment import MOST_BATCH
 from common.training.choices import POLICY
 from common.training.gan_config import PatchGanConfig
 from common.training.trainer import Exchange, View

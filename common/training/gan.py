@@ -7,11 +7,11 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from common.experiment import ImageConfig, WeightsConfig
 from common.export.recipe import Recipe
 from common.networks.patchgan import PatchGAN
-from common.precision import full_precision
 from common.seeding import derive_seed
+from common.study.experiment import ImageConfig, WeightsConfig
+from common.study.precision import full_precision
 from common.training.ema import averaged_copy, update_average
 from common.training.gan_config import GanConfig, PatchGanConfig
 from common.training.schedule import RateSchedule

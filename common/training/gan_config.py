@@ -6,8 +6,8 @@ here: ``configs/model/<name>.yaml`` names the family and nothing else.
 
 from dataclasses import dataclass, field
 
-from common.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, private
-from common.experiment import MOST_BATCH
+from common.study.allowed import MOST_STEPS, RATE, WEIGHT, WIDTH, between, private
+from common.study.experiment import MOST_BATCH
 from common.training.choices import ADVERSARIAL, BETAS, DECAY, LEAST_SLICES, PERCEPTUAL, PRECISION
 
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from common.experiment import ImageConfig, WeightsConfig
 from common.losses.adversarial import adversarial_loss
 from common.losses.perceptual import PerceptualLoss, perceptual_loss
+from common.study.experiment import ImageConfig, WeightsConfig
 from common.training.gan import GanTrainer, patch_discriminator
 from common.training.gan_config import Pix2PixConfig
 from common.training.patients import PatientTrainer, PatientUpdate

@@ -1,7 +1,7 @@
 """Which sizes of a network can be trained on which slices: seen from the numbers alone, before anything is prepared."""
 
-from common.allowed import refused
-from common.experiment import ClassifierConfig, ImageConfig
+from common.study.allowed import refused
+from common.study.experiment import ClassifierConfig, ImageConfig
 from common.training.cyclegan_config import Config
 from common.training.gan_config import PatchGanConfig, Pix2PixConfig
 

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from common.allowed import require_allowed
 from common.errors import DataError
-from common.experiment import ImageConfig
 from common.export.recipe import Recipe
 from common.imaging.slices import Slices
 from common.seeding import derive_seed
+from common.study.allowed import require_allowed
+from common.study.experiment import ImageConfig
 
 Batch = TypeVar("Batch")
 
@@ -112,7 +112,7 @@ class Trainer(ABC, Generic[Batch]):
 
     @classmethod
     def check_config(cls, config: Any, image: ImageConfig, key: str = "model") -> None:
-        """Refuses what a key may not be (:mod:`common.allowed`); a family adds what does not go together.
+        """Refuses what a key may not be (:mod:`common.study.allowed`); a family adds what does not go together.
 
         Args:
             config: the model's own ``Config``.

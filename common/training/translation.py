@@ -11,10 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.allowed import between, one_of
-from common.conditions import one_hot_labels
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig, WeightsConfig
 from common.export.card import Port
 from common.export.loading import grey_values
 from common.export.recipe import Recipe, output_port
@@ -23,6 +20,9 @@ from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
 from common.networks.unet import UNet
 from common.seeding import torch_generator
+from common.study.allowed import between, one_of
+from common.study.conditions import one_hot_labels
+from common.study.experiment import ImageConfig, WeightsConfig
 from common.training.augmentation import random_crops
 from common.training.gan import grey
 from common.training.gan_config import Pix2PixConfig

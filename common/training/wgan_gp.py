@@ -11,9 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.allowed import refused
-from common.conditions import CONDITION_SIZE, condition_code
-from common.experiment import ImageConfig, WeightsConfig
 from common.export.card import Port
 from common.export.loading import grey_values
 from common.export.recipe import Recipe, output_port
@@ -22,6 +19,9 @@ from common.losses.adversarial import adversarial_loss
 from common.losses.gradient_penalty import gradient_penalty
 from common.networks.wgan import Critic, SliceGenerator
 from common.seeding import torch_generator
+from common.study.allowed import refused
+from common.study.conditions import CONDITION_SIZE, condition_code
+from common.study.experiment import ImageConfig, WeightsConfig
 from common.synthesis.whole_slices import (
     ClassSource,
     CriticExamples,

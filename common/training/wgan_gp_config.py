@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from common.allowed import RATE, WEIGHT, WIDTH, between, one_of
-from common.experiment import MOST_BATCH
 from common.imaging.names import CONTRASTS, ORGANS
 from common.networks.wgan import NORMS
+from common.study.allowed import RATE, WEIGHT, WIDTH, between, one_of
+from common.study.experiment import MOST_BATCH
 from common.training.choices import BETAS, POLICY
 from common.training.gan_config import GanConfig
 

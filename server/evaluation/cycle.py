@@ -11,12 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from common.errors import ConfigError, DataError
-from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.figures.figure import Figure
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import psnr, ssim_by_region
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import TranslatingTrainer
 from common.training.trainer import Score, Trainer, View
 from server.evaluation.distribution import ReferenceDistribution, with_unchanged

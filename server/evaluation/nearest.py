@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from common.errors import ConfigError, DataError
-from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.figures.figure import Figure
 from common.imaging.slices import Slices
@@ -16,6 +15,7 @@ from common.metrics.diversity import has_collapsed, mean_pairwise_ms_ssim
 from common.metrics.nearest import Nearest, nearest
 from common.metrics.normalised import blurred
 from common.seeding import derive_seed
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import SamplingTrainer
 from common.training.trainer import Score, Trainer
 from server.evaluation.distribution import ReferenceDistribution

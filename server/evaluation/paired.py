@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask
 from common.seeding import derive_seed
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTrainer, Reconstruction
 from common.training.trainer import Score, Trainer
 from server.evaluation.distribution import ReferenceDistribution

@@ -8,8 +8,8 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor
 
-from common.array_files import read_arrays, write_arrays
 from common.features.extractor import FeatureExtractor
+from common.system.array_files import read_arrays, write_arrays
 
 
 def cached_features(extractor: FeatureExtractor, images: Tensor, cache_dir: Path | None) -> Tensor:

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from common.errors import ConfigError, DataError
-from common.experiment import EvaluationConfig
 from common.features.extractor import FeatureExtractor
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import Score, Trainer, View
 from server.evaluation.distribution import ReferenceDistribution, with_unchanged

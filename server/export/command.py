@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from common.devices import device_problem
 from common.errors import ConfigError
 from common.export.folder import is_occupied
 from common.export.manifest import MANIFEST
 from common.export.model import WEIGHTS, export_generator, network_weights
 from common.export.synthetic import FORMATS, SyntheticSet, write_synthetic_set
+from common.figures.formatting import plural
 from common.imaging.slices import Slices
-from common.logs import quiet_libraries
-from common.outside import say, say_json
-from common.report.formatting import plural
+from common.system.devices import device_problem
+from common.system.logs import quiet_libraries
+from common.system.outside import say, say_json
 from common.training.build import build_gan_trainer
 from common.training.families import trainer_module
 from common.training.kinds import SamplingTrainer

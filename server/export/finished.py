@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.config import Model, model_of, read_experiment
 from common.errors import ConfigError
-from common.experiment import Experiment
 from common.export.provenance import Privacy, Provenance
-from common.phases import gan_phase
-from common.results import GanResult, Results, SiteEntry
+from common.results.study import GanResult, Results, SiteEntry
+from common.study.config import Model, model_of, read_experiment
+from common.study.experiment import Experiment
+from common.study.phases import gan_phase
 from common.training.build import site_view
 from common.training.trainer import View
 from server.checkpoint import PhaseCheckpoints

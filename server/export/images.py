@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from common.conditions import condition_code
 from common.errors import ConfigError, DataError
 from common.export.manifest import Content
 from common.export.provenance import Provenance
 from common.export.synthetic import SyntheticSet
 from common.imaging.slices import Slices
 from common.seeding import derive_seed, numpy_generator
+from common.study.conditions import condition_code
 from common.training.kinds import GeneratorTrainer, PairedTranslationTrainer, SamplingTrainer, TranslatingTrainer
 from common.training.trainer import Trainer, View
 

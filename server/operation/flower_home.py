@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from common.child_process import reaching_itself
-from common.files import write_bytes
-from common.private_files import make_private_folder
+from common.system.child_process import reaching_itself
+from common.system.files import write_bytes
+from common.system.private_files import make_private_folder
 from server.provision.provision import Places
 
 SUPERLINK = "federation"

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 from common.errors import StudyError
-from common.outside import say
-from common.progress import ABSENT, Event, StudyProgress
+from common.study.progress import ABSENT, Event, StudyProgress
+from common.system.outside import say
 from server.operation.connections import connections
 from server.operation.flower_home import FlowerHome
 from server.operation.studies import study_meant

@@ -30,8 +30,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from common.errors import ConfigError, OncofedError
-from common.files import write_json
-from common.outside import say
+from common.system.files import write_json
+from common.system.outside import say
 from server.operation.fleet_guard import Check, FleetGuard
 from server.operation.quota import Quota
 from server.operation.request_limits import RequestLimits

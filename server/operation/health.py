@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 
-from common.disk import write_problem
-from common.enrolment import FEDERATION_HEADER, PATH
 from common.errors import ConfigError, DataError
-from common.outside import say
+from common.protocol.enrolment import FEDERATION_HEADER, PATH
+from common.system.disk import write_problem
+from common.system.outside import say
 from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
 from server.operation.proxy import listeners

@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.config import model_of
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import Experiment
+from common.figures.formatting import plural
 from common.imaging.names import CONTRASTS
 from common.imaging.readers.registry import build_reader
-from common.report.formatting import plural
+from common.study.config import model_of
+from common.study.experiment import Experiment
 from common.training.build import proxy_source, site_view
 from common.training.families import trainer_module
 from common.training.trainer import Exchange, View
-from common.whole_study import KnownSite, notes, require_folds
 from server.app import planned_phases
 from server.operation.plan_cost import PrivacyCost, Traffic, privacy_cost, seconds, size, traffic
 from server.operation.plan_patients import least_patients, not_measured
@@ -23,6 +22,7 @@ from server.provision.federation import FederationSettings
 from server.provision.provision import Places
 from server.reference import patients_by_part
 from server.schedule import duration
+from server.whole_study import KnownSite, notes, require_folds
 
 LEAST_REFERENCE = 2
 """Patients of a part of the reference set without which nothing can be scored on it."""

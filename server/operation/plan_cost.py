@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from common.conditions import condition_code
-from common.config import Model, model_of, read_experiment
 from common.errors import ConfigError
-from common.experiment import Experiment
 from common.imaging.names import CONTRASTS
-from common.phases import Phase, PhaseKind, classifier_phase
+from common.study.conditions import condition_code
+from common.study.config import Model, model_of, read_experiment
+from common.study.experiment import Experiment
+from common.study.phases import Phase, PhaseKind, classifier_phase
+from common.study.trials import arms_in_federation
 from common.training.build import build_classifier_trainer, build_gan_trainer, site_view, steps_per_round
 from common.training.patients import PatientTrainer
 from common.training.trainer import Exchange, Trainer
-from common.trials import arms_in_federation
 from server.operation.progress_state import progress_state
 from server.progress_log import ProgressReader
 

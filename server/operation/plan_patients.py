@@ -1,7 +1,7 @@
 """What will not be measured at a site, from its number of patients and the study's configuration alone."""
 
-from common.experiment import Experiment, SplitConfig
 from common.imaging.split import part_sizes
+from common.study.experiment import Experiment, SplitConfig
 
 MOST = 100_000
 """Patients up to which the least number is looked for."""
@@ -10,7 +10,7 @@ MOST = 100_000
 def not_measured(experiment: Experiment, patients: int) -> list[str]:
     """What a site with so many patients will not tell, and what would change that; empty if all is well.
 
-    >>> from common.config import compose
+    >>> from common.study.config import compose
     >>> study = compose(["site=none", "model=[cgan]", "preset=paper"])
     >>> not_measured(study, 28)
     ['28 patients leave 3 for testing: fewer than 5, its scores will be null; split.test=0.17 split.train=0.63 would \

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from common.progress import ABSENT, ANSWERED, ASKED, Event
+from common.study.progress import ABSENT, ANSWERED, ASKED, Event
 from server.schedule import Schedule
 
 

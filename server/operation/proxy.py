@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.enrolment import PATH, split_address
 from common.errors import ConfigError
-from common.node_keys import key_serial
+from common.protocol.enrolment import PATH, split_address
+from common.protocol.node_keys import key_serial
 
 LARGEST_PART = "6m"
 """Flower sends arrays in parts of 5 MiB."""
@@ -54,7 +54,7 @@ class ProxyPlan:
         superlink_authority: who signed the SuperLink's certificate.
         enrolment: port of 127.0.0.1.
         folder: for the proxy's own files.
-        keys: public key of each site that may connect, as :func:`common.node_keys.public_line`.
+        keys: public key of each site that may connect, as :func:`common.protocol.node_keys.public_line`.
     """
 
     listen: tuple[str, ...]

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from common.enrolment import PATH
-from common.outside import printable, quoted
+from common.protocol.enrolment import PATH
+from common.system.outside import printable, quoted
 
 _NOTED = re.compile(
     r"(?P<status>\d\d\d) (?P<address>\S+) (?P<asker>\S+) (?P<site>[a-z0-9_-]{1,50}) (?P<method>\S+) (?P<path>/.*)"

@@ -4,11 +4,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import read_experiment, to_yaml
 from common.errors import ConfigError
-from common.experiment import Experiment
-from common.files import write_bytes
-from common.outside import say
+from common.study.config import read_experiment, to_yaml
+from common.study.experiment import Experiment
+from common.system.files import write_bytes
+from common.system.outside import say
 from server.operation.flower_home import FlowerHome
 from server.operation.follow import follow
 from server.operation.plan import StudyPlan, make_plan, plan_lines, planned_sites, short_lines

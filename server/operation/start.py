@@ -18,12 +18,12 @@ from pathlib import Path
 
 import uvicorn
 
-from common.child_process import ChildProcess
-from common.enrolment import split_address
 from common.errors import ConfigError, DamagedFileError, OncofedError
-from common.file_lock import locked
-from common.files import read_table
-from common.outside import say
+from common.protocol.enrolment import split_address
+from common.system.child_process import ChildProcess
+from common.system.file_lock import locked
+from common.system.files import read_table
+from common.system.outside import say
 from server.operation.flower_home import NODES, FlowerHome
 from server.operation.proxy import ProxyPlan, find_nginx, listeners, write_configuration
 from server.operation.proxy_lines import Teller

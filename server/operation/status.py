@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError
-from common.outside import say, say_json
+from common.system.outside import say, say_json
 from server.operation.connections import SiteConnection, connections
 from server.operation.flower_home import FlowerHome
 from server.operation.progress_state import ProgressState, progress_state

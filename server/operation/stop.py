@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from common.errors import ConfigError, StudyError
-from common.outside import say
+from common.system.outside import say
 from server.operation.flower_home import FlowerHome
 from server.operation.studies import study_meant
 from server.operation.submit import require_server, stop

@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigError
-from common.file_lock import locked
-from common.files import write_json
-from common.safe_json import model_from_json
+from common.system.file_lock import locked
+from common.system.files import write_json
+from common.system.safe_json import model_from_json
 from server.progress_log import ProgressLog
 from server.provision.provision import Places
 from server.run_lock import is_running

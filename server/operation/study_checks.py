@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.config import compose
-from common.devices import device_problem
 from common.errors import ConfigError
-from common.experiment import Experiment
-from common.experiment_paths import with_absolute_paths
-from common.weights import needed_weights, resolve_weights
-from common.whole_study import KnownSite, require_whole
+from common.study.config import compose
+from common.study.experiment import Experiment
+from common.study.experiment_paths import with_absolute_paths
+from common.study.weights import needed_weights, resolve_weights
+from common.system.devices import device_problem
 from server.reference import PARTS
 from server.run_folder import require_run_name
+from server.whole_study import KnownSite, require_whole
 
 SIMULATED = ("site", "partition", "cohort")
 """Sections that describe simulated sites."""

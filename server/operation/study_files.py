@@ -6,7 +6,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import DamagedFileError
-from common.safe_yaml import read_yaml
+from common.system.safe_yaml import read_yaml
 
 
 class Patience(BaseModel):

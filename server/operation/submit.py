@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.bundle import stage_bundle
 from common.errors import ConfigError, StudyError
-from common.files import write_bytes
-from common.outside import quoted, uncoloured
+from common.system.bundle import stage_bundle
+from common.system.files import write_bytes
+from common.system.outside import quoted, uncoloured
 from server.operation.flower_home import SUPERLINK, FlowerHome
 from server.operation.superlink import answers
 from server.provision.provision import Places

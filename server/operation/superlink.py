@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from common.child_process import ChildProcess
 from common.errors import StudyError
+from common.system.child_process import ChildProcess
 from server.operation.flower_home import NODES, FlowerHome
 from server.operation.quota import Quota
 

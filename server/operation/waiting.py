@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from common.progress import LOST
+from common.study.progress import LOST
 from server.operation.connections import SiteConnection
 from server.operation.progress_state import ProgressState
 from server.operation.study_files import Patience

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from common.errors import ConfigError
-from common.files import write_bytes
-from common.node_keys import key_serial, read_public_line
-from common.private_files import make_private_folder, readable_by_others, write_private
+from common.protocol.node_keys import key_serial, read_public_line
+from common.system.files import write_bytes
+from common.system.private_files import make_private_folder, readable_by_others, write_private
 
 EARLIER = timedelta(minutes=5)
 """How far a certificate's start is put back, for hospitals whose clocks are a little slow."""
@@ -132,7 +132,7 @@ def node_certificate(authority: Authority, site: str, public_key: str, now: date
     Args:
         authority: signs it.
         site: its name.
-        public_key: one line as of :func:`common.node_keys.public_line`.
+        public_key: one line as of :func:`common.protocol.node_keys.public_line`.
         now: the time.
     """
     key = read_public_line(public_key)

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
-from common.node_keys import fingerprint
-from common.outside import say
+from common.protocol.node_keys import fingerprint
+from common.system.outside import say
 from server.provision.authority import certificate_fingerprint
 from server.provision.federation import FederationSettings, load_federation
 from server.provision.provision import Changes, Places, Provisioned, provision

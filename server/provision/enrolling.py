@@ -4,8 +4,8 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.enrolment import EnrolmentRequest, Refusal
-from common.node_keys import checked_public_line
+from common.protocol.enrolment import EnrolmentRequest, Refusal
+from common.protocol.node_keys import checked_public_line
 from server.provision.registry import KeyRecord, Registry, RegistryFile, token_hash
 
 

@@ -6,10 +6,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from common.enrolment import FEDERATION_NAME, SITE_NAME, Address, Organ, Reader
 from common.errors import ConfigError
 from common.imaging.names import ORGANS
-from common.safe_yaml import read_yaml, yaml_problem
+from common.protocol.enrolment import FEDERATION_NAME, SITE_NAME, Address, Organ, Reader
+from common.system.safe_yaml import read_yaml, yaml_problem
 
 
 class InvitedSite(BaseModel):

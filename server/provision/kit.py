@@ -5,8 +5,8 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.enrolment import KitDescription, KitFile, checksums
-from common.private_files import make_private_folder, write_private
+from common.protocol.enrolment import KitDescription, KitFile, checksums
+from common.system.private_files import make_private_folder, write_private
 
 README = """\
 Start-up kit of {site} for the federation {federation}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from common.enrolment import KitDescription, split_address
 from common.errors import ConfigError
-from common.private_files import make_private_folder
-from common.question_keys import public_text
+from common.protocol.enrolment import KitDescription, split_address
+from common.protocol.question_keys import public_text
+from common.system.private_files import make_private_folder
 from server.provision.authority import Authority, make_server_certificate, open_authority, read_server_certificate
 from server.provision.federation import FederationSettings, InvitedSite
 from server.provision.kit import write_kit

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError
-from common.private_files import readable_by_others, write_private
+from common.system.private_files import readable_by_others, write_private
 
 
 def make_question_key(file: Path) -> Ed25519PrivateKey:

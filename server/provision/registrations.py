@@ -11,7 +11,7 @@ class Registration:
 
     Attributes:
         site: whose it is.
-        public_key: one line as of :func:`common.node_keys.public_line`.
+        public_key: one line as of :func:`common.protocol.node_keys.public_line`.
     """
 
     site: str

@@ -16,11 +16,11 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigError
-from common.file_lock import locked
-from common.files import write_json
-from common.private_files import make_private_folder
-from common.question_keys import QuestionKey
-from common.safe_json import model_from_json
+from common.protocol.question_keys import QuestionKey
+from common.system.file_lock import locked
+from common.system.files import write_json
+from common.system.private_files import make_private_folder
+from common.system.safe_json import model_from_json
 
 
 class TokenRecord(BaseModel):
@@ -45,7 +45,7 @@ class KeyRecord(BaseModel):
     """The key that a site's node has.
 
     Attributes:
-        public: one line as of :func:`common.node_keys.public_line`.
+        public: one line as of :func:`common.protocol.node_keys.public_line`.
         enrolled: when.
     """
 

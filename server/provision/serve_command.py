@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from common.errors import ConfigError
-from common.outside import say
+from common.system.outside import say
 from server.provision.authority import open_authority
 from server.provision.command import places_of
 from server.provision.federation import load_federation

@@ -13,7 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from common.enrolment import (
+from common.errors import OncofedError
+from common.protocol.enrolment import (
     FEDERATION_HEADER,
     LARGEST_MESSAGE,
     PATH,
@@ -22,10 +23,9 @@ from common.enrolment import (
     Refusal,
     RefusalReply,
 )
-from common.errors import OncofedError
-from common.node_keys import fingerprint
-from common.outside import quoted
-from common.safe_json import model_from_json
+from common.protocol.node_keys import fingerprint
+from common.system.outside import quoted
+from common.system.safe_json import model_from_json
 from server.provision.authority import Authority, node_certificate
 from server.provision.enrolling import Enrolled, EnrolmentRefusedError, enrol
 from server.provision.rate_limit import RateLimit

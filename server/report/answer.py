@@ -4,14 +4,13 @@ it carries. What the study did not have is said to be not measured."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from common.experiment import PLAIN_ARMS
+from common.figures.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, Interval, listed, plural, significant
 from common.report.arms import arm_title, compared
-from common.report.formatting import DECIBEL, MISSING, POINTS, SIMILARITY, Interval, listed, plural, significant
 from common.report.privacy import delta_text, epsilon_text
-from common.results import Results
-from common.results_classifier import EXTERNAL, FEDERATED, SITES
-from common.statistics.records import Comparison
-from common.statistics.sentence import probability
+from common.results.classifier import EXTERNAL, FEDERATED, SITES
+from common.results.statistics import Comparison
+from common.results.study import Results
+from common.study.experiment import PLAIN_ARMS
 from server.report.findings import (
     AUGMENTED,
     LOCAL,
@@ -28,6 +27,7 @@ from server.report.findings import (
 from server.report.overview import over_runs
 from server.report.scopes import alone
 from server.same_sites import why_apart
+from server.statistics.sentence import probability
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from common.files import write_bytes
-from common.report.formatting import declared, duration, moment, role_titles
+from common.figures.formatting import declared, duration, moment, role_titles
 from common.report.images import file_data_uri
 from common.report.page import Pair, ReportError, as_yaml, render_page
 from common.report.tables import Table, number, word
-from common.results import SCHEMA, Results
+from common.results.study import SCHEMA, Results
+from common.system.files import write_bytes
 from server.report.answer import answer, plain_baselines, question
 from server.report.classifiers import arms_parts, summary
 from server.report.comparisons import compared_scopes, lead, not_compared

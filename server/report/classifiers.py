@@ -14,8 +14,8 @@ from common.report.arms import (
 from common.report.charts import Chart
 from common.report.figures import figure_cell
 from common.report.tables import Table, word
-from common.results import Results
-from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED
+from common.results.classifier import CENTRALISED, EXTERNAL, FEDERATED
+from common.results.study import Results
 from server.report.scopes import arms_scopes, heading, titled
 
 

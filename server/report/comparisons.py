@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
+from common.figures.formatting import AUC, POINTS, RATIO, Scale, plural
 from common.report.arms import arm_title
-from common.report.formatting import AUC, POINTS, RATIO, Scale, plural
 from common.report.tables import Cell, Table, number, word
-from common.results import Results
-from common.results_classifier import FEDERATED
-from common.statistics.records import ComparisonTable, Holm, PairedTest
-from common.statistics.sentence import comparison_told, probability
+from common.results.classifier import FEDERATED
+from common.results.statistics import ComparisonTable, Holm, PairedTest
+from common.results.study import Results
 from server.report.scopes import heading, ordered, titled
+from server.statistics.sentence import comparison_told, probability
 
 SCORES: dict[str, tuple[str, Scale]] = {"accuracy": ("accuracy", POINTS), "auc": ("AUC", AUC.signed)}
 

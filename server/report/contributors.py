@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
+from common.figures.formatting import listed
 from common.report.arms import arm_title, in_order
-from common.report.formatting import listed
 from common.report.tables import Table, number, prose, word
-from common.results import Results
-from common.results_classifier import FEDERATED
+from common.results.classifier import FEDERATED
+from common.results.study import Results
 from server.same_sites import by_sites
 from server.site_weights import shares_told
 

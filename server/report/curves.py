@@ -4,14 +4,14 @@ to real slices."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from common.experiment import ARMS, SplitConfig
+from common.figures.formatting import AUC, PERCENT, Scale, listed
 from common.imaging.split import part_sizes
 from common.report.arms import ChartSet, arm_title
 from common.report.charts import Chart, Series, line_chart
-from common.report.formatting import AUC, PERCENT, Scale, listed
 from common.report.tables import Table, number, word
-from common.results import Results
-from common.results_classifier import Repeated
+from common.results.classifier import Repeated
+from common.results.study import Results
+from common.study.experiment import ARMS, SplitConfig
 from server.report.repeated import by_arm, spread_cell
 from server.report.scopes import alone, ordered, titled
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.array_files import read_arrays
 from common.errors import DamagedFileError
 from common.figures.figure import Scores
 from common.report.charts import Chart
 from common.report.explanations import apart_table, attention_table, embedding_charts, shortcut_table
 from common.report.page import ReportError
 from common.report.tables import Table
+from common.system.array_files import read_arrays
 
 _SLICES, _ROW = "reference slices", "reference set"
 

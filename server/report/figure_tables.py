@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.figures.figure import Figure, ImageScores
+from common.figures.formatting import plural
 from common.figures.metric import Metric
 from common.figures.registry import METRICS, REFERENCES
 from common.report.charts import Chart, Series, line_chart
 from common.report.figures import figure_cell
-from common.report.formatting import plural
 from common.report.tables import Cell, Table, number, prose, word
 from server.report.protocols import PROTOCOLS
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from common.report.formatting import Interval
-from common.results import Results
-from common.results_classifier import FEDERATED, SITES, PooledGain
-from common.statistics.records import Comparison
+from common.figures.formatting import Interval
+from common.results.classifier import FEDERATED, SITES, PooledGain
+from common.results.statistics import Comparison
+from common.results.study import Results
 
 SYNTHETIC, AUGMENTED, REAL, LOCAL = "synthetic", "real_synthetic", "real", "local_generator"
 LEVEL = 0.05

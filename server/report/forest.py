@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from markupsafe import Markup
 
-from common.experiment import ARMS
+from common.figures.formatting import MISSING, POINTS
 from common.metrics.bootstrap import Estimate
 from common.report.arms import arm_title
 from common.report.axes import nice_ticks, tick_labels
 from common.report.charts import Chart, shared_span
-from common.report.formatting import MISSING, POINTS
 from common.report.marks import MARKS, mark, point
-from common.results import Results
-from common.results_classifier import PooledGain
+from common.results.classifier import PooledGain
+from common.results.study import Results
+from common.study.experiment import ARMS
 from server.report.findings import AUGMENTED
 from server.report.scopes import alone, ordered, titled
 

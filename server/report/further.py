@@ -3,12 +3,12 @@ generator."""
 
 from collections.abc import Mapping, Sequence
 
-from common.experiment import PLAIN_ARMS
+from common.figures.formatting import PERCENT, listed, plural
 from common.report.arms import arm_title, compared, verdict
-from common.report.formatting import PERCENT, listed, plural
 from common.report.privacy import delta_text, epsilon_text
-from common.results import GanResult, Results
-from common.results_classifier import FEDERATED, ClassifierScores
+from common.results.classifier import FEDERATED, ClassifierScores
+from common.results.study import GanResult, Results
+from common.study.experiment import PLAIN_ARMS
 from server.report.protocols import PROTOCOLS, sentence
 from server.report.scopes import alone
 from server.same_sites import why_apart

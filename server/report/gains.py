@@ -9,8 +9,8 @@ from common.report.arms import ChartSet, arm_title
 from common.report.charts import IntervalRow, interval_chart, shared_span
 from common.report.figures import figure_cell
 from common.report.tables import Cell, Table, number, word
-from common.results import Results
-from common.results_classifier import PooledGain
+from common.results.classifier import PooledGain
+from common.results.study import Results
 from server.report.scopes import ordered, titled
 
 

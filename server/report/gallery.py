@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from common.array_files import read_arrays
-from common.report.formatting import SIMILARITY
+from common.figures.formatting import SIMILARITY
 from common.report.images import Picture, picture
 from common.report.page import ReportError
+from common.system.array_files import read_arrays
 
 STRIPS = 4
 """Slices that are followed over the rounds."""

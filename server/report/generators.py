@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from common.figures.figure import ImageScores
+from common.figures.formatting import duration, plural, significant
 from common.report.charts import Chart, Series, line_chart
-from common.report.formatting import duration, plural, significant
 from common.report.tables import Table
-from common.results import GanResult, SiteEntry
+from common.results.study import GanResult, SiteEntry
 from server.report.figure_tables import Rounds, curves, final_table, rounds_table
 from server.report.gallery import ReferenceGallery
 from server.report.participation import Participation, exchange_in_words, participation

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from common.figures.formatting import listed, plural
 from common.figures.registry import METRICS
-from common.report.formatting import listed, plural
-from common.results import Results
-from common.results_classifier import ClassifierScores
+from common.results.classifier import ClassifierScores
+from common.results.study import Results
 from server.report.findings import used_generator
 from server.report.protocols import PROTOCOLS
 from server.report.repeated import MAIN

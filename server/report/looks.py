@@ -1,14 +1,14 @@
 """What the classifiers look at: the share of Grad-CAM's mass inside lesions, and whether they see that a region was
 refilled."""
 
+from common.figures.formatting import PERCENT, Interval, Scale
 from common.report.arms import ChartSet, arm_title, in_order
 from common.report.charts import IntervalRow, interval_chart, shared_span
 from common.report.explanations import ABOVE_CHANCE, BY_REFILLING
 from common.report.figures import figure_cell
-from common.report.formatting import PERCENT, Interval, Scale
 from common.report.tables import Table, word
-from common.results import Results
-from common.results_classifier import ClassifierScores
+from common.results.classifier import ClassifierScores
+from common.results.study import Results
 from server.report.scopes import arms_scopes, titled
 
 BOUND = 0.03

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from common.figures.figure import Figure
+from common.figures.formatting import Scale
 from common.figures.registry import METRICS
 from common.report.arms import arm_title
-from common.report.formatting import Scale
 from common.report.tables import HeatMap, gain_map, heat_map
-from common.results import Results
-from common.results_classifier import CrossSite
+from common.results.classifier import CrossSite
+from common.results.study import Results
 from server.report.scopes import scope_titles
 
 

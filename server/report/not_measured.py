@@ -1,8 +1,8 @@
 """What a study did not measure, and which key would have it measured."""
 
-from common.report.formatting import listed
-from common.results import Results
-from common.results_classifier import EXTERNAL
+from common.figures.formatting import listed
+from common.results.classifier import EXTERNAL
+from common.results.study import Results
 from server.report.findings import arms
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from common.figures.figure import ImageScores
-from common.report.formatting import DECIBEL, PERCENT, RATIO, SIMILARITY, listed, significant
+from common.figures.formatting import DECIBEL, PERCENT, RATIO, SIMILARITY, listed, significant
 from common.report.tables import Cell, Table, number, prose, word
-from common.results import GanResult, GanRun
+from common.results.study import GanResult, GanRun
 from server.report.protocols import PROTOCOLS
 
 TOLERATED = 2

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from common.report.formatting import listed, plural
+from common.figures.formatting import listed, plural
 from common.report.tables import Table, word
-from common.results import GanResult, GanRound, Results, SiteEntry
+from common.results.study import GanResult, GanRound, Results, SiteEntry
 from server.site_weights import shares_told
 
 EXCHANGES = {

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from common.report.formatting import significant
+from common.figures.formatting import significant
 from common.report.privacy import audit_table, canary_text, composed_table, left_out, mechanisms_table, sentences
 from common.report.tables import Table, number, prose, word
-from common.results import GanResult, Results
-from common.results_privacy import PrivacyResults
+from common.results.privacy import PrivacyResults
+from common.results.study import GanResult, Results
 
 
 @dataclass(frozen=True)

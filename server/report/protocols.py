@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.figures.figure import Figure, ImageScores
+from common.figures.formatting import listed, plural
 from common.figures.registry import PARTS, REFERENCES
-from common.report.formatting import listed, plural
 
 Name = tuple[str, str]
 """Metric and part of a figure."""

@@ -3,14 +3,14 @@ by arm, mean and standard deviation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from common.experiment import ARMS
+from common.figures.formatting import MISSING, Scale
 from common.figures.metric import Metric
 from common.figures.registry import METRICS
 from common.report.arms import arm_title
-from common.report.formatting import MISSING, Scale
 from common.report.tables import Cell, Table, number, word
-from common.results import Results
-from common.results_classifier import Repeated, Spread
+from common.results.classifier import Repeated, Spread
+from common.results.study import Results
+from common.study.experiment import ARMS
 from server.report.scopes import alone, ordered, titled
 
 MAIN = ("accuracy", "precision", "recall", "f1", "auc")

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from common.report.arms import SCOPE_TITLES, Scores, scope_title
-from common.results import Results
-from common.results_classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES
+from common.results.classifier import CENTRALISED, EXTERNAL, FEDERATED, SITES
+from common.results.study import Results
 
 Value = TypeVar("Value")
 

@@ -6,7 +6,7 @@ from typing import Any
 from common.report.arms import ARM_COLUMNS, CONFUSION_COLUMNS, Scores, arm_rows, confusion_rows
 from common.report.figures import FIGURE_COLUMNS, figure_fields
 from common.report.tables import write_csv
-from common.results import Results, SiteEntry
+from common.results.study import Results, SiteEntry
 from server.report.overview import final_runs
 from server.report.trial_rows import (
     COMPARISON_COLUMNS,

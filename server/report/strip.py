@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from common.report.formatting import listed
+from common.figures.formatting import listed
 from common.report.images import Picture
 from server.report.gallery import ReferenceGallery, Row
 

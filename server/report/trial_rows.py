@@ -5,8 +5,8 @@ from typing import Any
 
 from common.report.arms import in_order
 from common.report.figures import FIGURE_COLUMNS, figure_fields
-from common.results import Results
-from common.statistics.records import Comparison, PairedTest
+from common.results.statistics import Comparison, PairedTest
+from common.results.study import Results
 
 _OF_A_TEST = ("n", "mean", "low", "high", "statistic", "df", "p", "test_to_train", "undefined")
 

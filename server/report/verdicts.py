@@ -3,14 +3,14 @@ questions. The full answer, with every test and its n, is in :mod:`server.report
 
 from dataclasses import dataclass
 
-from common.experiment import PLAIN_ARMS
+from common.figures.formatting import POINTS, Interval, Scale, listed, plural
 from common.figures.registry import REFERENCES
 from common.metrics.bootstrap import Estimate
 from common.report.arms import arm_title
-from common.report.formatting import POINTS, Interval, Scale, listed, plural
 from common.report.privacy import delta_text, epsilon_text
-from common.results import Results
-from common.results_classifier import EXTERNAL, FEDERATED, SITES
+from common.results.classifier import EXTERNAL, FEDERATED, SITES
+from common.results.study import Results
+from common.study.experiment import PLAIN_ARMS
 from server.report.answer import answer
 from server.report.findings import AUGMENTED, arms, comparison_of, gain_of, lead, side, used_generator
 from server.report.protocols import headline_gain

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from common.allowed import require_allowed
 from common.errors import ConfigError, DataError
-from common.experiment import CohortConfig, SiteConfig
-from common.progress import Listener, piece_done
+from common.study.allowed import require_allowed
+from common.study.experiment import CohortConfig, SiteConfig
+from common.study.progress import Listener, piece_done
 from simulation.cohort.ct.anatomy import ANATOMY, fetch_ct_anatomies
 from simulation.cohort.key import PatientKey
 from simulation.cohort.organs import demo_organ

@@ -4,12 +4,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.config import compose
 from common.errors import ConfigError
-from common.experiment import Experiment
-from common.experiment_paths import with_absolute_paths
-from common.outside import say
-from common.report.formatting import plural
+from common.figures.formatting import plural
+from common.study.config import compose
+from common.study.experiment import Experiment
+from common.study.experiment_paths import with_absolute_paths
+from common.system.outside import say
 from server.terminal_progress import terminal_progress
 from simulation.cohort.contact_sheet import contact_sheet
 from simulation.places import demo_folders, demo_sizes, without_unavailable_demo

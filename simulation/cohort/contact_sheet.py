@@ -17,9 +17,9 @@ from PIL import Image
 from scipy.ndimage import label
 
 from common.errors import DataError
-from common.files import write_bytes
 from common.imaging.patient import Patient, StudyLocation
 from common.imaging.readers.registry import build_reader
+from common.system.files import write_bytes
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders
 from simulation.cohort.organs import demo_organ
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from hospital import Hospital
 
-from common.actions import FAILED, NOT_NOW, Action
 from common.errors import NotNowError, RefusalError
+from common.protocol.actions import FAILED, NOT_NOW, Action
 
 
 @pytest.mark.parametrize(("error", "code"), [(NotNowError, NOT_NOW), (RefusalError, FAILED)])

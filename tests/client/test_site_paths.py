@@ -14,7 +14,7 @@ from client.cli import main
 from client.site import PrivacySettings, SiteSettings, load_site
 from client.site_paths import uses_of
 from common.errors import ConfigError
-from common.paths import Use
+from common.system.paths import Use
 
 KEYS = {
     **uses_of(SiteSettings),

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from common.config import compose, contrasts_by_organ, model_of
-from common.experiment import Experiment
+from common.study.config import compose, contrasts_by_organ, model_of
+from common.study.experiment import Experiment
 from common.training.families import trainer_module
 
 GANS = ("cgan", "cyclegan", "wgan_gp")

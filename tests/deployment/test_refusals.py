@@ -68,7 +68,7 @@ def test_the_control_interface_from_outside(one: RunningFederation) -> None:
 
 def test_a_key_that_nobody_enrolled(one: RunningFederation) -> None:
     """A folder as init leaves it, with a key that the coordinator was never told of."""
-    from common.node_keys import new_key, private_file
+    from common.protocol.node_keys import new_key, private_file
 
     stranger = one.root / "unknown"
     # Without what its node had at work: sockets cannot be copied.

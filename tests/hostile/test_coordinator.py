@@ -15,9 +15,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from hospital import STUDY, Hospital
 from opening import open_message
 
-from common.actions import FAILED, Action
 from common.imaging.slices import Slices
-from common.records import ARRAYS, CONFIG, PROTOCOL
+from common.protocol.actions import FAILED, Action
+from common.protocol.records import ARRAYS, CONFIG, PROTOCOL
 
 NOBODY = Slices("brain", ("flair",), [])
 

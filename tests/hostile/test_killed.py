@@ -47,7 +47,7 @@ def writes(end):
     return lambda path, *_: "gan/cgan" in str(path) and "checkpoints" in str(path) and str(path).endswith(end)
 
 
-import client.training.rounds, common.files, server.averaging, server.checkpoint, server.rounds
+import client.training.rounds, common.system.files, server.averaging, server.checkpoint, server.rounds
 from client.training.state import RoundState
 from pathlib import Path
 

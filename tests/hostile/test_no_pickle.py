@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.bundle import PACKAGES
+from common.system.bundle import PACKAGES
 
 FORBIDDEN_MODULES = {
     "pickle",
@@ -34,12 +34,12 @@ FORBIDDEN_CALLS = {
     "torch.jit.load": "runs a stored program",
     "torch.package.PackageImporter": "runs a stored program",
     "torch.hub.load": "runs a downloaded program",
-    "yaml.load": "only common/safe_yaml.py reads YAML",
-    "yaml.load_all": "only common/safe_yaml.py reads YAML",
-    "yaml.full_load": "only common/safe_yaml.py reads YAML",
-    "yaml.unsafe_load": "only common/safe_yaml.py reads YAML",
-    "yaml.safe_load": "only common/safe_yaml.py reads YAML",
-    "OmegaConf.load": "only common/safe_yaml.py reads YAML",
+    "yaml.load": "only common/system/safe_yaml.py reads YAML",
+    "yaml.load_all": "only common/system/safe_yaml.py reads YAML",
+    "yaml.full_load": "only common/system/safe_yaml.py reads YAML",
+    "yaml.unsafe_load": "only common/system/safe_yaml.py reads YAML",
+    "yaml.safe_load": "only common/system/safe_yaml.py reads YAML",
+    "OmegaConf.load": "only common/system/safe_yaml.py reads YAML",
     "shutil.unpack_archive": "writes wherever an archive says",
 }
 """By the whole name: ``re.compile``, ``torch.compile`` and ``network.eval()`` are others."""
@@ -51,7 +51,7 @@ FORBIDDEN_METHODS = {
 }
 
 ALLOWED = {
-    ("common/safe_yaml.py", "yaml.load"): "with the safe loader, after every bound was checked",
+    ("common/system/safe_yaml.py", "yaml.load"): "with the safe loader, after every bound was checked",
     ("common/export/model.py", "runpy"): "the loader that was written by the line before, to see that it loads",
 }
 

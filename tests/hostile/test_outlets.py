@@ -17,16 +17,16 @@ from rich.console import Console
 from scripted_grid import SITES, Outcome, ScriptedGrid, reply
 from torch import Tensor
 
-from common.actions import FAILED, NOT_NOW, Action
-from common.command import run_command
-from common.config import compose
 from common.errors import OncofedError, StudyError
-from common.experiment import StrategyConfig
-from common.logs import open_json_log
-from common.progress import StudyProgress
-from common.records import CONFIG, Instruction, SiteHello, reply_record
-from common.results import Results, RunInfo
-from common.results_privacy import PrivacyStatement
+from common.protocol.actions import FAILED, NOT_NOW, Action
+from common.protocol.records import CONFIG, Instruction, SiteHello, reply_record
+from common.results.privacy import PrivacyStatement
+from common.results.study import Results, RunInfo
+from common.study.config import compose
+from common.study.experiment import StrategyConfig
+from common.study.progress import StudyProgress
+from common.system.command import run_command
+from common.system.logs import open_json_log
 from common.training.build import labelling_model
 from server.app import _announce, _entries
 from server.averaging import Averaging

@@ -35,9 +35,9 @@ from tiny_images import write_image_site
 
 from client.privacy.budget import Budget
 from client.privacy.ledger import Ledger
-from common.actions import Action
-from common.config import from_yaml
-from common.records import ARRAYS, CONFIG, IMAGES, to_arrays
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, IMAGES, to_arrays
+from common.study.config import from_yaml
 from common.training.build import build_gan_trainer
 
 BUDGET = {"epsilon": 1000.0, "patients": 10, "shares": {"train": 0.4, "test": 0.6}}

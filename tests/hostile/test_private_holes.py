@@ -22,12 +22,12 @@ from client.privacy.gradients import PrivateStep
 from client.privacy.ledger import Ledger
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
-from common.actions import Action
-from common.config import from_yaml
 from common.errors import ConfigError
 from common.metrics.bootstrap import patient_weights
-from common.records import CONFIG, to_arrays
+from common.protocol.actions import Action
+from common.protocol.records import CONFIG, to_arrays
 from common.seeding import derive_seed
+from common.study.config import from_yaml
 from common.training.patients import PatientUpdate
 
 BUDGET = {"epsilon": 1000.0, "patients": 10, "shares": {"train": 0.4, "test": 0.6}}

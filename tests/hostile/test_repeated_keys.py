@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from client.data.preparation import study_to_join
 from client.enrolment.connection import Connection, load_connection, save_connection
 from client.site import SiteSettings, load_site, save_site
-from common.actions import Action
-from common.config import compose, to_yaml
 from common.errors import ConfigError
-from common.question_keys import public_text
-from common.records import CONFIG, Instruction, UnacceptableError, instruction_record, read_result
+from common.protocol.actions import Action
+from common.protocol.question_keys import public_text
+from common.protocol.records import CONFIG, Instruction, UnacceptableError, instruction_record, read_result
+from common.study.config import compose, to_yaml
 from server.provision.federation import load_federation
 from server.provision.registry import Registry, RegistryFile
 from server.run_folder import RunFolder

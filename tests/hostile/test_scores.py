@@ -12,12 +12,12 @@ from flwr.app import RecordDict
 from scripted_grid import SITES, ScriptedGrid
 from torch import Tensor
 
-from common.config import compose
 from common.metrics.bootstrap import Estimate
-from common.progress import NoProgress
-from common.records import CONFIG, Instruction, SiteHello, UnacceptableError, reply_record
-from common.results_classifier import SiteArms
-from common.trials import Trial
+from common.protocol.records import CONFIG, Instruction, SiteHello, UnacceptableError, reply_record
+from common.results.classifier import SiteArms
+from common.study.config import compose
+from common.study.progress import NoProgress
+from common.study.trials import Trial
 from server.arms import local_arms
 from server.cross_site import _fitting
 from server.roster import Member, Roster

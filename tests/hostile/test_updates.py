@@ -16,9 +16,9 @@ from tiny import TINY, write_site
 
 from client.data.context import LOCAL
 from client.site import SiteSettings
-from common.actions import Action
-from common.config import compose, to_yaml
-from common.records import ARRAYS, CONFIG, Instruction, instruction_record, to_arrays
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, Instruction, instruction_record, to_arrays
+from common.study.config import compose, to_yaml
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 MODELS = (

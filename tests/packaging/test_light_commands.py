@@ -13,7 +13,7 @@ from enrolment_service import federation, free_port
 from client.audit.log import AuditFiles, AuditLog
 from client.health.service import HealthService, identity
 from client.site import load_site
-from common.config import compose, to_yaml
+from common.study.config import compose, to_yaml
 from server.operation.studies import keep_study
 from server.progress_log import ProgressLog
 from server.provision.provision import Places, provision

@@ -9,7 +9,7 @@ import pytest
 from hospital import STUDY
 from tiny import TinyStudy
 
-from common.results import Results
+from common.results.study import Results
 
 PLAIN = {
     "no locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

@@ -77,8 +77,8 @@ def test_a_study_is_composed_and_its_bundle_is_staged_from_the_installed_files(i
     said = run(
         installed / "python",
         "-c",
-        "import json, common; from pathlib import Path; from common.bundle import stage_bundle; "
-        "from common.config import compose; study = compose(['preset=demo']); "
+        "import json, common; from pathlib import Path; from common.system.bundle import stage_bundle; "
+        "from common.study.config import compose; study = compose(['preset=demo']); "
         "print(json.dumps([study.name, common.__file__, str(stage_bundle(Path('app')))]))",
         folder=tmp_path,
     )

@@ -8,8 +8,8 @@ from flwr.app import Message, RecordDict
 from torch import Tensor
 
 from common.errors import StudyError
-from common.experiment import StrategyConfig
-from common.records import ARRAYS, METRICS, from_arrays, read_losses, to_arrays, training_metrics
+from common.protocol.records import ARRAYS, METRICS, from_arrays, read_losses, to_arrays, training_metrics
+from common.study.experiment import StrategyConfig
 from server.averaging import aggregate
 from server.strategy import build_strategy
 from simulation.grid import InProcessGrid

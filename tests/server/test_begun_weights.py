@@ -6,9 +6,9 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
-from common.config import compose
 from common.errors import WeightsError
-from common.progress import NoProgress
+from common.study.config import compose
+from common.study.progress import NoProgress
 from server.begun_weights import require_weights_as_begun
 from server.settings import StudySettings
 

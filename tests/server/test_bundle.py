@@ -15,8 +15,8 @@ from joining import joined
 from tiny import TINY, write_site
 
 from client.site import SiteSettings, save_site
-from common.bundle import PACKAGES, stage_bundle
-from common.results import Results
+from common.results.study import Results
+from common.system.bundle import PACKAGES, stage_bundle
 
 BIN = Path(sys.executable).parent
 

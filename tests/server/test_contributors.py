@@ -11,9 +11,7 @@ from scripted_grid import SITES, Outcome, ScriptedGrid
 from tiny import TINY
 from torch import Tensor
 
-from common.config import compose
-from common.progress import NoProgress
-from common.records import (
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     METRICS,
@@ -23,9 +21,11 @@ from common.records import (
     to_arrays,
     training_metrics,
 )
-from common.results import Results, RunInfo, SiteEntry
-from common.results_classifier import FEDERATED, SiteArms, ToldScores
-from common.trials import trials_of
+from common.results.classifier import FEDERATED, SiteArms, ToldScores
+from common.results.study import Results, RunInfo, SiteEntry
+from common.study.config import compose
+from common.study.progress import NoProgress
+from common.study.trials import trials_of
 from server.app import _conclude
 from server.arms import federated_arms
 from server.cross_site import cross_site

@@ -4,7 +4,7 @@ import pytest
 from classifier_scores import between, classifier_scores
 
 from common.metrics.bootstrap import Estimate
-from common.results_classifier import TrialResult
+from common.results.classifier import TrialResult
 from server.evidence import pooled_gains, repeated
 
 NOTHING = Estimate(value=None)

@@ -1,7 +1,7 @@
 """Which arms of the study are trained in federation."""
 
-from common.config import compose
-from common.experiment import ARMS
+from common.study.config import compose
+from common.study.experiment import ARMS
 from server.arms import trained_arms
 
 

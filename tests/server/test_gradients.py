@@ -8,11 +8,20 @@ from flwr.app import RecordDict
 from scripted_grid import SITES, Behaviour, ScriptedGrid
 from torch import Tensor
 
-from common.actions import Action
 from common.errors import StudyError
-from common.experiment import ImageConfig, StrategyConfig
-from common.progress import NoProgress
-from common.records import ARRAYS, CONFIG, METRICS, Instruction, SiteHello, reply_record, to_arrays, training_metrics
+from common.protocol.actions import Action
+from common.protocol.records import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    Instruction,
+    SiteHello,
+    reply_record,
+    to_arrays,
+    training_metrics,
+)
+from common.study.experiment import ImageConfig, StrategyConfig
+from common.study.progress import NoProgress
 from common.training.cyclegan import Config, DomainConfig, SideBatch, Trainer
 from common.training.finite import all_finite
 from common.training.trainer import Contributor, View

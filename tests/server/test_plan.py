@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from common.config import compose
 from common.errors import StudyError
-from common.records import SiteHello
+from common.protocol.records import SiteHello
+from common.study.config import compose
 from server.plan import MADE_IMAGES, planned_trainings, told
 from server.roster import Member, Roster
 

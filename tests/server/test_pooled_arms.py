@@ -4,8 +4,8 @@ import pytest
 from classifier_scores import between, classifier_scores
 
 from common.metrics.bootstrap import NORMAL_95, Estimate
-from common.results import Results
-from common.results_classifier import ClassifierScores, ReliabilityBin
+from common.results.classifier import ClassifierScores, ReliabilityBin
+from common.results.study import Results
 from server.pooling import pooled
 
 

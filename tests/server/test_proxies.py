@@ -10,11 +10,9 @@ from flwr.clientapp import ClientApp
 from tiny import TINY
 from torch import Tensor
 
-from common.actions import Action
-from common.config import compose, model_of
 from common.errors import StudyError
-from common.progress import NoProgress
-from common.records import (
+from common.protocol.actions import Action
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     Instruction,
@@ -24,7 +22,9 @@ from common.records import (
     reply_record,
     to_images,
 )
-from common.reply_checks import ImagesCheck
+from common.protocol.reply_checks import ImagesCheck
+from common.study.config import compose, model_of
+from common.study.progress import NoProgress
 from common.training.kinds import ProxySource
 from common.training.trainer import View
 from server.proxies import exchange_proxies

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from common.config import compose
 from common.errors import DataError
 from common.imaging.patient import StudyLocation
 from common.imaging.readers.image_folder import ImageFolderReader
-from common.progress import NoProgress
+from common.study.config import compose
+from common.study.progress import NoProgress
 from server.reference import PARTS, reference_part
 from server.settings import StudySettings
 from tests.support.tiny_images import write_image_site

@@ -10,7 +10,7 @@ from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from common.actions import NOT_NOW
+from common.protocol.actions import NOT_NOW
 from server.exchange import _reason
 from server.returning import APP_CRASHED, MOST_LOSSES, NODE_LOST, OwnError, ReturningGrid
 

@@ -10,12 +10,12 @@ from flwr.serverapp import Grid
 from scripted_grid import SITES, ScriptedGrid, reply
 from torch import Tensor
 
-from common.actions import Action
 from common.errors import StudyError
-from common.experiment import StrategyConfig
-from common.progress import NoProgress
-from common.records import ARRAYS, METRICS, Instruction, SiteHello
-from common.results import Refusal
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, METRICS, Instruction, SiteHello
+from common.results.study import Refusal
+from common.study.experiment import StrategyConfig
+from common.study.progress import NoProgress
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import Member

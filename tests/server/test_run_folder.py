@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from common.command import run_command
-from common.config import compose
 from common.errors import ConfigError
-from common.files import write_bytes, write_json
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
+from common.system.command import run_command
+from common.system.files import write_bytes, write_json
 from server.operation.study_checks import checked
 from server.progress_log import ProgressLog
 from server.run_folder import RunFolder

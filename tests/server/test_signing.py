@@ -9,10 +9,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.common.serde import message_from_proto, message_to_proto
 from scripted_grid import ScriptedGrid
 
-from common.actions import NOT_NOW, Action
 from common.errors import ConfigError
-from common.records import ARRAYS, CONFIG, Instruction, instruction_record
-from common.signed_questions import SIGNATURE, read_statement, require_same
+from common.protocol.actions import NOT_NOW, Action
+from common.protocol.records import ARRAYS, CONFIG, Instruction, instruction_record
+from common.protocol.signed_questions import SIGNATURE, read_statement, require_same
 from server import signing
 from server.app import make_app
 from server.returning import ReturningGrid

@@ -5,8 +5,8 @@ from typing import Literal
 import pytest
 import torch
 
-from common.config import compose, model_of
-from common.records import SiteHello
+from common.protocol.records import SiteHello
+from common.study.config import compose, model_of
 from common.training.build import build_gan_trainer
 from common.training.trainer import View
 from server.averaging import Averaging

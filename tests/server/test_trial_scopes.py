@@ -3,7 +3,7 @@
 import pytest
 from classifier_scores import between, classifier_scores
 
-from common.results_classifier import SITES, ClassifierScores
+from common.results.classifier import SITES, ClassifierScores
 from server.trials import scopes_of
 
 

@@ -11,10 +11,10 @@ from scripted_grid import SITES, ScriptedGrid
 from tiny import TINY
 from torch import Tensor
 
-from common.config import compose
-from common.progress import NoProgress
-from common.records import CONFIG, Instruction, SiteHello, reply_record
-from common.results_privacy import LedgerWitness, PrivacyStatement
+from common.protocol.records import CONFIG, Instruction, SiteHello, reply_record
+from common.results.privacy import LedgerWitness, PrivacyStatement
+from common.study.config import compose
+from common.study.progress import NoProgress
 from server.privacy import WITNESSES, kept_witnesses, privacy_results
 from server.roster import Member, Roster, call_roll
 from server.settings import StudySettings

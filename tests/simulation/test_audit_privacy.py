@@ -10,7 +10,7 @@ from tiny import TINY
 from client.privacy.audit import FALSE_ALARM, TESTS
 from client.privacy.faults import Fault
 from common.errors import ConfigError, PrivacyError
-from common.results_privacy import AuditBound
+from common.results.privacy import AuditBound
 from simulation.audit import audit_command
 
 STUDY = [*TINY, "privacy=patient_dp", "federation.rounds=6", "classifier.federation.rounds=6"]

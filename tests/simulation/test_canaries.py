@@ -13,9 +13,9 @@ from flwr.app import Message
 from tiny import TINY, write_patient, write_site
 
 from client.app import make_app, site_from_node_config
-from common.config import compose
-from common.progress import NoProgress
-from common.results import Results
+from common.results.study import Results
+from common.study.config import compose
+from common.study.progress import NoProgress
 from server.app import run_study
 from server.settings import StudySettings
 from simulation.grid import InProcessGrid

@@ -17,9 +17,9 @@ from client.privacy import admission, gradients, slices
 from client.privacy.roster import Split
 from client.study.arms import keep_images, made_images, make_images
 from client.training import rounds
-from common.config import compose
-from common.experiment import Experiment
 from common.imaging.split import split_patients
+from common.study.config import compose
+from common.study.experiment import Experiment
 from simulation import canary as module
 from simulation.canary import canary
 
@@ -70,7 +70,7 @@ def test_gradients_that_leave_before_the_private_check_are_found(monkeypatch: py
     )
     private = compose(["preset=demo", "model=[wgan_gp,cyclegan]", "privacy=patient_dp", *SMALL, *TRANSLATING])
     study = replace(study, privacy=private.privacy, study=private.study)
-    monkeypatch.setattr("common.config.check_private_model", lambda name, config: None)
+    monkeypatch.setattr("common.study.config.check_private_model", lambda name, config: None)
 
     def branch_first(asked: Request, arrays: Any) -> Any:
         study, name = asked.study, asked.instruction.model

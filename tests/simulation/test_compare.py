@@ -8,8 +8,8 @@ from classifier_scores import classifier_scores
 from fabricated_generators import cgan
 
 from common.metrics.bootstrap import Estimate
-from common.results import Results
-from common.results_classifier import ClassifierScores
+from common.results.classifier import ClassifierScores
+from common.results.study import Results
 from simulation.cli import main
 
 CONFIG = """\

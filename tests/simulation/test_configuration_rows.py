@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny import TinyStudy
 
-from common.config import model_of
-from common.whole_study import notes
+from common.study.config import model_of
+from server.whole_study import notes
 from simulation.cli import main
 from simulation.run import checked
 from simulation.sweep_axes import planned_runs, split_axes

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.array_files import read_arrays
-from common.results import Results
+from common.results.study import Results
+from common.system.array_files import read_arrays
 from simulation.run import run
 
 REAL_BRATS = Path(__file__).parents[3] / "shared" / "data" / "brats"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from common.allowed import ALLOWED, require_allowed
-from common.config import NAMED, compose, fitted
 from common.errors import ConfigError, DataError
-from common.experiment import Experiment, FederationConfig
+from common.study.allowed import ALLOWED, require_allowed
+from common.study.config import NAMED, compose, fitted
+from common.study.experiment import Experiment, FederationConfig
 from common.training.families import trainer_module
 from simulation.run import checked
 

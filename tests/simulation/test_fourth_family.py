@@ -22,14 +22,14 @@ from client.privacy.randomness import PrivateRandom
 from client.privacy.training import Noise, train_privately
 from client.site import SiteSettings
 from client.training.rounds import train_gan
-from common.config import compose, from_yaml, model_of, to_yaml
 from common.errors import ConfigError, PrivacyError
-from common.experiment import Experiment
 from common.export.card import GeneratorCard
 from common.export.model import export_generator, network_weights
 from common.export.provenance import Provenance
 from common.export.recipe import exported_recipes
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose, from_yaml, model_of, to_yaml
+from common.study.experiment import Experiment
 from common.training.build import build_gan_trainer
 
 ADDED = (*TINY, "+models.plain_gan={family: plain_gan, width: 4, batch_size: 4}", "study.generator=plain_gan")

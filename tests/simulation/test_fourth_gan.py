@@ -10,8 +10,8 @@ import pytest
 from fourth_gan import FILES
 from tiny import TinyStudy
 
-from common.array_files import read_tensors
-from common.results import Results
+from common.results.study import Results
+from common.system.array_files import read_tensors
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("client", "common", "configs", "server", "simulation")

@@ -6,7 +6,7 @@ import pytest
 from tiny import TinyStudy, write_patient
 from tiny_images import write_image_site
 
-from common.results import Results
+from common.results.study import Results
 from simulation.run import run
 
 LIVER = "{reader: image_folder, organ: liver, path: %s, options: {tumour_classes: [tumour], hu_range: [-100, 250]}%s}"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tiny import TinyStudy
 
-from common import experiment as schema
-from common.config import compose
-from common.experiment import Experiment, PartitionConfig, SiteConfig, WeightsConfig
-from common.experiment_paths import paths_of, with_absolute_paths
-from common.paths import PLACE, Use
+from common.study import experiment as schema
+from common.study.config import compose
+from common.study.experiment import Experiment, PartitionConfig, SiteConfig, WeightsConfig
+from common.study.experiment_paths import paths_of, with_absolute_paths
+from common.system.paths import PLACE, Use
 from server.run_folder import RunFolder
 from simulation.cli import main
 

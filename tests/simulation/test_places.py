@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from common.config import compose
-from common.progress import NoProgress
+from common.study.config import compose
+from common.study.progress import NoProgress
 from simulation import places
 from simulation.cohort.ct.download import unavailable
 

@@ -12,13 +12,13 @@ from client.app import make_app, site_from_node_config
 from client.privacy.budget import Budget, BudgetSpentError
 from client.report.build import build_site_report
 from client.site import load_site
-from common.actions import Action
-from common.array_files import read_tensors
-from common.config import compose
 from common.errors import ConfigError
-from common.experiment_paths import with_absolute_paths
-from common.progress import NoProgress
-from common.results import Results
+from common.protocol.actions import Action
+from common.results.study import Results
+from common.study.config import compose
+from common.study.experiment_paths import with_absolute_paths
+from common.study.progress import NoProgress
+from common.system.array_files import read_tensors
 from server.app import run_study
 from server.report.build import build_study_report
 from server.run_folder import RunFolder

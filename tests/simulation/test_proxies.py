@@ -14,12 +14,12 @@ from tiny import TINY, TinyStudy, write_site
 from client.data.open_studies import OpenStudy
 from client.site import load_site, save_site
 from client.training import proxies
-from common.array_files import read_tensors
-from common.config import from_yaml
 from common.errors import ConfigError, OncofedError, RefusalError, StudyError
-from common.files import read_json, write_json
-from common.records import ARRAYS, IMAGES, Instruction, UnacceptableError, to_images
-from common.results import Results
+from common.protocol.records import ARRAYS, IMAGES, Instruction, UnacceptableError, to_images
+from common.results.study import Results
+from common.study.config import from_yaml
+from common.system.array_files import read_tensors
+from common.system.files import read_json, write_json
 from simulation.run import run
 
 SLICES = 6

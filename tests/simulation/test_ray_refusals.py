@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import ray
 
-from common.config import compose
 from common.errors import ConfigError
-from common.experiment import SimulationConfig
+from common.study.config import compose
+from common.study.experiment import SimulationConfig
 from simulation.ray_cluster import ATTEMPTS, ray_cluster
 from simulation.site_checks import check_sites
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.config import compose
-from common.experiment import ImageConfig
 from common.figures.figure import Scores
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
+from common.study.config import compose
+from common.study.experiment import ImageConfig
 from common.training.translation import Config, Trainer
 from server.evaluation.target import compared_with_target
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny import TinyStudy, write_patient, write_site
 
-from common.array_files import read_arrays
+from common.system.array_files import read_arrays
 from server.checkpoint import PhaseCheckpoints
 from simulation.cli import main
 from simulation.run import run

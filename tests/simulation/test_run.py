@@ -10,10 +10,10 @@ import pytest
 from tiny import TinyStudy
 from torch import Tensor
 
-from common.array_files import read_tensors
-from common.files import read_json
-from common.results import Results
-from common.versions import installed_versions
+from common.results.study import Results
+from common.system.array_files import read_tensors
+from common.system.files import read_json
+from common.system.versions import installed_versions
 from simulation.run import run
 
 

@@ -14,11 +14,11 @@ from scipy.ndimage import gaussian_filter
 from tiny import TinyStudy, write_patient, write_site
 
 from client.site import load_site
-from common.config import compose
 from common.errors import ConfigError
-from common.experiment_paths import with_absolute_paths
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
+from common.study.config import compose
+from common.study.experiment_paths import with_absolute_paths
 from server.run_folder import RunFolder
 from server.terminal_progress import terminal_progress
 from simulation.cli import main

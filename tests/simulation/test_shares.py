@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny import TinyStudy
 
-from common.results import Results
+from common.results.study import Results
 from simulation.run import run
 
 SITES = ("hospital1", "hospital2", "hospital3")

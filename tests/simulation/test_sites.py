@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.config import compose
 from common.errors import ConfigError
-from common.experiment_paths import with_absolute_paths
+from common.study.config import compose
+from common.study.experiment_paths import with_absolute_paths
 from simulation.site_checks import check_sites
 
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from tiny import TinyStudy, write_site
 
-from common.config import read_experiment
 from common.errors import ConfigError, DataError, DiskFullError, StudyError
-from common.experiment import Experiment
-from common.results import Results
+from common.results.study import Results
+from common.study.config import read_experiment
+from common.study.experiment import Experiment
 from server.run_folder import RunFolder
 from server.run_lock import alone_in
 from simulation import sweep as module

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny import TINY, TinyStudy, write_site
 
-from common.array_files import read_arrays, read_tensors
 from common.errors import ConfigError
-from common.results import Results
+from common.results.study import Results
+from common.system.array_files import read_arrays, read_tensors
 from simulation.run import run
 
 MODELS = (

@@ -7,9 +7,9 @@ import pytest
 from bad_steps import spoil
 from tiny import TinyStudy
 
-from common.config import read_experiment
 from common.errors import StudyError
-from common.results import Results
+from common.results.study import Results
+from common.study.config import read_experiment
 from common.training import classifier
 from simulation.centralised import centralised_arms
 from simulation.run import run

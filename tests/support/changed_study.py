@@ -2,10 +2,10 @@
 
 from common.figures.figure import REAL_ONLY
 from common.metrics.bootstrap import Estimate
-from common.results import Results
-from common.results_classifier import PooledGain
-from common.results_privacy import PrivacyResults, PrivacyStatement
-from common.statistics.records import Holm
+from common.results.classifier import PooledGain
+from common.results.privacy import PrivacyResults, PrivacyStatement
+from common.results.statistics import Holm
+from common.results.study import Results
 
 Gain = tuple[float, float, float]
 """Mean, low and high."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from common.figures.figure import REAL_ONLY, Figure
 from common.metrics.bootstrap import NORMAL_95, Estimate
-from common.results_classifier import ClassifierScores, ToldScores
+from common.results.classifier import ClassifierScores, ToldScores
 
 KEYS = {
     "accuracy_gain": ("accuracy", "", REAL_ONLY),

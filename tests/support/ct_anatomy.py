@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from common.array_files import write_arrays
+from common.system.array_files import write_arrays
 from simulation.cohort.ct.anatomy import ANATOMY
 from simulation.cohort.ct.nodule_shapes import DISTANCE_UNIT, pack
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from common.figures.figure import Figure, ImageScores
-from common.results import GanResult, GanRound, GanRun, Refusal
+from common.results.study import GanResult, GanRound, GanRun, Refusal
 
 TRAINING = ("hospital1", "hospital2", "hospital3")
 THERE, BACK = "brain t1 to brain t2", "brain t2 to brain t1"

@@ -4,11 +4,11 @@ import numpy as np
 from classifier_scores import between, classifier_scores
 from fabricated_generators import TRAINING, cgan, cyclegan, wgan_gp
 
-from common.experiment import ARMS
 from common.figures.figure import Figure
 from common.metrics.bootstrap import Estimate
-from common.results import Results, RunInfo, SiteEntry
-from common.results_classifier import ClassifierScores, Confusion, CrossSite
+from common.results.classifier import ClassifierScores, Confusion, CrossSite
+from common.results.study import Results, RunInfo, SiteEntry
+from common.study.experiment import ARMS
 
 SITES = (*TRAINING, "external")
 

@@ -7,13 +7,13 @@ import numpy as np
 from classifier_scores import between, classifier_scores, figures
 from fabricated_generators import TRAINING
 
-from common.config import compose
-from common.experiment import ARMS
 from common.figures.figure import REAL_ONLY, Figure
 from common.metrics.bootstrap import Estimate
-from common.results import Results
-from common.results_classifier import ClassifierScores, CrossSite, TrialResult
-from common.trials import Trial, arms_of, trials_of
+from common.results.classifier import ClassifierScores, CrossSite, TrialResult
+from common.results.study import Results
+from common.study.config import compose
+from common.study.experiment import ARMS
+from common.study.trials import Trial, arms_of, trials_of
 from server.evidence import comparisons, pooled_gains, repeated
 from server.trials import scopes_of
 

@@ -37,7 +37,7 @@ from google.protobuf.message import Message as Protobuf
 import client
 from client.enrolment.connection import Connection, save_connection
 from client.site import SiteSettings, save_site
-from common.node_keys import new_key, private_file
+from common.protocol.node_keys import new_key, private_file
 from server.provision.authority import make_server_certificate, open_authority
 
 NODE, RUN = 5, 7

@@ -46,8 +46,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from common.allowed import RATE, between, private
-from common.experiment import WeightsConfig
+from common.study.allowed import RATE, between, private
+from common.study.experiment import WeightsConfig
 from common.export.card import Port
 from common.export.recipe import Recipe
 from common.imaging.slices import Slices

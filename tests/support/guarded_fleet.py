@@ -35,7 +35,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from running_federation import free_port, need_nginx
 
 from client.enrolment.connection import trusting_context
-from common.node_keys import identity_file, new_key, public_line
+from common.protocol.node_keys import identity_file, new_key, public_line
 from server.operation.guarded_superlink import Nodes, install
 from server.operation.proxy import ProxyPlan, find_nginx, write_configuration
 from server.operation.quota import Quota

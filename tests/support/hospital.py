@@ -9,8 +9,8 @@ from tiny import TINY, write_site
 from client.app import make_app, site_from_node_config
 from client.audit.log import read_audit
 from client.site import SiteSettings, load_site, save_site
-from common.config import compose, to_yaml
-from common.records import CONFIG, Instruction, instruction_record
+from common.protocol.records import CONFIG, Instruction, instruction_record
+from common.study.config import compose, to_yaml
 from simulation.grid import FIRST_NODE, InProcessGrid
 
 STUDY = to_yaml(compose([*TINY, "model=[cgan,wgan_gp]"]), leaving=True)

@@ -48,7 +48,7 @@ def kit(
     payload: Payload, *more: Entry, without: str = "", sizes: dict[str, int] | None = None, **files: bytes
 ) -> bytes:
     """A kit whose checksums fit; ``files`` by name with ``_`` for the dot."""
-    from common.enrolment import checksums
+    from common.protocol.enrolment import checksums
 
     made = {**kit_files(payload), **{name.replace("_", "."): content for name, content in files.items()}}
     made["SHA256SUMS"] = checksums(made)

@@ -27,9 +27,9 @@ def prepared(folder: Path, reader: str, organ: str, contrast: str, **options: An
 
     def read() -> None:
         from common.errors import BadStudyError
-        from common.experiment import ImageConfig, PreprocessingConfig
         from common.imaging.prepare import prepare_folder
         from common.imaging.readers.registry import build_reader
+        from common.study.experiment import ImageConfig, PreprocessingConfig
 
         found = prepare_folder(
             build_reader(reader, organ=organ, contrasts=[contrast], options=options),

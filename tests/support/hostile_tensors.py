@@ -89,7 +89,7 @@ def _weights(name: str, make: Bytes) -> None:
     def given_by_path(folder: Path, payload: Payload) -> Callable[[], object]:
         from torch import nn
 
-        from common.weights import load_weights
+        from common.study.weights import load_weights
 
         file = folder / name
         file.write_bytes(make(payload))
@@ -152,7 +152,7 @@ ARCHIVES: dict[str, Bytes] = {
 def _archive(name: str, make: Bytes) -> None:
     @hostile(f"arrays, {name}", says="a.npz")
     def plain(folder: Path, payload: Payload) -> Callable[[], object]:
-        from common.array_files import read_arrays
+        from common.system.array_files import read_arrays
 
         (folder / "a.npz").write_bytes(make(payload))
         return lambda: read_arrays(folder / "a.npz")
@@ -231,9 +231,9 @@ def _cache(name: str, spoil: Callable[[Path, Payload], None]) -> None:
     def prepared_anew(folder: Path, payload: Payload) -> Callable[[], object]:
         from tiny import write_site
 
-        from common.experiment import ImageConfig, PreprocessingConfig
         from common.imaging.prepare import prepare_cohort
         from common.imaging.readers.registry import build_reader
+        from common.study.experiment import ImageConfig, PreprocessingConfig
 
         write_site(folder / "data", 2, seed=1)
 

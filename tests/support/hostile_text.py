@@ -92,7 +92,7 @@ for _file, _read in {
 
 @hostile("study.yaml reads the environment", says="study.yaml")
 def _(folder: Path, payload: Payload) -> Callable[[], object]:
-    from common.config import compose, to_yaml
+    from common.study.config import compose, to_yaml
 
     file = folder / "study.yaml"
     text = to_yaml(compose(["preset=demo"]), leaving=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from client.enrolment.connection import Connection, save_connection
-from common.enrolment import checksums
-from common.question_keys import public_text
+from common.protocol.enrolment import checksums
+from common.protocol.question_keys import public_text
 from server.provision.question_key import make_question_key
 
 

@@ -87,8 +87,8 @@ def _run(count: int, folder: Path, answer: Connection) -> None:
 
 def _campaign(name: str, count: int, folder: Path) -> Campaign:
     from common.errors import BadStudyError, DataError
-    from common.experiment import ImageConfig, PreprocessingConfig
     from common.imaging.preprocessing import preprocess
+    from common.study.experiment import ImageConfig, PreprocessingConfig
 
     reader, target = _study(name, folder)
     original = target.read_bytes()

@@ -7,8 +7,8 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.binding import require_bound
 from client.site import SiteSettings
-from common.experiment import Experiment
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.experiment import Experiment
 
 
 def open_study(settings: SiteSettings, experiment: Experiment, run: str) -> OpenStudy:

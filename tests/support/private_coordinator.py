@@ -18,10 +18,10 @@ from tiny import TINY
 
 from client.privacy.accounting import rdp_epsilon
 from client.privacy.budget import Budget
-from common.actions import FAILED, Action
-from common.config import compose, to_yaml
-from common.experiment import LOCAL_SECTIONS, Experiment
-from common.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, PROTOCOL, to_arrays
+from common.protocol.actions import FAILED, Action
+from common.protocol.records import ARRAYS, CONFIG, METRICS, NUM_EXAMPLES, PROTOCOL, to_arrays
+from common.study.config import compose, to_yaml
+from common.study.experiment import LOCAL_SECTIONS, Experiment
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 BASE = (

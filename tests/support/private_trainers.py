@@ -9,8 +9,8 @@ import torch
 
 from client.privacy.patients import Drawn, PoissonPatients
 from client.privacy.randomness import PrivateRandom
-from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.study.experiment import ClassifierConfig, ImageConfig
 from common.training import cgan, classifier, cyclegan, translation, wgan_gp
 from common.training.patients import PatientTrainer
 

@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 from torch import Tensor
 
-from common.records import (
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     METRICS,

@@ -8,7 +8,7 @@ from hospital import STUDY, Hospital
 from joining import joined
 
 from client.app import app
-from common.records import CONFIG, Instruction, instruction_record
+from common.protocol.records import CONFIG, Instruction, instruction_record
 from server.provision.question_key import read_question_key
 from server.signing import SigningGrid
 from simulation.grid import FIRST_NODE, InProcessGrid

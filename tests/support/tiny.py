@@ -7,8 +7,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from common.config import compose
-from common.progress import NoProgress
+from common.study.config import compose
+from common.study.progress import NoProgress
 from server.settings import StudySettings
 
 LPS_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

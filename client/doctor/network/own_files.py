@@ -8,9 +8,9 @@ from cryptography import x509
 
 from client.doctor.examination import NetworkCheck, good, problem, warning
 from client.health.service import ask_health
-from common.file_lock import is_held
-from common.node_keys import fingerprint, public_line, read_private_file
-from common.private_files import readable_by_others
+from common.protocol.node_keys import fingerprint, public_line, read_private_file
+from common.system.file_lock import is_held
+from common.system.private_files import readable_by_others
 
 _LONG_BEFORE = timedelta(days=90)
 """Every site needs a new kit when the authority expires, which takes a federation some weeks."""

@@ -4,7 +4,7 @@ import socket
 
 from client.doctor.examination import NetworkCheck, good, problem
 from client.doctor.network.proxy import bracketed, port_of, proxy_for, without_password
-from common.enrolment import split_address
+from common.protocol.enrolment import split_address
 
 TIMEOUT = 10.0
 """Seconds for each step."""

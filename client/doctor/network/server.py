@@ -15,7 +15,7 @@ from client.enrolment.clock import WORTH_SETTING, clock_offset, describe_clock, 
 from client.enrolment.connection import trusting_context
 from client.enrolment.diagnosis import distrust, not_reached, of_another_authority
 from common.errors import ConfigError
-from common.outside import quoted
+from common.system.outside import quoted
 
 FLEET = "/v1/fleet/pull-messages"
 """What a node asks for; without a signature it is refused."""

@@ -12,7 +12,7 @@ from pydicom import FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from common.errors import BadStudyError
-from common.logs import IMAGE_LIBRARIES
+from common.system.logs import IMAGE_LIBRARIES
 
 MOST_BYTES = 2 * 2**30
 """The largest file, and the largest volume in memory, that is read: 2 GiB, or 2,000 slices of 512 x 512."""

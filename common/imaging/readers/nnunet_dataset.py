@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DataError
-from common.outside import printable
-from common.safe_json import read_json_text
+from common.system.outside import printable
+from common.system.safe_json import read_json_text
 
 DATASET_FILE = "dataset.json"
 _ENDINGS = (".nii.gz", ".nii")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from common.allowed import require
+from common.study.allowed import require
 
 if TYPE_CHECKING:
-    from common.experiment import PreprocessingConfig
+    from common.study.experiment import PreprocessingConfig
 
 CROPS = ("foreground", "organ", "each_lung")
 LARGEST_MEDIAN = 10

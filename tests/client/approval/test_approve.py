@@ -14,8 +14,8 @@ from client.approval.guard import require_approved
 from client.audit.log import read_audit
 from client.cli import main
 from client.site import SiteSettings, load_site
-from common.bundle import stage_bundle
 from common.errors import ConfigError, RefusalError
+from common.system.bundle import stage_bundle
 
 Said = tuple[int, str, str]
 Approve = Callable[..., Said]
@@ -121,7 +121,7 @@ def test_the_next_bundle_is_shown_beside_the_last_one(site: SiteSettings, approv
         (lambda app: (app / "client/privacy/checks.py").unlink(), "missing  client/privacy/checks.py"),
         (add("client/app.py"), "changed  client/app.py"),
         (add("client/site.py"), "changed  client/site.py"),
-        (add("common/records.py"), "changed  common/records.py"),
+        (add("common/protocol/records.py"), "changed  common/protocol/records.py"),
         (add("client/audit/log.py"), "changed  client/audit/log.py"),
         (
             lambda app: (app / "pyproject.toml").write_text(

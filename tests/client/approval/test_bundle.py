@@ -13,8 +13,8 @@ from flwr.cli.build import build_fab_from_disk
 
 from client.approval.bundle import CONTENT, content_list, read_bundle
 from client.approval.comparison import release_files
-from common.bundle import stage_bundle
 from common.errors import RefusalError
+from common.system.bundle import stage_bundle
 
 PROJECT = b'[project]\nname = "oncofed"\nversion = "1"\n[tool.flwr.app]\npublisher = "oncofed"\n'
 FILES = {"pyproject.toml": PROJECT, "client/app.py": b"raise SystemExit('run')\n"}

@@ -29,9 +29,9 @@ from client.approval.guarded_node import (
 from client.approval.node_arguments import node_arguments
 from client.audit.log import read_audit
 from client.site import SiteSettings, load_site
-from common.bundle import stage_bundle
 from common.errors import ConfigError
-from common.progress import Event
+from common.study.progress import Event
+from common.system.bundle import stage_bundle
 
 RUN = 7
 
@@ -216,7 +216,7 @@ def test_an_audit_log_that_cannot_be_written_lets_nothing_pass(
 ) -> None:
     node, _ = guarded(module, site)
     real = os.write
-    monkeypatch.setattr("common.hash_chain.os.write", lambda descriptor, data: real(descriptor, data[:10]))
+    monkeypatch.setattr("client.audit.hash_chain.os.write", lambda descriptor, data: real(descriptor, data[:10]))
     node.pull(fab_of(release))
     assert not node.stored
 

@@ -18,8 +18,8 @@ from tiny import TINY, write_site
 from client.audit.log import read_audit
 from client.health.service import ask_health
 from client.site import SiteSettings, load_site, save_site
-from common import bundle as module
-from common.bundle import stage_bundle
+from common.system import bundle as module
+from common.system.bundle import stage_bundle
 
 BIN = Path(sys.executable).parent
 ROOT = Path(module.__file__).parents[1]

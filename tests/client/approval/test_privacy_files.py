@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.approval.comparison import differences, hashes, is_privacy_file, release_files
-from common.bundle import PACKAGES
+from common.system.bundle import PACKAGES
 
 ROOT = Path(__file__).parents[3]
 ENTRANCES = ("client/app.py", "client/approval/guarded_node.py", "client/cli.py")
@@ -45,7 +45,7 @@ def test_all_that_a_node_loads_is_a_privacy_file() -> None:
     assert len(found) > 150
     assert found >= {
         "client/data/site_data.py",
-        "common/records.py",
+        "common/protocol/records.py",
         "common/training/build.py",
         "client/privacy/gradients.py",
     }
@@ -55,8 +55,9 @@ def test_all_that_a_node_loads_is_a_privacy_file() -> None:
 def test_every_file_of_the_release_that_is_not_the_coordinators_is_one() -> None:
     release = set(release_files())
     assert {name for name in release if not is_privacy_file(name)} == {
-        name for name in release if name.startswith(("server/", "simulation/"))
+        name for name in release if name.startswith("server/")
     }
+    assert is_privacy_file("simulation/run.py")
     for name in ("data/site_data", "training/proxies", "hello/introduction", "training/rounds"):
         assert is_privacy_file(f"client/{name}.py")
         assert f"client/{name}.py" in release

@@ -13,9 +13,9 @@ from signed_hospital import SignedHospital
 from client.approval.questions import LONGEST_WAY
 from client.enrolment.clock import MOST_BEHIND
 from client.enrolment.connection import load_connection, save_connection
-from common.actions import Action
-from common.records import ARRAYS, CONFIG, SiteHello, read_result
-from common.signed_questions import SIGNATURE
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, SiteHello, read_result
+from common.protocol.signed_questions import SIGNATURE
 from server.signing import SigningGrid
 from simulation.grid import FIRST_NODE
 

@@ -12,7 +12,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.nodestate import NodeStateFactory
 
 from client.approval.safe_errors import REASON, install_safe_errors
-from common.actions import FAILED
+from common.protocol.actions import FAILED
 
 PATHS = "<class 'OSError'>:<'[Errno 28] No space left on device: /home/hospital/patients/MUELLER'>"
 

@@ -6,8 +6,8 @@ import pytest
 from hospital import Hospital
 
 from client.audit.log import AuditError, AuditFiles, AuditLog
-from common.actions import NO_SITE, Action
-from common.files import write_bytes
+from common.protocol.actions import NO_SITE, Action
+from common.system.files import write_bytes
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_the_disk_is_waited_for_once_a_second_and_not_for_what_is_followed(
 ) -> None:
     waited: list[int] = []
     now = [100.0]
-    monkeypatch.setattr("common.hash_chain.os.fsync", waited.append)
+    monkeypatch.setattr("client.audit.hash_chain.os.fsync", waited.append)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     log = AuditLog(files_in(tmp_path))
     for passed, flush, expected in ((0.0, False, 0), (0.1, True, 1), (0.5, True, 1), (0.6, True, 2), (9.0, False, 2)):

@@ -11,13 +11,13 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 from hospital import STUDY, Hospital
 
+from client.audit.hash_chain import parse_chain
 from client.audit.log import AuditLog
 from client.cli import main
 from client.site import load_site
-from common.actions import Action
 from common.errors import ConfigError
-from common.hash_chain import parse_chain
-from common.records import CONFIG
+from common.protocol.actions import Action
+from common.protocol.records import CONFIG
 
 
 def test_what_was_asked_and_what_left_is_written_down(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_log_that_cannot_be_written_stops_the_work(tmp_path: Path, monkeypatch
     site = Hospital(tmp_path)
     site.ask(Action.HELLO)
     real = os.write
-    monkeypatch.setattr("common.hash_chain.os.write", lambda descriptor, data: real(descriptor, data[:10]))
+    monkeypatch.setattr("client.audit.hash_chain.os.write", lambda descriptor, data: real(descriptor, data[:10]))
     opened: list[str] = []
     monkeypatch.setattr("client.data.open_studies.OpenStudies.open", lambda *_: opened.append("opened"))
     reply = site.ask(Action.HELLO)
@@ -85,7 +85,7 @@ def test_an_answer_that_cannot_be_written_down_does_not_leave(tmp_path: Path, mo
 
     def full(self: AuditLog, event: str, **fields: Any) -> None:
         if event == "answered":
-            monkeypatch.setattr("common.hash_chain.os.write", lambda descriptor, data: 0)
+            monkeypatch.setattr("client.audit.hash_chain.os.write", lambda descriptor, data: 0)
         real(self, event, **fields)
 
     monkeypatch.setattr(AuditLog, "write", full)

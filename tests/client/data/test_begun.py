@@ -13,11 +13,11 @@ from client.data.begun import CAME_LATER, ChangedPatientsError
 from client.data.context import LOCAL
 from client.data.open_studies import OpenStudy
 from client.hello.introduction import introduce
-from common.actions import Action
 from common.errors import DamagedFileError, RefusalError
-from common.files import read_json, write_json
 from common.imaging.split import Split
-from common.trials import Trial
+from common.protocol.actions import Action
+from common.study.trials import Trial
+from common.system.files import read_json, write_json
 from tests.support.hospital import STUDY, Hospital
 
 PRIVATE = {"epsilon": 8.0, "patients": 10, "without": "allow"}

@@ -8,8 +8,8 @@ import torch
 
 from client.data.open_studies import OpenStudies
 from client.site import SiteSettings, save_site
-from common.config import compose, to_yaml
 from common.errors import ConfigError, RefusalError
+from common.study.config import compose, to_yaml
 from common.training.trainer import Trainer
 
 

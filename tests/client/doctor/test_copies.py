@@ -15,7 +15,7 @@ from client.data.work import WorkFolder
 from client.doctor.visits import visits
 from client.study.leaks import require_no_leak
 from common.errors import RefusalError
-from common.files import read_json
+from common.system.files import read_json
 
 
 def data_of(hospital, study: tuple[str, ...]) -> SiteData:

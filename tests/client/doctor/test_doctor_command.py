@@ -15,8 +15,8 @@ from tiny import TINY
 
 from client.doctor.command import doctor
 from client.doctor.examination import Examination
-from common.config import compose, to_yaml
 from common.errors import DataError
+from common.study.config import compose, to_yaml
 
 LIVER = tuple(item.replace("site=brain", "site=liver").replace("organs.brain", "organs.liver") for item in TINY)
 

@@ -21,9 +21,9 @@ from client.doctor.network.proxy import proxy_for
 from client.enrolment.connection import Connection, save_connection
 from client.health.service import HealthService
 from client.site import SiteSettings
-from common.file_lock import locked
-from common.node_keys import identity_file, new_key, private_file, public_line
-from common.private_files import write_private
+from common.protocol.node_keys import identity_file, new_key, private_file, public_line
+from common.system.file_lock import locked
+from common.system.private_files import write_private
 from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.provision import Places, provision
 from server.provision.registry import utc_now

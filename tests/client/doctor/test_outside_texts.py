@@ -16,8 +16,8 @@ from client.audit.log import AuditLog
 from client.cli import main
 from client.health.service import HealthService
 from client.site import load_site
-from common.command import run_command
 from common.errors import ConfigError
+from common.system.command import run_command
 
 
 def file_name(text: str) -> str:

@@ -14,7 +14,7 @@ from client.enrolment.command import init
 from client.enrolment.connection import load_connection
 from client.site import load_site
 from common.errors import ConfigError
-from common.node_keys import fingerprint, new_key, public_line
+from common.protocol.node_keys import fingerprint, new_key, public_line
 from server.provision.provision import Changes, provision
 
 

@@ -13,7 +13,7 @@ from client.enrolment.command import init
 from client.enrolment.connection import load_connection
 from client.site import load_site
 from common.errors import ConfigError
-from common.node_keys import public_line, read_private_file
+from common.protocol.node_keys import public_line, read_private_file
 from server.provision.provision import Changes, Places, provision
 from server.provision.rate_limit import RateLimit
 

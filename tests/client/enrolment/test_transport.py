@@ -11,7 +11,7 @@ from joining import failed, repacked, state, tls_server
 
 from client.enrolment.attempt import Attempt
 from client.enrolment.connection import load_connection
-from common.node_keys import new_key, public_line
+from common.protocol.node_keys import new_key, public_line
 from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.provision import Changes, Places, provision
 from server.provision.registry import utc_now

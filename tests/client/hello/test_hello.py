@@ -7,7 +7,7 @@ from opening import open_message, parts
 
 from client.data.open_studies import OpenStudy
 from client.hello.introduction import introduce
-from common.files import read_json
+from common.system.files import read_json
 from tests.support.hospital import STUDY, Hospital
 
 

@@ -12,10 +12,18 @@ from pydantic import ValidationError
 from tiny import TINY, write_patient, write_site
 
 from client.hello.shared_patients import normalised
-from common.actions import Action
-from common.config import compose, to_yaml
 from common.errors import StudyError
-from common.records import CONFIG, LEAST_TOKENS, MOST_TOKENS, PatientTokens, SiteHello, UnacceptableError, read_result
+from common.protocol.actions import Action
+from common.protocol.records import (
+    CONFIG,
+    LEAST_TOKENS,
+    MOST_TOKENS,
+    PatientTokens,
+    SiteHello,
+    UnacceptableError,
+    read_result,
+)
+from common.study.config import compose, to_yaml
 from server.roster import Member, Roster
 from server.shared_patients import require_own_patients, shared_between
 

@@ -18,11 +18,11 @@ from client.site import SiteSettings
 from client.study.arms import possible_arms
 from client.study.synthesis import synthesise
 from client.training.rounds import train_gan
-from common.config import compose
 from common.errors import DataError
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
+from common.study.trials import trials_of
 from common.training.build import build_gan_trainer
-from common.trials import trials_of
 
 WGAN = (
     "models.wgan_gp.width=4",

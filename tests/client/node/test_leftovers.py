@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from client.node.leftovers import end_leftovers
-from common.child_process import ChildProcess
+from common.system.child_process import ChildProcess
 
 
 def sleeper(home: Path) -> "subprocess.Popen[bytes]":
@@ -51,7 +51,7 @@ def test_a_child_is_read_stopped_with_its_own_children_and_dies_with_its_parent(
     assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
 
     parent = (
-        "import os, sys\nfrom common.child_process import ChildProcess\n"
+        "import os, sys\nfrom common.system.child_process import ChildProcess\n"
         "program = 'import os, time; print(os.getpid(), flush=True); time.sleep(600)'\n"
         "child = ChildProcess([sys.executable, '-c', program], os.environ, lambda line: print(line, flush=True))\n"
         "child.start()\nsys.stdin.read()\n"

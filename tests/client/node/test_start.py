@@ -11,9 +11,9 @@ from client.node.return_home import node_number, say_goodbye
 from client.node.start import start
 from client.site import SiteSettings, load_site, save_site
 from common.errors import ConfigError
-from common.file_lock import locked
-from common.node_keys import new_key, private_file
-from common.question_keys import public_text
+from common.protocol.node_keys import new_key, private_file
+from common.protocol.question_keys import public_text
+from common.system.file_lock import locked
 
 
 @pytest.fixture

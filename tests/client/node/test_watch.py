@@ -9,7 +9,7 @@ import pytest
 from client.node.causes import SENTENCES, Cause
 from client.node.events import VARIABLE, NodeEvent, node_event, to_supervisor
 from client.node.watch import NodeWatch
-from common.progress import Event
+from common.study.progress import Event
 
 
 def heard(*events: tuple[str, str]) -> tuple[NodeWatch, list[str]]:

@@ -18,7 +18,7 @@ from client.approval.allow_list import approve_bundle
 from client.audit.log import read_audit
 from client.node import warm
 from client.site import load_site
-from common.bundle import PACKAGES, stage_bundle
+from common.system.bundle import PACKAGES, stage_bundle
 
 SEEN = """
 import sys

@@ -13,9 +13,9 @@ from tiny import TINY, write_site
 from client.data.context import LOCAL
 from client.doctor.rehearsal import rehearse
 from client.site import SiteSettings, load_site
-from common.actions import Action
-from common.config import compose, model_of, to_yaml
-from common.records import SiteHello, read_result
+from common.protocol.actions import Action
+from common.protocol.records import SiteHello, read_result
+from common.study.config import compose, model_of, to_yaml
 from common.training.build import build_gan_trainer, model_exchange
 from common.training.trainer import Exchange
 

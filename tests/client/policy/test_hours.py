@@ -9,9 +9,9 @@ from hospital import Hospital
 from client.policy.hours import Hours
 from client.policy.rules import require_hours
 from client.site import load_site
-from common.actions import NOT_NOW, Action
 from common.errors import ConfigError, NotNowError
-from common.records import SiteHello, read_result
+from common.protocol.actions import NOT_NOW, Action
+from common.protocol.records import SiteHello, read_result
 
 
 class Noon(datetime):

@@ -18,7 +18,7 @@ import json, sys
 from hospital import Hospital
 import client.app
 from pathlib import Path
-from common.actions import Action
+from common.protocol.actions import Action
 import numpy, torch
 
 folder, gib = sys.argv[1:3]

@@ -17,7 +17,7 @@ from client.privacy.audit import (
 )
 from client.privacy.faults import Fault
 from common.errors import PrivacyError
-from common.results_privacy import AuditBound
+from common.results.privacy import AuditBound
 from common.training.patients import PatientUpdate
 
 

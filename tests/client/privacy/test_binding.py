@@ -14,10 +14,10 @@ from client.app import _safe_reason
 from client.data.open_studies import OpenStudy
 from client.privacy.binding import binding_file, digest_of
 from client.site import SiteSettings
-from common.actions import Action
-from common.config import compose, from_yaml, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.experiment import Experiment
+from common.protocol.actions import Action
+from common.study.config import compose, from_yaml, to_yaml
+from common.study.experiment import Experiment
 
 DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
 STUDY = compose([*TINY, *DP])

@@ -18,7 +18,7 @@ from client.privacy.accounting import Mechanism, prv_epsilon, rdp_epsilon
 from client.privacy.budget import Budget
 from client.privacy.ledger import WAY_OUT
 from client.site import load_site
-from common.privacy import NOT_COVERED
+from common.study.privacy import NOT_COVERED
 
 PAGE = Path(__file__).parents[3] / "docs" / "privacy.md"
 PRIVATE = (*TINY, "privacy=patient_dp", "privacy.patients_per_step=4")

@@ -12,7 +12,7 @@ from client.privacy.patients import PoissonPatients
 from client.privacy.randomness import PrivateRandom
 from client.privacy.training import Noise, train_privately
 from common.errors import PrivacyError
-from common.experiment import ClassifierConfig, ImageConfig
+from common.study.experiment import ClassifierConfig, ImageConfig
 from common.training import cgan, classifier, cyclegan
 from common.training.patients import PatientTrainer
 from common.training.trainer import Trainer

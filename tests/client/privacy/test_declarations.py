@@ -26,11 +26,11 @@ from client.privacy.slices import for_noised_steps, kept_here
 from client.study import trial
 from client.training import rounds
 from client.training.rounds import Update
-from common.actions import Action
-from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.records import ARRAYS, CONFIG, METRICS, Instruction, instruction_record, to_arrays
-from common.results_classifier import SiteArms
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, METRICS, Instruction, instruction_record, to_arrays
+from common.results.classifier import SiteArms
+from common.study.config import compose, to_yaml
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.trainer import Exchange
 

@@ -10,7 +10,7 @@ from common.figures.figure import REAL_ONLY, Figure
 from common.figures.registry import METRICS
 from common.metrics.bootstrap import Estimate
 from common.metrics.classification import classification_scores, decisive_patients
-from common.results_classifier import ClassifierScores, SiteArms, ToldScores
+from common.results.classifier import ClassifierScores, SiteArms, ToldScores
 
 OPEN = Rules(min_cell=5, counts=True)
 CLOSED = Rules(min_cell=5, counts=False)

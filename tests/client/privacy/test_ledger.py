@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from client.audit.hash_chain import Chain
 from client.privacy import ledger as module
 from client.privacy.ledger import Ledger, LedgerError, LedgerFiles
-from common.hash_chain import Chain
 
 CHILD = """
 import sys

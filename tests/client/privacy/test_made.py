@@ -20,8 +20,8 @@ from client.site import SiteSettings
 from client.study.arms import made_images, made_of
 from client.study.synthesis import synthesise
 from client.training.rounds import train_classifier
-from common.config import compose
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from client.privacy.mechanism import mechanism_tests
-from common.results_privacy import AuditBound, MechanismTests
+from common.results.privacy import AuditBound, MechanismTests
 
 SIGMA = 4.0
 LEVEL = 2e-4

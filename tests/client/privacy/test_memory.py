@@ -18,8 +18,8 @@ from tiny import TINY
 
 import torch
 from client.privacy.roster import begin_roster
-from common.config import compose, to_yaml
-from common.records import ARRAYS, CONFIG, Instruction, instruction_record, to_arrays
+from common.study.config import compose, to_yaml
+from common.protocol.records import ARRAYS, CONFIG, Instruction, instruction_record, to_arrays
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 folder, declared, per_step = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

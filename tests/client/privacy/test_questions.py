@@ -23,14 +23,14 @@ from client.privacy import roster
 from client.privacy.questions import choose_set, questions_of, require_question, settle_test_set
 from client.privacy.roster import Role, role_of
 from client.site import Shares, SiteSettings
-from common.actions import Action
-from common.array_files import write_arrays
-from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
-from common.results_classifier import SiteArms
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
+from common.results.classifier import SiteArms
+from common.study.config import compose, to_yaml
+from common.study.trials import Trial
+from common.system.array_files import write_arrays
 from common.training.build import build_classifier_trainer
-from common.trials import Trial
 
 DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
 STUDY = compose([*TINY, *DP])

@@ -34,13 +34,13 @@ from client.privacy.questions import settle_test_set
 from client.privacy.roster import Role, open_roster, place_of, role_of, roster_of_tests, roster_split
 from client.site import Shares, SiteSettings
 from client.study.trial import evaluate_model
-from common.config import compose
 from common.errors import ConfigError, PrivacyError, RefusalError
-from common.experiment import SplitConfig, StudyConfig
 from common.imaging.split import Split, split_patients
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
+from common.study.experiment import SplitConfig, StudyConfig
+from common.study.trials import Trial
 from common.training.build import build_classifier_trainer
-from common.trials import Trial
 
 PATIENTS = [(f"patient-{number:02d}", number % 3 != 0) for number in range(40)]
 NAMES = [name for name, _ in PATIENTS]

@@ -26,12 +26,12 @@ from client.privacy.questions import settle_test_set
 from client.privacy.randomness import PrivateRandom
 from client.privacy.scores import counts_of, noised_scores
 from client.site import SiteSettings
-from common.actions import Action
-from common.config import compose, to_yaml
 from common.errors import PrivacyError, RefusalError
-from common.files import write_json
-from common.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
-from common.results_classifier import ClassifierScores, SiteArms
+from common.protocol.actions import Action
+from common.protocol.records import ARRAYS, CONFIG, Instruction, instruction_record, read_result, to_arrays
+from common.results.classifier import ClassifierScores, SiteArms
+from common.study.config import compose, to_yaml
+from common.system.files import write_json
 from common.training.build import build_classifier_trainer
 
 DP = (

@@ -24,9 +24,9 @@ from client.privacy.slices import kept_here
 from client.privacy.training import Noise, train_privately
 from client.site import SiteSettings
 from client.training.rounds import train_classifier, train_gan
-from common.config import compose
 from common.errors import ConfigError, PrivacyError, RefusalError
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 STUDY = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])

@@ -15,8 +15,8 @@ from client.privacy.coordinators_copy import coordinators_copy, heed
 from client.privacy.ledger import Ledger, LedgerError
 from client.privacy.witness import Witness, _of_record_and_results, is_behind, standing, witnesses
 from client.site import SiteSettings, load_site, save_site
-from common.files import write_json
-from common.results_privacy import LedgerWitness
+from common.results.privacy import LedgerWitness
+from common.system.files import write_json
 
 
 def site(home: Path, name: str = "north", **privacy: object) -> SiteSettings:

@@ -11,9 +11,8 @@ from tiny import TINY
 
 from client.privacy.budget import Budget
 from client.privacy.ledger import LedgerError
-from common.actions import Action
-from common.config import compose, to_yaml
-from common.records import (
+from common.protocol.actions import Action
+from common.protocol.records import (
     ARRAYS,
     CONFIG,
     Instruction,
@@ -23,7 +22,8 @@ from common.records import (
     read_result,
     to_arrays,
 )
-from common.results_privacy import PrivacyStatement
+from common.results.privacy import PrivacyStatement
+from common.study.config import compose, to_yaml
 from common.training.build import build_gan_trainer
 
 STUDY = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])

@@ -15,7 +15,7 @@ from classifier_scores import classifier_scores
 from common.figures.figure import Scores
 from common.metrics.bootstrap import Estimate
 from common.placement import Placement
-from common.results_classifier import Confusion, ReliabilityBin
+from common.results.classifier import Confusion, ReliabilityBin
 
 CENTRES = {"real": 0.80, "real_synthetic": 0.85, "synthetic": 0.84, "copy_paste": 0.83, "blob": 0.86}
 

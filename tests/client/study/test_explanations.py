@@ -16,11 +16,11 @@ from client.study import explanations
 from client.study.arms import made_images, make_images
 from client.study.explanations import explain, prepare_explanations
 from client.study.nearest import nearest_lesions
-from common.array_files import read_arrays
-from common.config import compose
 from common.explanation.grad_cam import attention, lesion_share
 from common.explanation.of_slices import owners
 from common.figures.figure import Scores
+from common.study.config import compose
+from common.system.array_files import read_arrays
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.classifier import Trainer
 from common.training.kinds import GeneratorTrainer, SyntheticSlices

@@ -14,13 +14,13 @@ from client.data.open_studies import OpenStudy
 from client.site import SiteSettings
 from client.study.arms import keep_images, training_sets
 from client.study.trial import run_arms
-from common.config import compose
 from common.imaging.slices import Slices
-from common.results_classifier import TrialResult
+from common.results.classifier import TrialResult
+from common.results.statistics import Comparison
 from common.seeding import torch_generator
-from common.statistics.records import Comparison
+from common.study.config import compose
+from common.study.trials import Trial
 from common.training.kinds import SyntheticSlices
-from common.trials import Trial
 from server.evidence import comparisons
 
 FOLDS = 5

@@ -22,13 +22,13 @@ from client.study.trial import run_arms
 from client.training.local_generator import train_alone
 from client.training.state import RoundState
 from client.training.tuning import tuned
-from common.config import compose
 from common.errors import RefusalError
 from common.imaging.split import Split
-from common.results_classifier import SiteArms
+from common.results.classifier import SiteArms
+from common.study.config import compose
+from common.study.trials import Trial
 from common.training.build import build_gan_trainer
 from common.training.kinds import SyntheticSlices
-from common.trials import Trial
 
 STUDY = compose(
     [

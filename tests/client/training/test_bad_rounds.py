@@ -17,11 +17,11 @@ from client.privacy.budget import Budget
 from client.site import SiteSettings
 from client.training.local_generator import train_alone
 from client.training.rounds import Update, train_classifier, train_gan
-from common.array_files import read_tensors
-from common.config import compose, to_yaml
 from common.errors import RefusalError
-from common.experiment import Experiment
-from common.records import ARRAYS, CONFIG, Instruction, from_arrays, instruction_record, to_arrays
+from common.protocol.records import ARRAYS, CONFIG, Instruction, from_arrays, instruction_record, to_arrays
+from common.study.config import compose, to_yaml
+from common.study.experiment import Experiment
+from common.system.array_files import read_tensors
 from common.training import cgan, classifier, cyclegan
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.finite import all_finite

@@ -16,9 +16,9 @@ from client.study.arms import has_images
 from client.study.synthesis import synthesise
 from client.study.trial import evaluate_model, run_arms
 from client.training.tuning import tuned
-from common.config import compose
 from common.errors import RefusalError
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
 from common.training import cgan, classifier
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.finite import all_finite

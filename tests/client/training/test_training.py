@@ -12,8 +12,8 @@ from torch import Tensor
 from client.data.open_studies import OpenStudy
 from client.site import SiteSettings
 from client.training.rounds import train_gan
-from common.config import compose
-from common.records import Instruction
+from common.protocol.records import Instruction
+from common.study.config import compose
 from common.training.build import build_gan_trainer
 from common.training.trainer import Trainer
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from common.errors import DataError
-from common.experiment import ImageConfig
 from common.explanation.shortcut import Fills, refilled, shortcut
 from common.imaging.slices import PatientSlices, Slices
+from common.study.experiment import ImageConfig
 from common.training.cgan import Config, Trainer
 
 

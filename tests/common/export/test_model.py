@@ -12,9 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from common.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
 from common.errors import ConfigError, WeightsError
-from common.experiment import ImageConfig
 from common.export import model
 from common.export.card import GeneratorCard
 from common.export.loading import grey_values, load_network, read_safetensors
@@ -24,6 +22,8 @@ from common.imaging.slices import SliceBatch
 from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
 from common.seeding import torch_generator
+from common.study.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
+from common.study.experiment import ImageConfig
 from common.synthesis.surroundings import start_of_fill
 from common.training import cgan, cyclegan, translation, wgan_gp
 from common.training.families import trainer_module

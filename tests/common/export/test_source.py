@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import common
-from common.conditions import condition_code
 from common.errors import ConfigError
 from common.export.source import standalone_source
 from common.networks.patchgan import PatchGAN
 from common.networks.unet import UNet
+from common.study.conditions import condition_code
 
 Write = Callable[[str, str], object]
 

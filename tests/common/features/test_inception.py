@@ -7,9 +7,9 @@ import torchvision
 from torchvision.models import inception
 
 from common.errors import ConfigError, WeightsError
-from common.experiment import WeightsConfig
 from common.features.extractor import feature_extractor
 from common.features.inception import fid_inception
+from common.study.experiment import WeightsConfig
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.experiment import ImageConfig
 from common.imaging.cache import PatientCache, PreparedPatient, cache_key
 from common.imaging.facts import StudyFacts
 from common.imaging.patient import Lesion, Quarantined
 from common.imaging.slices import PatientSlices
+from common.study.experiment import ImageConfig
 
 FACTS = StudyFacts(
     path=Path("/data/y"),

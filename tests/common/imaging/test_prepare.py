@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig, PreprocessingConfig, SplitConfig
 from common.imaging.cohort import PreparedCohort
 from common.imaging.patient import Patient, StudyLocation
 from common.imaging.prepare import prepare_cohort
@@ -18,6 +17,7 @@ from common.imaging.readers.brats import BratsReader
 from common.imaging.readers.image_folder import ImageFolderReader
 from common.imaging.remarks import OpenQuestion, Question, Remark, Tally
 from common.imaging.split import split_patients
+from common.study.experiment import ImageConfig, PreprocessingConfig, SplitConfig
 
 
 @dataclasses.dataclass(frozen=True)

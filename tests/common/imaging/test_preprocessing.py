@@ -6,13 +6,13 @@ import pytest
 from phantoms import brain, ellipse, ellipsoid, patient_of, thorax
 
 from common.errors import BadStudyError, ConfigError
-from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.dicom.masks import load_masks
 from common.imaging.dicom.volume import load_volume
 from common.imaging.patient import Patient
 from common.imaging.preprocessing import preprocess, trace
 from common.imaging.readers.brats import BratsReader
 from common.imaging.steps.foreground import mri_foreground
+from common.study.experiment import ImageConfig, PreprocessingConfig
 
 
 def test_preprocess_gives_slices_of_the_agreed_type_and_range() -> None:

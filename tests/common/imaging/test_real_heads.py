@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.experiment import ImageConfig, PreprocessingConfig
+from client.study.baselines import copy_and_paste
+from client.study.placement import placement
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.image_folder import ImageFolderReader
-from common.synthesis.baselines import copy_and_paste
-from common.synthesis.placement import placement
+from common.study.experiment import ImageConfig, PreprocessingConfig
 
 HEADS = Path(__file__).parents[4] / "shared" / "data" / "brain_lgg_tcga"
 PATIENTS = 3

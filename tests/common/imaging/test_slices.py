@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from common.conditions import condition_code
 from common.imaging.slices import PatientSlices, Slices
+from common.study.conditions import condition_code
 
 
 def patient(name: str, pixels: list[int], stated: list[bool] | None = None) -> PatientSlices:

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
-from common.experiment import SplitConfig
 from common.imaging.split import everything_is_test, part_sizes, split_patients
+from common.study.experiment import SplitConfig
 
 FRACTIONS = SplitConfig(0.7, 0.2, 0.1)
 

@@ -12,11 +12,11 @@ from client.hello.notes import Notes
 from client.hello.tasks import possible_tasks
 from client.privacy.slices import require_known_patients
 from common.errors import RefusalError
-from common.experiment import ImageConfig, PreprocessingConfig
 from common.imaging.cohort import PreparedCohort
 from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.dicom import DicomReader
 from common.imaging.remarks import Tally
+from common.study.experiment import ImageConfig, PreprocessingConfig
 
 WHAT = "the header names no patient, so that each such study counts as a patient of its own"
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from common.errors import ConfigError, WeightsError
-from common.experiment import WeightsConfig
 from common.features.efficientnet import EfficientNetLite0
 from common.features.frozen import FrozenNetwork
 from common.features.vgg import Vgg19
 from common.losses import perceptual
 from common.losses.perceptual import LAYERS, PerceptualLoss, perceptual_loss
+from common.study.experiment import WeightsConfig
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sklearn.metrics import (
 from common.metrics.bootstrap import mean_over_sites, patient_weights
 from common.metrics.classification import FIGURES, classification_scores
 from common.metrics.gain import paired_gain
-from common.results_classifier import ClassifierScores
+from common.results.classifier import ClassifierScores
 
 
 def cohort(patients: int = 9, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

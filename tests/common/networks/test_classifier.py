@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 from common.errors import ConfigError, WeightsError
-from common.experiment import WeightsConfig
 from common.networks.classifier import ResNet50Classifier, SmallResNet, build_classifier
+from common.study.experiment import WeightsConfig
 
 
 @pytest.mark.parametrize(("contrasts", "size"), [(1, 64), (4, 64), (2, 96)])

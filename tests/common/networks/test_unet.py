@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from common.conditions import CODE_GAIN
 from common.errors import ConfigError
 from common.networks.unet import ConditionalNorm, UNet
+from common.study.conditions import CODE_GAIN
 
 
 @pytest.mark.parametrize(("height", "width", "depth"), [(32, 32, 3), (64, 64, 3), (37, 50, 3), (8, 8, 3), (64, 64, 6)])

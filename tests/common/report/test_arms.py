@@ -15,7 +15,7 @@ from common.report.arms import (
     in_order,
     verdict,
 )
-from common.results_classifier import ClassifierScores, Confusion
+from common.results.classifier import ClassifierScores, Confusion
 
 
 def scores(mean: float | None, half: float | None = 0.05) -> ClassifierScores:

@@ -5,9 +5,9 @@ import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
+from common.figures.formatting import AUC
 from common.metrics.bootstrap import Estimate
 from common.report.charts import Chart, IntervalRow, Series, interval_chart, line_chart, shared_span
-from common.report.formatting import AUC
 
 
 def drawn(chart: Chart | None) -> ElementTree.Element:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from common.figures.formatting import AUC
 from common.metrics.bootstrap import Estimate
 from common.report.figures import FIGURE_COLUMNS, figure_fields
-from common.report.formatting import AUC
 from common.report.tables import Table, figure, heat_map, word, write_csv
 
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from client.study.baselines import blob, copy_and_paste
+from client.study.placement import placed_inside, placement
 from common.errors import DataError
 from common.imaging.slices import PatientSlices, Slices, lesion_mask
 from common.seeding import torch_generator
-from common.synthesis.baselines import blob, copy_and_paste
 from common.synthesis.masks import Deformation, MaskBank, broad_parts, place_masks
-from common.synthesis.placement import placed_inside, placement
 from common.synthesis.public_masks import PublicMasks
 from common.synthesis.room import moved, shifts_that_fit
 from common.synthesis.sources import InsertionSource

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from common.conditions import condition_code
-from common.experiment import ImageConfig
 from common.imaging.slices import Slices
+from common.study.conditions import condition_code
+from common.study.experiment import ImageConfig
 from common.training import cgan, cyclegan, wgan_gp
 from common.training.build import compile_networks
 from common.training.kinds import SamplingTrainer

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from weights import equal
 
-from common.config import compose, model_of
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import Slices, lesion_mask
+from common.study.config import compose, model_of
+from common.study.experiment import ImageConfig
 from common.training.cgan import Config, Trainer
 from common.training.diffaugment import OPERATIONS, diffaugment
 from common.training.families import trainer_module

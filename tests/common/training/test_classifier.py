@@ -5,8 +5,8 @@ import torch
 from weights import equal
 
 from common.errors import DataError
-from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import Slices
+from common.study.experiment import ClassifierConfig, ImageConfig
 from common.training.classifier import ClassifierBatch, Trainer, TrainingSet
 from common.training.kinds import SyntheticSlices
 

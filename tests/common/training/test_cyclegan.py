@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.config import compose, model_of
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.study.config import compose, model_of
+from common.study.experiment import ImageConfig
 from common.training.cyclegan import Config, DomainConfig, Trainer
 from common.training.trainer import Contributor, Exchange, Score, View
 

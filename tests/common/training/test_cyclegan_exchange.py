@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from common.errors import StudyError
-from common.experiment import ImageConfig
 from common.networks.spectral import settle
+from common.study.experiment import ImageConfig
 from common.training.cyclegan import Config, SideBatch, Trainer
 from common.training.cyclegan_exchange import domain_shares, sum_of_domains
 from common.training.trainer import Contributor, View

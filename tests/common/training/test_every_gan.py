@@ -11,9 +11,9 @@ from torch import nn
 from weights import equal
 
 from common.errors import ConfigError
-from common.experiment import ImageConfig
 from common.imaging.slices import Slices
 from common.losses.adversarial import ADVERSARIAL_LOSSES
+from common.study.experiment import ImageConfig
 from common.training import cgan, cyclegan, translation, wgan_gp
 from common.training.gan import GanTrainer
 from common.training.kinds import ProxyTrainer

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.conditions import condition_code
-from common.experiment import ClassifierConfig, ImageConfig
 from common.imaging.slices import Slices
+from common.study.conditions import condition_code
+from common.study.experiment import ClassifierConfig, ImageConfig
 from common.training import cgan, classifier, cyclegan, wgan_gp
 from common.training.kinds import SamplingTrainer
 from common.training.trainer import Trainer

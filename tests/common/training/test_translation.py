@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.config import compose, model_of
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.study.config import compose, model_of
+from common.study.experiment import ImageConfig
 from common.training.families import trainer_module
 from common.training.trainer import Exchange, Needs, Score, View
 from common.training.translation import Config, Trainer

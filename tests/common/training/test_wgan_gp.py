@@ -6,11 +6,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from common.conditions import condition_code
-from common.config import compose, model_of
 from common.errors import ConfigError, DataError
-from common.experiment import ImageConfig
 from common.imaging.slices import PatientSlices, Slices
+from common.study.conditions import condition_code
+from common.study.config import compose, model_of
+from common.study.experiment import ImageConfig
 from common.synthesis.whole_slices import Draws
 from common.training import wgan_gp
 from common.training.trainer import Exchange, Score, View

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, StudyError
-from common.experiment import EvaluationConfig
 from common.imaging.slices import Slices
 from common.metrics.similarity import psnr
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import TranslatingTrainer
 from common.training.trainer import View
 from server.evaluation.cycle import CycleEvaluation

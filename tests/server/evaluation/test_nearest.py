@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import EvaluationConfig
 from common.imaging.slices import Slices
 from common.metrics.similarity import ssim
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import SamplingTrainer, SyntheticSlices
 from common.training.trainer import Trainer
 from server.evaluation.nearest import NearestEvaluation

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import EvaluationConfig
 from common.imaging.slices import PatientSlices, SliceBatch, Slices, lesion_mask
 from common.imaging.spread import spread_over_patients
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
 from common.training.trainer import Score, Trainer
 from server.evaluation.evaluation import build_evaluations

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from common.errors import ConfigError, DataError, StudyError
-from common.experiment import EvaluationConfig
 from common.figures.figure import ImageScores
 from common.imaging.slices import SliceBatch, Slices, lesion_mask
 from common.metrics.similarity import psnr
+from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTranslationTrainer
 from common.training.trainer import View
 from server.evaluation.evaluation import EVALUATIONS

@@ -12,16 +12,16 @@ import SimpleITK
 import torch
 from PIL import Image
 
-from common.conditions import condition_code
-from common.config import from_yaml
 from common.errors import ConfigError
 from common.export.loading import read_safetensors
 from common.export.manifest import Content, read_manifest
 from common.export.model import network_weights
-from common.phases import gan_phase
-from common.results import Results
-from common.results_privacy import PrivacyResults, PrivacyStatement
+from common.results.privacy import PrivacyResults, PrivacyStatement
+from common.results.study import Results
 from common.seeding import derive_seed
+from common.study.conditions import condition_code
+from common.study.config import from_yaml
+from common.study.phases import gan_phase
 from common.training.build import build_gan_trainer
 from common.training.kinds import SamplingTrainer, TranslatingTrainer
 from common.training.trainer import Trainer

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from common.errors import DataError
-from common.experiment import ImageConfig
 from common.export.manifest import Content
 from common.export.provenance import Provenance
 from common.imaging.slices import PatientSlices, Slices
+from common.study.experiment import ImageConfig
 from common.training import translation
 from common.training.trainer import View
 from server.export.images import synthetic_sets

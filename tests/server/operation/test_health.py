@@ -11,7 +11,7 @@ from enrolment_service import served
 from guarded_fleet import Fleet, guarded_fleet
 from small_disk import small_disk
 
-from common.command import run_command
+from common.system.command import run_command
 from server.operation.health import health_command
 from server.operation.quota import Quota
 from server.provision.federation import FederationSettings

@@ -10,8 +10,8 @@ from enrolment_service import federation
 from tiny import write_site
 from tiny_images import write_image_site
 
-from common.config import compose, read_experiment, to_yaml
 from common.errors import ConfigError
+from common.study.config import compose, read_experiment, to_yaml
 from server.cli import main
 from server.operation.plan import make_plan, plan_lines, planned_sites, short_lines
 from server.operation.run import RunOptions, run_command

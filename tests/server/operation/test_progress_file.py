@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.progress import ANSWERED, ASKED, Event, NoProgress
+from common.study.progress import ANSWERED, ASKED, Event, NoProgress
 from server.operation.progress_state import progress_state
 from server.progress_log import ProgressLog, ProgressReader
 from server.run_lock import alone_in, is_running

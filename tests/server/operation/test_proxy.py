@@ -16,7 +16,7 @@ import pytest
 from running_federation import free_port, need_nginx
 
 from common.errors import ConfigError
-from common.node_keys import identity_file, new_key, public_line
+from common.protocol.node_keys import identity_file, new_key, public_line
 from server.operation.proxy import FLEET, ProxyPlan, find_nginx, listeners, nginx_configuration, write_configuration
 from server.provision.authority import make_server_certificate, node_certificate, open_authority
 from server.provision.registry import utc_now

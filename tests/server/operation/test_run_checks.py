@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from enrolment_service import federation
 
-from common.config import compose
 from common.errors import ConfigError
+from common.study.config import compose
 from server.operation.studies import find_study, keep_study, started_studies
 from server.operation.study_checks import checked
 from server.operation.submit import enrolled_sites

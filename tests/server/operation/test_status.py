@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from enrolment_service import federation
 
-from common.config import compose, to_yaml
-from common.progress import ASKED
+from common.study.config import compose, to_yaml
+from common.study.progress import ASKED
 from server.operation.connections import SiteConnection
 from server.operation.status import status_command
 from server.operation.studies import keep_study

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from common.config import compose, to_yaml
 from common.errors import DamagedFileError
-from common.results import Results, RunInfo, SiteEntry
+from common.results.study import Results, RunInfo, SiteEntry
+from common.study.config import compose, to_yaml
 from server.operation.study_files import Patience, patience_of, quarantined_in
 
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from common.progress import ABSENT, ASKED, Event
+from common.study.progress import ABSENT, ASKED, Event
 from server.operation.connections import SiteConnection
 from server.operation.progress_state import progress_state
 from server.operation.study_files import Patience

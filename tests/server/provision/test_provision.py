@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from enrolment_service import SITES, federation
 
-from common.enrolment import KitFile
 from common.errors import ConfigError
-from common.question_keys import public_text
+from common.protocol.enrolment import KitFile
+from common.protocol.question_keys import public_text
 from server.cli import main
 from server.provision.authority import make_server_certificate, open_authority
 from server.provision.provision import Changes, Places, provision

@@ -9,9 +9,9 @@ from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.superlink.federation import NoOpFederationManager
 
-from common.enrolment import EnrolmentRequest
-from common.files import read_table
-from common.node_keys import new_key, public_line
+from common.protocol.enrolment import EnrolmentRequest
+from common.protocol.node_keys import new_key, public_line
+from common.system.files import read_table
 from server.operation.guarded_superlink import Nodes
 from server.provision.enrolling import enrol
 from server.provision.provision import Changes, Places, provision

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from enrolment_service import SITES, federation, free_port, served
 
-from common.enrolment import LARGEST_MESSAGE, Refusal
-from common.node_keys import fingerprint, key_serial, new_key, public_line, read_public_line
+from common.protocol.enrolment import LARGEST_MESSAGE, Refusal
+from common.protocol.node_keys import fingerprint, key_serial, new_key, public_line, read_public_line
 from server.provision.provision import Changes, Places, provision
 from server.provision.rate_limit import RateLimit
 from server.provision.registry import utc_now

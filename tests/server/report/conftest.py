@@ -12,7 +12,7 @@ from fabricated_study import fabricated_results
 from fabricated_trials import fabricated_study
 from PIL import Image
 
-from common.results import Results
+from common.results.study import Results
 
 
 @pytest.fixture(scope="session")

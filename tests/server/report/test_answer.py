@@ -5,8 +5,8 @@ import re
 import pytest
 from changed_study import Gain, private, set_gain, set_test
 
-from common.results import Results
-from common.statistics.records import Comparison
+from common.results.statistics import Comparison
+from common.results.study import Results
 from server.report.answer import answer, question
 
 

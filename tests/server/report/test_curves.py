@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.results import Results
+from common.results.study import Results
 from server.report.curves import learning_curves
 
 

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 from fabricated_generators import gallery
 
-from common.report.formatting import AUC
-from common.results import Results
-from common.results_classifier import PooledGain
+from common.figures.formatting import AUC
+from common.results.classifier import PooledGain
+from common.results.study import Results
 from server.report.forest import MOST, PLAIN_POINTS, forest, left_out
 from server.report.gallery import reference_gallery
 from server.report.strip import rule_in_words, strip

@@ -7,8 +7,8 @@ from classifier_scores import set_figure
 from fabricated_generators import change
 
 from common.metrics.bootstrap import Estimate
-from common.results import Results
-from common.results_classifier import ClassifierScores
+from common.results.classifier import ClassifierScores
+from common.results.study import Results
 from server.report.answer import question
 from server.report.further import further
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.array_files import read_arrays
-from common.experiment import ClassifierConfig, ImageConfig
 from common.figures.figure import Scores
 from common.imaging.slices import PatientSlices, Slices
 from common.report.page import ReportError
-from common.results import Results
+from common.results.study import Results
+from common.study.experiment import ClassifierConfig, ImageConfig
+from common.system.array_files import read_arrays
 from common.training.cgan import Config as CganConfig
 from common.training.cgan import Trainer as Cgan
 from common.training.classifier import Trainer as Classifier

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from browser import Browser, Page
 
-from common.results import Results
+from common.results.study import Results
 from server.report.build import build_study_report
 
 Open = Callable[..., Page]

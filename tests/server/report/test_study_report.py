@@ -13,11 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from common.privacy import NOT_COVERED
-from common.report.formatting import duration
+from common.figures.formatting import duration
 from common.report.page import ReportError
-from common.results import Results, SiteEntry
-from common.results_privacy import (
+from common.results.privacy import (
     AuditBound,
     MechanismSpent,
     MechanismTests,
@@ -25,6 +23,8 @@ from common.results_privacy import (
     PrivacyResults,
     PrivacyStatement,
 )
+from common.results.study import Results, SiteEntry
+from common.study.privacy import NOT_COVERED
 from server.report.build import build_study_report
 
 Write = Callable[..., Path]

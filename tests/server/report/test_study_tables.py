@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from common.report.arms import arm_title
-from common.results import Results
+from common.results.study import Results
 from server.report.build import build_study_report
 from server.report.scopes import titled
 

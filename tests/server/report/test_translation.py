@@ -11,9 +11,9 @@ import pytest
 from fabricated_generators import LAST, THERE, change, gallery, translation
 
 from common.figures.figure import ImageScores
+from common.figures.formatting import DECIBEL, SIMILARITY
 from common.report.charts import Chart
-from common.report.formatting import DECIBEL, SIMILARITY
-from common.results import GanResult, Results
+from common.results.study import GanResult, Results
 from server.report.build import build_study_report
 from server.report.figure_tables import curves, final_table, rounds_table
 from server.report.further import further

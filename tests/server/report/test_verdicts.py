@@ -3,8 +3,8 @@
 import pytest
 from changed_study import private, set_gain, set_test
 
-from common.report.formatting import POINTS, SIMILARITY
-from common.results import Results
+from common.figures.formatting import POINTS, SIMILARITY
+from common.results.study import Results
 from server.report.answer import answer
 from server.report.verdicts import Verdict, verdicts
 

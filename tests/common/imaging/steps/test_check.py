@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from common.errors import ConfigError
-from common.experiment import PreprocessingConfig
 from common.imaging.steps.check import check_preprocessing
+from common.study.experiment import PreprocessingConfig
 
 
 @pytest.mark.parametrize("organ", ["brain", "lung", "liver"])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import simulation.cohort.ct.anatomy as anatomy
-from common.array_files import read_arrays
-from common.progress import Event
+from common.study.progress import Event
+from common.system.array_files import read_arrays
 from simulation.cohort.ct.anatomy import AnatomyUnavailableError, fetch_ct_anatomies
 
 

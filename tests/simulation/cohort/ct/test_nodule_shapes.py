@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.array_files import write_arrays
+from common.system.array_files import write_arrays
 from simulation.cohort.ct.nodule_shapes import DISTANCE_UNIT, STEP, load_shapes, pack, read_database
 
 SPACING, SLICE = 0.7, 2.5

@@ -1,0 +1,1 @@
+"""What a hospital and the coordinator say to each other."""

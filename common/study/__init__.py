@@ -1,0 +1,1 @@
+"""A study: its configuration, phases, trials and progress."""

@@ -1,0 +1,1 @@
+"""The machine: files, locks, processes, safe readers and what is printed."""

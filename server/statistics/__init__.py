@@ -1,0 +1,1 @@
+"""The tests over repetitions of the classifier study."""
