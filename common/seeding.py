@@ -1,9 +1,71 @@
 """Seeds that depend on nothing but their names, so that a resumed run draws what an uninterrupted one would."""
 
 import hashlib
+from enum import StrEnum
 
 import numpy as np
 import torch
+
+
+class Label(StrEnum):
+    """What random numbers are drawn for. The values are part of every seed: a name may change, its value never does, or
+    a study would draw other numbers than it did."""
+
+    ARMS = "arms"
+    ATTENTION = "attention"
+    BATCH = "batch"
+    BLOB = "blob"
+    BOOTSTRAP = "bootstrap"
+    BOOTSTRAP_OVER_PATIENTS = "bootstrap over patients"
+    BRAIN = "brain"
+    CGAN = "cgan"
+    CHECK = "check"
+    CLASSIFIER = "classifier"
+    COPY_AND_PASTE = "copy_and_paste"
+    CYCLEGAN = "cyclegan"
+    DEMO_COHORT = "demo-cohort"
+    DISJOINT_HALVES = "disjoint halves"
+    DOCTOR = "doctor"
+    DROPOUT = "dropout"
+    EMBEDDING = "embedding"
+    EXPLANATIONS = "explanations"
+    EXPORT = "export"
+    FILLED = "filled"
+    FINAL_SCORE = "final score"
+    GALLERY = "gallery"
+    GENERATED_IMAGES = "generated images"
+    HCC_TACE_FOLDER = "hcc-tace folder"
+    KERNEL_DISTANCE = "kernel distance"
+    LIDC_FOLDER = "lidc folder"
+    LIVER = "liver"
+    LUNG = "lung"
+    MADE = "made"
+    PAIRS = "pairs"
+    PAIRS_OF_IMAGES = "pairs of images"
+    PARTITION = "partition"
+    PATCHES = "patches"
+    PATIENT = "patient"
+    PLACES = "places"
+    PLACES_AND_DIRECTIONS = "places and directions"
+    PRETRAINING = "pretraining"
+    PROXIES = "proxies"
+    RECONSTRUCT = "reconstruct"
+    REFERENCE_SET = "reference set"
+    REFILLED = "refilled"
+    RUN = "run"
+    SAMPLE = "sample"
+    SCORE = "score"
+    SHARE = "share"
+    SLICES = "slices"
+    STEP = "step"
+    STEPS = "steps"
+    SYNTHESISE = "synthesise"
+    SYNTHESIS = "synthesis"
+    TOLD_APART = "told apart"
+    TRANSLATION = "translation"
+    TUNING = "tuning"
+    WEIGHTS = "weights"
+    WGAN_GP = "wgan_gp"
 
 
 def derive_seed(*parts: str | int) -> int:

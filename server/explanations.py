@@ -22,7 +22,7 @@ from common.explanation.of_slices import (
 from common.explanation.shortcut import Fills, refilled, shortcut
 from common.figures.figure import Figure, Scores
 from common.imaging.slices import Slices
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.system.array_files import write_arrays
 from common.system.files import write_json
 from common.training.build import build_classifier_trainer, build_gan_trainer
@@ -115,8 +115,8 @@ def explain_reference(
         The figures.
     """
     statistics = {"samples": samples, "seed": seed, "min_cell": min_cell}
-    filled = _filled_again(reference, generator, derive_seed(seed, "filled"))
-    kinds = [*real_kinds(reference, EMBEDDED), *_made(reference, generator, filled, derive_seed(seed, "made"))]
+    filled = _filled_again(reference, generator, derive_seed(seed, Label.FILLED))
+    kinds = [*real_kinds(reference, EMBEDDED), *_made(reference, generator, filled, derive_seed(seed, Label.MADE))]
     apart, embedding = seen(classifier, kinds, **statistics)
     measured = attention_on_lesions(classifier, reference, EMBEDDED, **statistics)
     scores = Scores(figures=[*measured, *_shortcut(classifier, reference, filled, statistics), *apart])

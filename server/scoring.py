@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.errors import StudyError
 from common.figures.figure import ImageScores
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.config import Model
 from common.system.array_files import read_arrays, write_arrays
 from common.training.trainer import Trainer, View
@@ -51,7 +51,7 @@ class RoundScoring:
         folder: Path,
     ) -> None:
         self.settings, self.model, self.trainer, self.subjects, self.folder = settings, model, trainer, subjects, folder
-        self.seed = derive_seed(settings.experiment.seed, "score", model.name)
+        self.seed = derive_seed(settings.experiment.seed, Label.SCORE, model.name)
         # A strip of at most a dozen rounds shows the course of a long training as well as hundreds would.
         self.every = math.ceil(model.federation.rounds / STRIP)
         self._best: _Best | None = None
@@ -108,9 +108,9 @@ def final_scores(
 ) -> dict[str, ImageScores]:
     """The round that the trainer holds, on patients that had no part in choosing it; done once."""
     experiment = settings.experiment
-    seed = derive_seed(experiment.seed, "final score")
+    seed = derive_seed(experiment.seed, Label.FINAL_SCORE)
     return {
-        subject: evaluation.score(trainer, seed).final(experiment.study.bootstrap, derive_seed(seed, "bootstrap"))
+        subject: evaluation.score(trainer, seed).final(experiment.study.bootstrap, derive_seed(seed, Label.BOOTSTRAP))
         for subject, evaluation in build_evaluations(settings, trainer, subjects, "final").items()
     }
 

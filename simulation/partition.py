@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.errors import ConfigError
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 from common.study.experiment import PartitionConfig
 
 Shares = list[tuple[str, ...]]
@@ -30,7 +30,7 @@ def share_out(patients: Sequence[tuple[str, bool]], partition: PartitionConfig, 
             f"{len(patients)} patients cannot be shared out over {partition.sites} sites with at least "
             f"{partition.least} each; lower partition.<name>.sites or partition.<name>.least"
         )
-    random = numpy_generator(seed, "partition", partition.scheme)
+    random = numpy_generator(seed, Label.PARTITION, partition.scheme)
     classes = [[name for name, tumour in sorted(patients) if tumour == kind] for kind in (True, False)]
     shuffled = [[names[i] for i in random.permutation(len(names))] for names in classes]
     shares = _even(shuffled, partition.sites)

@@ -4,7 +4,7 @@ from client.data.site_data import SiteData
 from client.study.placement import placed_inside
 from common.errors import DataError, RefusalError
 from common.placement import Placement
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 from common.synthesis.masks import Deformation
 from common.synthesis.sources import InsertionSource
 
@@ -20,7 +20,7 @@ def try_places(data: SiteData) -> Placement | None:
         return None
     try:
         source = InsertionSource(data.training)
-        generator = torch_generator(data.study.experiment.seed, data.study.settings.name, "doctor", "places")
+        generator = torch_generator(data.study.experiment.seed, data.study.settings.name, Label.DOCTOR, Label.PLACES)
         places = source.places(_TRIED, Deformation(), generator)
     except (DataError, RefusalError):  # What keeps it from training is told elsewhere.
         return None

@@ -7,7 +7,7 @@ from client.data.work import WorkFolder
 from common.errors import BadStudyError
 from common.imaging.finding import find_studies
 from common.imaging.preprocessing import trace
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 from common.system.array_files import write_arrays
 
 FILE = "steps.npz"
@@ -21,7 +21,7 @@ def keep_step_pictures(data: SiteData, work: WorkFolder) -> None:
     names = sorted(patient.patient for patient in data.cohort.patients if patient.has_tumour)
     names = names or sorted(patient.patient for patient in data.cohort.patients)
     study = data.study
-    random = numpy_generator(study.experiment.seed, study.settings.name, "steps")
+    random = numpy_generator(study.experiment.seed, study.settings.name, Label.STEPS)
     chosen = names[int(random.integers(len(names)))]
     locations = [one for one in find_studies(data.cohorts.reader, study.settings.path) if one.patient == chosen]
     for location in locations:

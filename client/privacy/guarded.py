@@ -2,7 +2,7 @@
 
 from client.data.context import StudyContext
 from client.privacy.roster import place_of, roster_key
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 
 RESAMPLES = 1000
 """Behind each interval of a guarded site."""
@@ -34,5 +34,5 @@ def resampling(study: StudyContext) -> tuple[int, int]:
     """
     name = study.settings.name
     if not study.guarded:
-        return study.experiment.study.bootstrap, derive_seed(study.experiment.seed, name, "bootstrap")
+        return study.experiment.study.bootstrap, derive_seed(study.experiment.seed, name, Label.BOOTSTRAP)
     return RESAMPLES, int(place_of(roster_key(study.settings), "bootstrap", name) * 2**56)

@@ -16,7 +16,7 @@ from client.privacy.slices import for_noised_steps, kept_here
 from client.study.arms import SOURCES, keep_images, made_images, made_of, synthetic_ratio
 from common.errors import RefusalError
 from common.imaging.slices import PatientSlices, Slices
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.experiment import MIXING_ARMS
 from common.training.kinds import GeneratorTrainer, SyntheticSlices
 
@@ -38,7 +38,7 @@ def make_private_images(data: SiteData, work: WorkFolder, trainer: GeneratorTrai
     for index, patient in enumerate(slices.patients):
         alone = Slices(slices.organ, slices.contrasts, [patient], slices.min_tumour_pixels)
         try:
-            own = trainer.synthesise(alone, count, derive_seed(seed, "patient", patient.patient))
+            own = trainer.synthesise(alone, count, derive_seed(seed, Label.PATIENT, patient.patient))
         except MemoryError:
             raise
         except Exception:

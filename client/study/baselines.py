@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices, lesion_mask
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 from common.synthesis.blanking import blanked_region
 from common.synthesis.masks import Deformation, dilate, warp_images
 from common.synthesis.sources import InsertionSource
@@ -33,7 +33,7 @@ def copy_and_paste(slices: Slices, count: int, seed: int, *, deformation: Deform
     Raises:
         DataError: if the site has no slice with a tumour, or none without.
     """
-    generator = torch_generator(seed, "copy_and_paste")
+    generator = torch_generator(seed, Label.COPY_AND_PASTE)
     source = InsertionSource(slices)
     places = source.places(count - count // 2, deformation or Deformation(), generator)
     placed, target = places.placed, places.target
@@ -65,7 +65,7 @@ def blob(
     Raises:
         DataError: if the site has no slice with a tumour, or none without.
     """
-    generator = torch_generator(seed, "blob")
+    generator = torch_generator(seed, Label.BLOB)
     places = InsertionSource(slices).places(count - count // 2, deformation or Deformation(), generator)
     target, tumours = places.target, len(places.origin)
     contrasts = lesion_contrasts(slices.batch(slices.tumour_positions()))

@@ -23,7 +23,7 @@ from common.explanation.of_slices import attention_on_lesions, real_kinds, seen,
 from common.explanation.shortcut import Fills, refilled, shortcut
 from common.figures.figure import Figure, Scores
 from common.imaging.slices import SliceBatch, Slices
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.system.array_files import read_arrays, write_arrays
 from common.system.files import write_json
 from common.training.classifier import Trainer as ClassifierTrainer
@@ -46,7 +46,7 @@ def prepare_explanations(data: SiteData, work: WorkFolder, generator: GeneratorT
     which real lesions the made ones resemble most."""
     _refilled_file(work).unlink(missing_ok=True)
     if isinstance(generator, Fills) and data.split.test:
-        seed = derive_seed(data.study.experiment.seed, data.study.settings.name, "refilled")
+        seed = derive_seed(data.study.experiment.seed, data.study.settings.name, Label.REFILLED)
         try:
             positions, images = refilled(generator, data.test, kept_here(data), REFILLED, seed)
         except DataError:
@@ -88,7 +88,7 @@ def _statistics(study: StudyContext) -> dict[str, int]:
     """How intervals are made: alike for every arm, so that their figures can be compared."""
     return {
         "samples": study.experiment.study.bootstrap,
-        "seed": derive_seed(study.experiment.seed, study.settings.name, "explanations"),
+        "seed": derive_seed(study.experiment.seed, study.settings.name, Label.EXPLANATIONS),
         "min_cell": study.min_cell,
     }
 

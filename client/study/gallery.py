@@ -10,7 +10,7 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.privacy.slices import kept_here
 from client.study.arms import has_images, made_images
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 from common.system.array_files import write_arrays
 
 
@@ -18,7 +18,7 @@ def keep_gallery(data: SiteData, work: WorkFolder) -> None:
     """Writes some of each kind that there is, in place of earlier ones."""
     study, slices = data.study, kept_here(data)
     wanted = study.experiment.evaluation.gallery
-    random = numpy_generator(study.experiment.seed, study.settings.name, "gallery")
+    random = numpy_generator(study.experiment.seed, study.settings.name, Label.GALLERY)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
 
     def add(name: str, images: Tensor, labels: Tensor) -> None:

@@ -11,6 +11,7 @@ from client.study.explanations import prepare_explanations
 from client.study.gallery import keep_gallery
 from client.training.local_generator import train_alone
 from client.training.tuning import tuned
+from common.seeding import Label
 from common.study.trials import arms_of
 from common.training.patients import PatientTrainer
 
@@ -27,7 +28,7 @@ def synthesise(data: SiteData, work: WorkFolder, model: str, arrays: dict[str, T
     if isinstance(trainer, PatientTrainer):
         # A mask of one patient in another's slice would speak of two.
         trainer.public_masks = study.private
-    seed = study.trial_seed("synthesis", model)
+    seed = study.trial_seed(Label.SYNTHESIS, model)
     if study.private:
         make_private_images(data, work, trainer, seed)
     else:

@@ -33,6 +33,7 @@ from common.imaging.slices import Slices
 from common.metrics.classification import classification_scores, decisive_patients
 from common.metrics.gain import paired_gain
 from common.results.classifier import ClassifierScores, SiteArms, ToldScores
+from common.seeding import Label
 from common.study.phases import Phase, PhaseKind
 from common.system.array_files import write_tensors
 from common.system.files import read_json, write_json
@@ -80,7 +81,7 @@ def run_arms(data: SiteData, work: WorkFolder, test: Slices) -> SiteArms:
         )
         behind = Behind()
         sources = training_sets(data, work, arm, behind)
-        losses = trainer.train(trainer.batches(sources, steps, study.trial_seed("arms", arm)))
+        losses = trainer.train(trainer.batches(sources, steps, study.trial_seed(Label.ARMS, arm)))
         require_finite("classifier", trainer.shared_arrays(), losses)
         work.record_training(trial.phase(f"arms/{arm}"), 0, losses, steps, time.monotonic() - started)
         tested = score_classifier(study, work, test, trainer, arm, "local")

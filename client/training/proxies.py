@@ -14,7 +14,7 @@ from client.policy.rules import require_model
 from common.errors import RefusalError
 from common.protocol.records import ARRAYS, IMAGES, to_images
 from common.protocol.reply_checks import ImagesCheck
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.conditions import condition_code
 from common.system.array_files import read_tensors, write_tensors
 from common.training.build import build_gan_trainer, proxy_source
@@ -57,7 +57,7 @@ def _sample(study: StudyContext, work: WorkFolder, model: str, arrays: dict[str,
     trainer.generators_only = True
     trainer.load_shared_arrays(arrays)
     tumour = torch.arange(source.slices) < source.slices // 2
-    seed = derive_seed(study.experiment.seed, study.settings.name, "proxies", model)
+    seed = derive_seed(study.experiment.seed, study.settings.name, Label.PROXIES, model)
     return trainer.sample(tumour, condition_code(view.organ, view.contrasts), seed)
 
 

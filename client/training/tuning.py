@@ -10,6 +10,7 @@ from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.training.finite import require_finite
 from common.errors import RefusalError
+from common.seeding import Label
 from common.training.build import build_gan_trainer
 from common.training.kinds import GeneratorTrainer
 
@@ -36,7 +37,7 @@ def tuned(
     if not study.private:
         started = time.monotonic()
         name = trial.phase(f"{phase}/{model}")
-        losses = trainer.tune(data.training_for(model), study.seed("tuning", trial.name))
+        losses = trainer.tune(data.training_for(model), study.seed(Label.TUNING, trial.name))
         if losses:
             require_finite(f"models.{model}", trainer.shared_arrays(), losses)
             work.record_training(name, 0, losses, trainer.steps_done, time.monotonic() - started)

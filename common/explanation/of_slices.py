@@ -14,7 +14,7 @@ from common.explanation.grad_cam import attention, attention_scores, cell_size
 from common.figures.figure import Figure
 from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.training.classifier import Trainer
 from common.training.kinds import SyntheticSlices
 
@@ -103,13 +103,13 @@ def seen(
     for name, wanted in CLASSES.items():
         of = tumour == wanted
         if synthetic[of].any() and not synthetic[of].all():
-            own = derive_seed(seed, "told apart", name)
+            own = derive_seed(seed, Label.TOLD_APART, name)
             apart.append(
                 told_apart(features[of], synthetic[of], patient[of], name, samples=samples, seed=own, min_cell=min_cell)
             )
     if len(features) < FEWEST:
         return apart, {}
-    found = embed(features, derive_seed(seed, "embedding"))
+    found = embed(features, derive_seed(seed, Label.EMBEDDING))
     return apart, {
         "embedding_tsne": found.tsne.astype(np.float32),
         "embedding_pca": found.pca.astype(np.float32),
@@ -136,6 +136,6 @@ def attention_on_lesions(
         batch.patients.numpy(),
         reach=-(-cell_size(trainer.classifier, batch.images) // 2),
         samples=samples,
-        seed=derive_seed(seed, "attention"),
+        seed=derive_seed(seed, Label.ATTENTION),
         min_cell=min_cell,
     )

@@ -17,7 +17,7 @@ from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.bootstrap import Estimate, paired_difference
 from common.metrics.classification import THRESHOLD
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 from common.synthesis.blanking import blanked_region, draw_margins
 from common.synthesis.masks import Deformation, MaskBank, Masks, place_masks
 
@@ -52,7 +52,7 @@ def refilled(trainer: Fills, slices: Slices, masks: Slices, count: int, seed: in
     Raises:
         DataError: if ``masks`` hold no usable lesion, or no healthy slice has room for one.
     """
-    generator = torch_generator(seed, "refilled")
+    generator = torch_generator(seed, Label.REFILLED)
     bank = MaskBank(masks)
     positions = spread_over_patients(slices.healthy_positions(), slices.owner, count)
     placed = [(int(position), _mask(bank, slices, int(position), trainer, generator)) for position in positions]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.figures.figure import Figure
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def patient_weights(patients: int, samples: int, seed: int) -> Floats:
     >>> patient_weights(5, 3, seed=1).sum(axis=1).tolist()
     [5.0, 5.0, 5.0]
     """
-    random = numpy_generator(seed, "bootstrap over patients", patients)
+    random = numpy_generator(seed, Label.BOOTSTRAP_OVER_PATIENTS, patients)
     return random.multinomial(patients, np.full(patients, 1 / patients), size=samples).astype(np.float64)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.metrics.similarity import SIGMA, WINDOW
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents from the full resolution to 1/16 of it, as in the source."""
@@ -128,7 +128,7 @@ def mean_pairwise_ms_ssim(
         first, second = first[apart], second[apart]
     if not len(first) or pairs < 1:
         raise ValueError("no pair of images to compare: diversity needs two of different patients")
-    random = numpy_generator(seed, "pairs of images", len(images))
+    random = numpy_generator(seed, Label.PAIRS_OF_IMAGES, len(images))
     drawn = torch.from_numpy(np.sort(random.choice(len(first), size=min(pairs, len(first)), replace=False)))
     left, right = torch.from_numpy(first)[drawn], torch.from_numpy(second)[drawn]
     parts = zip(torch.split(left, BATCH), torch.split(right, BATCH), strict=True)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def disjoint_halves(
     names, index = np.unique(group, return_inverse=True)
     if len(names) < 2:
         raise ValueError("halves of different patients need at least two patients")
-    random = numpy_generator(seed, "disjoint halves")
+    random = numpy_generator(seed, Label.DISJOINT_HALVES)
     sizes = np.bincount(index)
     pairs = []
     for _ in range(draws):

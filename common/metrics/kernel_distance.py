@@ -9,7 +9,7 @@ images of other patients above 0: a floor is needed here too.
 import torch
 from torch import Tensor
 
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 
 
 def polynomial_kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def kernel_distances_of_subsets(real: Tensor, synthetic: Tensor, *, subsets: int
         raise ValueError(f"subsets of {size} cannot be drawn from {len(real)} and {len(synthetic)} features")
     within_real, within_synthetic = polynomial_kernel(real, real), polynomial_kernel(synthetic, synthetic)
     across = polynomial_kernel(real, synthetic)
-    random = torch_generator(seed, "kernel distance", len(real), len(synthetic))
+    random = torch_generator(seed, Label.KERNEL_DISTANCE, len(real), len(synthetic))
     distances = []
     for _ in range(subsets):
         i = torch.randperm(len(real), generator=random)[:size]

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.seeding import derive_seed, torch_generator
+from common.seeding import Label, derive_seed, torch_generator
 
 PATCH = 7
 PATCHES = 64
@@ -14,7 +14,7 @@ DIRECTIONS = 256
 SMALLEST = 16
 """Levels of the pyramid end before they are smaller than this, in pixels."""
 
-SEED = derive_seed("reference set", "patches")
+SEED = derive_seed(Label.REFERENCE_SET, Label.PATCHES)
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor) -> float:
@@ -43,7 +43,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor) -> float:
     """
     if a.shape != b.shape or a.ndim != 4 or min(a.shape[-2:]) < PATCH:
         raise ValueError(f"expected two equal shapes (N, C, H, W), got {tuple(a.shape)} and {tuple(b.shape)}")
-    random = torch_generator(SEED, "places and directions")
+    random = torch_generator(SEED, Label.PLACES_AND_DIRECTIONS)
     distances = []
     for one, other in zip(_pyramid(a.double()), _pyramid(b.double()), strict=True):
         rows, columns = (torch.randint(side - PATCH + 1, (PATCHES,), generator=random) for side in one.shape[-2:])

@@ -8,7 +8,7 @@ import torch
 
 from common.errors import ConfigError
 from common.imaging.slices import Slices
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.config import Model, channels, contrasts_by_organ, model_of
 from common.study.experiment import Experiment, FederationConfig, WeightsConfig
 from common.training import classifier
@@ -67,7 +67,7 @@ def compile_networks(trainer: Trainer[Any], *, to_train: bool = True, backend: s
 
 def run_seed(seed: int, run: int) -> int:
     """The seed of a model's ``run``-th training; the first one's is the study's own."""
-    return seed if run == 1 else derive_seed(seed, "run", run)
+    return seed if run == 1 else derive_seed(seed, Label.RUN, run)
 
 
 def site_view(experiment: Experiment, model: Model, organ: str, held: Sequence[str]) -> View | None:

@@ -20,7 +20,7 @@ from common.imaging.slices import SliceBatch, Slices
 from common.losses.adversarial import weighted_mean
 from common.losses.gradient_penalty import gradient_penalty
 from common.networks.unet import UNet
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 from common.study.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
 from common.study.experiment import WeightsConfig
 from common.synthesis.beside import filled_beside
@@ -106,7 +106,9 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
     def check_slices(cls, config: Config, slices: Slices) -> None:
         """Raises ``DataError`` for too few slices with a tumour or without one, or if no mask fits into the latter."""
         source = InsertionSource(slices, max(1, config.min_slices))
-        _ = source.places(config.batch_size, Deformation(inset=config.margins[1]), torch_generator("cgan", "check"))
+        _ = source.places(
+            config.batch_size, Deformation(inset=config.margins[1]), torch_generator(Label.CGAN, Label.CHECK)
+        )
 
     def batches(self, slices: Slices, count: int, seed: int) -> Iterator[InsertionBatch]:
         """``count`` batches; in each, ``healthy_share`` of the examples blank a healthy region without labels.
@@ -119,7 +121,9 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
         shape = ExampleShape(self.window, c.jitter, self.margins, c.brightness, c.diffaugment)
         controls = counts_of_a_share(c.batch_size, c.healthy_share, count, seed)
         return (
-            draw_examples(source, shape, c.batch_size - number, number, torch_generator(seed, "cgan", "batch", i))
+            draw_examples(
+                source, shape, c.batch_size - number, number, torch_generator(seed, Label.CGAN, Label.BATCH, i)
+            )
             for i, number in enumerate(controls)
         )
 
@@ -247,7 +251,7 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
         images, labels, foreground = batch.images[chosen], batch.labels[chosen], batch.foreground[chosen]
         margin = torch.full((len(chosen),), sum(self.margins) // 2)
         region = blanked_region(labels, foreground, margin)
-        made = self.fill(images, labels, region, condition, torch_generator(seed, "cgan", "reconstruct"))
+        made = self.fill(images, labels, region, condition, torch_generator(seed, Label.CGAN, Label.RECONSTRUCT))
         return Reconstruction(made, images, region)
 
     def synthesise(self, slices: Slices, count: int, seed: int) -> SyntheticSlices:
@@ -259,7 +263,7 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
             DataError: if the site has too few slices with a tumour, or without one.
         """
         c = self.config
-        generator = torch_generator(seed, "cgan", "synthesise")
+        generator = torch_generator(seed, Label.CGAN, Label.SYNTHESISE)
         tumours, negatives = count - count // 2, count // 2
         scale = (c.lesion_scale[0], c.lesion_scale[1])
         source, deformation = self._source(slices), Deformation(scale=scale, inset=self.margins[1])

@@ -11,7 +11,7 @@ from torch import Tensor
 from common.errors import DataError
 from common.imaging.slices import Slices
 from common.networks.classifier import TumourClassifier, build_classifier
-from common.seeding import derive_seed, torch_generator
+from common.seeding import Label, derive_seed, torch_generator
 from common.study.experiment import ClassifierConfig, ImageConfig, WeightsConfig
 from common.study.precision import full_precision
 from common.training.augmentation import augment_slices
@@ -104,7 +104,7 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         self.image = image
         self.total_steps = total_steps
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "classifier", "weights"))
+            torch.manual_seed(derive_seed(seed, Label.CLASSIFIER, Label.WEIGHTS))
             self.classifier: TumourClassifier = build_classifier(
                 config.network, channels, width=config.width, pretrained=config.pretrained, weights=weights
             )
@@ -126,7 +126,7 @@ class Trainer(PatientTrainer[ClassifierBatch]):
         draws = [_ClassDraw(sources, tumour) for tumour in (False, True)]
         tumours = counts_of_a_share(self.config.batch_size, 0.5, count, seed)
         return (
-            self._batch(draws, number, torch_generator(seed, "classifier", "batch", i))
+            self._batch(draws, number, torch_generator(seed, Label.CLASSIFIER, Label.BATCH, i))
             for i, number in enumerate(tumours)
         )
 
@@ -153,7 +153,7 @@ class Trainer(PatientTrainer[ClassifierBatch]):
     def _loss(self, batch: ClassifierBatch) -> tuple[Tensor, Tensor]:
         # Dropout draws from the step's own seed, so that a resumed training draws the same.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed("classifier", "dropout", self.steps_done))
+            torch.manual_seed(derive_seed(Label.CLASSIFIER, Label.DROPOUT, self.steps_done))
             logits = full_precision(self.classifier(batch.images.to(self.device))) + self.batch_shift
         target = batch.tumour.to(self.device).to(logits) * 0.95 + 0.025  # label smoothing (Szegedy et al. 2016), 5%
         return logits, F.binary_cross_entropy_with_logits(logits, target)

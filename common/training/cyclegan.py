@@ -23,7 +23,7 @@ from common.export.loading import grey_values
 from common.export.recipe import Recipe, output_port
 from common.imaging.slices import Slices
 from common.networks.resnet_generator import ResnetGenerator
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.conditions import condition_code
 from common.study.experiment import ImageConfig, WeightsConfig
 from common.training.cyclegan_config import Config, DomainConfig, domain_pair
@@ -192,7 +192,7 @@ class Trainer(TranslatingTrainer[SideBatch], ExchangedCycleGan, ProxyTrainer[Sid
         proxies = self.proxies if self.exchange is Exchange.PROXIES else None
         if self.exchange is Exchange.PROXIES and proxies is None:
             raise DataError(f"no synthetic slices of {self.domains[1 - side].name} are here, and proxies need them")
-        seeds = (derive_seed(seed, "cyclegan", "batch", index) for index in range(count))
+        seeds = (derive_seed(seed, Label.CYCLEGAN, Label.BATCH, index) for index in range(count))
         return (draw_side(slices, side, proxies, self.shape, each) for each in seeds)
 
     # ------------------------------------------------------------------ training
@@ -216,7 +216,7 @@ class Trainer(TranslatingTrainer[SideBatch], ExchangedCycleGan, ProxyTrainer[Sid
             raise DataError(f"pre-training needs public slices of {' and '.join(lacking)}")
         pairs = (
             [
-                draw_side(by_view[domain], side, None, self.shape, derive_seed(seed, "pretraining", step, side))
+                draw_side(by_view[domain], side, None, self.shape, derive_seed(seed, Label.PRETRAINING, step, side))
                 for side, domain in enumerate(self.domains)
             ]
             for step in range(steps)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from common.export.recipe import Recipe
 from common.networks.patchgan import PatchGAN
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.experiment import ImageConfig, WeightsConfig
 from common.study.precision import full_precision
 from common.training.ema import averaged_copy, update_average
@@ -66,7 +66,7 @@ class GanTrainer(Trainer[Batch]):
         self.channels = self.count_channels(config, organs)
         recipes = self.recipes(config, size=image.size, channels=self.channels)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, self.family, "weights"))
+            torch.manual_seed(derive_seed(seed, self.family, Label.WEIGHTS))
             built = {name: recipe.build() for name, recipe in recipes.items()} | self.build_adversaries()
         self.trained: dict[str, nn.Module] = {name: network.to(device) for name, network in built.items()}
         averages = {f"{name}_ema": averaged_copy(self.trained[name]) for name in recipes if config.ema > 0}

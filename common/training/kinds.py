@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from common.imaging.slices import SliceBatch, Slices
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.training.trainer import Contributor, Needs, Score, Trainer, View
 
 Batch = TypeVar("Batch")
@@ -137,7 +137,7 @@ class SamplingTrainer(GeneratorTrainer[Batch]):
         in some contrast.
         """
         tumour = torch.arange(count) < count - count // 2
-        images = self.sample(tumour, slices.condition(), derive_seed(seed, self.family, "synthesise"))
+        images = self.sample(tumour, slices.condition(), derive_seed(seed, self.family, Label.SYNTHESISE))
         return SyntheticSlices(
             images=images,
             labels=torch.zeros(count, *images.shape[2:], dtype=torch.uint8),

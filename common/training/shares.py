@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 
 
 def counts_of_a_share(batch_size: int, share: float, batches: int, seed: int) -> Iterator[int]:
@@ -25,5 +25,5 @@ def counts_of_a_share(batch_size: int, share: float, batches: int, seed: int) ->
     mean = batch_size * share
     if math.isclose(mean, round(mean), abs_tol=1e-9):
         return (round(mean) for _ in range(batches))
-    start = derive_seed(seed, "share") / 2**63
+    start = derive_seed(seed, Label.SHARE) / 2**63
     return (math.floor((index + 1) * mean + start) - math.floor(index * mean + start) for index in range(batches))

@@ -19,7 +19,7 @@ from common.imaging.names import CONTRASTS, ORGANS
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import SliceBatch, Slices
 from common.networks.unet import UNet
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 from common.study.allowed import between, one_of
 from common.study.conditions import one_hot_labels
 from common.study.experiment import ImageConfig, WeightsConfig
@@ -141,7 +141,7 @@ class Trainer(PairedTranslationTrainer[TranslationBatch], Pix2PixTrainer[Transla
         self.check_slices(c, slices)
 
         def draw(index: int) -> TranslationBatch:
-            generator = torch_generator(seed, "translation", "batch", index)
+            generator = torch_generator(seed, Label.TRANSLATION, Label.BATCH, index)
             drawn = slices.batch(torch.randint(len(slices), (c.batch_size,), generator=generator))
             images, labels = random_crops([drawn.images, drawn.labels], self.window, c.flip, generator)
             return TranslationBatch(images[:, : len(c.source)], images[:, len(c.source) :], labels)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from common.imaging.slices import Slices
-from common.seeding import derive_seed, torch_generator
+from common.seeding import Label, derive_seed, torch_generator
 from common.training.augmentation import random_crops
 
 
@@ -44,9 +44,9 @@ class SideShape:
 
 def draw_side(slices: Slices, side: int, proxies: Tensor | None, shape: SideShape, seed: int) -> SideBatch:
     """Random slices (repeats allowed) of ``slices``, and as many of ``proxies`` (N, C, H, W); the same for a seed."""
-    generator = torch_generator(seed, "slices")
+    generator = torch_generator(seed, Label.SLICES)
     images = slices.batch(torch.randint(len(slices), (shape.count,), generator=generator)).images
-    return replace(cut_side(images, side, proxies, shape, generator), seed=derive_seed(seed, "step"))
+    return replace(cut_side(images, side, proxies, shape, generator), seed=derive_seed(seed, Label.STEP))
 
 
 def cut_side(

@@ -18,7 +18,7 @@ from common.imaging.slices import Slices
 from common.losses.adversarial import adversarial_loss
 from common.losses.gradient_penalty import gradient_penalty
 from common.networks.wgan import Critic, SliceGenerator
-from common.seeding import torch_generator
+from common.seeding import Label, torch_generator
 from common.study.allowed import refused
 from common.study.conditions import CONDITION_SIZE, condition_code
 from common.study.experiment import ImageConfig, WeightsConfig
@@ -138,7 +138,10 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
         """
         c, source = self.config, ClassSource(slices, self.config)
         tumours = counts_of_a_share(c.batch_size, c.tumour_share, count, seed)
-        return (source.draw(number, torch_generator(seed, "wgan_gp", "batch", i)) for i, number in enumerate(tumours))
+        return (
+            source.draw(number, torch_generator(seed, Label.WGAN_GP, Label.BATCH, i))
+            for i, number in enumerate(tumours)
+        )
 
     @classmethod
     def check_slices(cls, config: Config, slices: Slices) -> None:
@@ -256,7 +259,7 @@ class Trainer(SamplingTrainer[SamplingBatch], GanTrainer[SamplingBatch], Patient
 
         Values below ``BACKGROUND`` become 0: the background of real slices is exactly 0, which no ``tanh`` reaches.
         """
-        generator = torch_generator(seed, "wgan_gp", "sample")
+        generator = torch_generator(seed, Label.WGAN_GP, Label.SAMPLE)
         noise = torch.randn(len(tumour), self.config.noise_size, generator=generator)
         sampler = self.averaged().eval()
         with torch.no_grad():

@@ -20,7 +20,7 @@ from common.metrics.frechet import disjoint_halves, frechet_distance_of
 from common.metrics.kernel_distance import kernel_distance, kernel_distances_of_subsets
 from common.metrics.manifold import manifold_scores
 from common.metrics.normalised import blurred, normalised_distance
-from common.seeding import derive_seed, numpy_generator
+from common.seeding import Label, derive_seed, numpy_generator
 from server.evaluation.measures import AS_SETS
 
 HALVES = 4
@@ -93,7 +93,7 @@ class ReferenceDistribution:
         self.real, self.images = real, images
         if len(np.unique(patients)) < 2:
             raise TooFewError("comparing sets of images needs at least two patients")
-        self.halves = disjoint_halves(patients, derive_seed("reference set"), HALVES)
+        self.halves = disjoint_halves(patients, derive_seed(Label.REFERENCE_SET), HALVES)
         self.n = len(self.halves[0][0])
         if self.n < 2:
             raise TooFewError("comparing sets of images needs at least two images in each half of the patients")
@@ -160,7 +160,7 @@ class ReferenceDistribution:
         return [(self.real[half], features[other]) for half, other in self.halves]
 
     def _free_pairs(self, real: Tensor, generated: Tensor) -> list[Pair]:
-        random = numpy_generator(derive_seed("reference set"), "generated images", len(generated))
+        random = numpy_generator(derive_seed(Label.REFERENCE_SET), Label.GENERATED_IMAGES, len(generated))
         pairs = []
         for half, other in self.halves:
             order = random.permutation(len(generated))
@@ -231,7 +231,9 @@ class ReferenceDistribution:
         """The size of random subsets, and the standard deviation of the kernel distance over them."""
         size = max(2, self.n // 2)
         subsets = [
-            kernel_distances_of_subsets(*pair, subsets=SUBSETS, size=size, seed=derive_seed("reference set", number))
+            kernel_distances_of_subsets(
+                *pair, subsets=SUBSETS, size=size, seed=derive_seed(Label.REFERENCE_SET, number)
+            )
             for number, pair in enumerate(pairs)
         ]
         return size, float(torch.cat(subsets).std())

@@ -14,7 +14,7 @@ from common.imaging.spread import spread_over_patients
 from common.metrics.diversity import has_collapsed, mean_pairwise_ms_ssim
 from common.metrics.nearest import Nearest, nearest
 from common.metrics.normalised import blurred
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import SamplingTrainer
 from common.training.trainer import Score, Trainer
@@ -27,7 +27,7 @@ from server.evaluation.real import cached_features
 PAIRS = 200
 """Pairs of slices behind a figure of diversity."""
 
-PAIRS_SEED = derive_seed("reference set", "pairs")
+PAIRS_SEED = derive_seed(Label.REFERENCE_SET, Label.PAIRS)
 
 
 class NearestEvaluation:

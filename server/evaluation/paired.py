@@ -13,7 +13,7 @@ from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTrainer, Reconstruction
 from common.training.trainer import Score, Trainer
@@ -161,7 +161,7 @@ def _reconstruct(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed
     parts = []
     for start in range(0, len(evaluation.positions), BATCH):
         batch = evaluation.slices.batch(evaluation.positions[start : start + BATCH])
-        part = trainer.reconstruct(batch, condition, derive_seed(seed, "reconstruct", start))
+        part = trainer.reconstruct(batch, condition, derive_seed(seed, Label.RECONSTRUCT, start))
         if part.images.shape != batch.images.shape or part.region.shape != batch.labels.shape:
             raise ValueError(f"{type(trainer).__name__}.reconstruct left out or reshaped slices")
         parts.append(part)

@@ -18,7 +18,7 @@ from common.export.manifest import Content
 from common.export.provenance import Provenance
 from common.export.synthetic import SyntheticSet
 from common.imaging.slices import Slices
-from common.seeding import derive_seed, numpy_generator
+from common.seeding import Label, derive_seed, numpy_generator
 from common.study.conditions import condition_code
 from common.training.kinds import GeneratorTrainer, PairedTranslationTrainer, SamplingTrainer, TranslatingTrainer
 from common.training.trainer import Trainer, View
@@ -56,7 +56,7 @@ def synthetic_sets(
     """
     sets: Sets = {}
     for index, (subject, views) in enumerate(subjects.items()):
-        own = derive_seed(seed, "export", provenance.model, subject)
+        own = derive_seed(seed, Label.EXPORT, provenance.model, subject)
         if isinstance(trainer, SamplingTrainer):
             sets[subject] = partial(_sampled, trainer, views[0], provenance, count, own)
         elif isinstance(trainer, GeneratorTrainer):
@@ -128,7 +128,7 @@ def _clear_slices(slices: Slices, count: int, seed: int) -> npt.NDArray[np.int64
     clear = np.sort(np.concatenate([slices.tumour_positions(), slices.healthy_positions()]))
     if not len(clear):
         raise DataError(f"the reference set of the {slices.organ} has no slice to translate")
-    return np.sort(numpy_generator(seed, "slices").permutation(clear)[:count])
+    return np.sort(numpy_generator(seed, Label.SLICES).permutation(clear)[:count])
 
 
 def _set(

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 from simulation.cohort.brain.anatomy import Anatomy, Head
 from simulation.cohort.brain.confounders import Confounders
 from simulation.cohort.brain.lesions import Lesion
@@ -62,7 +62,7 @@ def make_patient(key: PatientKey) -> Volumes:
         ConfigError: if the scanner is unknown.
     """
     scanner = scanner_named(key.scanner)
-    rng = numpy_generator("demo-cohort", "brain", key.seed, key.site, key.index)
+    rng = numpy_generator(Label.DEMO_COHORT, Label.BRAIN, key.seed, key.site, key.index)
     head = Head(rng)
     overview = _grid(0, VOLUME_SHAPE[0], WINDOW, SEAT_STEP)
     outline = head.on(overview)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 from common.system.array_files import read_arrays
 from simulation.cohort.ct.abdomen import DEPTH_UNIT, LIVER, SPACING, STRUCTURES
 from simulation.cohort.ct.body import Body, Template, Variation
@@ -92,7 +92,7 @@ def make_liver_patient(key: PatientKey, anatomy: Path) -> LiverPatient:
         ConfigError: if the scanner is unknown.
     """
     scanner = scanner_named(key.scanner, LIVER_SCANNERS)
-    rng = numpy_generator("demo-cohort", "liver", key.seed, key.site, key.index)
+    rng = numpy_generator(Label.DEMO_COHORT, Label.LIVER, key.seed, key.site, key.index)
     template = load_abdomen(anatomy / "abdomen.npz")
     # The template's slices are spread to the scanner's distance.
     stretch = scanner.slice_distance / SPACING[0]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from highdicom.sr.coding import CodedConcept
 from pydicom.dataset import Dataset
 
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from simulation.cohort.ct.dicom import SeriesHeader, ct_series, make_uid, save
 from simulation.cohort.liver.masses import PHASES
 from simulation.cohort.liver.patient import LiverPatient
@@ -32,7 +32,7 @@ def write_hcc_tace_case(folder: Path, name: str, patient: LiverPatient) -> None:
     Args:
         name: the patient's; with it the UIDs and the folders' names are decided.
     """
-    number = derive_seed("hcc-tace folder", name) % 100000
+    number = derive_seed(Label.HCC_TACE_FOLDER, name) % 100000
     study = folder / f"01-01-2000-NA-CT ABDPEL WC-{number:05d}"
     segmented: list[Dataset] = []
     for index, phase in enumerate(PHASES, start=2):

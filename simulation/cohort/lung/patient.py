@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from common.seeding import numpy_generator
+from common.seeding import Label, numpy_generator
 from common.system.array_files import read_arrays
 from simulation.cohort.ct.body import Body, Template, Variation
 from simulation.cohort.ct.drawing import Place, draw_table
@@ -89,7 +89,7 @@ def make_lung_patient(key: PatientKey, anatomy: Path) -> LungPatient:
         ConfigError: if the scanner is unknown.
     """
     scanner = scanner_named(key.scanner, LUNG_SCANNERS)
-    rng = numpy_generator("demo-cohort", "lung", key.seed, key.site, key.index)
+    rng = numpy_generator(Label.DEMO_COHORT, Label.LUNG, key.seed, key.site, key.index)
     template, shapes = load_thorax(anatomy / "thorax.npz"), load_shapes(anatomy / "nodules.npz")
     body = Body(rng, VARIATION, template.extent)
     pixel = round(float(rng.uniform(*scanner.field_of_view)) / MATRIX, 4)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.seeding import derive_seed
+from common.seeding import Label, derive_seed
 from simulation.cohort.ct.dicom import SeriesHeader, ct_series, save
 from simulation.cohort.lung.patient import LungPatient
 from simulation.cohort.lung.reading import reading_xml
@@ -14,7 +14,7 @@ def write_lidc_case(folder: Path, name: str, patient: LungPatient) -> None:
     Args:
         name: the patient's; with it the UIDs and the folders' names are decided.
     """
-    number = derive_seed("lidc folder", name) % 100000
+    number = derive_seed(Label.LIDC_FOLDER, name) % 100000
     series_folder = folder / f"01-01-2000-NA-NA-{number:05d}" / f"{3000000 + number}.000000-NA-{number:05d}"
     series_folder.mkdir(parents=True)
     header = SeriesHeader(
