@@ -18,11 +18,13 @@ from client.data.context import StudyContext
 from client.data.site_data import SiteData
 from client.site import load_site
 from common.protocol.actions import Action
+from common.protocol.records import Instruction
 from common.study.config import compose, to_yaml
 from common.study.experiment import Experiment, StrategyConfig
 from common.study.progress import NoProgress
 from common.system.logs import quiet_libraries
 from common.training.build import build_gan_trainer
+from server.aggregators.registry import build_aggregator
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.roster import call_roll
@@ -92,17 +94,14 @@ def federated(experiment: Experiment, files: list[Path], initial: dict[str, Tens
     return (
         FederatedTraining(
             grid=grid,
-            run=folder.name,
-            phase=PHASE,
             action=Action.TRAIN_GAN,
-            experiment=text,
+            asked=Instruction(run=folder.name, phase=PHASE, experiment=text, model=MODEL),
             config=experiment.strategy,
             members=roster.able(PHASE),
             rounds=1,
             checkpoints=PhaseCheckpoints(folder, PHASE),
             progress=NoProgress(),
-            exchange=Averaging(experiment.strategy),
-            model=MODEL,
+            exchange=Averaging(build_aggregator(experiment.strategy)),
         )
         .train(initial)
         .weights

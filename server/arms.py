@@ -19,8 +19,10 @@ from common.study.phases import classifier_phase
 from common.study.trials import Trial, arms_in_federation, arms_of
 from common.training.build import build_classifier_trainer
 from common.training.trainer import View
+from server.aggregators.registry import build_aggregator
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
+from server.instructions import instruction_of
 from server.pooling import pooled
 from server.pretraining import pretrained
 from server.roster import Member, Roster
@@ -200,18 +202,14 @@ def federated_arms(
         checkpoints = PhaseCheckpoints(settings.run_dir, phase)
         training = FederatedTraining(
             grid=grid,
-            run=settings.name,
-            phase=phase,
             action=Action.TRAIN_CLASSIFIER,
-            experiment=settings.told,
+            asked=instruction_of(trial, run=settings.name, phase=phase, experiment=settings.told, arm=arm),
             config=experiment.strategy,
             members=members,
             rounds=experiment.classifier.federation.rounds,
             checkpoints=checkpoints,
             progress=settings.progress,
-            exchange=Averaging(experiment.strategy, site_weights(members).examples),
-            arm=arm,
-            trial=trial,
+            exchange=Averaging(build_aggregator(experiment.strategy), site_weights(members).examples),
         ).train(initial)
         kept = checkpoints.result()
         if kept is None:

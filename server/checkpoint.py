@@ -62,13 +62,10 @@ class PhaseCheckpoints:
         if state:
             write_tensors(self._state_file(server_round), state)
         write_json(self.folder / f"round-{server_round:05d}.json", record.model_dump())
-        keep = {self._weights_file(server_round)} | ({self._weights_file(chosen)} if chosen is not None else set())
-        for file in self.folder.glob("round-*.safetensors"):
-            if file not in keep and file < self._weights_file(server_round):
-                file.unlink()
-        for file in self.folder.glob("state-*.safetensors"):
-            if file < self._state_file(server_round):
-                file.unlink()
+        for newest in (self._weights_file(server_round), self._state_file(server_round)):
+            for file in self.folder.glob(f"{newest.name.partition('-')[0]}-*.safetensors"):
+                if file < newest and (chosen is None or file != self._weights_file(chosen)):
+                    file.unlink()
 
     def result(self) -> Any | None:
         """What the phase found, or None while it is not finished."""

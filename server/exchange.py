@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -25,12 +25,10 @@ class Answers:
 
     Attributes:
         replies: contents by site, sorted by site, so that the order of arrival never matters.
-        messages: the same replies as Flower messages, for Flower's strategies.
         missing: reason by site for every site that was asked and did not give a usable answer.
     """
 
     replies: dict[str, RecordDict]
-    messages: dict[str, Message] = field(repr=False)
     missing: dict[str, str]
 
 
@@ -62,7 +60,6 @@ def ask(
         else:
             missing[member.site] = "the message could not be delivered"
     replies: dict[str, RecordDict] = {}
-    messages: dict[str, Message] = {}
     heard = time.monotonic()
     end = heard + deadline
     told: dict[str, str] = {}
@@ -80,7 +77,6 @@ def ask(
                 try:
                     check(member, message.content)
                     replies[member.site] = message.content
-                    messages[member.site] = message
                 except UnacceptableError as refusal:
                     missing[member.site] = f"refused: {printable(refusal, 400)}"
             progress.site(member.site, ANSWERED if member.site in replies else missing[member.site])
@@ -96,7 +92,6 @@ def ask(
         progress.site(member.site, missing[member.site])
     return Answers(
         {site: replies[site] for site in sorted(replies)},
-        {site: messages[site] for site in sorted(messages)},
         {site: missing[site] for site in sorted(missing)},
     )
 

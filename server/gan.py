@@ -21,9 +21,11 @@ from common.training.build import build_gan_trainer, compile_networks, site_view
 from common.training.families import trainer_module
 from common.training.kinds import GradientTrainer, ProxySource
 from common.training.trainer import Contributor, Exchange, Trainer, View
+from server.aggregators.registry import build_aggregator
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients
+from server.instructions import instruction_of
 from server.pretraining import keep_scores, kept_scores, pretrained
 from server.proxies import check_proxies, exchange_proxies
 from server.roster import Member, Roster
@@ -229,17 +231,13 @@ def _training(
     phase = gan_phase(name, trial.run, trial.generator_name)
     return FederatedTraining(
         grid=grid,
-        run=settings.name,
-        phase=phase,
         action=Action.TRAIN_GAN,
-        experiment=settings.told,
+        asked=instruction_of(trial, run=settings.name, phase=phase, experiment=settings.told, model=name),
         config=experiment.strategy,
         members=plan.members,
         rounds=plan.model.federation.rounds,
         checkpoints=PhaseCheckpoints(settings.run_dir, phase),
         progress=settings.progress,
-        model=name,
-        trial=trial,
         exchange=round_exchange(trainer, plan, experiment.strategy),
         score=score,
     )
@@ -273,5 +271,5 @@ def round_exchange(trainer: Trainer[Any], plan: GanPlan, config: StrategyConfig)
         assert isinstance(trainer, GradientTrainer)
         return Gradients(trainer, sites, plan.model.federation.local_steps)
     if type(trainer).averaging_weights is Trainer.averaging_weights:
-        return Averaging(config, examples)
-    return Averaging(config, examples, lambda network: trainer.averaging_weights(network, sites))
+        return Averaging(build_aggregator(config), examples)
+    return Averaging(build_aggregator(config), examples, lambda network: trainer.averaging_weights(network, sites))

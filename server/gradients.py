@@ -4,11 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from flwr.app import Message, RecordDict
 from torch import Tensor
 
 from common.errors import StudyError
-from common.protocol.records import ARRAYS, CONFIG, METRICS, instruction_record, read_losses, received_arrays, to_arrays
 from common.results.shares import Shares
 from common.results.study import Refusal
 from common.training.finite import all_finite
@@ -17,7 +15,6 @@ from common.training.trainer import Contributor
 from server.round_record import RoundRecord, last_counted
 from server.rounds import FederatedTraining
 from server.site_weights import mean_shares, shares_of
-from server.strategy import norm_bound
 
 
 class Gradients:
@@ -44,11 +41,7 @@ class Gradients:
         self.trainer, self.sites, self.exchanges = trainer, sites, exchanges
 
     def round(
-        self,
-        training: FederatedTraining,
-        server_round: int,
-        weights: dict[str, Tensor],
-        records: list[RoundRecord],
+        self, training: FederatedTraining, server_round: int, weights: dict[str, Tensor], records: list[RoundRecord]
     ) -> tuple[dict[str, Tensor], RoundRecord]:
         """All steps of one round; its losses are means over steps and sites.
 
@@ -58,7 +51,7 @@ class Gradients:
         self.trainer.load_shared_arrays(weights)
         previous = records[-1].norms if records else []
         # Gradients of adversarial losses vary far more from step to step than the updates of whole rounds.
-        bound = norm_bound(training.config, [max(previous)] if previous else [], weights)
+        bound = training.norm_bound([max(previous)] if previous else [], weights)
         counted = last_counted(records)
         totals: dict[str, float] = defaultdict(float)
         norms: list[float] = []
@@ -67,20 +60,19 @@ class Gradients:
         for step in range(self.exchanges):
             number = (server_round - 1) * self.exchanges + step + 1
             expected = self.trainer.expected_contribution()
-            heard = training.hear(number, self._questions(training, number), expected, bound, counted)
-            counted |= dict.fromkeys(heard.messages, number)
+            heard = training.hear(number, self.trainer.shared_arrays(), expected, bound, counted)
+            counted |= dict.fromkeys(heard.updates, number)
             refused |= heard.missing
-            there = {site: self.sites[site] for site in heard.messages}
+            there = {site: self.sites[site] for site in heard.updates}
             self.trainer.check_views(self.trainer.config, {site: one.view for site, one in there.items()})
-            received = {site: received_arrays(message.content) for site, message in heard.messages.items()}
-            self.trainer.absorb(received, there)
+            self.trainer.absorb({site: update.arrays for site, update in heard.updates.items()}, there)
             self._require_finite(training, number)
             networks = self.trainer.shared_networks()
             shares.append(shares_of({name: self.trainer.averaging_weights(name, there) for name in networks}))
             norms += heard.norms.values()
-            for message in heard.messages.values():
-                for name, value in read_losses(message.content.metric_records[METRICS]).items():
-                    totals[name] += value / len(heard.messages) / self.exchanges
+            for update in heard.updates.values():
+                for name, value in update.losses.items():
+                    totals[name] += value / len(heard.updates) / self.exchanges
         return self.trainer.shared_arrays(), RoundRecord(
             round=server_round,
             contributors=sorted(set(self.sites) - set(refused)),
@@ -108,18 +100,6 @@ class Gradients:
         """
         if not all_finite([*self.trainer.shared_arrays().values(), *self.trainer.private_state().values()]):
             raise StudyError(
-                f"{training.phase}, step {number}: the coordinator's own step came to values that are not finite; "
-                f"lower the learning rates of models.{training.model} in a new run"
+                f"{training.asked.phase}, step {number}: the coordinator's own step came to values that are not finite"
+                f"; lower the learning rates of models.{training.asked.model} in a new run"
             )
-
-    def _questions(self, training: FederatedTraining, number: int) -> dict[str, Message]:
-        arrays, config = to_arrays(self.trainer.shared_arrays()), instruction_record(training.instruction(number))
-        return {
-            member.site: Message(
-                RecordDict({ARRAYS: arrays, CONFIG: config}),
-                dst_node_id=member.node_id,
-                message_type=training.action,
-                group_id=str(number),
-            )
-            for member in training.members
-        }

@@ -22,7 +22,6 @@ from common.protocol.records import (
 )
 from common.study.experiment import StrategyConfig
 from common.study.progress import ABSENT, StudyProgress
-from server.passing_grid import PassingGrid
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,6 @@ class Roster:
                 + " Lower strategy.quorum or repair those sites."
             )
         return able
-
-
-class SiteGrid(PassingGrid):
-    """A grid that shows Flower's strategies only the sites that can take part in the task at hand."""
-
-    def __init__(self, grid: Grid, members: Sequence[Member]) -> None:
-        super().__init__(grid)
-        self._node_ids = [member.node_id for member in members]
-
-    def get_node_ids(self) -> Iterable[int]:
-        return list(self._node_ids)
 
 
 def call_roll(

@@ -1,28 +1,41 @@
 """One federated training: rounds of send, check, aggregate, score, save, whatever is being trained."""
 
 import logging
+import math
+import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.errors import StudyError
 from common.figures.figure import ImageScores
 from common.protocol.actions import Action
-from common.protocol.records import CONFIG, METRICS, Instruction, UnacceptableError, check_reply
+from common.protocol.records import (
+    ARRAYS,
+    CONFIG,
+    METRICS,
+    ROUND,
+    Instruction,
+    UnacceptableError,
+    check_reply,
+    instruction_record,
+    read_losses,
+    received_arrays,
+    to_arrays,
+)
 from common.protocol.reply_checks import UpdateCheck
 from common.results.shares import Shares
 from common.study.experiment import StrategyConfig
 from common.study.progress import StudyProgress
-from common.study.trials import Trial
+from server.aggregators.aggregator import Update
 from server.checkpoint import PhaseCheckpoints
 from server.exchange import ask
-from server.instructions import instruction_of
 from server.roster import Member
 from server.round_record import RoundRecord, chosen_round, contributors
 from server.silences import way_out
@@ -70,12 +83,12 @@ class Heard:
     """What came back from one exchange, sorted by site.
 
     Attributes:
-        messages: replies that passed every check.
+        updates: replies that passed every check.
         missing: reason by site for those that did not, or did not come.
-        norms: of each reply's difference from what was expected.
+        norms: of each update's difference from what was expected.
     """
 
-    messages: dict[str, Message] = field(repr=False)
+    updates: dict[str, Update] = field(repr=False)
     missing: dict[str, str]
     norms: dict[str, float]
 
@@ -84,11 +97,7 @@ class RoundExchange(Protocol):
     """How sites and coordinator work together in a round."""
 
     def round(
-        self,
-        training: "FederatedTraining",
-        server_round: int,
-        weights: dict[str, Tensor],
-        records: list[RoundRecord],
+        self, training: "FederatedTraining", server_round: int, weights: dict[str, Tensor], records: list[RoundRecord]
     ) -> tuple[dict[str, Tensor], RoundRecord]:
         """From ``weights`` and the ``records`` of earlier rounds to the next weights and their record, which is still
         without scores, choice and duration.
@@ -112,8 +121,7 @@ class FederatedTraining:
     """The round loop: whatever is exchanged, rounds are checked, scored, kept and resumed alike.
 
     Attributes:
-        run, phase, action, arm, model, trial: what sites are asked to do (see ``records.Instruction``).
-        experiment: resolved YAML that sites receive.
+        action, asked: what sites are asked to do in every round.
         config: strategy, deadline, quorum and norm bound.
         members: the sites that take part.
         rounds: how many rounds in all.
@@ -121,19 +129,14 @@ class FederatedTraining:
     """
 
     grid: Grid
-    run: str
-    phase: str
     action: Action
-    experiment: str
+    asked: Instruction
     config: StrategyConfig
     members: list[Member]
     rounds: int
     checkpoints: PhaseCheckpoints
     progress: StudyProgress
     exchange: RoundExchange
-    arm: str = ""
-    model: str = ""
-    trial: Trial = field(default_factory=Trial)
     score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored
 
     def train(self, initial: Mapping[str, Tensor]) -> Training:
@@ -146,7 +149,7 @@ class FederatedTraining:
         weights = self.checkpoints.weights(len(records)) if records else dict(initial)
         if records:
             self.exchange.restore(weights, self.checkpoints.state(len(records)))
-        self.progress.phase(self.phase, self.rounds)
+        self.progress.phase(self.asked.phase, self.rounds)
         for record in records:
             self._show(record, {})
         for server_round in range(len(records) + 1, self.rounds + 1):
@@ -161,59 +164,65 @@ class FederatedTraining:
             self.checkpoints.save_round(
                 server_round, weights, record, chosen=chosen_round(records), state=self.exchange.state()
             )
-            log.info("round", extra={"phase": self.phase, **record.model_dump()})
+            log.info("round", extra={"phase": self.asked.phase, **record.model_dump()})
             self._show(record, scored.shown)
             if server_round == 1:
-                self.progress.message(f"{self.phase}: shares in the average: {shares_told(record.shares)}")
+                self.progress.message(f"{self.asked.phase}: shares in the average: {shares_told(record.shares)}")
         chosen = chosen_round(records)
         return Training(chosen, self.checkpoints.weights(chosen), records)
 
-    def instruction(self, number: int) -> Instruction:
-        """What sites are asked in exchange ``number``."""
-        return instruction_of(
-            self.trial,
-            run=self.run,
-            phase=self.phase,
-            experiment=self.experiment,
-            model=self.model,
-            arm=self.arm,
-            server_round=number,
-        )
+    def norm_bound(self, previous: Sequence[float], weights: Mapping[str, Tensor]) -> float:
+        """The largest update norm that is accepted in the coming round.
+
+        ``strategy.norm_bound`` times the median of the ``previous`` round's norms. Before there is one, times the norm
+        of the weights themselves: a first update that moves further than that is not training.
+        """
+        if previous:
+            return self.config.norm_bound * statistics.median(previous)
+        total = sum(float(tensor.double().square().sum()) for tensor in weights.values())
+        return self.config.norm_bound * max(math.sqrt(total), 1.0)
 
     def hear(
         self,
         number: int,
-        questions: Mapping[str, Message],
+        sent: Mapping[str, Tensor],
         expected: Mapping[str, Tensor],
         bound: float,
         counted: Mapping[str, int],
+        extra: Mapping[str, Any] | None = None,
     ) -> Heard:
         """Asks every member and checks what comes back.
 
         Args:
             number: of the exchange.
-            questions: message by site.
-            counted: by site, the last exchange in which its reply counted; told to each, so that one whose update was
-                refused, or came too late, goes back to the optimisers of the update before.
+            sent: the weights that every site is sent.
             expected: names, shapes and starting values of the arrays in a reply.
             bound: largest norm of (reply - expected).
+            counted: by site, the last exchange in which its reply counted; told to each, so that one whose update was
+                refused, or came too late, goes back to the optimisers of the update before.
+            extra: further fields of the instruction, by alias.
 
         Raises:
             StudyError: if fewer replies than the quorum are valid; it names every missing site.
         """
         norms: dict[str, float] = {}
-        for site, question in questions.items():
-            asked = question.content.config_records[CONFIG]
-            question.content[CONFIG] = ConfigRecord({**asked, "counted": counted.get(site, 0)})
+        fields = self.asked.model_dump(by_alias=True) | {ROUND: number, **(extra or {})}
+        arrays, questions = to_arrays(sent), {}
+        for member in self.members:
+            instruction = Instruction.model_validate({**fields, "counted": counted.get(member.site, 0)})
+            content = RecordDict({ARRAYS: arrays, CONFIG: instruction_record(instruction)})
+            questions[member.site] = Message(
+                content, dst_node_id=member.node_id, message_type=self.action, group_id=str(number)
+            )
 
         def check(member: Member, content: RecordDict) -> None:
             try:
-                check_reply(content, run=self.run, phase=self.phase, server_round=number, site=member.site)
+                check_reply(content, run=self.asked.run, phase=self.asked.phase, server_round=number, site=member.site)
                 norms[member.site] = UpdateCheck(expected, member.hello.examples, bound).norm(content)
             except UnacceptableError:
                 raise
             except Exception as error:  # one site's reply, whatever it is, must not end the study of the others
-                log.exception("reply", extra={"phase": self.phase, "site": member.site})
+                log.exception("reply", extra={"phase": self.asked.phase, "site": member.site})
                 raise UnacceptableError("the reply cannot be read") from error
 
         answers = ask(
@@ -223,15 +232,16 @@ class FederatedTraining:
         for site in _unlike_the_others(answers.replies):
             missing[site] = "refused: its losses are not those that the other sites report"
             self.progress.site(site, missing[site])
-        messages = {site: message for site, message in answers.messages.items() if site not in missing}
-        if len(messages) < self.config.quorum:
+        # Each reply is let go as it is read: all of them twice would fill the memory.
+        updates = {site: _read(answers.replies.pop(site)) for site in list(answers.replies) if site not in missing}
+        if len(updates) < self.config.quorum:
             reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(missing.items()))
             raise StudyError(
-                f"{self.phase}, round {number}: {len(messages)} of {len(self.members)} sites replied, "
+                f"{self.asked.phase}, round {number}: {len(updates)} of {len(self.members)} sites replied, "
                 f"{self.config.quorum} are needed. {reasons}. "
-                + way_out(f"models.{self.model}" if self.model else "classifier")
+                + way_out(f"models.{self.asked.model}" if self.asked.model else "classifier")
             )
-        return Heard(messages, dict(sorted(missing.items())), {site: norms[site] for site in messages})
+        return Heard(updates, dict(sorted(missing.items())), {site: norms[site] for site in updates})
 
     def _show(self, record: RoundRecord, scores: Mapping[str, float]) -> None:
         self.progress.advance(
@@ -243,8 +253,12 @@ class FederatedTraining:
         )
 
 
+def _read(content: RecordDict) -> Update:
+    return Update(received_arrays(content), read_losses(content.metric_records[METRICS]))
+
+
 def _unlike_the_others(replies: Mapping[str, RecordDict]) -> list[str]:
-    """The sites whose metrics have other names than most: a strategy would aggregate nothing at all because of them.
+    """The sites whose metrics have other names than most: their losses would have no mean.
 
     Where as many stand against as many, those with the fewest names are taken to be right.
     """

@@ -4,8 +4,10 @@ Sites count by the number that they declare only where all that train declare on
 count alike: a site that keeps its number to itself would hardly count beside one that declares hundreds of slices.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 from typing import Literal
 
 from common.figures.formatting import listed
@@ -20,23 +22,12 @@ class SiteWeights:
     Attributes:
         by: declared training ``slices`` or, with patients as the unit of privacy, ``patients``; or all ``sites`` alike.
         examples: by site; 1 each where all count alike.
-        because: why all count alike; empty where they do not.
+        told: in words, as the end of a sentence about who trains.
     """
 
     by: Literal["sites", "slices", "patients"]
     examples: dict[str, int]
-    because: str = ""
-
-    @property
-    def told(self) -> str:
-        """In words, as the end of a sentence about who trains.
-
-        >>> SiteWeights("sites", {"a": 1, "b": 1}, "b declares none").told
-        'all counting alike in the average, because b declares none'
-        """
-        if self.by == "sites":
-            return "all counting alike in the average" + (f", because {self.because}" if self.because else "")
-        return f"counting by their declared training {self.by} in the average"
+    told: str
 
 
 def site_weights(members: Sequence[Member]) -> SiteWeights:
@@ -47,14 +38,16 @@ def site_weights(members: Sequence[Member]) -> SiteWeights:
     if not silent and len(units) == 1:
         (unit,) = units
         assert unit is not None
-        return SiteWeights(unit, {member.site: member.hello.examples for member in members})
+        examples = {member.site: member.hello.examples for member in members}
+        return SiteWeights(unit, examples, f"counting by their declared training {unit} in the average")
     if len(silent) == len(members):
         because = "none declares its counts"
     elif silent:
         because = f"{listed(silent)} {'declares' if len(silent) == 1 else 'declare'} no counts (declare_counts)"
     else:
         because = "some declare slices and others patients"
-    return SiteWeights("sites", dict.fromkeys(declared, 1), because)
+    told = f"all counting alike in the average, because {because}"
+    return SiteWeights("sites", dict.fromkeys(declared, 1), told)
 
 
 def shares_of(weights: Mapping[str, Mapping[str, float]]) -> list[Shares]:
@@ -81,13 +74,10 @@ def shares_of(weights: Mapping[str, Mapping[str, float]]) -> list[Shares]:
 
 def mean_shares(averages: Sequence[Sequence[Shares]]) -> list[Shares]:
     """The mean over several averages; a site that took part in none of the others' counts 0 there."""
-    sums: dict[str, dict[str, float]] = {}
-    for shares in averages:
-        for one in shares:
-            for network in one.networks:
-                of_sites = sums.setdefault(network, {})
-                for site, share in one.sites.items():
-                    of_sites[site] = of_sites.get(site, 0.0) + share
+    sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for one in chain.from_iterable(averages):
+        for network, (site, share) in product(one.networks, one.sites.items()):
+            sums[network][site] += share
     return shares_of({network: dict(sorted(of_sites.items())) for network, of_sites in sums.items()})
 
 

@@ -47,11 +47,11 @@ def writes(end):
     return lambda path, *_: "gan/cgan" in str(path) and "checkpoints" in str(path) and str(path).endswith(end)
 
 
-import client.training.rounds, common.system.files, server.averaging, server.checkpoint, server.rounds
+import client.training.rounds, common.system.files, server.aggregators.fedavg, server.checkpoint, server.rounds
 from client.training.state import RoundState
 from pathlib import Path
 
-in_round = lambda training, number, *_: training.phase == "gan/cgan" and number == 2
+in_round = lambda training, number, *_: training.asked.phase == "gan/cgan" and number == 2
 if where == "before the first message of a round":
     before(server.rounds.FederatedTraining, "hear", in_round)
 elif where == "while the second site trains":
@@ -70,7 +70,7 @@ elif where == "during the aggregation":
     def second_time(*_):
         done.append(1)
         return len(done) == 2
-    before(server.averaging, "aggregate", second_time)
+    before(server.aggregators.fedavg.FedAvg, "aggregate", second_time)
 elif where == "in the middle of writing the weights":
     before(Path, "replace", lambda self, target: writes("round-00002.safetensors")(target))
 elif where == "between the weights and the record":

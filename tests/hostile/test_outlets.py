@@ -28,6 +28,7 @@ from common.study.progress import StudyProgress
 from common.system.command import run_command
 from common.system.logs import open_json_log
 from common.training.build import labelling_model
+from server.aggregators.fedavg import FedAvg
 from server.app import _announce, _entries
 from server.averaging import Averaging
 from server.checkpoint import PhaseCheckpoints
@@ -185,16 +186,14 @@ def refusals(records: list[dict[str, object]]) -> dict[str, str]:
 def trained_once(grid: ReturningGrid, folder: Path, roster: Roster, progress: StudyProgress, quorum: int):
     return FederatedTraining(
         grid=grid,
-        run="pilot",
-        phase="gan/a",
         action=Action.TRAIN_GAN,
-        experiment="",
+        asked=Instruction(run="pilot", phase="gan/a"),
         config=StrategyConfig(quorum=quorum, deadline=0.05),
         members=list(roster.members),
         rounds=1,
         checkpoints=PhaseCheckpoints(folder, "gan/a"),
         progress=progress,
-        exchange=Averaging(StrategyConfig()),
+        exchange=Averaging(FedAvg()),
     ).train({"generator.w": torch.ones(3)})
 
 

@@ -14,29 +14,19 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 from scripted_grid import SITES, Outcome, ScriptedGrid, reply
+from scripted_training import member, training
 from torch import Tensor
 
 from common.errors import StudyError
-from common.protocol.actions import Action
-from common.protocol.records import (
-    ARRAYS,
-    CONFIG,
-    METRICS,
-    Instruction,
-    SiteHello,
-    reply_record,
-    to_arrays,
-    training_metrics,
-)
+from common.protocol.records import ARRAYS, CONFIG, METRICS, Instruction, reply_record, to_arrays, training_metrics
 from common.study.experiment import ImageConfig, StrategyConfig
 from common.study.progress import NoProgress
 from common.training.cyclegan import Config, SideBatch, Trainer
 from common.training.trainer import Contributor, View
+from server.aggregators.fedavg import FedAvg
 from server.averaging import Averaging
-from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients
-from server.roster import Member
-from server.rounds import FederatedTraining, RoundExchange, Training
+from server.rounds import RoundExchange, Training
 
 HOSTILE = "hospital3"
 Spoil = Callable[[RecordDict, Instruction], Outcome]
@@ -243,13 +233,6 @@ class Watching(NoProgress):
         self.told.setdefault(name, []).append(doing)
 
 
-def member(site: str) -> Member:
-    hello = SiteHello(
-        site=site, organ="brain", modality="MR", contrasts=["t1"], roles=["train"], tasks=["gan/a"], examples=1
-    )
-    return Member(site, SITES.index(site), hello)
-
-
 def train(
     grid: ScriptedGrid,
     folder: Path,
@@ -260,19 +243,13 @@ def train(
     progress: NoProgress | None = None,
     quorum: int = 2,
 ) -> Training:
-    config = StrategyConfig(quorum=quorum, deadline=5.0)
-    return FederatedTraining(
-        grid=grid,
-        run="demo",
-        phase="gan/a",
-        action=Action.TRAIN_GAN,
-        experiment="",
-        config=config,
-        members=[member(site) for site in sites],
-        rounds=2,
-        checkpoints=PhaseCheckpoints(folder, "gan/a"),
+    return training(
+        grid,
+        folder,
+        exchange,
+        config=StrategyConfig(quorum=quorum, deadline=5.0),
+        members=[member(site, 1) for site in sites],
         progress=progress or NoProgress(),
-        exchange=exchange,
     ).train(initial)
 
 
@@ -310,8 +287,8 @@ def test_a_hostile_update_changes_nothing_in_the_average(tmp_path: Path, how: st
         return spoil(content, instruction) if site == HOSTILE else content
 
     progress = Watching()
-    outcome = train(ScriptedGrid(behave), tmp_path / "three", Averaging(StrategyConfig()), INITIAL, progress=progress)
-    alone = train(ScriptedGrid(averaging_site), tmp_path / "two", Averaging(StrategyConfig()), INITIAL, sites=SITES[:2])
+    outcome = train(ScriptedGrid(behave), tmp_path / "three", Averaging(FedAvg()), INITIAL, progress=progress)
+    alone = train(ScriptedGrid(averaging_site), tmp_path / "two", Averaging(FedAvg()), INITIAL, sites=SITES[:2])
     assert_refused(outcome, alone, progress.told, reason)
 
 
@@ -392,8 +369,8 @@ def test_a_second_reply_to_the_same_question_does_not_count(tmp_path: Path) -> N
         content = averaging_site(site, instruction, arrays)
         return [content, reply(site, instruction, arrays)] if site == HOSTILE else content
 
-    once = train(ScriptedGrid(averaging_site), tmp_path / "once", Averaging(StrategyConfig()), INITIAL)
-    outcome = train(ScriptedGrid(twice), tmp_path / "twice", Averaging(StrategyConfig()), INITIAL)
+    once = train(ScriptedGrid(averaging_site), tmp_path / "once", Averaging(FedAvg()), INITIAL)
+    outcome = train(ScriptedGrid(twice), tmp_path / "twice", Averaging(FedAvg()), INITIAL)
     assert all(torch.equal(outcome.weights[name], once.weights[name]) for name in INITIAL)
     assert all(record.refused == [] for record in outcome.records)
 
@@ -406,4 +383,4 @@ def test_two_hostile_sites_of_three_stop_the_study_and_are_named(tmp_path: Path)
         return with_metric("loss.zz", 1.0)(content, instruction) if site == HOSTILE else content
 
     with pytest.raises(StudyError, match=r"1 of 3 sites replied.*hospital2: refused.*hospital3: refused"):
-        train(ScriptedGrid(behave), tmp_path, Averaging(StrategyConfig()), INITIAL)
+        train(ScriptedGrid(behave), tmp_path, Averaging(FedAvg()), INITIAL)

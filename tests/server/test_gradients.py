@@ -3,31 +3,20 @@
 from pathlib import Path
 
 import pytest
+import scripted_training
 import torch
 from flwr.app import RecordDict
 from scripted_grid import SITES, Behaviour, ScriptedGrid
 from torch import Tensor
 
 from common.errors import StudyError
-from common.protocol.actions import Action
-from common.protocol.records import (
-    ARRAYS,
-    CONFIG,
-    METRICS,
-    Instruction,
-    SiteHello,
-    reply_record,
-    to_arrays,
-    training_metrics,
-)
-from common.study.experiment import ImageConfig, StrategyConfig
-from common.study.progress import NoProgress
+from common.protocol.records import ARRAYS, CONFIG, METRICS, Instruction, reply_record, to_arrays, training_metrics
+from common.study.experiment import ImageConfig
 from common.training.cyclegan import Config, DomainConfig, SideBatch, Trainer
 from common.training.finite import all_finite
 from common.training.trainer import Contributor, View
 from server.checkpoint import PhaseCheckpoints
 from server.gradients import Gradients
-from server.roster import Member
 from server.rounds import FederatedTraining
 
 STEPS = 2
@@ -49,26 +38,7 @@ def cyclegan() -> Trainer:
 
 
 def training(behave: Behaviour, folder: Path, rounds: int, exchange: Gradients) -> FederatedTraining:
-    members = [
-        Member(
-            site, node, SiteHello(site=site, organ="brain", modality="MR", contrasts=["t1"], roles=["train"], tasks=[])
-        )
-        for node, site in enumerate(SITES)
-    ]
-    return FederatedTraining(
-        grid=ScriptedGrid(behave),
-        run="demo",
-        phase="gan/cyclegan",
-        action=Action.TRAIN_GAN,
-        experiment="",
-        config=StrategyConfig(quorum=2, deadline=5.0),
-        members=members,
-        rounds=rounds,
-        checkpoints=PhaseCheckpoints(folder, "gan/cyclegan"),
-        progress=NoProgress(),
-        exchange=exchange,
-        model="cyclegan",
-    )
+    return scripted_training.training(ScriptedGrid(behave), folder, exchange, rounds=rounds, model="cyclegan")
 
 
 def exchange(examples: tuple[int, int, int] = (1, 1, 1)) -> Gradients:
@@ -115,7 +85,7 @@ def test_a_gradient_that_is_no_number_costs_one_step_and_no_more(tmp_path: Path)
     # Of two steps it was missing from one, in which the other site of its domain counted for both.
     assert outcome.records[0].shares[0].sites == {"hospital1": 0.5, "hospital2": 0.25, "hospital3": 0.25}
     assert outcome.records[1].shares[0].sites == {"hospital1": 0.5, "hospital2": 0.375, "hospital3": 0.125}
-    assert all_finite(PhaseCheckpoints(tmp_path, "gan/cyclegan").state(3).values())
+    assert all_finite(PhaseCheckpoints(tmp_path, "gan/a").state(3).values())
 
 
 def test_a_step_of_the_coordinator_that_overflows_ends_the_study_before_it_is_kept(tmp_path: Path) -> None:
@@ -128,7 +98,7 @@ def test_a_step_of_the_coordinator_that_overflows_ends_the_study_before_it_is_ke
 
     with pytest.raises(StudyError, match=r"own step .*lower the learning rates of models\.cyclegan"):
         training(behave, tmp_path, 2, rounds).train(cyclegan().shared_arrays())
-    checkpoints = PhaseCheckpoints(tmp_path, "gan/cyclegan")
+    checkpoints = PhaseCheckpoints(tmp_path, "gan/a")
     assert len(checkpoints.records()) == 1
     assert all_finite([*checkpoints.weights(1).values(), *checkpoints.state(1).values()])
     # Resumed with rates that hold, it goes on from the round that was kept.

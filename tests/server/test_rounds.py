@@ -4,21 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import scripted_training
 import torch
 from flwr.app import Array, RecordDict
 from flwr.serverapp import Grid
 from scripted_grid import SITES, ScriptedGrid, reply
+from scripted_training import member
 from torch import Tensor
 
 from common.errors import StudyError
-from common.protocol.actions import Action
-from common.protocol.records import ARRAYS, METRICS, Instruction, SiteHello
+from common.protocol.records import ARRAYS, METRICS, Instruction
 from common.results.study import Refusal
 from common.study.experiment import StrategyConfig
-from common.study.progress import NoProgress
+from server.aggregators.fedavg import FedAvg
 from server.averaging import Averaging
-from server.checkpoint import PhaseCheckpoints
-from server.roster import Member
 from server.rounds import FederatedTraining, Scored, nothing_scored
 from server.site_weights import site_weights
 
@@ -42,35 +41,14 @@ def training(
     score: Callable[[int, dict[str, Tensor]], Scored] = nothing_scored,
     examples: tuple[int | None, int | None, int | None] = (None, None, None),
 ) -> FederatedTraining:
-    members = [
-        Member(
-            site,
-            node,
-            SiteHello(
-                site=site,
-                organ="brain",
-                modality="MR",
-                contrasts=["flair"],
-                roles=["train"],
-                tasks=["gan/cgan"],
-                examples=n or 1,
-                examples_of=None if n is None else "slices",
-            ),
-        )
-        for node, (site, n) in enumerate(zip(SITES, examples, strict=True))
-    ]
-    return FederatedTraining(
-        grid=grid,
-        run="demo",
-        phase="gan/cgan",
-        action=Action.TRAIN_GAN,
-        experiment="",
+    members = [member(site, n) for site, n in zip(SITES, examples, strict=True)]
+    return scripted_training.training(
+        grid,
+        folder,
+        Averaging(FedAvg(), site_weights(members).examples),
+        rounds=rounds,
         config=StrategyConfig(quorum=quorum, deadline=deadline),
         members=members,
-        rounds=rounds,
-        checkpoints=PhaseCheckpoints(folder, "gan/cgan"),
-        progress=NoProgress(),
-        exchange=Averaging(StrategyConfig(), site_weights(members).examples),
         score=score,
     )
 
