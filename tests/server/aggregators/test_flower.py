@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import ConfigRecord
+from flwr.supercore.task_identity import TaskIdentity
 from scripted_grid import SITES, ScriptedGrid, reply
 from scripted_training import training
 from site_updates import EXAMPLES, flower_messages, updates, weights
@@ -38,6 +39,12 @@ STRATEGIES: dict[str, Callable[[], flower.FedAvg]] = {
     "QFedAvg": lambda: flower.QFedAvg(client_learning_rate=0.1, q=0.5, train_loss_key="loss.l1"),
     "Krum": lambda: flower.Krum(num_malicious_nodes=0),
 }
+
+
+@pytest.fixture(autouse=True)
+def as_a_task() -> None:
+    """Flower stamps every message with the task that makes it, which a ServerApp is and a test is not."""
+    TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
 
 
 def by_flower(strategy: flower.FedAvg, rounds: int) -> dict[str, Tensor]:
