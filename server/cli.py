@@ -38,9 +38,23 @@ def main(arguments: list[str] | None = None) -> None:
         _report,
     )
     report.add_argument("folder", type=Path, help="the run's folder, e.g. runs/latest")
+    _add_dashboard(commands)
     _add_export(commands)
     _add_provisioning(commands)
     commands.main(arguments)
+
+
+def _add_dashboard(commands: Commands) -> None:
+    dashboard = commands.add(
+        "dashboard",
+        "show a run in a browser on this machine while it goes on",
+        "Serve a run as a page that follows it: sites, rounds, losses, scores and reference pictures. Only browsers\n"
+        "on this machine reach it, by the address that is printed. Nothing of the run is changed.",
+        _dashboard,
+    )
+    latest = Path("runs/latest")
+    dashboard.add_argument("folder", type=Path, nargs="?", default=latest, help="of the run (default: runs/latest)")
+    dashboard.add_argument("--port", type=int, default=0, help="of 127.0.0.1 (default: a free one)")
 
 
 def _add_export(commands: Commands) -> None:
@@ -150,6 +164,12 @@ def _report(options: argparse.Namespace) -> None:
     from server.report.build import build_study_report
 
     say(f"report: {build_study_report(options.folder)}")
+
+
+def _dashboard(options: argparse.Namespace) -> None:
+    from server.dashboard.command import dashboard_command
+
+    dashboard_command(options.folder, options.port)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
 """The study between institutions: what surrounds it when Flower's SuperLink runs the ServerApp."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
 from flwr.serverapp import Grid
 
-from common.errors import ConfigError, OncofedError
-from server.progress_log import ProgressLog
+from common.errors import ConfigError
+from server.progress_log import recorded
 from server.provision.question_key import read_question_key
 from server.returning import ReturningGrid
 from server.settings import StudySettings, settings_from_run_config
@@ -28,22 +27,12 @@ def deployed(grid: Grid, context: Context) -> Iterator[tuple[Grid, StudySettings
         ConfigError: if the run config does not describe a study.
     """
     settings = settings_from_run_config(context)
-    progress = ProgressLog(settings.run_dir)
-    progress.write("began", flower_run=str(context.run_id))
-    try:
+    with recorded(settings.run_dir, flower_run=str(context.run_id)) as progress:
         key = _question_key(context)
         patience = settings.experiment.strategy.returning
         signing = SigningGrid(WaryGrid(grid), key)
         gone = ShutOut(settings.registry)
         yield ReturningGrid(signing, patience=patience, shut_out=gone), replace(settings, progress=progress)
-    except OncofedError as error:
-        progress.write("failed", reason=str(error))
-        raise
-    except Exception as error:
-        logging.getLogger("oncofed.server").exception("failed")
-        progress.write("failed", reason=f"something unexpected ({type(error).__name__}); the server's output has it")
-        raise
-    progress.write("finished")
 
 
 def _question_key(context: Context) -> Ed25519PrivateKey:

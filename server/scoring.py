@@ -74,7 +74,7 @@ class RoundScoring:
                 f"gan/{name}, round {server_round}: {error}; lower models.{name}.learning_rate in a new run"
             ) from error
         if server_round % self.every == 0 or server_round == self.model.federation.rounds:
-            images = {_file(subject): outcome.gallery_images for subject, outcome in outcomes.items()}
+            images = {subject_file(subject): outcome.gallery_images for subject, outcome in outcomes.items()}
             write_arrays(self.folder / f"images-{server_round:05d}.npz", images)
         choice = float(np.mean([outcome.choice for outcome in outcomes.values()]))
         if server_round and (self._best is None or choice > self._best.choice):
@@ -95,12 +95,12 @@ class RoundScoring:
         rounds = [read_arrays(file) for file in files]
         for subject, evaluation in self.evaluations.items():
             outcome = best.outcomes[subject] if best else evaluation.score(self.trainer, self.seed)
-            strip = [images[_file(subject)] for images in rounds]
+            strip = [images[subject_file(subject)] for images in rounds]
             gallery = outcome.pictures.arrays(self.settings.experiment.evaluation.gallery, strip)
             gallery["rounds"] = np.array([int(file.stem.removeprefix("images-")) for file in files])
             gallery["subject"] = np.array(subject)
             folder = self.settings.run_dir / "reference" / self.model.name
-            write_arrays(folder / f"{_file(subject)}.npz", gallery)
+            write_arrays(folder / f"{subject_file(subject)}.npz", gallery)
 
 
 def final_scores(
@@ -122,6 +122,6 @@ def _shown(outcomes: Mapping[str, Outcome]) -> Mapping[str, float]:
     return {f"{subject} {name}": value for subject, one in outcomes.items() for name, value in [*one.shown.items()][:1]}
 
 
-def _file(subject: str) -> str:
-    """A subject's name as a file's."""
+def subject_file(subject: str) -> str:
+    """A subject's name as that of a file or an array."""
     return re.sub(r"[^a-z0-9]+", "-", subject)

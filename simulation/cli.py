@@ -25,6 +25,7 @@ RUN_HELP = """overrides are Hydra's: key=value, group=choice. Examples:
   oncofed-simulation run preset=demo privacy=patient_dp       the demo with differential privacy
   oncofed-simulation run simulation.engine=ray
   oncofed-simulation run resume=runs/latest                   go on with a run that was stopped
+  oncofed-simulation run preset=demo dashboard=true           see it grow in a browser on this machine
 """
 
 SWEEP_HELP = """examples:
@@ -125,10 +126,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from common.study.config import compose
+    from simulation.overrides import RunOverrides
 
     # What is wrong with a value is told before the seconds that all the rest takes to be imported.
-    if not any(item.startswith("resume=") for item in options.overrides):
-        compose(options.overrides)
+    given = RunOverrides.parse(options.overrides)
+    if given.resume is None:
+        compose(given.study)
     from simulation.run import run
 
     run(options.overrides)

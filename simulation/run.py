@@ -1,6 +1,8 @@
 """A simulated study from the command line to the reports."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from client.app import make_app as make_client_app
@@ -14,6 +16,8 @@ from common.study.progress import StudyProgress
 from common.system.logs import quiet_libraries
 from common.system.outside import say
 from server.app import run_study
+from server.dashboard.service import serving
+from server.progress_log import ShownAndRecorded, recorded
 from server.report.build import build_study_report
 from server.report.protocols import in_short
 from server.run_folder import RunFolder, require_run_name
@@ -23,12 +27,11 @@ from simulation.audit import audit_run
 from simulation.centralised import centralised_arms
 from simulation.grid import InProcessGrid
 from simulation.one_disk import OneDisk
+from simulation.overrides import RunOverrides
 from simulation.places import without_unavailable_demo
 from simulation.ray import run_on_ray
 from simulation.site_checks import check_sites
 from simulation.sites import prepare_everything
-
-RESUME = "resume="
 
 
 def run(overrides: list[str]) -> Path:
@@ -37,9 +40,10 @@ def run(overrides: list[str]) -> Path:
     Raises:
         OncofedError: with the cause and the way out; a study that could not start leaves nothing behind.
     """
-    resume = [item.removeprefix(RESUME) for item in overrides if item.startswith(RESUME)]
-    others = [item for item in overrides if not item.startswith(RESUME)]
-    return resumed(Path(resume[-1]), others) if resume else begun(checked(others))
+    given = RunOverrides.parse(overrides)
+    if given.resume is not None:
+        return resumed(given.resume, given.study, dashboard=given.dashboard)
+    return begun(checked(given.study), dashboard=given.dashboard)
 
 
 def checked(overrides: Sequence[str]) -> Experiment:
@@ -54,38 +58,49 @@ def checked(overrides: Sequence[str]) -> Experiment:
     return experiment
 
 
-def begun(experiment: Experiment) -> Path:
+def begun(experiment: Experiment, *, dashboard: bool = False) -> Path:
     """:func:`run` of a study that :func:`checked` let pass, in a new folder."""
-    return _carried_out(lambda progress: RunFolder.new(without_unavailable_demo(experiment, progress)))
+    return _carried_out(lambda progress: RunFolder.new(without_unavailable_demo(experiment, progress)), dashboard)
 
 
-def resumed(path: Path, overrides: list[str]) -> Path:
+def resumed(path: Path, overrides: list[str], *, dashboard: bool = False) -> Path:
     """:func:`run` of a study that was stopped."""
     folder = RunFolder.resume(path, overrides)
     require_usable_paths(folder.experiment)
-    return _carried_out(lambda _: folder)
+    return _carried_out(lambda _: folder, dashboard)
 
 
-def _carried_out(place: Callable[[StudyProgress], RunFolder]) -> Path:
+def _carried_out(place: Callable[[StudyProgress], RunFolder], dashboard: bool) -> Path:
     quiet_libraries()
     progress = terminal_progress()
-    try:
-        folder = place(progress)
-        with folder.withdrawn_on_error():
-            settings, site_files = prepare_everything(folder, progress)
-        progress.message(f"{folder.path}: if this run stops, go on with oncofed-simulation run resume={folder.path}")
-        execute(settings, site_files)
-        if settings.experiment.study.centralised:
-            centralised_arms(settings.experiment, folder.path, site_files, progress.message)
-        audit_run(folder.path, progress.message)
-    finally:
-        progress.close()
-    results = Results.model_validate_json((folder.path / "results.json").read_bytes())
+    with ExitStack() as page:
+        try:
+            folder = place(progress)
+            if dashboard:
+                progress.message(f"dashboard: {page.enter_context(serving(folder.path))}")
+            with folder.withdrawn_on_error():
+                settings, site_files = prepare_everything(folder, progress)
+            again = f"oncofed-simulation run resume={folder.path}"
+            progress.message(f"{folder.path}: if this run stops, go on with {again}")
+            # What was told until now counts patients that no site has declared yet; it stays on the terminal.
+            with recorded(folder.path) as log:
+                execute(replace(settings, progress=ShownAndRecorded(progress, log)), site_files)
+            if settings.experiment.study.centralised:
+                centralised_arms(settings.experiment, folder.path, site_files, progress.message)
+            audit_run(folder.path, progress.message)
+        finally:
+            progress.close()
+        return _reported(folder.path)
+
+
+def _reported(run_dir: Path) -> Path:
+    """The same folder, with the reports of a study that has ended."""
+    results = Results.model_validate_json((run_dir / "results.json").read_bytes())
     for site in results.sites:
-        build_site_report(folder.path / "sites" / site)
-    report = build_study_report(folder.path)
+        build_site_report(run_dir / "sites" / site)
+    report = build_study_report(run_dir)
     say(*_closing(results, report))
-    return folder.path
+    return run_dir
 
 
 def execute(settings: StudySettings, site_files: list[Path]) -> None:

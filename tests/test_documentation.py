@@ -21,7 +21,7 @@ from simulation.sweep_axes import overrides_of, split_axes
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-COMMAND_KEYS = ("resume",)
+COMMAND_KEYS = ("resume", "dashboard")
 """Options of ``oncofed-simulation run`` that are no keys of an experiment."""
 
 

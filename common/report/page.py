@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -39,7 +40,15 @@ class Pair:
     value: str
 
 
-def render_page(package: str, template: str, sections: Sequence[Section], *, script: str = "", **context: Any) -> str:
+def render_page(
+    package: str,
+    template: str,
+    sections: Sequence[Section],
+    *,
+    script: str = "",
+    listens: bool = False,
+    **context: Any,
+) -> str:
     """A page from ``template`` in ``package``, which extends ``page.html``.
 
     Args:
@@ -47,26 +56,35 @@ def render_page(package: str, template: str, sections: Sequence[Section], *, scr
         template: its file name.
         sections: headings in order; templates open each with ``parts.heading(titles, anchor)``.
         script: the name of a file in ``package`` that the page runs, in ASCII; empty for a page that runs nothing.
+        listens: whether the script may connect to where the page came from; to nothing else it ever may.
         context: what the template names.
 
     Everything in ``context`` is escaped unless it is ``Markup``; a name that the template uses and that is not given
     is an error.
     """
-    environment = Environment(
+    style = Markup(files("common.report").joinpath("style.css").read_text(encoding="utf-8"))
+    code = files(package).joinpath(script).read_text(encoding="ascii") if script else ""
+    policy = f"{POLICY}; script-src '{_digest(code)}'" if code else POLICY
+    policy += "; connect-src 'self'" if listens else ""
+    titles = {section.anchor: section.title for section in sections}
+    given = {"style": style, "policy": Markup(policy), "script": Markup(code), "sections": sections, "titles": titles}
+    return render_part(package, template, **given, **context)
+
+
+def render_part(package: str, template: str, **context: Any) -> Markup:
+    """A piece of a page from ``template`` in ``package``; see :func:`render_page`."""
+    return Markup(on_page(_environment(package).get_template(template).render(**context)))
+
+
+@cache
+def _environment(package: str) -> Environment:
+    return Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("common.report", "")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = Markup(files("common.report").joinpath("style.css").read_text(encoding="utf-8"))
-    code = files(package).joinpath(script).read_text(encoding="ascii") if script else ""
-    policy = f"{POLICY}; script-src '{_digest(code)}'" if code else POLICY
-    titles = {section.anchor: section.title for section in sections}
-    page = environment.get_template(template).render(
-        style=style, policy=Markup(policy), script=Markup(code), sections=sections, titles=titles, **context
-    )
-    return on_page(page)
 
 
 def _digest(code: str) -> str:

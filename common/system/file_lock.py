@@ -28,11 +28,18 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_held(file: Path) -> bool:
-    """Whether another process holds the lock on ``file``; a file that is not there is held by none."""
-    if not file.exists():
+    """Whether somebody holds the lock on ``file``; a file that is not there is held by nobody.
+
+    Nothing is written, and those who ask at the same moment do not take each other for a holder.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
         return False
     try:
-        with locked(file, wait=False):
-            return False
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -23,6 +23,7 @@ class ProgressState:
         absent: since when each site has been waited for at the beginning.
         notes: what was said last of each site, if all is not well with it.
         noted: when.
+        answered: when each site last answered.
     """
 
     began: datetime | None = None
@@ -35,33 +36,52 @@ class ProgressState:
     absent: dict[str, datetime] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     noted: dict[str, datetime] = field(default_factory=dict)
+    answered: dict[str, datetime] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        """Moves on with a study's progress."""
+        values = event.values
+        self.schedule.take(event)
+        match event.name:
+            case "began":
+                self.began, self.ended, self.reason, self.stopping = event.time, None, "", ""
+                self.asked, self.absent, self.notes, self.noted, self.answered = {}, {}, {}, {}, {}
+            case "finished" | "failed":
+                self.ended, self.reason = event.name, str(values.get("reason", ""))
+            case "stopping" | "goes_on":
+                self.stopping = str(values.get("reason", ""))
+            case "phase":
+                self.contributors = ()
+            case "advance":
+                self.contributors = tuple(values["contributors"])
+            case "site":
+                _site(self, values["name"], values["doing"], values.get("at_work") is True, event.time)
+
+    def in_words(self, *, running: bool) -> str:
+        """Where the study stands: ``running``, ``finished``, or why it is neither.
+
+        Args:
+            running: whether a process works on it.
+        """
+        if running:
+            return f"running, but is being stopped: {self.stopping}" if self.stopping else "running"
+        if self.ended == "finished":
+            return "finished"
+        if self.stopping:
+            return f"stopped: {self.stopping}"
+        if self.ended == "failed":
+            return f"stopped: {self.reason}"
+        if self.began is None:
+            return "handed over, not begun"
+        return "stopped without a word; it can be resumed"
 
 
 def progress_state(events: Iterable[Event]) -> ProgressState:
     """The state after ``events``."""
     state = ProgressState()
     for event in events:
-        _take(state, event)
+        state.take(event)
     return state
-
-
-def _take(state: ProgressState, event: Event) -> None:
-    values = event.values
-    state.schedule.take(event)
-    match event.name:
-        case "began":
-            state.began, state.ended, state.reason, state.stopping = event.time, None, "", ""
-            state.asked, state.absent, state.notes, state.noted = {}, {}, {}, {}
-        case "finished" | "failed":
-            state.ended, state.reason = event.name, str(values.get("reason", ""))
-        case "stopping" | "goes_on":
-            state.stopping = str(values.get("reason", ""))
-        case "phase":
-            state.contributors = ()
-        case "advance":
-            state.contributors = tuple(values["contributors"])
-        case "site":
-            _site(state, values["name"], values["doing"], values.get("at_work") is True, event.time)
 
 
 def _site(state: ProgressState, name: str, doing: str, at_work: bool, time: datetime) -> None:
@@ -75,6 +95,7 @@ def _site(state: ProgressState, name: str, doing: str, at_work: bool, time: date
             state.asked[name] = time
         else:
             state.asked.pop(name, None)
+            state.answered[name] = time
         return
     state.notes[name], state.noted[name] = doing, time
     if not at_work:

@@ -86,7 +86,7 @@ def _lines(
     one: StudyStatus, connected: Mapping[str, SiteConnection], registered: Mapping[str, SiteRecord]
 ) -> list[str]:
     state, schedule = one.state, one.state.schedule
-    lines = [f"{one.study.folder.name}  {_where(one)}  {one.study.folder}"]
+    lines = [f"{one.study.folder.name}  {one.state.in_words(running=one.running)}  {one.study.folder}"]
     if state.began is not None and schedule.name:
         left = schedule.seconds_left()
         parts = [f"{schedule.name}: round {schedule.rounds_done} of {schedule.rounds} done"]
@@ -104,20 +104,6 @@ def _lines(
     for site, count in sorted(one.quarantined.items()):
         lines.append(f"  {site}: {count} studies in quarantine")
     return lines
-
-
-def _where(one: StudyStatus) -> str:
-    if one.running:
-        return f"running, but is being stopped: {one.state.stopping}" if one.state.stopping else "running"
-    if one.state.ended == "finished":
-        return "finished"
-    if one.state.stopping:
-        return f"stopped: {one.state.stopping}"
-    if one.state.ended == "failed":
-        return f"stopped: {one.state.reason}"
-    if one.state.began is None:
-        return "handed over, not begun"
-    return "stopped without a word; it can be resumed"
 
 
 def _connection(state: str, connection: SiteConnection | None, serving: bool) -> str:
@@ -148,7 +134,7 @@ def _as_json(
         "studies": [
             {
                 "folder": str(one.study.folder),
-                "where": _where(one),
+                "where": one.state.in_words(running=one.running),
                 "phase": one.state.schedule.name,
                 "round": one.state.schedule.rounds_done,
                 "rounds": one.state.schedule.rounds,

@@ -135,8 +135,8 @@ class Browser:
         while not any(one["method"] == method and one.get("sessionId") == session for one in self.events):
             self._next()
 
-    def page(self, path: Path, **options: Any) -> "Page":
-        """Opens a file; see :class:`Page`."""
+    def page(self, path: Path | str, **options: Any) -> "Page":
+        """Opens a file or an address; see :class:`Page`."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         return Page(self, session, path, **options)
@@ -158,7 +158,7 @@ class Page:
     """An open page.
 
     Args:
-        path: the file, with ``fragment`` (``#privacy``) behind it.
+        path: the file, or an address, with ``fragment`` (``#privacy``) behind it.
         width, height: of the window, in CSS pixels.
         dark: the colour scheme that the reader prefers.
         media: ``screen`` or ``print``.
@@ -169,7 +169,7 @@ class Page:
         self,
         browser: Browser,
         session: str,
-        path: Path,
+        path: Path | str,
         *,
         fragment: str = "",
         width: int = 1280,
@@ -178,7 +178,8 @@ class Page:
         media: str = "screen",
         scripts: bool = True,
     ) -> None:
-        self._browser, self._session, self._url = browser, session, path.as_uri() + fragment
+        self._browser, self._session = browser, session
+        self._url = (path.as_uri() if isinstance(path, Path) else path) + fragment
         for domain in ("Page", "Network", "Runtime"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)

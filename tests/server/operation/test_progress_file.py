@@ -1,13 +1,16 @@
 """A study's progress in a file: what is written is read back, and adds up to where the study stands."""
 
+import fcntl
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from common.errors import StudyError
 from common.study.progress import ANSWERED, ASKED, Event, NoProgress
 from server.operation.progress_state import progress_state
-from server.progress_log import ProgressLog, ProgressReader
+from server.progress_log import ProgressLog, ProgressReader, ShownAndRecorded, recorded
 from server.run_lock import alone_in, is_running
 
 
@@ -45,9 +48,47 @@ def test_what_is_told_is_read_back_piece_by_piece(tmp_path: Path) -> None:
 def test_a_line_that_a_crash_cut_off_loses_no_other(tmp_path: Path) -> None:
     ProgressLog(tmp_path).message("first")
     with (tmp_path / "progress.jsonl").open("a") as file:
-        file.write('{"time": "20\n')
+        file.write('{"time": "20')
     ProgressLog(tmp_path).message("second")
     assert [event.values["text"] for event in ProgressReader(tmp_path).new()] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (None, ("finished", None)),
+        (StudyError("1 of 2 sites replied"), ("failed", "1 of 2 sites replied")),
+        (KeyboardInterrupt(), ("failed", "interrupted")),
+        (RuntimeError("case-7"), ("failed", "something unexpected (RuntimeError); the server's output has it")),
+    ],
+    ids=str,
+)
+def test_how_a_study_ends_is_written_after_all_else(
+    error: BaseException | None, end: tuple[str, str | None], tmp_path: Path
+) -> None:
+    shown = Kept()
+    with pytest.raises(type(error)) if error else nullcontext(), recorded(tmp_path, flower_run="7") as log:
+        both = ShownAndRecorded(shown, log)
+        both.site("hospital1", ASKED)
+        both.close()
+        if error is not None:
+            raise error
+    assert shown.told == [("hospital1", ASKED)]
+    events = [*ProgressReader(tmp_path).new()]
+    assert [event.name for event in events] == ["began", "site", end[0]]
+    assert events[0].values == {"flower_run": "7"}
+    assert events[-1].values.get("reason") == end[1]
+
+
+def test_who_looks_at_a_run_is_not_taken_for_who_works_on_it(tmp_path: Path) -> None:
+    assert not is_running(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with alone_in(tmp_path):
+        assert is_running(tmp_path)
+    with (tmp_path / "run.lock").open() as other:
+        # As another looks at this very moment.
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not is_running(tmp_path)
 
 
 def at(minutes: float, event: str, /, **values: object) -> Event:
