@@ -48,12 +48,13 @@ def final_table(finals: Mapping[str, ImageScores], which: str) -> Table:
     ]
     subsets = {one.conditions["subset_size"] for scores in finals.values() for one in scores.values() if _subsets(one)}
     caption = (
-        f"{which} on the final part of the reference set, scored once. Intervals of 95% and gains, which are paired, "
-        "are over patients, or over slices that belong to nobody."
+        f"{which} on the final part of the reference set, scored once. Intervals of 95% and differences from what a "
+        "figure is compared with, which are paired, are over patients, or over slices that belong to nobody. Lower is "
+        "better for distances."
     )
     if subsets:
         caption += f" ±: standard deviation over subsets of {' or '.join(map(str, sorted(subsets)))} images."
-    columns = [*(["subject"] if several else []), "figure", "value", "compare with", "gain", "images", "patients"]
+    columns = [*(["subject"] if several else []), "figure", "value", "compare with", "difference", "images", "patients"]
     return Table(caption, columns, rows)
 
 
