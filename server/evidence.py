@@ -23,13 +23,10 @@ from common.results.classifier import (
 from common.results.statistics import ComparisonTable
 from common.study.experiment import Experiment
 from server.same_sites import arms_apart
-from server.statistics.comparison import FoldSize, RunFold, compare_arms
+from server.statistics.comparison import RunFold, compare_arms
 
 COMPARED = ("accuracy", "auc")
 """Scores that are tested; each is a family of its own for Holm's correction."""
-
-LEFT_OUT_OF = 1_000_000
-"""Fold sizes are told as shares of a million: the test needs their ratio, and sites may keep the numbers."""
 
 
 def repeated(trials: Sequence[TrialResult]) -> list[Repeated]:
@@ -93,11 +90,11 @@ def comparisons(
         if not told:
             missing[scope] = "no fold has enough patients for a figure that may be told"
             continue
-        sizes = {(trial.run, trial.fold): _size(experiment, trial, scope) for trial in told}
-        if any(size is None for size in sizes.values()):
+        ratios = {(trial.run, trial.fold): _test_to_train(experiment, trial, scope) for trial in told}
+        known = {key: ratio for key, ratio in ratios.items() if ratio is not None}
+        if len(known) < len(ratios):
             missing[scope] = "it does not declare counts, and fewer patients train than the folds leave"
             continue
-        known = {key: size for key, size in sizes.items() if size is not None}
         tables[scope] = [
             compare_arms(
                 _by_arm(told, scope, score),
@@ -124,8 +121,9 @@ def _by_arm(trials: Iterable[TrialResult], scope: str, score: str) -> dict[str, 
     return found
 
 
-def _size(experiment: Experiment, trial: TrialResult, scope: str) -> FoldSize | None:
-    """Sizes of a fold: told by the sites, or known from the number of folds where all the others train.
+def _test_to_train(experiment: Experiment, trial: TrialResult, scope: str) -> float | None:
+    """Test over training patients of a fold: told by the sites, or known from the number of folds where all the others
+    train.
 
     Over several sites the largest ratio counts: it widens the intervals most.
     """
@@ -137,7 +135,7 @@ def _size(experiment: Experiment, trial: TrialResult, scope: str) -> FoldSize | 
         if study.most_patients or study.most_tumour_patients:
             return None
         ratios = [*ratios, 1 / (study.folds - 1)]
-    return FoldSize(train=LEFT_OUT_OF, test=max(1, round(max(ratios) * LEFT_OUT_OF)))
+    return max(ratios)
 
 
 def _kind(trial: TrialResult, trials: Sequence[TrialResult]) -> tuple[str, str]:

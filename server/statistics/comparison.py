@@ -1,7 +1,7 @@
 """From the scores of every arm, run and fold to a table of comparisons: what a study may say of its arms."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from statistics import fmean
 
 from common.results.statistics import Comparison, ComparisonTable
 from common.study.experiment import ARMS, PLAIN_ARMS
@@ -19,17 +19,9 @@ Scores = Mapping[RunFold, float | None]
 """One arm's score of each run and fold; None where it is undefined."""
 
 
-@dataclass(frozen=True)
-class FoldSize:
-    """Patients of one run and fold. Synthetic slices are made of the training patients and count for nothing here."""
-
-    train: int
-    test: int
-
-
 def compare_arms(
     scores: Mapping[str, Scores],
-    sizes: Mapping[RunFold, FoldSize],
+    test_to_train: Mapping[RunFold, float],
     *,
     score: str,
     apart: Collection[tuple[str, str, RunFold]] = (),
@@ -41,28 +33,27 @@ def compare_arms(
     Args:
         scores: by arm, then by run and fold; a higher score is better. A run and fold counts in a comparison where
             both arms have a score.
-        sizes: of every run and fold that has a score.
+        test_to_train: test patients over training patients of every run and fold that has a score. Synthetic slices
+            are made of the training patients and count for nothing here.
         score: what is compared, e.g. ``accuracy``.
         apart: comparisons that do not count in a run and fold, though both arms have a score: arm, other, run and fold.
 
     Raises:
-        ValueError: if a score is not finite, or the size of a run and fold is missing or not positive.
+        ValueError: if a score is not finite, or the ratio of a run and fold is missing or not positive.
 
     >>> accuracy = {"real": {(1, 1): 0.80, (1, 2): 0.84}, "blob": {(1, 1): 0.83, (1, 2): 0.88}}
-    >>> both = {(1, 1): FoldSize(train=40, test=10), (1, 2): FoldSize(train=40, test=10)}
-    >>> table = compare_arms(accuracy, both, score="accuracy")
+    >>> table = compare_arms(accuracy, {(1, 1): 0.25, (1, 2): 0.25}, score="accuracy")
     >>> [(one.arm, one.against, one.corrected.n) for one in table.comparisons]
     [('blob', 'real', 2)]
     """
     told = {key for arm in scores.values() for key, value in arm.items() if value is not None}
     for run, fold in sorted(told):
-        size = sizes.get((run, fold))
-        if size is None or size.train < 1 or size.test < 1:
-            raise ValueError(f"run {run}, fold {fold} has a score, and no number of training and test patients")
+        if not test_to_train.get((run, fold), 0.0) > 0.0:
+            raise ValueError(f"run {run}, fold {fold} has a score, and no ratio of test to training patients")
     compared = []
     for arm, other in pairs(list(scores)):
         without = {key for one, its, key in apart if {one, its} == {arm, other}}
-        compared.append(_comparison(scores, sizes, arm, other, without))
+        compared.append(_comparison(scores, test_to_train, arm, other, without))
     plain = holm({index: one.plain.p for index, one in enumerate(compared)})
     corrected = holm({index: one.corrected.p for index, one in enumerate(compared)})
     return ComparisonTable(
@@ -94,7 +85,7 @@ def pairs(arms: list[str]) -> list[tuple[str, str]]:
 
 def _comparison(
     scores: Mapping[str, Scores],
-    sizes: Mapping[RunFold, FoldSize],
+    test_to_train: Mapping[RunFold, float],
     arm: str,
     against: str,
     without: Collection[RunFold],
@@ -107,19 +98,13 @@ def _comparison(
         if one is not None and other is not None and key not in without
     }
     a, b = [one for one, _ in both.values()], [other for _, other in both.values()]
+    # Folds may differ by a patient. Without a fold there is no test that would use the ratio.
+    ratio = fmean(test_to_train[key] for key in both) if both else 1.0
     return Comparison(
         arm=arm,
         against=against,
         left_out=len(asked) - len(both),
         plain=paired_t_test(a, b, counts=RUN_FOLDS),
-        corrected=corrected_resampled_t_test(
-            a, b, test_to_train=_ratio([sizes[key] for key in both]), counts=RUN_FOLDS
-        ),
+        corrected=corrected_resampled_t_test(a, b, test_to_train=ratio, counts=RUN_FOLDS),
         difference=standardised_difference(a, b, counts=RUN_FOLDS),
     )
-
-
-def _ratio(sizes: list[FoldSize]) -> float:
-    """Test patients over training patients, over folds that may differ by a patient; 1 where there is no fold, and so
-    no test that would use it."""
-    return sum(size.test for size in sizes) / sum(size.train for size in sizes) if sizes else 1.0
