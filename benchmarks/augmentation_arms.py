@@ -153,7 +153,7 @@ def _local_tuned(making: Making) -> SyntheticSlices:
 
 def _beside(making: Making) -> SyntheticSlices:
     trainer, config = making.tuned(), making.tuned().config
-    trainer.config = replace(config, filled_beside=True)
+    trainer.config = replace(config, decoy_inpainting=True)
     made = trainer.synthesise(making.slices, making.count(1), making.seed)
     trainer.config = config
     return made

@@ -109,7 +109,7 @@ def private_step(update: PatientUpdate[Any], batches: list[Drawn], way: Way) -> 
         optimiser,
         update,
         sigma=1.0,
-        clip=1.0,
+        max_grad_norm=1.0,
         expected=len(batches),
         noise=PrivateRandom().stream(),
         way=way,

@@ -139,7 +139,7 @@ def audit_bounds(
             update,
             kind,
             sigma=audited.sigma,
-            clip=experiment.privacy.clip,
+            max_grad_norm=experiment.privacy.max_grad_norm,
             q=audited.q,
             steps=min(steps, max(planned, 1)),
             delta=audited.delta,

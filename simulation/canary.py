@@ -232,10 +232,10 @@ def canary_study(experiment: Experiment, organ: str, way: Way) -> Experiment:
         privacy=dataclasses.replace(
             experiment.privacy,
             epsilon=1e8,
-            clip=CLIP,
-            patients_per_step=PATIENTS - 1,
+            max_grad_norm=CLIP,
+            expected_batch_size=PATIENTS - 1,
             slices_per_patient=2,
-            steps_share=1.0,
+            dp_step_fraction=1.0,
             gradients=way.value,
             scores="exact",
         ),

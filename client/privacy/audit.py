@@ -123,7 +123,7 @@ def audit_update(
     mechanism: str,
     *,
     sigma: float,
-    clip: float,
+    max_grad_norm: float,
     q: float,
     steps: int,
     delta: float,
@@ -141,7 +141,7 @@ def audit_update(
     Args:
         update: of a trainer; its weights are put back afterwards.
         mechanism: its name in the accounts.
-        sigma, clip, q, steps, delta: of the training that is audited.
+        sigma, max_grad_norm, q, steps, delta: of the training that is audited.
         public_seed: a seed that an attacker knows and tries.
         canaries: how many.
         networks: how many are audited together: they share :data:`FALSE_ALARM`.
@@ -160,14 +160,14 @@ def audit_update(
     places = torch.from_numpy(random.permutation(sum(sizes))[:canaries].astype(np.int64))
     member = random.random(canaries) < 0.5
     device = parameters[0].device
-    planted = PatientUpdate(update.optimiser, update.networks, _canary_loss(update, STRENGTH * clip))
+    planted = PatientUpdate(update.optimiser, update.networks, _canary_loss(update, STRENGTH * max_grad_norm))
     public_key = public_seed.to_bytes(KEY_BYTES, "big", signed=True)
     chance = PrivateRandom(public_key if fault is Fault.PUBLIC_SEED else None)
     step = PrivateStep(
         torch.optim.SGD(parameters, lr=1.0),
         planted,
         sigma=sigma / 2 if fault is Fault.HALF_NOISE else sigma,
-        clip=clip,
+        max_grad_norm=max_grad_norm,
         expected=1.0,
         noise=chance.stream("noise", update.optimiser),
         way=way,
@@ -180,7 +180,7 @@ def audit_update(
         before = _at(parameters, places)
         taking = np.repeat(np.flatnonzero(drawn[t]), copies)
         step.take([Drawn(Canary(places[i : i + 1].to(device)), 0) for i in taking])
-        seen[t] = (before - _at(parameters, places)).double().numpy() / clip
+        seen[t] = (before - _at(parameters, places)).double().numpy() / max_grad_norm
         known[t] = _at([replayed.normal((sum(sizes),), device)], places).double().numpy() * sigma
         if fault is Fault.SAME_NOISE:
             step.optimiser.noise = chance.stream("noise", update.optimiser)

@@ -54,8 +54,8 @@ class PrivateStep:
     Args:
         optimiser: takes the step; it may have a history, because that history is private already.
         update: whose loss it descends.
-        sigma: standard deviation of the noise, in units of ``clip``.
-        clip: largest L2 norm of what one patient adds, over all weights together.
+        sigma: standard deviation of the noise, in units of ``max_grad_norm``.
+        max_grad_norm: largest L2 norm of what one patient adds, over all weights together.
         expected: expected number of patients a step, a public number: the sum is divided by it.
         noise: a stream of the training's randomness, for this step alone.
         way: how gradients are computed.
@@ -72,7 +72,7 @@ class PrivateStep:
         update: PatientUpdate[Any],
         *,
         sigma: float,
-        clip: float,
+        max_grad_norm: float,
         expected: float,
         noise: Stream,
         way: Way = Way.LOOP,
@@ -93,7 +93,7 @@ class PrivateStep:
         self.optimiser = _Noised(
             optimiser,
             noise_multiplier=sigma,
-            max_grad_norm=clip,
+            max_grad_norm=max_grad_norm,
             expected_batch_size=cast(int, expected),
             loss_reduction="mean",
         )

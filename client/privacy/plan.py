@@ -51,7 +51,7 @@ class StudyPlan:
         """
         return Noise(
             sigma=self.sigma,
-            clip=privacy.clip,
+            max_grad_norm=privacy.max_grad_norm,
             rate=self.rate,
             expected=self.rate * patients,
             slices=privacy.slices_per_patient,
@@ -128,16 +128,16 @@ def plan_study(data: SiteData, budget: Budget) -> StudyPlan:
 def sampling_rate(privacy: PrivacyConfig, patients: int) -> float:
     """Probability that one of ``patients`` takes part in a step.
 
-    >>> sampling_rate(PrivacyConfig(patients_per_step=16), 200)
+    >>> sampling_rate(PrivacyConfig(expected_batch_size=16), 200)
     0.08
     """
-    return min(1.0, privacy.patients_per_step / patients)
+    return min(1.0, privacy.expected_batch_size / patients)
 
 
 def private_steps(experiment: Experiment, federation: Any, patients: int) -> int:
     """Training steps a round; one pass over the site's data is one over its declared patients, not over its slices."""
-    steps = steps_per_round(federation, patients, experiment.privacy.patients_per_step)
-    return max(1, round(experiment.privacy.steps_share * steps))
+    steps = steps_per_round(federation, patients, experiment.privacy.expected_batch_size)
+    return max(1, round(experiment.privacy.dp_step_fraction * steps))
 
 
 def planned_steps(data: SiteData, patients: int) -> dict[str, int]:

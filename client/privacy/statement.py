@@ -38,7 +38,7 @@ def privacy_statement(study: StudyContext, work: WorkFolder) -> PrivacyStatement
     statement = PrivacyStatement(
         delta=budget.delta,
         patients=budget.patients,
-        clip=study.experiment.privacy.clip,
+        max_grad_norm=study.experiment.privacy.max_grad_norm,
         mechanisms=[
             MechanismSpent(
                 mechanism=one.name, sigma=one.sigma, q=one.q, steps=one.steps, epsilon=prv_epsilon([one], budget.delta)

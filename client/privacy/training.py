@@ -28,8 +28,8 @@ class Noise:
     """What one private training is made with.
 
     Attributes:
-        sigma: standard deviation of the noise, in units of ``clip``.
-        clip: largest L2 norm of one patient's gradient.
+        sigma: standard deviation of the noise, in units of ``max_grad_norm``.
+        max_grad_norm: largest L2 norm of one patient's gradient.
         rate: probability that a patient takes part in a step.
         expected: the expected number of patients a step, by the declared number of patients.
         slices: of each patient that takes part.
@@ -38,7 +38,7 @@ class Noise:
     """
 
     sigma: float
-    clip: float
+    max_grad_norm: float
     rate: float
     expected: float
     slices: int
@@ -142,7 +142,7 @@ def _takers(
             trainer.optimisers[name],
             update,
             sigma=noise.sigma,
-            clip=noise.clip,
+            max_grad_norm=noise.max_grad_norm,
             expected=noise.expected,
             noise=patients.random.stream("noise", name),
             way=noise.way or ways[name],

@@ -68,7 +68,7 @@ def composed_table(statements: Mapping[str, PrivacyStatement]) -> Table:
             word(site),
             number(one.patients),
             number(delta_text(one.delta)),
-            number(f"{one.clip:g}"),
+            number(f"{one.max_grad_norm:g}"),
             *(number(epsilon_text(one.models[model]) if model in one.models else None) for model in models),
             number(epsilon_text(one.epsilon)),
             number(epsilon_text(one.epsilon_rdp)),
@@ -79,7 +79,7 @@ def composed_table(statements: Mapping[str, PrivacyStatement]) -> Table:
         "What the study cost the patients of each site: the unit is one patient, added or removed. Epsilon of each "
         "model by itself and of all composed, by numerical composition (PRV); the gate's is by Rényi differential "
         "privacy, which is never lower.",
-        ["site", "patients (declared)", "delta", "clip", *models, "composed", "of the gate"],
+        ["site", "patients (declared)", "delta", "max. gradient norm", *models, "composed", "of the gate"],
         rows,
         [("", 4), ("epsilon", len(models) + 2)],
     )

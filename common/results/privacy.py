@@ -52,7 +52,7 @@ class PrivacyStatement(Record):
     Attributes:
         delta: of every epsilon here.
         patients: the number of training patients that the hospital declared public.
-        clip: largest norm of one patient's gradient.
+        max_grad_norm: largest norm of one patient's gradient.
         mechanisms: what the study spent, by mechanism.
         models: epsilon of each model, all its mechanisms and runs composed (PRV); the classifier's arms are one.
         epsilon: all of them composed, by the tight accountant (PRV).
@@ -62,7 +62,7 @@ class PrivacyStatement(Record):
 
     delta: float = Field(gt=0, lt=1)
     patients: int = Field(ge=1)
-    clip: float = Field(gt=0)
+    max_grad_norm: float = Field(gt=0)
     mechanisms: list[MechanismSpent] = Field(max_length=200)
     models: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}$")], float] = Field(
         default={}, max_length=200

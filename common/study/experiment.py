@@ -133,7 +133,7 @@ class ClassifierConfig:
     batch_size: int = field(default=16, metadata=between(1, MOST_BATCH))
     learning_rate: float = field(default=1.5e-3, metadata=RATE)
     weight_decay: float = field(default=1.0e-2, metadata=between(0, 1000))
-    own_prevalence: bool = True
+    logit_adjustment: bool = True
     """Whether probabilities are those at the site's own share of tumour slices; its batches are half tumours either
     way. With privacy they are not told how many a site has."""
     federation: FederationConfig = field(default_factory=lambda: FederationConfig(rounds=4, local_steps=50))
@@ -303,13 +303,13 @@ class PrivacyConfig:
     """``none``, or ``patient_dp``."""
     epsilon: float = field(default=8.0, metadata=EPSILON)
     """What the whole study may spend of a site's budget: all its models, runs and arms together."""
-    patients_per_step: int = field(default=16, metadata=between(1, 10_000))
+    expected_batch_size: int = field(default=16, metadata=between(1, 10_000))
     """Expected number of patients in a step."""
     slices_per_patient: int = field(default=4, metadata=between(1, 10_000))
     """Slices that a patient brings to a step; the patient's gradient is their mean."""
-    steps_share: float = field(default=1.0, metadata=between(0, 1, above=True))
+    dp_step_fraction: float = field(default=1.0, metadata=between(0, 1, above=True))
     """Share of the configured local steps that is taken, because each of them is paid for."""
-    clip: float = field(default=1.0, metadata=between(LEAST_CLIP, MOST_CLIP))
+    max_grad_norm: float = field(default=1.0, metadata=between(LEAST_CLIP, MOST_CLIP))
     """Largest norm of one patient's gradient."""
     gradients: str = field(default="auto", metadata=one_of("auto", "loop", "vmap"))
     """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, whichever the first round finds

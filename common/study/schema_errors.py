@@ -12,6 +12,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ConfigTypeErr
 from common.errors import ConfigError
 from common.study.allowed import ALLOWED, refused
 from common.study.dotted_keys import flat
+from common.study.renamed import RENAMED
 from common.system.near_names import near_names
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -94,6 +95,8 @@ def unknown_key(key: str, value: object, siblings: Iterable[str], known: Iterabl
     above, _, last = key.rpartition(".")
     start = f"{above}." if above else ""
     names = list(siblings)
+    if RENAMED.get(last) in names:
+        return refused(key, value, f"is called {start}{RENAMED[last]} now")
     known = [one for one in dict.fromkeys(known) if one != key]
     meant = [f"{start}{name}" for name in near_names(last, names)] or near_names(key, known, 0.85)
     if not meant:

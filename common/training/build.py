@@ -164,7 +164,7 @@ def build_classifier_trainer(
         weights=weights,
         seed=run_seed(experiment.seed, run),
         total_steps=total_steps,
-        tumour_share=tumour_share if experiment.classifier.own_prevalence else 0.5,
+        tumour_share=tumour_share if experiment.classifier.logit_adjustment else 0.5,
     )
 
 

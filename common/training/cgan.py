@@ -23,8 +23,8 @@ from common.networks.unet import UNet
 from common.seeding import Label, torch_generator
 from common.study.conditions import CONDITION_SIZE, condition_code, condition_maps, one_hot_labels
 from common.study.experiment import WeightsConfig
-from common.synthesis.beside import filled_beside
 from common.synthesis.blanking import blanked_region, draw_margins, groups_of, window_sizes, windows_around
+from common.synthesis.decoy import decoy_inpainting
 from common.synthesis.examples import ExampleShape, InsertionBatch, draw_examples, slice_examples
 from common.synthesis.insertion import compose, insert
 from common.synthesis.masks import Deformation
@@ -55,7 +55,7 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
     @classmethod
     def recipes(cls, config: Config, *, size: int, channels: int) -> dict[str, Recipe]:
         """The U-Net that fills regions."""
-        inside, around = channels + CONDITION_CHANNELS + 1, config.from_surroundings
+        inside, around = channels + CONDITION_CHANNELS + 1, config.init_from_context
         blanked = "start_of_fill(slice, region)" if around else "-1, as if their grey values were 0"
         parts = (
             f"joined along the channels: the slice in [-1, 1], the region's pixels set to {blanked} "
@@ -181,9 +181,9 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
         return diffaugment(asked, places), diffaugment(weight, places)
 
     def averaging_weights(self, network: str, sites: Mapping[str, Contributor]) -> dict[str, float]:
-        """By examples, or with ``organs_alike`` by examples within an organ and all organs equally."""
+        """By examples, or with ``balance_organs`` by examples within an organ and all organs equally."""
         by_examples = super().averaging_weights(network, sites)
-        if not self.config.organs_alike:
+        if not self.config.balance_organs:
             return by_examples
         totals: dict[str, float] = defaultdict(float)
         for site, one in sites.items():
@@ -191,11 +191,11 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
         return {site: by_examples[site] / max(totals[one.view.organ], 1) for site, one in sites.items()}
 
     def tune(self, slices: Slices, seed: int) -> dict[str, float]:
-        """``tuning_steps`` more steps with this site's slices, the rates falling anew over them; the mean of each loss.
+        """``finetune_steps`` more steps with this site's slices, the rates falling anew; the mean of each loss.
 
         The generator of all sites becomes this site's own (FedAvg with fine-tuning, e.g. Wang et al. 2019).
         """
-        steps = self.config.tuning_steps
+        steps = self.config.finetune_steps
         self.schedule = replace(self.schedule, decay_steps=steps)
         return self.train(self.batches(slices, steps, seed)) if steps else {}
 
@@ -215,8 +215,8 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
         self, network: nn.Module, images: Tensor, weight: Tensor, condition: Tensor, code: Tensor, noise: Tensor
     ) -> Tensor:
         blanked = (images * (1 - weight)) * 2 - 1
-        start = start_of_fill(images, weight) if self.config.from_surroundings else torch.zeros_like(blanked)
-        if self.config.from_surroundings:
+        start = start_of_fill(images, weight) if self.config.init_from_context else torch.zeros_like(blanked)
+        if self.config.init_from_context:
             blanked = torch.where(weight > 0, start, blanked)
         inputs = torch.cat([blanked, condition, self.config.noise * noise * weight], dim=1)
         return grey(self.run(network, inputs, code) + torch.atanh(start))
@@ -283,13 +283,13 @@ class Trainer(PairedTrainer[InsertionBatch], Pix2PixTrainer[InsertionBatch]):
             positives = (without + factor * (positives - without)).clamp(0, 1)
             images = torch.cat([positives, without[:negatives]])
         made = places.together(images, count)
-        if not c.filled_beside:
+        if not c.decoy_inpainting:
             return made
 
         def fill(images: Tensor, labels: Tensor, region: Tensor) -> Tensor:
             return self.fill(images, labels, region, slices.condition(), generator)
 
-        return filled_beside(made, slices, source.bank, fill, self.margins, deformation, generator)
+        return decoy_inpainting(made, slices, source.bank, fill, self.margins, deformation, generator)
 
 
 def _shown(images: Tensor, augmentation: Augmentation | None) -> Tensor:

@@ -32,16 +32,16 @@ class Config(Pix2PixConfig):
     lesion_contrast: list[float] = field(default_factory=lambda: [1.0, 1.0], metadata=FACTORS)
     """Synthesis: factor of the difference that a tumour makes to the slice, beside the same region filled without one:
     below 1 gives faint lesions, above 1 conspicuous ones; [1, 1] leaves it as generated."""
-    filled_beside: bool = False
+    decoy_inpainting: bool = False
     """Synthesis: whether a tumour's slice gets a second place that is filled without a tumour, as its negative has one.
     Without it a filled place that holds no lesion tells a classifier that the slice is healthy."""
-    from_surroundings: bool = False
+    init_from_context: bool = False
     """Whether a region's values start from the mean of what surrounds them, so that the generator learns the difference
     only: one generator then serves organs of different brightness."""
-    organs_alike: bool = False
+    balance_organs: bool = False
     """Whether every organ counts the same in the average of the sites' weights, and sites of one organ by their slices;
     otherwise all sites by their slices, and an organ with few of them is hardly heard."""
-    tuning_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
+    finetune_steps: int = field(default=0, metadata=between(0, MOST_STEPS))
     """Steps that each site goes on alone, with its own slices, before it makes images; the result stays there. 0 in a
     private study, whatever is set here: they would have to be paid for."""
     noise: float = field(default=1.0, metadata=between(0, 1000))

@@ -198,7 +198,9 @@ def _look_at(plan: StudyPlan, site: PlannedSite) -> None:
         elif cost.sigma is None:
             plan.warnings.append(f"{site.name}: no noise makes {cost.steps} steps fit into the epsilon; it will refuse")
         elif cost.rate >= 1:
-            plan.notes.append(f"{site.name}: every patient is in every step; fewer privacy.patients_per_step cost less")
+            plan.notes.append(
+                f"{site.name}: every patient is in every step; fewer privacy.expected_batch_size cost less"
+            )
     elif site.patients is None:
         least = least_patients(experiment.split, experiment.study.min_cell)
         enough = f"{least} patients are enough to test on" if least else "no patient tests"

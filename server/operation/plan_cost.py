@@ -114,7 +114,7 @@ def privacy_cost(experiment: Experiment, organ: str, patients: int) -> PrivacyCo
     steps += len(arms_in_federation(experiment)) * _private_steps(
         experiment, experiment.classifier.federation, patients
     )
-    rate, delta = min(1.0, privacy.patients_per_step / patients), min(1e-5, 1 / (10 * patients))
+    rate, delta = min(1.0, privacy.expected_batch_size / patients), min(1e-5, 1 / (10 * patients))
     sigma: float | None = None
     with warnings.catch_warnings(), suppress(ValueError):
         warnings.simplefilter("ignore")
@@ -154,8 +154,8 @@ def _shared_bytes(trainer: Trainer[Any]) -> int:
 
 def _private_steps(experiment: Experiment, federation: Any, patients: int) -> int:
     """Steps of a whole training, as a site counts them."""
-    each = steps_per_round(federation, patients, experiment.privacy.patients_per_step)
-    return int(federation.rounds * max(1, round(experiment.privacy.steps_share * each)))
+    each = steps_per_round(federation, patients, experiment.privacy.expected_batch_size)
+    return int(federation.rounds * max(1, round(experiment.privacy.dp_step_fraction * each)))
 
 
 def _amount(experiment: Experiment) -> Mapping[str, Any]:

@@ -86,7 +86,7 @@ def _tuning(results: Results) -> list[str]:
     models = results.run.config.get("models")
     name = used_generator(results)
     model = models.get(name) if isinstance(models, Mapping) else None
-    steps = model.get("tuning_steps", 0) if isinstance(model, Mapping) else 0
+    steps = model.get("finetune_steps", 0) if isinstance(model, Mapping) else 0
     if not steps or results.privacy is not None:
         return []
     return [

@@ -323,7 +323,7 @@ def test_tables_and_pages_of_a_study(tmp_path: Path, what: str) -> None:
 @pytest.mark.parametrize("what", OUTSIDE)
 def test_what_a_site_states_of_its_privacy_holds_names_and_nothing_else(what: str) -> None:
     text = OUTSIDE[what]
-    figures = {"delta": 1e-5, "patients": 100, "clip": 1.0, "epsilon": 1.0, "epsilon_rdp": 1.0}
+    figures = {"delta": 1e-5, "patients": 100, "max_grad_norm": 1.0, "epsilon": 1.0, "epsilon_rdp": 1.0}
     spent = {"sigma": 1.0, "q": 0.1, "steps": 1, "epsilon": 1.0}
     for stated in ({"mechanisms": [], "models": {text: 1.0}}, {"mechanisms": [{"mechanism": text, **spent}]}):
         if re.fullmatch(r"[a-z]+", text) and len(text) < 60:

@@ -228,18 +228,18 @@ ATTEMPTS: dict[str, Attempt] = {
         f"{key} {value}": gan(UNFIT, changed(STUDY, **{f"privacy__{key}": value}))
         for key, value in [
             *(("epsilon", value) for value in (float("inf"), float("nan"), -1.0, 0.0)),
-            *(("clip", value) for value in (0.0, 1e-9, 1e9, float("nan"))),
-            *(("patients_per_step", value) for value in (0,)),
+            *(("max_grad_norm", value) for value in (0.0, 1e-9, 1e9, float("nan"))),
+            *(("expected_batch_size", value) for value in (0,)),
             *(("slices_per_patient", value) for value in (0,)),
-            *(("steps_share", value) for value in (0.0, 1.5)),
+            *(("dp_step_fraction", value) for value in (0.0, 1.5)),
             *(("reserve", value) for value in (1.0, float("nan"))),
             *(("rates", {"cgan/generator": value}) for value in (float("nan"), float("inf"), -1.0)),
             ("gradients", "none"),
             ("scores", "all"),
         ]
     },
-    "the least clip": gan("", changed(STUDY, privacy__clip=1e-6)),
-    "the largest clip": gan("", changed(STUDY, privacy__clip=1e6)),
+    "the least max_grad_norm": gan("", changed(STUDY, privacy__max_grad_norm=1e-6)),
+    "the largest max_grad_norm": gan("", changed(STUDY, privacy__max_grad_norm=1e6)),
     "everybody in each step": gan("", changed(STUDY, privacy__patients_per_step=10**4)),
     "more than everybody": gan(UNFIT, changed(STUDY, privacy__patients_per_step=10**9)),
     "slices without end": gan(UNFIT, changed(STUDY, privacy__slices_per_patient=10**12)),
@@ -476,7 +476,7 @@ def test_a_run_keeps_the_configuration_that_it_began_with(data: Path, tmp_path: 
     ):
         asked = {"run": "private", "experiment": PLAIN_TEXT, "phase": "gan/cgan", "model": "cgan"}
         assert other in reason(coordinator.ask(message, arrays, **asked))
-    for keys in ({"privacy__epsilon": 9.0}, {"privacy__clip": 2.0}, {"seed": 2}, {"federation__rounds": 99}):
+    for keys in ({"privacy__epsilon": 9.0}, {"privacy__max_grad_norm": 2.0}, {"seed": 2}, {"federation__rounds": 99}):
         assert other in train(coordinator, "private", changed(STUDY, **keys))
 
 

@@ -323,7 +323,7 @@ def test_a_patient_adds_no_more_than_the_bound_with_millions_of_weights() -> Non
     seen: list[dict[str, torch.Tensor]] = []
     optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
     noise = PrivateRandom().stream("noise")
-    step = PrivateStep(optimiser, update, sigma=1.0, clip=1.0, expected=1, noise=noise, watch=seen.append)
+    step = PrivateStep(optimiser, update, sigma=1.0, max_grad_norm=1.0, expected=1, noise=noise, watch=seen.append)
     step.take([Drawn(Batch(direction[None]), 0)])
     (added,) = seen[0].values()
     assert float(added.double().norm()) <= 1.001

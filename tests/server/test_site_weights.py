@@ -79,7 +79,7 @@ def test_a_mean_over_rounds_counts_a_missing_site_as_nothing() -> None:
 
 @pytest.mark.parametrize("alike", ["true", "false"])
 def test_a_gan_that_is_averaged_counts_its_sites_so(alike: str) -> None:
-    exchange = exchange_of("cgan", f"models.cgan.organs_alike={alike}", "models.cgan.perceptual_weight=0")
+    exchange = exchange_of("cgan", f"models.cgan.balance_organs={alike}", "models.cgan.perceptual_weight=0")
     assert isinstance(exchange, Averaging)
     assert exchange.examples == {"north": 1, "south": 1, "west": 1}
     assert exchange.weighting is not None

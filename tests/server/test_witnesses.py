@@ -51,7 +51,7 @@ class Sites(ScriptedGrid):
         assert instruction.witness == ""
         given = None if site == self.silent else witness(self.count)
         statement = PrivacyStatement(
-            delta=1e-5, patients=9, clip=1.0, mechanisms=[], epsilon=1.0, epsilon_rdp=1.1, witness=given
+            delta=1e-5, patients=9, max_grad_norm=1.0, mechanisms=[], epsilon=1.0, epsilon_rdp=1.1, witness=given
         )
         return RecordDict({CONFIG: reply_record(instruction, site, statement)})
 

@@ -109,7 +109,7 @@ def test_it_is_private_unless_a_key_has_a_value_that_it_declares_is_not() -> Non
     private = [*ADDED, "privacy=patient_dp", "study.arms=[real,real_synthetic,synthetic]"]
     study = compose(private)
     trainer, slices, charged = trainer_of(study), cohort([3, 7, 2, 5]), []
-    noise = Noise(sigma=1.0, clip=1.0, rate=0.5, expected=2.0, slices=2)
+    noise = Noise(sigma=1.0, max_grad_norm=1.0, rate=0.5, expected=2.0, slices=2)
     patients = PoissonPatients([slices], rate=0.5, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     train_privately(trainer, patients, 2, noise, condition=slices.condition(), charge=lambda *one: charged.append(one))
     assert charged == [("discriminator", 2)]

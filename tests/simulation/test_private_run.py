@@ -27,7 +27,7 @@ from simulation.grid import InProcessGrid
 from simulation.run import run
 from simulation.sites import prepare_everything
 
-PRIVATE = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2", "study.arms=[real]")
+PRIVATE = ("privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2", "study.arms=[real]")
 
 
 def results_of(folder: Path) -> Results:

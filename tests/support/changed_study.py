@@ -30,6 +30,12 @@ def set_test(results: Results, against: str, mean: float, p: float, adjusted: fl
 
 def private(own: Results) -> None:
     statement = PrivacyStatement(
-        delta=1e-5, patients=200, clip=1.0, mechanisms=[], models={"wgan_gp": 3.17}, epsilon=3.17, epsilon_rdp=3.52
+        delta=1e-5,
+        patients=200,
+        max_grad_norm=1.0,
+        mechanisms=[],
+        models={"wgan_gp": 3.17},
+        epsilon=3.17,
+        epsilon_rdp=3.52,
     )
     own.privacy = PrivacyResults(sites={"hospital1": statement}, audit=[], refusals=[], silent={})

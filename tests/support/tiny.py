@@ -95,7 +95,7 @@ TINY = (
     "split.test=6",
     "models.cgan.width=4",
     "models.cgan.depth=2",
-    "models.cgan.tuning_steps=2",
+    "models.cgan.finetune_steps=2",
     "models.cgan.discriminator_width=4",
     "models.cgan.crop=32",
     "models.cgan.perceptual_weight=0",
@@ -112,5 +112,5 @@ TINY = (
     "evaluation.frechet_images=6",
     "evaluation.gallery=4",
     "simulation.threads=1",
-    "privacy.steps_share=1",
+    "privacy.dp_step_fraction=1",
 )

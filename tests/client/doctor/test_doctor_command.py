@@ -304,7 +304,7 @@ def test_a_private_study_is_rehearsed_without_a_look_at_the_hospitals_account(
     head = tmp_path / "elsewhere" / "head.json"
     budget = f"privacy: {{epsilon: 8, patients: 4, head: {head}}}\n"
     hospital.site.write_text(hospital.site.read_text() + budget)
-    private = (*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
+    private = (*TINY, "privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2")
     for _ in range(2):
         said = client("doctor", hospital.site, study=private)
         assert said.code == 0, said.err

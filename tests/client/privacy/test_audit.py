@@ -33,7 +33,7 @@ def audited(fault: Fault, *, sigma: float = 4.0, q: float = 0.2, steps: int = 60
         critic(),
         "critic",
         sigma=sigma,
-        clip=0.5,
+        max_grad_norm=0.5,
         q=q,
         steps=steps,
         delta=1e-5,
@@ -107,14 +107,22 @@ def test_all_tests_of_all_networks_share_one_chance_of_a_false_alarm() -> None:
 def test_the_audit_leaves_the_weights_as_they_were() -> None:
     update = critic()
     before = {name: parameter.detach().clone() for name, parameter in update.parameters().items()}
-    audit_update(update, "critic", sigma=1.0, clip=1.0, q=0.5, steps=2, delta=1e-5, public_seed=1, canaries=50)
+    audit_update(update, "critic", sigma=1.0, max_grad_norm=1.0, q=0.5, steps=2, delta=1e-5, public_seed=1, canaries=50)
     assert all(torch.equal(before[name], parameter) for name, parameter in update.parameters().items())
 
 
 def test_too_few_weights_for_the_canaries_are_refused() -> None:
     with pytest.raises(PrivacyError, match="needs its own"):
         audit_update(
-            critic(), "critic", sigma=1.0, clip=1.0, q=0.5, steps=1, delta=1e-5, public_seed=1, canaries=10_000_000
+            critic(),
+            "critic",
+            sigma=1.0,
+            max_grad_norm=1.0,
+            q=0.5,
+            steps=1,
+            delta=1e-5,
+            public_seed=1,
+            canaries=10_000_000,
         )
 
 

@@ -19,7 +19,7 @@ from common.protocol.actions import Action
 from common.study.config import compose, from_yaml, to_yaml
 from common.study.experiment import Experiment
 
-DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
+DP = ("privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2")
 STUDY = compose([*TINY, *DP])
 TEXT = to_yaml(STUDY, leaving=True)
 OWN = {"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}}
@@ -75,7 +75,7 @@ CHANGES = (
     "image.size=64",
     "organs.brain.min_tumour_pixels=5",
     "models.cgan.width=8",
-    "models.cgan.tuning_steps=0",
+    "models.cgan.finetune_steps=0",
     "federation.rounds=3",
     "classifier.width=8",
     "study.min_cell=6",

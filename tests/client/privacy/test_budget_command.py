@@ -21,7 +21,7 @@ from client.site import load_site
 from common.study.privacy import NOT_COVERED
 
 PAGE = Path(__file__).parents[3] / "docs" / "privacy.md"
-PRIVATE = (*TINY, "privacy=patient_dp", "privacy.patients_per_step=4")
+PRIVATE = (*TINY, "privacy=patient_dp", "privacy.expected_batch_size=4")
 SPENT = [Mechanism("gan/cgan/discriminator", 4.0, 0.1, 300), Mechanism("gan/cgan/generator", 4.0, 0.1, 300)]
 
 

@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "device": DEVICE,
     "seed": 1,
 }
-NOISE = Noise(sigma=1.0, clip=1.0, rate=0.5, expected=2.0, slices=2)
+NOISE = Noise(sigma=1.0, max_grad_norm=1.0, rate=0.5, expected=2.0, slices=2)
 
 
 def refused(trainer: Trainer[Any], match: str) -> None:

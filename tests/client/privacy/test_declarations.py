@@ -34,7 +34,7 @@ from common.study.config import compose, to_yaml
 from common.training.build import build_classifier_trainer, build_gan_trainer
 from common.training.trainer import Exchange
 
-STUDY = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])
+STUDY = compose([*TINY, "privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2"])
 PLAIN = compose([*TINY])
 OWN: dict[str, Any] = {"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}}
 SILENCE = "hospital1: no privacy guarantee can be given for this training; its own log says why"

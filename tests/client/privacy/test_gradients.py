@@ -122,13 +122,15 @@ def linear_patients(count: int, slices: int = 2, scale: float = 5.0, seed: int =
     ]
 
 
-def step_of(network: Weights, *, sigma: float, way: Way = Way.LOOP, clip: float = 1.0, expected: float = 1.0) -> Any:
+def step_of(
+    network: Weights, *, sigma: float, way: Way = Way.LOOP, max_grad_norm: float = 1.0, expected: float = 1.0
+) -> Any:
     optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
     return PrivateStep(
         optimiser,
         linear_update(network),
         sigma=sigma,
-        clip=clip,
+        max_grad_norm=max_grad_norm,
         expected=expected,
         noise=PrivateRandom().stream(),
         way=way,
@@ -140,11 +142,11 @@ def moved(network: Weights) -> Tensor:
     return -torch.cat([network.first, network.second]).detach()
 
 
-def clipped_sum(patients: list[Any], clip: float = 1.0) -> Tensor:
+def clipped_sum(patients: list[Any], max_grad_norm: float = 1.0) -> Tensor:
     total = torch.zeros(6, dtype=torch.float64)
     for drawn in patients:
         gradient = drawn.batch.images.mean(0)
-        total += gradient * min(1.0, clip / float(gradient.norm() + 1e-6))
+        total += gradient * min(1.0, max_grad_norm / float(gradient.norm() + 1e-6))
     return total
 
 
@@ -152,7 +154,7 @@ def clipped_sum(patients: list[Any], clip: float = 1.0) -> Tensor:
 @pytest.mark.parametrize("count", [0, 1, 5, 40])
 def test_without_noise_a_step_is_the_clipped_sum_over_the_expected_number(way: Way, count: int) -> None:
     network, patients = Weights(), linear_patients(count)
-    step_of(network, sigma=0.0, way=way, clip=0.7, expected=3.5).take(patients)
+    step_of(network, sigma=0.0, way=way, max_grad_norm=0.7, expected=3.5).take(patients)
     torch.testing.assert_close(moved(network), clipped_sum(patients, 0.7) / 3.5)
 
 
@@ -175,7 +177,7 @@ def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(famil
     trainer, slices = build(family)
     update = {update.optimiser: update for update in trainer.patient_updates(slices.condition())}[name]
     batches = draw_batches(trainer, slices)
-    clip = 0.5 * float(norms(patient_gradients(update, batches, way)).min())  # every one of them is clipped
+    max_grad_norm = 0.5 * float(norms(patient_gradients(update, batches, way)).min())  # every one of them is clipped
 
     def summed(some: list[Any]) -> Tensor:
         seen: list[dict[str, Tensor]] = []
@@ -183,7 +185,7 @@ def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(famil
             torch.optim.SGD(update.parameters().values(), lr=0.0),
             update,
             sigma=0.0,
-            clip=clip,
+            max_grad_norm=max_grad_norm,
             expected=1.0,
             noise=PrivateRandom().stream(),
             way=way,
@@ -195,7 +197,7 @@ def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(famil
     whole = summed(batches)
     for left_out in range(len(batches)):
         rest = summed(batches[:left_out] + batches[left_out + 1 :])
-        assert 0.99 * clip < float((whole - rest).norm()) <= clip * (1 + 1e-9)
+        assert 0.99 * max_grad_norm < float((whole - rest).norm()) <= max_grad_norm * (1 + 1e-9)
 
 
 class Careless(nn.Module):
@@ -241,16 +243,16 @@ def test_a_patient_with_100_slices_adds_no_more_than_one_with_5() -> None:
 
 
 def test_noise_has_the_stated_size_also_where_nobody_was_drawn() -> None:
-    sigma, clip, expected = 2.0, 0.5, 4.0
+    sigma, max_grad_norm, expected = 2.0, 0.5, 4.0
     for count in (0, 3):
         patients = linear_patients(count)
         draws = []
         for _ in range(400):
             network = Weights()
-            step_of(network, sigma=sigma, clip=clip, expected=expected).take(patients)
-            draws.append(moved(network) - clipped_sum(patients, clip) / expected)
+            step_of(network, sigma=sigma, max_grad_norm=max_grad_norm, expected=expected).take(patients)
+            draws.append(moved(network) - clipped_sum(patients, max_grad_norm) / expected)
         noise = torch.stack(draws)
-        assert float(noise.std()) == pytest.approx(sigma * clip / expected, rel=0.06)
+        assert float(noise.std()) == pytest.approx(sigma * max_grad_norm / expected, rel=0.06)
         assert abs(float(noise.mean())) < 0.03
 
 
@@ -285,7 +287,7 @@ def test_unequal_numbers_of_real_and_generated_slices_are_refused() -> None:
     update = trainer.patient_updates(slices.condition())[0]
     drawn = draw_batches(trainer, slices)[0]
     step = PrivateStep(
-        trainer.optimisers["critic"], update, sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
+        trainer.optimisers["critic"], update, sigma=1.0, max_grad_norm=1.0, expected=1, noise=PrivateRandom().stream()
     )
     uneven = replace(drawn, batch=replace(drawn.batch, noise=drawn.batch.noise[:2], grain=drawn.batch.grain[:2]))
     with pytest.raises(ValueError, match=r"unequal numbers of examples: .*noise 2, .*images 3"):
@@ -299,7 +301,12 @@ def test_weights_of_the_optimiser_that_the_loss_does_not_train_stand_still() -> 
     before = copy.deepcopy(trainer.networks["discriminator_b"].state_dict())
     own = copy.deepcopy(trainer.networks["discriminator_a"].state_dict())
     step = PrivateStep(
-        trainer.optimisers["discriminator"], update, sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
+        trainer.optimisers["discriminator"],
+        update,
+        sigma=1.0,
+        max_grad_norm=1.0,
+        expected=1,
+        noise=PrivateRandom().stream(),
     )
     step.take([])
     assert all(torch.equal(before[k], v) for k, v in trainer.networks["discriminator_b"].state_dict().items())
@@ -313,7 +320,7 @@ def test_a_loss_whose_weights_are_not_the_optimisers_is_refused() -> None:
             torch.optim.SGD(other.parameters(), lr=1.0),
             linear_update(network),
             sigma=1.0,
-            clip=1.0,
+            max_grad_norm=1.0,
             expected=1,
             noise=PrivateRandom().stream(),
         )
@@ -323,7 +330,7 @@ def test_the_optimisers_history_goes_on_over_private_steps() -> None:
     network = Weights()
     optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
     step = PrivateStep(
-        optimiser, linear_update(network), sigma=1.0, clip=1.0, expected=1, noise=PrivateRandom().stream()
+        optimiser, linear_update(network), sigma=1.0, max_grad_norm=1.0, expected=1, noise=PrivateRandom().stream()
     )
     for _ in range(3):
         step.take(linear_patients(2))
@@ -403,7 +410,7 @@ def test_gradients_of_an_earlier_step_do_not_stay() -> None:
             torch.optim.SGD(update.parameters().values(), lr=0.0),
             update,
             sigma=0.0,
-            clip=1.0,
+            max_grad_norm=1.0,
             expected=1,
             noise=PrivateRandom().stream(),
         )

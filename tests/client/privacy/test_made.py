@@ -24,7 +24,7 @@ from common.protocol.records import Instruction
 from common.study.config import compose
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
-DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
+DP = ("privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2")
 WGAN = ("models.wgan_gp.width=2", "models.wgan_gp.critic_width=4", "models.wgan_gp.min_slices=1")
 STUDY = compose([*TINY, *DP, "model=[cgan,wgan_gp]", *WGAN])
 OWN = {"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}}

@@ -23,7 +23,7 @@ from common.protocol.records import ARRAYS, CONFIG, Instruction, instruction_rec
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
 folder, declared, per_step = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-private = ("privacy=patient_dp", f"privacy.patients_per_step={per_step}", "study.arms=[real,real_synthetic]")
+private = ("privacy=patient_dp", f"privacy.expected_batch_size={per_step}", "study.arms=[real,real_synthetic]")
 study = compose([*TINY, *private])
 shares = {"train": 0.4, "test": 0.6}
 site = Hospital(folder, privacy={"epsilon": 20.0, "patients": declared, "shares": shares})

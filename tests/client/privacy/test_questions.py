@@ -32,7 +32,7 @@ from common.study.trials import Trial
 from common.system.array_files import write_arrays
 from common.training.build import build_classifier_trainer
 
-DP = ("privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2")
+DP = ("privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2")
 STUDY = compose([*TINY, *DP])
 PLAIN = compose([*TINY, "study.arms=[real]"])
 NAMES = "abcdefghijkl"

@@ -46,7 +46,7 @@ PATIENTS = [(f"patient-{number:02d}", number % 3 != 0) for number in range(40)]
 NAMES = [name for name, _ in PATIENTS]
 SHARES = {"train": 0.5, "validation": 0.2, "test": 0.2}
 STUDY = StudyConfig()
-PRIVATE = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])
+PRIVATE = compose([*TINY, "privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2"])
 PLAIN = compose([*TINY])
 
 

@@ -36,7 +36,7 @@ from common.training.build import build_classifier_trainer
 
 DP = (
     "privacy=patient_dp",
-    "privacy.patients_per_step=2",
+    "privacy.expected_batch_size=2",
     "privacy.slices_per_patient=2",
     "study.arms=[real,synthetic]",
 )

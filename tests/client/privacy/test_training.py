@@ -29,7 +29,7 @@ from common.protocol.records import Instruction
 from common.study.config import compose
 from common.training.build import build_classifier_trainer, build_gan_trainer
 
-STUDY = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])
+STUDY = compose([*TINY, "privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2"])
 PLAIN = compose([*TINY])
 SHARES = {"train": 0.4, "test": 0.6}
 
@@ -109,7 +109,7 @@ def test_every_step_is_paid_for_before_it_is_taken(tmp_path: Path, monkeypatch: 
         paid[optimiser] += steps
 
     monkeypatch.setattr(private.PrivateStep, "take", take)
-    noise = Noise(sigma=1.0, clip=1.0, rate=0.5, expected=2.0, slices=2)
+    noise = Noise(sigma=1.0, max_grad_norm=1.0, rate=0.5, expected=2.0, slices=2)
     train_privately(trainer, patients, 23, noise, condition=slices.condition(), charge=charge)
     assert paid == taken == {"discriminator": 23, "generator": 23}
 
@@ -133,7 +133,7 @@ def test_draws_without_a_patient_are_stepped_and_charged(tmp_path: Path) -> None
     before = {name: value.clone() for name, value in trainer.shared_arrays().items()}
     patients = PoissonPatients([slices], rate=1e-9, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     counted: list[int] = []
-    noise = Noise(sigma=1.0, clip=1.0, rate=1e-9, expected=1.0, slices=2)
+    noise = Noise(sigma=1.0, max_grad_norm=1.0, rate=1e-9, expected=1.0, slices=2)
     train_privately(
         trainer, patients, 3, noise, condition=slices.condition(), charge=lambda name, steps: counted.append(steps)
     )
@@ -211,7 +211,7 @@ def test_an_arm_that_is_not_trained_in_federation_is_not_paid_for(tmp_path: Path
         [
             *TINY,
             "privacy=patient_dp",
-            "privacy.patients_per_step=2",
+            "privacy.expected_batch_size=2",
             "privacy.slices_per_patient=2",
             "study.federated_arms=[real]",
         ]
@@ -307,7 +307,7 @@ def test_what_cannot_be_private_is_refused_in_the_configuration() -> None:
         ("models.cgan.diffaugment=translation", r"models\.cgan\.diffaugment"),
         ("strategy.proximal_mu=0.1", r"strategy\.proximal_mu"),
         ("privacy.epsilon=0", r"privacy\.epsilon=0"),
-        ("privacy.clip=-1", r"privacy\.clip"),
+        ("privacy.max_grad_norm=-1", r"privacy\.max_grad_norm"),
         ("privacy.gradients=ew", r"privacy\.gradients=ew: must be one of auto, loop, vmap"),
         ("privacy.mode=some", r"privacy\.mode=some: must be one of none, patient_dp"),
     ):
@@ -351,7 +351,7 @@ def test_private_steps_may_have_rates_of_their_own_on_top_of_the_schedule() -> N
         network.float()
     patients = PoissonPatients([slices], rate=0.5, slices=2, make=trainer.patient_examples, random=PrivateRandom())
     rates = {"critic": 2.0, "generator": 0.25}
-    noise = Noise(sigma=1.0, clip=1.0, rate=0.5, expected=2.0, slices=2, rates=rates)
+    noise = Noise(sigma=1.0, max_grad_norm=1.0, rate=0.5, expected=2.0, slices=2, rates=rates)
     train_privately(trainer, patients, 3, noise, condition=slices.condition(), charge=lambda name, steps: None)
     found = {name: optimiser.param_groups[0]["lr"] for name, optimiser in trainer.optimisers.items()}
     assert found == {"critic": pytest.approx(2e-3), "generator": pytest.approx(2.5e-4)}

@@ -26,7 +26,7 @@ from common.results.privacy import PrivacyStatement
 from common.study.config import compose, to_yaml
 from common.training.build import build_gan_trainer
 
-STUDY = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])
+STUDY = compose([*TINY, "privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2"])
 TEXT = to_yaml(STUDY, leaving=True)
 REASON = "trains nothing: its privacy ledger cannot be relied on; the hospital must look at it"
 

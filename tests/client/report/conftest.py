@@ -107,7 +107,7 @@ def fabricated_privacy() -> dict[str, Any]:
     statement = {
         "delta": 1e-5,
         "patients": 200,
-        "clip": 1.0,
+        "max_grad_norm": 1.0,
         "mechanisms": mechanisms,
         "models": {"cgan": 3.17},
         "epsilon": 3.17,

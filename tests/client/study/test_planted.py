@@ -31,7 +31,7 @@ STUDY = compose(
         "classifier.federation.local_steps=30",
         "classifier.batch_size=8",
         # In so few steps nearly every slice would be called what is frequent at the site, in both arms alike.
-        "classifier.own_prevalence=false",
+        "classifier.logit_adjustment=false",
         "study.arms=[real,real_synthetic]",
         "study.min_cell=2",
         "study.bootstrap=2",

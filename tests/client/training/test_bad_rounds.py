@@ -193,7 +193,7 @@ def test_a_generator_of_one_site_alone_keeps_no_bad_round(
 def test_a_private_round_that_overflows_is_paid_for_and_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = compose([*TINY, "privacy=patient_dp", "privacy.patients_per_step=2", "privacy.slices_per_patient=2"])
+    study = compose([*TINY, "privacy=patient_dp", "privacy.expected_batch_size=2", "privacy.slices_per_patient=2"])
     site = Hospital(tmp_path, privacy={"epsilon": 20.0, "patients": 4, "shares": {"train": 0.4, "test": 0.6}})
     first = build_gan_trainer(study, "cgan", device=torch.device("cpu"), weights=study.weights).shared_arrays()
     states = site.settings.run_folder("demo") / "state" / "demo" / "gan" / "cgan"

@@ -125,7 +125,7 @@ def test_a_generator_works_where_only_torch_is_and_gives_the_same(
 @pytest.mark.parametrize("around", [False, True])
 def test_the_cards_words_lead_to_what_the_conditional_gan_fills_in(around: bool) -> None:
     trainer, config = trainer_of("cgan")
-    config.from_surroundings = around
+    config.init_from_context = around
     assert ("start_of_fill" in recipes_of("cgan", config)["generator_ema"].output.meaning) == around
     filler = random_weights(trainer.networks["generator_ema"])
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(2))

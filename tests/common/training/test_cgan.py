@@ -223,7 +223,7 @@ def test_contrast_scales_what_a_tumour_adds_to_the_place_without_it(slices: Slic
 
 def test_a_second_place_is_filled_without_a_tumour_away_from_the_lesion(slices: Slices) -> None:
     one = make().synthesise(slices, 12, 1)
-    both = make(replace(SMALL, filled_beside=True)).synthesise(slices, 12, 1)
+    both = make(replace(SMALL, decoy_inpainting=True)).synthesise(slices, 12, 1)
     assert torch.equal(both.images[6:], one.images[6:])
     assert torch.equal(both.labels, one.labels)
     changed = (both.images != one.images).squeeze(1)[:6]
@@ -236,7 +236,7 @@ def test_a_second_place_is_filled_without_a_tumour_away_from_the_lesion(slices: 
 
 def test_a_slice_without_room_for_a_second_place_stays_as_it_is(slices: Slices) -> None:
     config = replace(SMALL, margins=[1, 60])
-    one, both = (make(replace(config, filled_beside=on)).synthesise(slices, 12, 1) for on in (False, True))
+    one, both = (make(replace(config, decoy_inpainting=on)).synthesise(slices, 12, 1) for on in (False, True))
     assert torch.equal(one.images, both.images)
 
 
@@ -251,14 +251,14 @@ def test_a_fill_starts_from_its_surroundings(slices: Slices) -> None:
         made = trainer.fill(images, labels, region, slices.condition(), torch.Generator().manual_seed(1))
         return float(made[0, 0][region[0]].mean())
 
-    near, plain = make(replace(SMALL, from_surroundings=True)), make()
+    near, plain = make(replace(SMALL, init_from_context=True)), make()
     assert abs(filled(near, 0.8) - 0.8) < 0.15
     assert abs(filled(near, 0.2) - 0.2) < 0.15
     assert abs(filled(plain, 0.8) - filled(plain, 0.2)) < 0.3
 
 
 def test_a_fill_from_its_surroundings_never_sees_the_region(slices: Slices) -> None:
-    trainer, batch = make(replace(SMALL, from_surroundings=True)), slices.batch(slices.tumour_positions())
+    trainer, batch = make(replace(SMALL, init_from_context=True)), slices.batch(slices.tumour_positions())
     first = trainer.reconstruct(batch, slices.condition(), 1)
     hidden = replace(batch, images=torch.where(first.region.unsqueeze(1), 0.123, batch.images))
     assert torch.equal(first.images, trainer.reconstruct(hidden, slices.condition(), 1).images)
@@ -368,21 +368,21 @@ def test_organs_may_count_alike_in_the_average_whatever_their_slices() -> None:
     brain, liver = View("brain", ("flair",)), View("liver", ("ct",))
     sites = {"a": Contributor(brain, 30), "b": Contributor(brain, 60), "c": Contributor(liver, 10)}
     assert make().averaging_weights("generator", sites) == {"a": 30, "b": 60, "c": 10}
-    alike = make(replace(SMALL, organs_alike=True)).averaging_weights("generator", sites)
+    alike = make(replace(SMALL, balance_organs=True)).averaging_weights("generator", sites)
     assert alike == pytest.approx({"a": 1 / 3, "b": 2 / 3, "c": 1})
     nothing = {"a": Contributor(brain, 0), "c": Contributor(liver, 10)}
-    assert make(replace(SMALL, organs_alike=True)).averaging_weights("generator", nothing) == {"a": 0, "c": 1}
+    assert make(replace(SMALL, balance_organs=True)).averaging_weights("generator", nothing) == {"a": 0, "c": 1}
 
 
 def test_tuning_goes_on_from_the_weights_of_all_with_rates_of_its_own(slices: Slices) -> None:
     shared = make()
-    own = make(replace(SMALL, tuning_steps=4, decay_steps=2))
+    own = make(replace(SMALL, finetune_steps=4, decay_steps=2))
     own.load_shared_arrays(shared.shared_arrays())
     assert own.tune(slices, 3).keys() >= {"discriminator", "adversarial", "l1"}
     assert own.steps_done == 4
     # A schedule of two steps would have ended: four steps have one of four.
     assert own.schedule.factor(3) == 0.5
-    again = make(replace(SMALL, tuning_steps=4))
+    again = make(replace(SMALL, finetune_steps=4))
     again.load_shared_arrays(shared.shared_arrays())
     again.tune(slices, 3)
     assert equal(again.shared_arrays(), own.shared_arrays())
@@ -398,5 +398,5 @@ def test_without_tuning_steps_a_generator_stays_as_it_came(slices: Slices) -> No
 
 @pytest.mark.parametrize("steps", [-1, 10**12])
 def test_tuning_that_has_no_end_or_no_beginning_is_refused(steps: int) -> None:
-    with pytest.raises(ConfigError, match=f"tuning_steps={steps}: must be from 0 to 10,000,000"):
-        make(replace(SMALL, tuning_steps=steps))
+    with pytest.raises(ConfigError, match=f"finetune_steps={steps}: must be from 0 to 10,000,000"):
+        make(replace(SMALL, finetune_steps=steps))

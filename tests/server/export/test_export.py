@@ -294,7 +294,13 @@ def test_the_card_of_a_private_generator_says_with_what_guarantee(finished: Path
     assert run.provenance(gan).privacy is None
     statements = {
         site: PrivacyStatement(
-            delta=1e-5, patients=100, clip=1.0, mechanisms=[], models={}, epsilon=epsilon, epsilon_rdp=epsilon + 1
+            delta=1e-5,
+            patients=100,
+            max_grad_norm=1.0,
+            mechanisms=[],
+            models={},
+            epsilon=epsilon,
+            epsilon_rdp=epsilon + 1,
         )
         for site, epsilon in zip(gan.sites, (2.0, 3.5, 1.0), strict=False)
     }

@@ -307,7 +307,13 @@ def private_results(results: Results) -> Results:
         for name in ("discriminator", "generator")
     ]
     statement = PrivacyStatement(
-        delta=1e-5, patients=200, clip=1.0, mechanisms=mechanisms, models={"cgan": 3.17}, epsilon=3.17, epsilon_rdp=3.52
+        delta=1e-5,
+        patients=200,
+        max_grad_norm=1.0,
+        mechanisms=mechanisms,
+        models={"cgan": 3.17},
+        epsilon=3.17,
+        epsilon_rdp=3.52,
     )
     bound = AuditBound(
         mechanism="gan/cgan/generator",

@@ -20,7 +20,7 @@ Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Slices (N, C, H, W), labels and regions (N, H, W) -> the slices with their regions filled."""
 
 
-def filled_beside(
+def decoy_inpainting(
     made: SyntheticSlices,
     slices: Slices,
     masks: Masks,
