@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the lesions of made slices lie.
+    """Where the lesions of synthetic slices lie.
 
     Attributes:
         lesions: slices with a lesion that was put into a real slice.

@@ -191,7 +191,7 @@ def federated_arms(
         phase = trial.phase(classifier_phase(arm))
         members = roster.require("classifier", experiment.strategy.quorum)
         if arm != REAL:
-            # Made images come from the sites that train the GAN, with their own masks.
+            # Synthetic images come from the sites that train the GAN, with their own masks.
             members = [member for member in members if f"gan/{model}" in member.hello.tasks]
         if arm in PLAIN_ARMS:
             members = [member for member in members if f"arm/{arm}" not in member.hello.declined]

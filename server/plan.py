@@ -10,12 +10,12 @@ from server.roster import Member, Roster
 from server.site_weights import site_weights
 
 CLASSIFIER = "classifier"
-MADE_IMAGES = "classifiers on made images"
+MADE_IMAGES = "classifiers on synthetic images"
 """The arms for which sites need images of a GAN that they train."""
 
 
 def planned_trainings(experiment: Experiment, roster: Roster, labelling: str | None) -> list[PlannedTraining]:
-    """Each GAN, the classifier of real slices, and those of made ones where other sites train them.
+    """Each GAN, the classifier of real slices, and those of synthetic ones where other sites train them.
 
     Args:
         labelling: the GAN whose slices the arms train on; None without one.

@@ -1,9 +1,9 @@
 """Two made-up hospitals that differ in one patient, asked the same by the same messages: what differs in what leaves?
 
 The audit (:mod:`client.privacy.audit`) looks at one step. This looks at the way there: the real ClientApp, its split,
-draws, losses and made slices. Both hospitals draw the same chance, so that a private step may differ by the clipping
-bound and no more, whatever else the patient touched; and everything else that is answered may not differ at all.
-Nothing here is a matter of chance: there is no false alarm to speak of.
+draws, losses and synthetic slices. Both hospitals draw the same chance, so that a private step may differ by the
+clipping bound and no more, whatever else the patient touched; and everything else that is answered may not differ at
+all. Nothing here is a matter of chance: there is no false alarm to speak of.
 """
 
 import dataclasses

@@ -15,7 +15,7 @@ from common.imaging.slices import Slices
 class Behind:
     """The training patients, and the slices of them, that one training drew from.
 
-    A made slice counts as the one that it was made on, and as nobody's where it was made from noise alone.
+    A synthetic slice counts as the one that it was made on, and as nobody's where it was made from noise alone.
 
     Attributes:
         patients: names.

@@ -1,4 +1,4 @@
-"""Made slices in a private run: those of one patient depend on that patient alone, and so does what they add to a step.
+"""Synthetic slices in a private run: each depends on one patient alone, and so does what it adds to a step.
 
 Drawn over all patients and dealt out afterwards, the slices of each would change with who else is there, and a
 classifier that learns from them would owe one patient more than the clipping bound.

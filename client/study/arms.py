@@ -31,7 +31,7 @@ SOURCES: dict[str, tuple[bool, str | None]] = {
     "blob": (True, "blob"),
     "local_generator": (True, "local"),
 }
-"""Arm -> whether real slices are in it, and which made ones."""
+"""Arm -> whether real slices are in it, and which synthetic ones."""
 
 assert tuple(SOURCES) == ARMS
 
@@ -66,7 +66,7 @@ def told_share(data: SiteData) -> float:
 
 
 def possible_arms(study: StudyContext, work: WorkFolder) -> list[str]:
-    """The arms of this trial that this site can train: those with made images only if it has made some."""
+    """The arms of this trial that this site can train: those with synthetic images only if it has made some."""
     made = [arm for arm, (_, name) in SOURCES.items() if name is None or has_images(work, name)]
     return [arm for arm in arms_of(study.experiment, study.trial) if arm in made]
 
@@ -83,7 +83,7 @@ def learnt_from(work: WorkFolder) -> set[str]:
 
 
 def training_sets(data: SiteData, work: WorkFolder, arm: str, behind: Behind | None = None) -> list[TrainingSet]:
-    """Where ``arm`` draws its training slices from; a made one is drawn ``ratio`` times as often as a real one.
+    """Where ``arm`` draws its training slices from; a synthetic one is drawn ``ratio`` times as often as a real one.
 
     Args:
         behind: counts what is drawn; None where nothing of it leaves.

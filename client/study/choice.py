@@ -119,7 +119,7 @@ def nearest_to(
 ) -> Neighbours:
     """The reference most like each image by structural similarity, among those of another owner.
 
-    The owner is whatever must not be found: a made slice and the real one that it was built on have the same, or a
+    The owner is whatever must not be found: a synthetic slice and the real one that it was built on have the same, or a
     patient's own slices. Similarity is computed for the ``shortlist`` references with the smallest squared difference
     of pixels; a copy is always among these, a reference that is alike in structure but not in brightness may be missed.
 

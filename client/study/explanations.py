@@ -1,4 +1,4 @@
-"""What this site's classifiers look at and how they see its made slices; pictures and figures for the site report.
+"""What this site's classifiers look at and how they see its synthetic slices; pictures and figures for the site report.
 
 Nothing here leaves: the files show patients. What may be told to others passes :mod:`client.privacy.leaving`.
 """
@@ -43,7 +43,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 def prepare_explanations(data: SiteData, work: WorkFolder, generator: GeneratorTrainer[Any]) -> None:
     """Right after a generator has made this site's slices: the test patients' healthy slices filled again by it, and
-    which real lesions the made ones resemble most."""
+    which real lesions the synthetic ones resemble most."""
     _refilled_file(work).unlink(missing_ok=True)
     if isinstance(generator, Fills) and data.split.test:
         seed = derive_seed(data.study.experiment.seed, data.study.settings.name, Label.REFILLED)

@@ -1,4 +1,4 @@
-"""Real slices beside made ones, kept for the site report: drawn by a fixed seed, not picked."""
+"""Real slices beside synthetic ones, kept for the site report: drawn by a fixed seed, not picked."""
 
 from typing import Any
 

@@ -121,6 +121,6 @@ def arms_of(experiment: Experiment, trial: Trial) -> list[str]:
     if trial.images:
         return [arm for arm in arms if arm in ("real_synthetic", "synthetic")]
     if trial.ratio:
-        # Real slices alone have no ratio, and made ones alone none that would change what is drawn.
+        # Real slices alone have no ratio, and synthetic ones alone none that would change what is drawn.
         return [arm for arm in arms if arm in ("real_synthetic", "copy_paste", "blob")]
     return list(arms)

@@ -200,7 +200,7 @@ ATTEMPTS: dict[str, Attempt] = {
         arm="local_generator",
         phase="classifier/local_generator",
     ),
-    "made images that are not there": classifier(
+    "synthetic images that are not there": classifier(
         "has not made its synthetic images yet", arm="synthetic", phase="classifier/synthetic"
     ),
     "arm that was not announced": classifier("had not announced", changed(STUDY, study__arms=["synthetic"])),

@@ -38,7 +38,7 @@ def test_every_training_has_its_sites_and_the_reasons_of_the_others() -> None:
     assert plans["cyclegan"].sites == ["a"]
     assert plans["cyclegan"].absent == {"b": GRADIENTS, "c": GRADIENTS, **outside}
     assert plans["classifier"].sites == ["a", "b", "c"]
-    # Real slices are trained by three, made ones by two: the comparison that will not be made is seen before.
+    # Real slices are trained by three, synthetic ones by two: the comparison that will not be made is seen before.
     assert plans[MADE_IMAGES].sites == ["a", "b"]
     assert plans[MADE_IMAGES].absent == {"c": "its tumours have no masks", **outside}
     assert told(plans["cgan"]) == (

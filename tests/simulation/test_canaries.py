@@ -153,7 +153,7 @@ def test_no_planted_string_reaches_the_coordinators_files(listened: Listened) ->
 
 
 def pixel_patterns(sites: Path) -> Iterator[tuple[str, bytes]]:
-    """A piece of each prepared slice, and of the same made slice, in the number formats that arrays have."""
+    """A piece of each prepared slice, and of the same synthetic slice, in the number formats that arrays have."""
     for file in sites.rglob("images.npy"):
         for image in np.load(file)[:, 0]:
             middle = image[image.shape[0] // 2]

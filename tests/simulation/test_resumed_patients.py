@@ -60,7 +60,7 @@ def resumed(folder: Path, capsys: pytest.CaptureFixture[str], code: int = 0) -> 
 
 
 def learnt_and_tested(folder: Path) -> tuple[set[str], set[str]]:
-    """Patients of hospital1 that made images were learnt from, and those that its classifiers were tested on."""
+    """Patients of hospital1 that synthetic images were learnt from, and those that its classifiers were tested on."""
     site = folder / "sites" / "hospital1"
     images = list((site / "state").rglob("images/*.npz"))
     kept = [read_arrays(file) for file in images]

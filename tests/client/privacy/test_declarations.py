@@ -415,7 +415,7 @@ KEPT_HERE = {
     "client/study/gallery.py": "pictures for the site's report",
     "client/training/local_generator.py": "a GAN of this site alone",
     "client/study/explanations.py": "looks into classifiers of this site alone, for its report",
-    "client/study/nearest.py": "whether made lesions are copies, for the site's report",
+    "client/study/nearest.py": "whether synthetic lesions are copies, for the site's report",
     "client/hello/introduction.py": "the number of slices, in a study that is not private",
     "client/hello/tasks.py": "whether there is something to train on; in a private study the classes are not looked at",
     "client/policy/updates.py": "whether enough stand behind an update without privacy; a refusal tells no number",

@@ -1,4 +1,4 @@
-"""Made slices in a private run: each patient's depend on that patient, and on nobody else."""
+"""Synthetic slices in a private run: each patient's depend on that patient, and on nobody else."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does the study find what is there, and nothing else? Made images with a known worth, through a site's own arms."""
+"""Does the study find what is there, and nothing else? Synthetic images of known worth, through a site's own arms."""
 
 from collections.abc import Callable
 from dataclasses import replace
