@@ -5,7 +5,7 @@ over all slices, the private one by one gradient a patient, clipping, noise and 
 one process; the ratio is the median over pairs.
 
     python benchmarks/dp_step.py                       PatchGAN and WGAN-GP critic at 128x128
-    python benchmarks/dp_step.py --way vmap --size 64
+    python benchmarks/dp_step.py --mode vmap --size 64
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.privacy.gradients import PrivateStep, Way
+from client.privacy.gradients import GradSampleMode, PrivateStep
 from client.privacy.patients import Drawn, PoissonPatients
 from client.privacy.randomness import PrivateRandom
 from common.imaging.slices import PatientSlices, Slices
@@ -103,7 +103,7 @@ def plain_step(trainer: PatientTrainer[Any], update: PatientUpdate[Any], batch: 
     return step
 
 
-def private_step(update: PatientUpdate[Any], batches: list[Drawn], way: Way) -> Callable[[], None]:
+def private_step(update: PatientUpdate[Any], batches: list[Drawn], mode: GradSampleMode) -> Callable[[], None]:
     optimiser = torch.optim.Adam(update.parameters().values(), lr=0.0)
     taker = PrivateStep(
         optimiser,
@@ -112,7 +112,7 @@ def private_step(update: PatientUpdate[Any], batches: list[Drawn], way: Way) -> 
         max_grad_norm=1.0,
         expected=len(batches),
         noise=PrivateRandom().stream(),
-        way=way,
+        mode=mode,
     )
     return lambda: taker.take(batches)
 
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=8)
     parser.add_argument("--slices", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--way", choices=[way.value for way in Way], default="loop")
+    parser.add_argument("--mode", choices=[mode.value for mode in GradSampleMode], default="loop")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -157,7 +157,7 @@ def main() -> None:
         ).draw()
         plain, private = (
             plain_step(trainer, update, whole([drawn.batch for drawn in batches])),
-            private_step(update, batches, Way(options.way)),
+            private_step(update, batches, GradSampleMode(options.mode)),
         )
         for step in (plain, private):
             step()
@@ -165,7 +165,7 @@ def main() -> None:
         each = sorted(a / b for a, b in pairs)
         ratios[name] = statistics.median(each)
         print(
-            f"{name}, {options.size} px, {len(batches)} patients of {options.slices} slices, {options.way}: "
+            f"{name}, {options.size} px, {len(batches)} patients of {options.slices} slices, {options.mode}: "
             f"{ratios[name]:.2f} times a plain step ({each[0]:.2f} to {each[-1]:.2f})",
             flush=True,
         )

@@ -125,7 +125,7 @@ def train_gan(
     result = GanResult(
         family=plan.model.family,
         exchange=first.trainer.exchange,
-        score=first.trainer.score,
+        protocol=first.trainer.protocol,
         sites=[member.site for member in plan.members],
         chosen_round=first.chosen_round,
         rounds=first.rounds,

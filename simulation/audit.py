@@ -8,7 +8,7 @@ from pathlib import Path
 from client.privacy.accounting import delta_of, plan_sigma
 from client.privacy.audit import FALSE_ALARM, TESTS, audit_update, level_of_each
 from client.privacy.faults import Fault
-from client.privacy.gradients import Way
+from client.privacy.gradients import GradSampleMode
 from client.privacy.plan import sampling_rate
 from common.errors import ConfigError, PrivacyError
 from common.report.privacy import added_text, canary_text, noise_text
@@ -147,7 +147,7 @@ def audit_bounds(
             canaries=min(canaries, weights),
             networks=networks,
             fault=fault,
-            way=Way.VMAP if weights <= VMAP_WEIGHTS else Way.LOOP,
+            mode=GradSampleMode.VMAP if weights <= VMAP_WEIGHTS else GradSampleMode.LOOP,
         )
 
 

@@ -21,7 +21,7 @@ from client.app import make_app, site_from_node_config
 from client.data.context import StudyContext
 from client.data.open_studies import OpenStudies, OpenStudy
 from client.data.site_data import SiteData
-from client.privacy.gradients import Watch, Way
+from client.privacy.gradients import GradSampleMode, Watch
 from client.privacy.ledger import Ledger
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from client.privacy.roster import Role, begin_roster, place_of, role_of
@@ -95,12 +95,12 @@ def canary(experiment: Experiment) -> CanaryResult:
     """
     findings: list[str] = []
     most, steps = 0.0, 0
-    for way in Way:
+    for mode in GradSampleMode:
         for known in (True, False):
             with TemporaryDirectory(prefix="oncofed-canary-") as folder:
-                heard = [_ask_everything(Path(folder), experiment, way, known, present) for present in (True, False)]
+                heard = [_ask_everything(Path(folder), experiment, mode, known, present) for present in (True, False)]
             found, furthest, seen = _compare(heard[0], heard[1], known)
-            case = f"{way.value}, {'patients known' if known else 'patients not named'}"
+            case = f"{mode.value}, {'patients known' if known else 'patients not named'}"
             findings += [f"{one} ({case})" for one in found]
             most, steps = max(most, furthest), steps + seen
     return CanaryResult(most=most, steps=steps, findings=findings)
@@ -135,9 +135,9 @@ def _compare(first: Heard, second: Heard, known: bool) -> tuple[list[str], float
 # ---------------------------------------------------------------------------------------------------- the two hospitals
 
 
-def _ask_everything(folder: Path, experiment: Experiment, way: Way, known: bool, present: bool) -> Heard:
+def _ask_everything(folder: Path, experiment: Experiment, mode: GradSampleMode, known: bool, present: bool) -> Heard:
     organ = _organ(experiment)
-    study = canary_study(experiment, organ, way)
+    study = canary_study(experiment, organ, mode)
     held = _held(study, organ)
     settings = _hospital(folder / ("with" if present else "without"), organ, held, known, present)
     heard = Heard()
@@ -209,7 +209,7 @@ def _charges(site: SiteSettings) -> int:
 # ------------------------------------------------------------------------------------------------ what they are asked
 
 
-def canary_study(experiment: Experiment, organ: str, way: Way) -> Experiment:
+def canary_study(experiment: Experiment, organ: str, mode: GradSampleMode) -> Experiment:
     """The study with few steps that move no weight: what a step adds up to is then the same question every time."""
     once = FederationConfig(rounds=1, local_steps=STEPS)
     models = {
@@ -236,7 +236,7 @@ def canary_study(experiment: Experiment, organ: str, way: Way) -> Experiment:
             expected_batch_size=PATIENTS - 1,
             slices_per_patient=2,
             dp_step_fraction=1.0,
-            gradients=way.value,
+            grad_sample_mode=mode.value,
             scores="exact",
         ),
     )

@@ -7,7 +7,7 @@ from client.data.context import StudyContext
 from client.data.site_data import SiteData
 from client.data.work import WorkFolder
 from client.policy.behind import Behind
-from client.privacy.gradients import Way
+from client.privacy.gradients import GradSampleMode
 from client.privacy.training import Means
 from common.imaging.slices import Slices
 from common.protocol.records import Instruction
@@ -20,12 +20,12 @@ class Memory:
 
     Attributes:
         trainers: those that stay built between the exchanges of a round, by phase.
-        ways: how gradients of single patients are found the fastest, by phase and optimiser, as measured.
+        modes: how gradients of single patients are found the fastest, by phase and optimiser, as measured.
         recorded: training patients who are written down (:mod:`client.privacy.trained`).
     """
 
     trainers: dict[str, Trainer[Any]] = field(default_factory=dict)
-    ways: dict[str, dict[str, Way]] = field(default_factory=dict)
+    modes: dict[str, dict[str, GradSampleMode]] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from client.privacy.accounting import Mechanism, prv_epsilon
 from client.privacy.faults import Fault
-from client.privacy.gradients import PrivateStep, Way
+from client.privacy.gradients import GradSampleMode, PrivateStep
 from client.privacy.mechanism import mechanism_tests
 from client.privacy.patients import Drawn
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
@@ -131,7 +131,7 @@ def audit_update(
     canaries: int = 1000,
     networks: int = 1,
     fault: Fault = Fault.NONE,
-    way: Way = Way.VMAP,
+    mode: GradSampleMode = GradSampleMode.VMAP,
 ) -> AuditBound:
     """Trains ``canaries`` canaries with the private step of ``update``, attacks what it gives out, and tests it.
 
@@ -146,7 +146,7 @@ def audit_update(
         canaries: how many.
         networks: how many are audited together: they share :data:`FALSE_ALARM`.
         fault: a mistake made on purpose.
-        way: how gradients are computed.
+        mode: how gradients are computed.
 
     Raises:
         PrivacyError: if there are fewer weights than canaries.
@@ -170,7 +170,7 @@ def audit_update(
         max_grad_norm=max_grad_norm,
         expected=1.0,
         noise=chance.stream("noise", update.optimiser),
-        way=way,
+        mode=mode,
     )
     copies = {Fault.SLICE_CLIPPING: SLICES, Fault.HALF_CLIPPING: 2}.get(fault, 1)
     replayed = PrivateRandom(public_key).stream("noise", update.optimiser)

@@ -41,7 +41,7 @@ VMAP_AT_ONCE = 16
 Watch = Callable[[dict[str, Tensor]], None]
 
 
-class Way(StrEnum):
+class GradSampleMode(StrEnum):
     """How the gradients of single patients are computed."""
 
     LOOP = "loop"
@@ -58,7 +58,7 @@ class PrivateStep:
         max_grad_norm: largest L2 norm of what one patient adds, over all weights together.
         expected: expected number of patients a step, a public number: the sum is divided by it.
         noise: a stream of the training's randomness, for this step alone.
-        way: how gradients are computed.
+        mode: how gradients are computed.
         watch: is shown the clipped sum of each step, by weight, before the noise. For the tests of this room, which run
             where no patient is.
 
@@ -75,11 +75,11 @@ class PrivateStep:
         max_grad_norm: float,
         expected: float,
         noise: Stream,
-        way: Way = Way.LOOP,
+        mode: GradSampleMode = GradSampleMode.LOOP,
         watch: Watch | None = None,
     ) -> None:
         self.update = update
-        self.way = way
+        self.mode = mode
         self.parameters = update.parameters()
         held = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
         trained = {id(parameter) for parameter in self.parameters.values()}
@@ -116,7 +116,7 @@ class PrivateStep:
             example_count(one.batch)
         groups = self._groups(patients)
         for number, group in enumerate(groups, start=1):
-            gradients = patient_gradients(self.update, group, self.way)
+            gradients = patient_gradients(self.update, group, self.mode)
             for name, parameter in self.parameters.items():
                 setattr(parameter, GRADIENTS, gradients[name])
             self.optimiser.signal_skip_step(number < len(groups))
@@ -125,7 +125,7 @@ class PrivateStep:
 
     def _groups(self, patients: Sequence[Drawn]) -> list[Sequence[Drawn]]:
         """The patients whose gradients are held together; one empty group if there are none: noise is added anyway."""
-        most = 1 if self.way is Way.LOOP else VMAP_AT_ONCE
+        most = 1 if self.mode is GradSampleMode.LOOP else VMAP_AT_ONCE
         return [patients[start : start + most] for start in range(0, max(1, len(patients)), most)]
 
 
@@ -159,7 +159,7 @@ class _Noised(DPOptimizer):  # type: ignore[misc]
             parameter.grad = (gradient + part.view_as(gradient)).view_as(parameter)
 
 
-def patient_gradients(update: PatientUpdate[Any], patients: Sequence[Drawn], way: Way) -> dict[str, Tensor]:
+def patient_gradients(update: PatientUpdate[Any], patients: Sequence[Drawn], mode: GradSampleMode) -> dict[str, Tensor]:
     """Weight -> (B, ...) the gradient of each patient's loss; weights that a loss does not touch get zeros.
 
     A gradient that is not finite becomes zero: clipping cannot bound it, and the patient then adds nothing.
@@ -170,7 +170,7 @@ def patient_gradients(update: PatientUpdate[Any], patients: Sequence[Drawn], way
     parameters = update.parameters()
     if not patients:
         return {name: torch.zeros((0, *p.shape), dtype=p.dtype, device=p.device) for name, p in parameters.items()}
-    found = _one_by_one(update, parameters, patients) if way is Way.LOOP else _all_at_once(update, patients)
+    found = _one_by_one(update, parameters, patients) if mode is GradSampleMode.LOOP else _all_at_once(update, patients)
     sound = torch.stack([gradient.flatten(1).isfinite().all(1) for gradient in found.values()]).all(0)
     if bool(sound.all()):
         return found
@@ -230,7 +230,7 @@ def _one_by_one(
                 for parameter, gradient in zip(parameters.values(), gradients, strict=True)
             ]
         )
-    # A single patient's gradient is not copied: this is the way of the loop.
+    # A single patient's gradient is not copied: the loop takes it as it is.
     stacked = (
         [one.unsqueeze(0) for one in rows[0]]
         if len(rows) == 1

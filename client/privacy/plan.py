@@ -13,7 +13,7 @@ from client.data.work import WorkFolder
 from client.hello.notes import Notes
 from client.hello.tasks import training_tasks
 from client.privacy.budget import Budget
-from client.privacy.gradients import Way
+from client.privacy.gradients import GradSampleMode
 from client.privacy.guarded import tells_noised_scores
 from client.privacy.questions import questions_of
 from client.privacy.training import Noise, steps_by_mechanism
@@ -55,7 +55,7 @@ class StudyPlan:
             rate=self.rate,
             expected=self.rate * patients,
             slices=privacy.slices_per_patient,
-            way=None if privacy.gradients == "auto" else Way(privacy.gradients),
+            mode=None if privacy.grad_sample_mode == "auto" else GradSampleMode(privacy.grad_sample_mode),
             rates={
                 key.removeprefix(f"{model or 'classifier'}/"): factor
                 for key, factor in privacy.rates.items()

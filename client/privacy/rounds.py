@@ -68,7 +68,7 @@ def train_private_round(
         noise,
         condition=sources[0].condition(),
         charge=charge,
-        ways=request.memory.ways.setdefault(phase, {}),
+        modes=request.memory.modes.setdefault(phase, {}),
         watch=request.means.watch,
     )
     return steps

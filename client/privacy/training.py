@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from client.privacy.checks import require_equal_halves, require_patients, require_private
-from client.privacy.fastest import faster_way
-from client.privacy.gradients import VMAP_AT_ONCE, PrivateStep, Watch, Way
+from client.privacy.fastest import faster_mode
+from client.privacy.gradients import VMAP_AT_ONCE, GradSampleMode, PrivateStep, Watch
 from client.privacy.patients import Drawn, PoissonPatients
 from client.privacy.randomness import KEY_BYTES, PrivateRandom
 from common.imaging.slices import PatientSlices, Slices
@@ -33,7 +33,7 @@ class Noise:
         rate: probability that a patient takes part in a step.
         expected: the expected number of patients a step, by the declared number of patients.
         slices: of each patient that takes part.
-        way: how gradients are computed; None: whichever is faster here.
+        mode: how gradients are computed; None: whichever is faster here.
         rates: optimiser -> factor on its learning rate.
     """
 
@@ -42,7 +42,7 @@ class Noise:
     rate: float
     expected: float
     slices: int
-    way: Way | None = None
+    mode: GradSampleMode | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -67,7 +67,7 @@ def train_privately(
     *,
     condition: Tensor,
     charge: Charge,
-    ways: MutableMapping[str, Way] | None = None,
+    modes: MutableMapping[str, GradSampleMode] | None = None,
     watch: Watch | None = None,
 ) -> None:
     """``steps`` training steps of ``trainer``, each update of it on a draw of patients of its own.
@@ -82,7 +82,7 @@ def train_privately(
         noise: of the training.
         condition: (K,) the site's organ and contrasts.
         charge: pays for steps before they are taken; what it raises ends the training.
-        ways: how gradients are computed, by optimiser, as an earlier round measured it; what is measured is added.
+        modes: how gradients are computed, by optimiser, as an earlier round measured it; what is measured is added.
         watch: is shown what each step adds up to, before the noise; see :class:`PrivateStep`.
 
     Raises:
@@ -91,7 +91,7 @@ def train_privately(
     private = require_private(trainer)
     require_patients(patients)
     updates = list(private.patient_updates(condition))
-    takers = _takers(private, updates, noise, patients, {} if ways is None else ways, watch)
+    takers = _takers(private, updates, noise, patients, {} if modes is None else modes, watch)
     chance = patients.random.stream("public").generator()
     private.to_training_mode()
     for block in _blocks(steps):
@@ -126,7 +126,7 @@ def _takers(
     updates: list[PatientUpdate[Any]],
     noise: Noise,
     patients: PoissonPatients,
-    ways: MutableMapping[str, Way],
+    modes: MutableMapping[str, GradSampleMode],
     watch: Watch | None,
 ) -> dict[str, PrivateStep]:
     # Without a single training patient there is nothing to look at, and every step is noise: that shows nowhere.
@@ -136,8 +136,8 @@ def _takers(
     takers = {}
     for update in {update.optimiser: update for update in updates}.values():
         name = update.optimiser
-        if noise.way is None and name not in ways:
-            ways[name] = faster_way(update, probe, trainer.device) if probe else Way.LOOP
+        if noise.mode is None and name not in modes:
+            modes[name] = faster_mode(update, probe, trainer.device) if probe else GradSampleMode.LOOP
         takers[name] = PrivateStep(
             trainer.optimisers[name],
             update,
@@ -145,7 +145,7 @@ def _takers(
             max_grad_norm=noise.max_grad_norm,
             expected=noise.expected,
             noise=patients.random.stream("noise", name),
-            way=noise.way or ways[name],
+            mode=noise.mode or modes[name],
             watch=watch,
         )
     return takers

@@ -154,7 +154,7 @@ class ImageScores(Scores):
     """A generator on the reference set, in one round.
 
     Attributes:
-        protocol: how it was compared (:class:`~common.training.trainer.Score`).
+        protocol: how it was compared (:class:`~common.training.trainer.EvaluationProtocol`).
         collapsed: more than one pair in ten of its images is strikingly alike
             (:func:`~common.metrics.diversity.has_collapsed`).
     """

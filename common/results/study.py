@@ -59,7 +59,7 @@ class GanResult(Record):
 
     family: str
     exchange: str
-    score: str
+    protocol: str
     sites: list[str] = []
     """The sites that could take part in its training."""
     chosen_round: int | None = None

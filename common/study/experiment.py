@@ -311,7 +311,7 @@ class PrivacyConfig:
     """Share of the configured local steps that is taken, because each of them is paid for."""
     max_grad_norm: float = field(default=1.0, metadata=between(LEAST_CLIP, MOST_CLIP))
     """Largest norm of one patient's gradient."""
-    gradients: str = field(default="auto", metadata=one_of("auto", "loop", "vmap"))
+    grad_sample_mode: str = field(default="auto", metadata=one_of("auto", "loop", "vmap"))
     """How gradients of single patients are computed: ``loop``, ``vmap``, or ``auto``, whichever the first round finds
     to be faster on its machine."""
     rates: dict[str, float] = field(default_factory=dict, metadata=RATE)

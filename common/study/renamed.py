@@ -4,6 +4,7 @@ RENAMED = {
     "clip": "max_grad_norm",
     "filled_beside": "decoy_inpainting",
     "from_surroundings": "init_from_context",
+    "gradients": "grad_sample_mode",
     "organs_alike": "balance_organs",
     "own_prevalence": "logit_adjustment",
     "patients_per_step": "expected_batch_size",

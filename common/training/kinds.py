@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.imaging.slices import SliceBatch, Slices
 from common.seeding import Label, derive_seed
-from common.training.trainer import Contributor, Needs, Score, Trainer, View
+from common.training.trainer import Contributor, EvaluationProtocol, Needs, Trainer, View
 
 Batch = TypeVar("Batch")
 
@@ -114,9 +114,9 @@ class ProxyTrainer(Trainer[Batch]):
 
 
 class SamplingTrainer(GeneratorTrainer[Batch]):
-    """A generator of whole slices from noise (``Score.NEAREST``)."""
+    """A generator of whole slices from noise (``EvaluationProtocol.NEAREST``)."""
 
-    score: ClassVar[Score] = Score.NEAREST
+    protocol: ClassVar[EvaluationProtocol] = EvaluationProtocol.NEAREST
     needs: ClassVar[Needs] = Needs.CLASSES
     family: ClassVar[str]
 
@@ -148,9 +148,9 @@ class SamplingTrainer(GeneratorTrainer[Batch]):
 
 
 class TranslatingTrainer(Trainer[Batch]):
-    """A pair of generators between two domains (``Score.CYCLE``)."""
+    """A pair of generators between two domains (``EvaluationProtocol.CYCLE``)."""
 
-    score: ClassVar[Score] = Score.CYCLE
+    protocol: ClassVar[EvaluationProtocol] = EvaluationProtocol.CYCLE
 
     domains: tuple[View, View]
     """The two sides, first and second."""
@@ -191,9 +191,9 @@ class Reconstruction:
 
 
 class PairedTrainer(GeneratorTrainer[Batch]):
-    """A generator whose output has a real counterpart (``Score.PAIRED``)."""
+    """A generator whose output has a real counterpart (``EvaluationProtocol.PAIRED``)."""
 
-    score: ClassVar[Score] = Score.PAIRED
+    protocol: ClassVar[EvaluationProtocol] = EvaluationProtocol.PAIRED
     needs: ClassVar[Needs] = Needs.MASKS
 
     @abstractmethod
@@ -202,9 +202,9 @@ class PairedTrainer(GeneratorTrainer[Batch]):
 
 
 class PairedTranslationTrainer(Trainer[Batch]):
-    """A generator of other contrasts of the same slice (``Score.TRANSLATION``)."""
+    """A generator of other contrasts of the same slice (``EvaluationProtocol.TRANSLATION``)."""
 
-    score: ClassVar[Score] = Score.TRANSLATION
+    protocol: ClassVar[EvaluationProtocol] = EvaluationProtocol.TRANSLATION
 
     @classmethod
     @abstractmethod

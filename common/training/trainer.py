@@ -34,7 +34,7 @@ class Exchange(StrEnum):
     PROXIES = "proxies"
 
 
-class Score(StrEnum):
+class EvaluationProtocol(StrEnum):
     """What the coordinator can compare a generated image with."""
 
     PAIRED = "paired"
@@ -94,7 +94,7 @@ class Trainer(ABC, Generic[Batch]):
     """
 
     exchange: ClassVar[Exchange] = Exchange.AVERAGE
-    score: ClassVar[Score] = Score.NONE
+    protocol: ClassVar[EvaluationProtocol] = EvaluationProtocol.NONE
     needs: ClassVar[Needs] = Needs.SLICES
 
     config: Any

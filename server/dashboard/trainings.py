@@ -115,7 +115,7 @@ def _part(
     gan = GanResult(
         family="",
         exchange="",
-        score=protocols[0] if scored else "",
+        protocol=protocols[0] if scored else "",
         sites=able,
         chosen_round=chosen,
         rounds=list(records),

@@ -1,4 +1,4 @@
-"""Scoring of a translation between two domains (``Score.CYCLE``): there and back, and against the target as a set.
+"""Evaluation of a translation between two domains (``CYCLE``): there and back, and against the target as a set.
 
 Where the reference set holds both domains of the same patients, the translation is compared with the truth as well,
 beside what leaving the slices unchanged would give.
@@ -18,7 +18,7 @@ from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import psnr, ssim_by_region
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import TranslatingTrainer
-from common.training.trainer import Score, Trainer, View
+from common.training.trainer import EvaluationProtocol, Trainer, View
 from server.evaluation.distribution import ReferenceDistribution, with_unchanged
 from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
@@ -115,7 +115,7 @@ class CycleEvaluation:
         assert distance.value is not None
         assert self.unchanged_frechet is not None
         return Outcome(
-            protocol=Score.CYCLE,
+            protocol=EvaluationProtocol.CYCLE,
             measures=measures,
             sets=sets,
             patients=self.source.patients,

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from common.errors import ConfigError, DataError
 from common.features.extractor import feature_extractor
 from common.imaging.slices import Slices
-from common.training.trainer import Score, Trainer, View
+from common.training.trainer import EvaluationProtocol, Trainer, View
 from server.evaluation.cycle import CycleEvaluation
 from server.evaluation.distribution import TooFewError
 from server.evaluation.nearest import NearestEvaluation
@@ -25,11 +25,11 @@ class Evaluation(Protocol):
         ...
 
 
-EVALUATIONS: dict[Score, Callable[..., Evaluation]] = {
-    Score.PAIRED: PairedEvaluation,
-    Score.TRANSLATION: TranslationEvaluation,
-    Score.CYCLE: CycleEvaluation,
-    Score.NEAREST: NearestEvaluation,
+EVALUATIONS: dict[EvaluationProtocol, Callable[..., Evaluation]] = {
+    EvaluationProtocol.PAIRED: PairedEvaluation,
+    EvaluationProtocol.TRANSLATION: TranslationEvaluation,
+    EvaluationProtocol.CYCLE: CycleEvaluation,
+    EvaluationProtocol.NEAREST: NearestEvaluation,
 }
 """How a model is scored, by what the coordinator can compare its images with."""
 
@@ -44,10 +44,12 @@ def build_evaluations(
         WeightsError: if the features need weights that are missing.
         DataError: if the reference set is too small or lacks a contrast.
     """
-    builder = EVALUATIONS.get(trainer.score)
+    builder = EVALUATIONS.get(trainer.protocol)
     if builder is None:
         known = ", ".join(EVALUATIONS)
-        raise ConfigError(f"a model with score {trainer.score} cannot be scored on the reference set, only {known}")
+        raise ConfigError(
+            f"a model with protocol {trainer.protocol} cannot be scored on the reference set, only {known}"
+        )
     config = settings.experiment.evaluation
     extractor = feature_extractor(config.features, settings.experiment.weights)
     cache_dir = settings.cache_dir / "features"

@@ -1,4 +1,4 @@
-"""Scoring of a generator of whole slices (``Score.NEAREST``): no counterpart exists, so the nearest real slice is."""
+"""Evaluation of a generator of whole slices (``NEAREST``): no counterpart exists, so the nearest real slice is."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from common.metrics.normalised import blurred
 from common.seeding import Label, derive_seed
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import SamplingTrainer
-from common.training.trainer import Score, Trainer
+from common.training.trainer import EvaluationProtocol, Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
@@ -101,7 +101,7 @@ class NearestEvaluation:
         distance = sets[0]
         assert distance.value is not None
         return Outcome(
-            protocol=Score.NEAREST,
+            protocol=EvaluationProtocol.NEAREST,
             measures=self._measures(found),
             sets=[*sets, pairs],
             patients=None,

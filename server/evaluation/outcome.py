@@ -11,7 +11,7 @@ from torch import Tensor
 from common.figures.figure import Figure, ImageScores
 from common.figures.registry import METRICS
 from common.metrics.bootstrap import paired_difference
-from common.training.trainer import Score
+from common.training.trainer import EvaluationProtocol
 from server.evaluation.gallery import Gallery
 
 
@@ -68,7 +68,7 @@ class Outcome:
         collapsed: whether too many of the images are strikingly alike.
     """
 
-    protocol: Score
+    protocol: EvaluationProtocol
     measures: Sequence[Measure]
     sets: Sequence[Figure]
     patients: Tensor | None

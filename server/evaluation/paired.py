@@ -1,4 +1,4 @@
-"""Scoring of a generator that makes reference slices again (``Score.PAIRED``): against them, and against inpainting."""
+"""Evaluation of a generator that makes reference slices again (``PAIRED``): against them, and against inpainting."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from common.metrics.similarity import box_mask
 from common.seeding import Label, derive_seed
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTrainer, Reconstruction
-from common.training.trainer import Score, Trainer
+from common.training.trainer import EvaluationProtocol, Trainer
 from server.evaluation.distribution import ReferenceDistribution
 from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
@@ -124,7 +124,7 @@ def _score(evaluation: PairedEvaluation, trainer: PairedTrainer[Any], seed: int)
     lesion_ssim, inpainted = similar.values, similar.references["biharmonic"]
     sets = evaluation.distribution.compare(made.images[evaluation.compared], features, matched=True)
     return Outcome(
-        protocol=Score.PAIRED,
+        protocol=EvaluationProtocol.PAIRED,
         measures=measures,
         sets=sets,
         patients=(patients := evaluation.batch.patients[kept]),

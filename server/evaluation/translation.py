@@ -1,4 +1,4 @@
-"""Scoring of a translation of contrasts (``Score.TRANSLATION``): against the real target of the same slice."""
+"""Evaluation of a translation of contrasts (``TRANSLATION``): against the real target of the same slice."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from common.imaging.slices import Slices
 from common.imaging.spread import spread_over_patients
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTranslationTrainer
-from common.training.trainer import Score, Trainer, View
+from common.training.trainer import EvaluationProtocol, Trainer, View
 from server.evaluation.distribution import ReferenceDistribution, with_unchanged
 from server.evaluation.diverged import require_pixels
 from server.evaluation.gallery import Gallery
@@ -115,7 +115,7 @@ class TranslationEvaluation:
         # SSIM of the foreground: unlike PSNR it does not reward a smooth mean of what may be there.
         choice = float(similar.values.mean())
         return Outcome(
-            protocol=Score.TRANSLATION,
+            protocol=EvaluationProtocol.TRANSLATION,
             measures=measures,
             sets=sets,
             patients=self.paired_source.patients,

@@ -26,7 +26,7 @@ def used_generator(results: Results) -> str:
     named = study.get("generator") if isinstance(study, Mapping) else None
     if isinstance(named, str) and named in results.gans:
         return named
-    return next((name for name, gan in results.gans.items() if gan.score in ("paired", "nearest")), "")
+    return next((name for name, gan in results.gans.items() if gan.protocol in ("paired", "nearest")), "")
 
 
 def gain_of(results: Results, scope: str, arm: str) -> PooledGain | None:

@@ -146,4 +146,4 @@ def _generator(name: str, gan: GanResult) -> str:
     if not gan.final:
         return f"{name} was not scored on the final part of the reference set."
     which = f"{name} of round {gan.chosen_round}" if gan.chosen_round is not None else name
-    return f"{PROTOCOLS[gan.score].lead}: {sentence(which, gan.final)}."
+    return f"{PROTOCOLS[gan.protocol].lead}: {sentence(which, gan.final)}."

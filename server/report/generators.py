@@ -58,9 +58,9 @@ def gan_part(
     name: str, gan: GanResult, sites: Mapping[str, SiteEntry], galleries: Sequence[ReferenceGallery]
 ) -> GanPart:
     """Everything that the page shows of one GAN; of a kind of score that it does not know, only the training."""
-    protocol = PROTOCOLS.get(gan.score)
+    protocol = PROTOCOLS.get(gan.protocol)
     part = GanPart(
-        title=f"{name}: {protocol.title}" if protocol else f"{name}, scored by {gan.score}",
+        title=f"{name}: {protocol.title}" if protocol else f"{name}, evaluated by {gan.protocol}",
         exchange=exchange_in_words(gan),
         participation=participation(gan, sites),
         losses=loss_curves(gan),

@@ -211,7 +211,7 @@ def generators_json(gans: Mapping[str, GanResult]) -> dict[str, Any]:
     """What ``generators.json`` holds: the table's figures at full precision, and the sentence on stability."""
     return {
         name: {
-            "score": gan.score,
+            "protocol": gan.protocol,
             "runs": len(final_runs(gan)),
             "subjects": {subject: asdict(one) for subject, one in over_runs(gan).items()},
             "relative_deviation": {

@@ -104,7 +104,7 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         ),
     ),
 }
-"""By ``GanResult.score``, which is also the ``protocol`` of its scores."""
+"""By ``GanResult.protocol``, which is also the ``protocol`` of its scores."""
 
 
 def headline(scores: ImageScores) -> Figure:

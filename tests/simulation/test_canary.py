@@ -38,8 +38,12 @@ TRANSLATING = (
 @pytest.fixture(autouse=True)
 def _one_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the time: by the loop alone, unless a test is about both."""
-    ways = [gradients.Way.LOOP, gradients.Way.VMAP] if "both_ways" in request.keywords else [gradients.Way.LOOP]
-    monkeypatch.setattr(module, "Way", ways)
+    ways = (
+        [gradients.GradSampleMode.LOOP, gradients.GradSampleMode.VMAP]
+        if "both_ways" in request.keywords
+        else [gradients.GradSampleMode.LOOP]
+    )
+    monkeypatch.setattr(module, "GradSampleMode", ways)
 
 
 def found(study: Experiment = STUDY) -> str:

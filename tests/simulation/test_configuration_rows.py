@@ -46,6 +46,7 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         ("privacy.max_grad_norm=inf", "privacy.max_grad_norm=inf: must be from 1e-06 to 1,000,000"),
         ("privacy.clip=1", "privacy.clip=1: is called privacy.max_grad_norm now"),
         ("privacy.patients_per_step=8", "is called privacy.expected_batch_size now"),
+        ("privacy.gradients=loop", "is called privacy.grad_sample_mode now"),
         ("privacy.steps_share=0.5", "is called privacy.dp_step_fraction now"),
         ("classifier.own_prevalence=false", "is called classifier.logit_adjustment now"),
         ("models.cgan.tuning_steps=5", "models.cgan.tuning_steps=5: is called models.cgan.finetune_steps now"),

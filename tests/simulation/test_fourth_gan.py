@@ -52,7 +52,7 @@ def results(finished: Path) -> Results:
 
 def test_its_rounds_are_federated_and_scored_by_what_it_makes(results: Results) -> None:
     gan = results.gans["plain_gan"]
-    assert (gan.family, gan.exchange, gan.score) == ("plain_gan", "average", "nearest")
+    assert (gan.family, gan.exchange, gan.protocol) == ("plain_gan", "average", "nearest")
     assert [r.contributors for r in gan.rounds] == [["hospital1", "hospital2", "hospital3"]] * 2
     assert all(r.scores["brain"].protocol == "nearest" for r in gan.rounds)
     assert all(set(r.losses) == {"discriminator", "generator"} for r in gan.rounds)

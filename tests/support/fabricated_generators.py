@@ -186,7 +186,7 @@ def gan(
     return GanResult(
         family=family,
         exchange=exchange,
-        score=score,
+        protocol=score,
         chosen_round=LAST,
         rounds=rounds,
         final=finals[0],

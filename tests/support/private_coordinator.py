@@ -35,7 +35,7 @@ BASE = (
     "pretraining.gan_steps=0",
     "pretraining.classifier_steps=0",
 )
-STUDY = compose([*BASE, "privacy=patient_dp", "privacy.gradients=loop"])
+STUDY = compose([*BASE, "privacy=patient_dp", "privacy.grad_sample_mode=loop"])
 PLAIN = compose([*BASE])
 
 NOISED = (Action.TRAIN_GAN, Action.TRAIN_CLASSIFIER)

@@ -11,8 +11,8 @@ from opacus.optimizers import DPOptimizer
 from private_trainers import FAMILIES, build, cohort, draw_batches
 from torch import Tensor, nn
 
-from client.privacy.fastest import faster_way
-from client.privacy.gradients import PrivateStep, Way, patient_gradients
+from client.privacy.fastest import faster_mode
+from client.privacy.gradients import GradSampleMode, PrivateStep, patient_gradients
 from client.privacy.patients import Drawn
 from client.privacy.randomness import PrivateRandom
 from common.errors import PrivacyError
@@ -61,13 +61,13 @@ def norms(gradients: dict[str, Tensor]) -> Tensor:
     return torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()], 1).norm(dim=1)
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("mode", GradSampleMode)
 @pytest.mark.parametrize(("family", "name"), CASES)
-def test_gradients_of_single_patients_equal_a_plain_loop(family: str, name: str, way: Way) -> None:
+def test_gradients_of_single_patients_equal_a_plain_loop(family: str, name: str, mode: GradSampleMode) -> None:
     _, update, batches = update_of(family, name)
     assert len(batches) == 4
     expected = naive(update, batches)
-    found = patient_gradients(update, batches, way)
+    found = patient_gradients(update, batches, mode)
     assert found.keys() == expected.keys()
     assert float(norms(expected).min()) > 1e-3
     assert difference(found, expected) < 1e-10
@@ -123,7 +123,12 @@ def linear_patients(count: int, slices: int = 2, scale: float = 5.0, seed: int =
 
 
 def step_of(
-    network: Weights, *, sigma: float, way: Way = Way.LOOP, max_grad_norm: float = 1.0, expected: float = 1.0
+    network: Weights,
+    *,
+    sigma: float,
+    mode: GradSampleMode = GradSampleMode.LOOP,
+    max_grad_norm: float = 1.0,
+    expected: float = 1.0,
 ) -> Any:
     optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
     return PrivateStep(
@@ -133,7 +138,7 @@ def step_of(
         max_grad_norm=max_grad_norm,
         expected=expected,
         noise=PrivateRandom().stream(),
-        way=way,
+        mode=mode,
     )
 
 
@@ -150,34 +155,36 @@ def clipped_sum(patients: list[Any], max_grad_norm: float = 1.0) -> Tensor:
     return total
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("mode", GradSampleMode)
 @pytest.mark.parametrize("count", [0, 1, 5, 40])
-def test_without_noise_a_step_is_the_clipped_sum_over_the_expected_number(way: Way, count: int) -> None:
+def test_without_noise_a_step_is_the_clipped_sum_over_the_expected_number(mode: GradSampleMode, count: int) -> None:
     network, patients = Weights(), linear_patients(count)
-    step_of(network, sigma=0.0, way=way, max_grad_norm=0.7, expected=3.5).take(patients)
+    step_of(network, sigma=0.0, mode=mode, max_grad_norm=0.7, expected=3.5).take(patients)
     torch.testing.assert_close(moved(network), clipped_sum(patients, 0.7) / 3.5)
 
 
-@pytest.mark.parametrize("way", Way)
-def test_leaving_one_patient_out_changes_the_sum_by_no_more_than_the_bound(way: Way) -> None:
+@pytest.mark.parametrize("mode", GradSampleMode)
+def test_leaving_one_patient_out_changes_the_sum_by_no_more_than_the_bound(mode: GradSampleMode) -> None:
     patients = linear_patients(8, scale=50.0)
     sums = []
     for left_out in [None, *range(8)]:
         network = Weights()
-        step_of(network, sigma=0.0, way=way).take([p for i, p in enumerate(patients) if i != left_out])
+        step_of(network, sigma=0.0, mode=mode).take([p for i, p in enumerate(patients) if i != left_out])
         sums.append(moved(network))
     assert max(float((sums[0] - other).norm()) for other in sums[1:]) <= 1.0 + 1e-9
     assert min(float((sums[0] - other).norm()) for other in sums[1:]) > 0.99
 
 
-@pytest.mark.parametrize("way", Way)
+@pytest.mark.parametrize("mode", GradSampleMode)
 @pytest.mark.parametrize(("family", "name"), CASES)
-def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(family: str, name: str, way: Way) -> None:
+def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(
+    family: str, name: str, mode: GradSampleMode
+) -> None:
     """With everything that the network draws, dropout too: it must not depend on who else is in the step."""
     trainer, slices = build(family)
     update = {update.optimiser: update for update in trainer.patient_updates(slices.condition())}[name]
     batches = draw_batches(trainer, slices)
-    max_grad_norm = 0.5 * float(norms(patient_gradients(update, batches, way)).min())  # every one of them is clipped
+    max_grad_norm = 0.5 * float(norms(patient_gradients(update, batches, mode)).min())  # every one of them is clipped
 
     def summed(some: list[Any]) -> Tensor:
         seen: list[dict[str, Tensor]] = []
@@ -188,7 +195,7 @@ def test_no_patient_of_a_network_as_shipped_moves_the_sum_beyond_the_bound(famil
             max_grad_norm=max_grad_norm,
             expected=1.0,
             noise=PrivateRandom().stream(),
-            way=way,
+            mode=mode,
             watch=seen.append,
         )
         step.take(some)
@@ -208,27 +215,27 @@ class Careless(nn.Module):
         self.body = nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.5), nn.Linear(4, 1))
 
 
-@pytest.mark.parametrize("way", Way)
-def test_a_loss_with_chance_that_patients_share_is_refused(way: Way) -> None:
+@pytest.mark.parametrize("mode", GradSampleMode)
+def test_a_loss_with_chance_that_patients_share_is_refused(mode: GradSampleMode) -> None:
     network = Careless().double()
 
     def loss(batch: Any) -> Tensor:
         return network.body(batch.images).mean()
 
     with pytest.raises(PrivacyError, match="all patients of a step share"):
-        patient_gradients(PatientUpdate("careless", {"careless": network}, loss), linear_patients(3), way)
+        patient_gradients(PatientUpdate("careless", {"careless": network}, loss), linear_patients(3), mode)
 
 
 def test_dropout_of_a_patient_follows_from_its_own_number() -> None:
     trainer, slices = build("classifier")
     update = trainer.patient_updates(slices.condition())[0]
     drawn = draw_batches(trainer, slices)
-    found = {way: patient_gradients(update, drawn, way) for way in Way}
-    assert difference(found[Way.LOOP], found[Way.VMAP]) < 1e-10
-    other = patient_gradients(update, [replace(one, chance=one.chance + 1) for one in drawn], Way.LOOP)
-    assert difference(found[Way.LOOP], other) > 1e-4
-    reversed_ = patient_gradients(update, drawn[::-1], Way.VMAP)
-    assert difference(found[Way.VMAP], {name: each.flip(0) for name, each in reversed_.items()}) < 1e-10
+    found = {mode: patient_gradients(update, drawn, mode) for mode in GradSampleMode}
+    assert difference(found[GradSampleMode.LOOP], found[GradSampleMode.VMAP]) < 1e-10
+    other = patient_gradients(update, [replace(one, chance=one.chance + 1) for one in drawn], GradSampleMode.LOOP)
+    assert difference(found[GradSampleMode.LOOP], other) > 1e-4
+    reversed_ = patient_gradients(update, drawn[::-1], GradSampleMode.VMAP)
+    assert difference(found[GradSampleMode.VMAP], {name: each.flip(0) for name, each in reversed_.items()}) < 1e-10
 
 
 def test_a_patient_with_100_slices_adds_no_more_than_one_with_5() -> None:
@@ -237,7 +244,7 @@ def test_a_patient_with_100_slices_adds_no_more_than_one_with_5() -> None:
     update = trainer.patient_updates(slices.condition())[0]
     batches = draw_batches(trainer, slices, k=4)
     assert [len(drawn.batch.images) for drawn in batches] == [4, 4]
-    found = patient_gradients(update, batches, Way.LOOP)
+    found = patient_gradients(update, batches, GradSampleMode.LOOP)
     scale = (1.0 / norms(found)).clamp(max=1.0)
     assert float((norms(found) * scale).max()) <= 1.0 + 1e-12
 
@@ -342,13 +349,13 @@ def test_the_faster_way_is_one_that_works() -> None:
     trainer, slices = build("wgan_gp")
     update = trainer.patient_updates(slices.condition())[0]
     batches = draw_batches(trainer, slices)
-    assert faster_way(update, batches, torch.device("cpu")) in Way
+    assert faster_mode(update, batches, torch.device("cpu")) in GradSampleMode
 
     def cannot_be_vectorised(batch: Any) -> Tensor:
         return update.loss(batch) * float(batch.images.sum())
 
     stubborn = replace(update, loss=cannot_be_vectorised)
-    assert faster_way(stubborn, batches, torch.device("cpu")) is Way.LOOP
+    assert faster_mode(stubborn, batches, torch.device("cpu")) is GradSampleMode.LOOP
 
 
 # ------------------------------------------------------- why Opacus' own gradients of samples are not used: what fails
@@ -394,7 +401,7 @@ def test_two_backward_passes_clip_real_and_generated_apart() -> None:
         return halves.mean()
 
     update = PatientUpdate("both", {"both": stripped}, both)
-    found = patient_gradients(update, [Drawn(ClassifierBatch(real, torch.zeros(1) > 0), 0)], Way.LOOP)
+    found = patient_gradients(update, [Drawn(ClassifierBatch(real, torch.zeros(1) > 0), 0)], GradSampleMode.LOOP)
     scale = (1.0 / norms(found)).clamp(max=1.0)
     assert float((norms(found) * scale).max()) <= 1.0 + 1e-12
 
@@ -420,4 +427,4 @@ def test_gradients_of_an_earlier_step_do_not_stay() -> None:
     for parameter in updates["discriminator"].parameters().values():
         assert parameter.grad is None
         assert getattr(parameter, "grad_sample", None) is None
-    assert difference(patient_gradients(updates["discriminator"], batches, Way.LOOP), expected) < 1e-12
+    assert difference(patient_gradients(updates["discriminator"], batches, GradSampleMode.LOOP), expected) < 1e-12

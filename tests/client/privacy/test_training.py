@@ -308,7 +308,7 @@ def test_what_cannot_be_private_is_refused_in_the_configuration() -> None:
         ("strategy.proximal_mu=0.1", r"strategy\.proximal_mu"),
         ("privacy.epsilon=0", r"privacy\.epsilon=0"),
         ("privacy.max_grad_norm=-1", r"privacy\.max_grad_norm"),
-        ("privacy.gradients=ew", r"privacy\.gradients=ew: must be one of auto, loop, vmap"),
+        ("privacy.grad_sample_mode=ew", r"privacy\.grad_sample_mode=ew: must be one of auto, loop, vmap"),
         ("privacy.mode=some", r"privacy\.mode=some: must be one of none, patient_dp"),
     ):
         with pytest.raises(ConfigError, match=match):

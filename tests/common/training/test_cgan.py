@@ -13,7 +13,7 @@ from common.study.experiment import ImageConfig
 from common.training.cgan import Config, Trainer
 from common.training.diffaugment import OPERATIONS, diffaugment
 from common.training.families import trainer_module
-from common.training.trainer import Contributor, Exchange, Score, View
+from common.training.trainer import Contributor, EvaluationProtocol, Exchange, View
 
 SMALL = Config(width=4, depth=2, discriminator_width=4, crop=32, perceptual_weight=0.0, decay_steps=12, ema=0.0)
 
@@ -85,7 +85,7 @@ def test_sites_that_cannot_take_part_are_told_at_once(
 
 
 def test_declares_how_it_is_shared_and_scored() -> None:
-    assert (Trainer.exchange, Trainer.score) == (Exchange.AVERAGE, Score.PAIRED)
+    assert (Trainer.exchange, Trainer.protocol) == (Exchange.AVERAGE, EvaluationProtocol.PAIRED)
     assert set(make().networks) == set(make().optimisers) == {"generator", "discriminator"}
     averaging = make(replace(SMALL, ema=0.9))
     assert set(averaging.networks) == {"generator", "discriminator", "generator_ema"}

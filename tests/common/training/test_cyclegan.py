@@ -10,7 +10,7 @@ from common.imaging.slices import PatientSlices, Slices
 from common.study.config import compose, model_of
 from common.study.experiment import ImageConfig
 from common.training.cyclegan import Config, DomainConfig, Trainer
-from common.training.trainer import Contributor, Exchange, Score, View
+from common.training.trainer import Contributor, EvaluationProtocol, Exchange, View
 
 T1, T2 = View("brain", ("t1",)), View("brain", ("t2",))
 SMALL = Config(
@@ -174,7 +174,7 @@ def test_sites_that_cannot_take_part_are_told_at_once() -> None:
 
 def test_declares_how_it_is_shared_and_scored() -> None:
     trainer = make()
-    assert (trainer.exchange, trainer.score) == (Exchange.GRADIENTS, Score.CYCLE)
+    assert (trainer.exchange, trainer.protocol) == (Exchange.GRADIENTS, EvaluationProtocol.CYCLE)
     assert make(replace(SMALL, exchange="proxies")).exchange is Exchange.PROXIES
     assert set(make(replace(SMALL, ema=0.0)).networks) == set(trainer.trained)
     assert set(trainer.networks) - set(trainer.trained) == {"generator_ab_ema", "generator_ba_ema"}

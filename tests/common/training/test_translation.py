@@ -9,7 +9,7 @@ from common.imaging.slices import PatientSlices, Slices
 from common.study.config import compose, model_of
 from common.study.experiment import ImageConfig
 from common.training.families import trainer_module
-from common.training.trainer import Exchange, Needs, Score, View
+from common.training.trainer import EvaluationProtocol, Exchange, Needs, View
 from common.training.translation import Config, Trainer
 
 SMALL = Config(
@@ -89,7 +89,11 @@ def test_sites_that_cannot_take_part_are_told_at_once(toy: Slices) -> None:
 
 
 def test_declares_how_it_is_shared_scored_and_what_it_needs() -> None:
-    assert (Trainer.exchange, Trainer.score, Trainer.needs) == (Exchange.AVERAGE, Score.TRANSLATION, Needs.SLICES)
+    assert (Trainer.exchange, Trainer.protocol, Trainer.needs) == (
+        Exchange.AVERAGE,
+        EvaluationProtocol.TRANSLATION,
+        Needs.SLICES,
+    )
     assert set(make().networks) == {"generator", "generator_ema", "discriminator"}
     assert set(make(replace(SMALL, ema=0.0)).networks) == set(make().optimisers) == {"generator", "discriminator"}
 

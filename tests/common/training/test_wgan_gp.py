@@ -13,7 +13,7 @@ from common.study.config import compose, model_of
 from common.study.experiment import ImageConfig
 from common.synthesis.whole_slices import Draws
 from common.training import wgan_gp
-from common.training.trainer import Exchange, Score, View
+from common.training.trainer import EvaluationProtocol, Exchange, View
 from common.training.wgan_gp import Config, Domain, Trainer
 
 SMALL = Config(
@@ -148,7 +148,7 @@ def test_a_site_shows_the_first_domain_that_it_can_serve(two_contrasts: Slices) 
 
 
 def test_declares_how_it_is_shared_and_scored() -> None:
-    assert (Trainer.exchange, Trainer.score) == (Exchange.AVERAGE, Score.NEAREST)
+    assert (Trainer.exchange, Trainer.protocol) == (Exchange.AVERAGE, EvaluationProtocol.NEAREST)
     assert set(make().networks) == {"generator", "critic", "generator_ema"}
     assert set(make().optimisers) == {"generator", "critic"}
     assert set(make(replace(SMALL, ema=0.0)).networks) == {"generator", "critic"}

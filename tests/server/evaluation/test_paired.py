@@ -14,7 +14,7 @@ from common.metrics.inpainting import biharmonic
 from common.metrics.similarity import box_mask, psnr, ssim
 from common.study.experiment import EvaluationConfig
 from common.training.kinds import PairedTrainer, Reconstruction, SyntheticSlices
-from common.training.trainer import Score, Trainer
+from common.training.trainer import EvaluationProtocol, Trainer
 from server.evaluation.evaluation import build_evaluations
 from server.evaluation.paired import PairedEvaluation
 
@@ -226,14 +226,14 @@ def test_a_reference_set_without_two_tumour_patients_is_refused(healthy):
 
 def test_a_model_that_cannot_be_scored_is_named():
     trainer = FakeTrainer("identity")
-    trainer.score = Score.NONE  # type: ignore[misc]
+    trainer.protocol = EvaluationProtocol.NONE  # type: ignore[misc]
     with pytest.raises(ConfigError, match="score none cannot be scored on the reference set, only paired"):
         build_evaluations(None, trainer, {}, "final")  # type: ignore[arg-type]
 
 
 def test_a_model_that_only_claims_to_be_paired_is_named(evaluation):
     class Claims(Trainer[Tensor]):
-        score = Score.PAIRED
+        protocol = EvaluationProtocol.PAIRED
         batches = FakeTrainer.batches
         train_step = FakeTrainer.train_step
 
