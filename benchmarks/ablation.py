@@ -36,9 +36,10 @@ from common.imaging.slices import SliceBatch, Slices
 from common.imaging.spread import spread_over_patients
 from common.metrics.similarity import box_mask, psnr, ssim
 from common.seeding import derive_seed
-from common.study.config import compose, contrasts_by_organ, model_of
+from common.study.config import compose, contrasts_by_organ
 from common.study.experiment import EvaluationConfig, Experiment
 from common.study.experiment_paths import with_absolute_paths
+from common.study.models import model_of
 from common.training.families import trainer_module
 from common.training.trainer import Trainer
 from server.evaluation.nearest import NearestEvaluation

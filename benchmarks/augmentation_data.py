@@ -13,8 +13,9 @@ from common.imaging.slices import Slices
 from common.imaging.split import everything_is_test, split_patients
 from common.seeding import numpy_generator
 from common.study.config import compose
-from common.study.experiment import CohortConfig, Experiment, SiteConfig, SplitConfig
+from common.study.experiment import Experiment, SplitConfig
 from common.study.experiment_paths import with_absolute_paths
+from common.study.simulated import CohortConfig, SiteConfig
 from simulation.cohort.build import build_cohort
 
 POOL, TEST = 48, 40

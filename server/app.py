@@ -16,8 +16,9 @@ from torch import Tensor
 
 from common.results.classifier import FEDERATED
 from common.results.study import PlannedTraining, Results, RunInfo, SiteEntry
-from common.study.config import Model, model_of, to_yaml
+from common.study.config import to_yaml
 from common.study.experiment import Experiment
+from common.study.models import Model, model_of
 from common.study.phases import classifier_phase, gan_phase
 from common.study.trials import Trial
 from common.system.files import read_json, write_bytes, write_json

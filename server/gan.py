@@ -13,8 +13,8 @@ from common.figures.figure import ImageScores
 from common.protocol.actions import Action
 from common.results.shares import Shares
 from common.results.study import GanResult, GanRound, GanRun
-from common.study.config import Model, model_of
 from common.study.experiment import StrategyConfig
+from common.study.models import Model, model_of
 from common.study.phases import gan_phase
 from common.study.trials import Trial
 from common.training.build import build_gan_trainer, compile_networks, site_view

@@ -17,8 +17,8 @@ from common.errors import StudyError
 from common.protocol.actions import Action
 from common.protocol.records import ARRAYS, CONFIG, Instruction, check_reply, instruction_record, to_arrays, to_images
 from common.protocol.reply_checks import ImagesCheck
-from common.study.config import Model
 from common.study.experiment import Experiment
+from common.study.models import Model
 from common.system.array_files import read_tensors, write_tensors
 from common.training.build import proxy_source
 from common.training.families import trainer_module

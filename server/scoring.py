@@ -14,7 +14,7 @@ from torch import Tensor
 from common.errors import StudyError
 from common.figures.figure import ImageScores
 from common.seeding import Label, derive_seed
-from common.study.config import Model
+from common.study.models import Model
 from common.system.array_files import read_arrays, write_arrays
 from common.training.trainer import Trainer, View
 from server.evaluation.diverged import DivergedError

@@ -6,8 +6,8 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 from common.results.classifier import EXTERNAL, FEDERATED, SITES, ClassifierScores, SiteArms, TrialResult
-from common.study.config import model_of
 from common.study.experiment import Experiment
+from common.study.models import model_of
 from common.study.phases import classifier_phase, gan_phase
 from common.study.trials import Trial, trials_of
 from common.training.build import labelling_model

@@ -15,8 +15,9 @@ from common.errors import ConfigError
 from common.figures.formatting import listed
 from common.imaging.split import part_sizes
 from common.study.allowed import refused
-from common.study.config import Model, contrasts_by_organ, model_of
+from common.study.config import contrasts_by_organ
 from common.study.experiment import Experiment, PrivacyConfig
+from common.study.models import Model, model_of
 from common.study.trials import trials_of
 from common.training.build import (
     build_classifier_trainer,

@@ -39,8 +39,9 @@ from common.protocol.records import (
     to_images,
 )
 from common.results.privacy import CanaryResult
-from common.study.config import model_of, to_yaml
+from common.study.config import to_yaml
 from common.study.experiment import Experiment, FederationConfig, PreprocessingConfig
+from common.study.models import model_of
 from common.study.phases import Phase, PhaseKind, classifier_phase, gan_phase
 from common.study.trials import arms_in_federation
 from common.training.build import (

@@ -6,7 +6,7 @@ import numpy as np
 
 from common.errors import ConfigError
 from common.seeding import Label, numpy_generator
-from common.study.experiment import PartitionConfig
+from common.study.simulated import PartitionConfig
 
 Shares = list[tuple[str, ...]]
 """The patients of each site, sorted by name."""

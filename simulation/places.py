@@ -6,8 +6,9 @@ from pathlib import Path
 
 from common.errors import ConfigError
 from common.study.config import check
-from common.study.experiment import CohortConfig, Experiment, SiteConfig
+from common.study.experiment import Experiment
 from common.study.progress import Event, Listener, StudyProgress
+from common.study.simulated import CohortConfig, SiteConfig
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, check_demo, patients_of
 from simulation.cohort.ct.anatomy import fetch_ct_anatomies
 from simulation.cohort.ct.download import AnatomyUnavailableError

@@ -17,7 +17,7 @@ import ray
 
 from common.errors import ConfigError
 from common.protocol.enrolment import split_address
-from common.study.experiment import SimulationConfig
+from common.study.simulated import SimulationConfig
 
 PATIENCE = 10.0
 """Seconds that a cluster has to answer at its address."""

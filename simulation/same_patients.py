@@ -13,8 +13,9 @@ from client.data.near_copies import copies
 from common.errors import ConfigError
 from common.figures.formatting import plural
 from common.imaging.cohort import PreparedCohort
-from common.study.experiment import Experiment, SiteConfig
+from common.study.experiment import Experiment
 from common.study.progress import StudyProgress
+from common.study.simulated import SiteConfig
 
 IMAGES = "image_folder"
 """The reader of single images; a volume is known by its voxels."""

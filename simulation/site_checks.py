@@ -11,8 +11,9 @@ from common.imaging.readers.reader import Reader
 from common.imaging.readers.registry import build_reader
 from common.study.allowed import refused, shown_value
 from common.study.config import contrasts_by_organ
-from common.study.experiment import Experiment, SiteConfig
+from common.study.experiment import Experiment
 from common.study.experiment_paths import require_usable_paths
+from common.study.simulated import SiteConfig
 from common.study.weights import needed_weights, resolve_weights
 from common.system.devices import device_problem
 from server.whole_study import KnownSite, require_whole

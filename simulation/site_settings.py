@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from client.site import SiteSettings
-from common.study.experiment import Experiment, SiteConfig
+from common.study.experiment import Experiment
+from common.study.simulated import SiteConfig
 from common.training.trainer import Exchange
 
 PATIENTS = "patients.txt"

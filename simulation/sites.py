@@ -19,8 +19,9 @@ from common.imaging.prepare import prepare_cohort
 from common.imaging.readers.registry import build_reader
 from common.imaging.remarks import unused_sentences
 from common.imaging.split import part_sizes
-from common.study.experiment import Experiment, SiteConfig
+from common.study.experiment import Experiment
 from common.study.progress import StudyProgress
+from common.study.simulated import SiteConfig
 from common.system.files import write_bytes
 from server.reference import PARTS, reference_part
 from server.run_folder import RunFolder

@@ -10,8 +10,9 @@ from client.privacy.plan import private_steps
 from client.privacy.training import steps_by_mechanism
 from common.errors import ConfigError, PrivacyError
 from common.study.conditions import condition_code
-from common.study.config import contrasts_by_organ, model_of
+from common.study.config import contrasts_by_organ
 from common.study.experiment import Experiment
+from common.study.models import model_of
 from common.study.phases import classifier_phase, gan_phase
 from common.study.trials import arms_in_federation
 from common.training.build import build_classifier_trainer, build_gan_trainer, site_view

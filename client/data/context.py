@@ -9,8 +9,9 @@ from client.site import SiteSettings
 from common.errors import ConfigError, RefusalError
 from common.protocol.records import Instruction
 from common.seeding import derive_seed
-from common.study.config import Model, from_yaml, model_of, site_steps
+from common.study.config import from_yaml, site_steps
 from common.study.experiment import Experiment, OrganConfig, PreprocessingConfig, WeightsConfig
+from common.study.models import Model, model_of
 from common.study.trials import Trial, trials_of
 from common.system.devices import device_problem
 from common.training.build import site_view

@@ -6,8 +6,7 @@ does the same with what the coordinator sent. Inside, functions take typed value
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,25 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from common.errors import ConfigError
 from common.imaging.steps.check import check_preprocessing
-from common.study.allowed import refused, require, require_allowed
+from common.study.allowed import require, require_allowed
 from common.study.config_checks import check_arms, check_names, check_privacy, check_private_model, check_trials
 from common.study.experiment import (
     LOCAL_SECTIONS,
     LOCAL_STEPS,
     MIXING_ARMS,
-    MOST_RUNS,
     Experiment,
-    FederationConfig,
     OrganConfig,
     PreprocessingConfig,
-    SiteConfig,
 )
+from common.study.models import model_of
 from common.study.overrides import TAKEN_OUT, Override, read_overrides, set_value
-from common.study.schema_errors import misfit, require_shape
+from common.study.sections import fitted
+from common.study.simulated import SiteConfig
 from common.system.near_names import did_you_mean
 from common.system.outside import printable
 from common.system.safe_yaml import read_yaml, yaml_problem
@@ -138,81 +136,6 @@ def to_yaml(experiment: Experiment, *, leaving: bool = False) -> str:
     return str(OmegaConf.to_yaml(OmegaConf.create(tree)))
 
 
-@dataclass(frozen=True)
-class Model:
-    """One GAN of a study.
-
-    Attributes:
-        name: its entry of ``models``.
-        family: the module of ``common/training`` that trains it.
-        config: that family's own typed ``Config``.
-        federation: its round loop.
-        runs: how many trainings with different seeds.
-    """
-
-    name: str
-    family: str
-    config: Any
-    federation: FederationConfig
-    runs: int
-
-
-def model_of(experiment: Experiment, name: str) -> Model:
-    """The entry ``name`` of ``models``, typed and checked.
-
-    Raises:
-        ConfigError: if the study has no such model, its family is unknown or a key is not one of its.
-    """
-    from common.training.families import trainer_module
-
-    if name not in experiment.models:
-        raise ConfigError(f"models.{name}: the study has {', '.join(experiment.models) or 'no model'}")
-    key, entry = f"models.{name}", dict(experiment.models[name])
-    family = entry.pop("family", "")
-    if not isinstance(family, str):
-        raise refused(f"{key}.family", family, "must be the name of a family of GANs")
-    federation = entry.pop("federation", None)
-    runs = entry.pop("runs", experiment.study.runs)
-    module = trainer_module(family, f"{key}.family")
-    config = fitted(entry, module.Config, f"{key}.", also=("federation", "runs"))
-    loop = fitted({} if federation is None else federation, experiment.federation, f"{key}.federation.")
-    assert isinstance(loop, FederationConfig)
-    require_allowed(loop, f"{key}.federation.")
-    if type(runs) is not int or not 1 <= runs <= MOST_RUNS:
-        raise refused(f"{key}.runs", runs, f"must be a whole number, from 1 to {MOST_RUNS}")
-    module.Trainer.check_config(config, experiment.image, key)
-    return Model(name, family, config, loop, runs)
-
-
-@cache
-def _blank(schema: type) -> DictConfig:
-    """A section with its defaults; merging copies it."""
-    made = OmegaConf.structured(schema)
-    assert isinstance(made, DictConfig)
-    return made
-
-
-def fitted(tree: Any, schema: Any, prefix: str = "", also: Sequence[str] = ()) -> Any:
-    """``tree`` as an object of ``schema``, a dataclass or an object of one whose values are the defaults.
-
-    Args:
-        prefix: of its keys.
-        also: further keys that there are in its place.
-
-    Raises:
-        ConfigError: naming the key, the value and what is allowed.
-    """
-    kind = schema if isinstance(schema, type) else type(schema)
-    if not isinstance(tree, Mapping):
-        raise refused(prefix.rstrip("."), tree, "must be a section, with keys of its own")
-    require_shape(tree, kind, prefix.rstrip("."))
-    try:
-        blank = _blank(schema) if isinstance(schema, type) else OmegaConf.structured(schema)
-        return OmegaConf.to_object(OmegaConf.merge(blank, OmegaConf.create(dict(tree))))
-    except (OmegaConfBaseException, ValueError, OverflowError) as error:
-        raise misfit(error, tree, kind, prefix, also) from error
-
-
 def _typed(tree: dict[str, Any]) -> Experiment:
     experiment = fitted(tree, Experiment)
     assert isinstance(experiment, Experiment)
@@ -272,7 +195,9 @@ def _fill_in_defaults(experiment: Experiment) -> None:
 
     for name, entry in experiment.models.items():
         if isinstance(family := entry["family"], str):
-            defaults = OmegaConf.to_container(_blank(trainer_module(family, f"models.{name}.family").Config))
+            defaults = OmegaConf.to_container(
+                OmegaConf.structured(trainer_module(family, f"models.{name}.family").Config)
+            )
             assert isinstance(defaults, dict)
             experiment.models[name] = {**defaults, **entry}
 

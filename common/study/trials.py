@@ -7,8 +7,8 @@ left out, with images of another GAN, with fewer patients, or with more or fewer
 from dataclasses import dataclass
 
 from common.errors import ConfigError
-from common.study.config import model_of
 from common.study.experiment import Experiment
+from common.study.models import model_of
 from common.training.build import labelling_models
 
 

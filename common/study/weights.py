@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from common.errors import WeightsError
 from common.features.inception_architecture import fid_inception_network
-from common.study.config import model_of
 from common.study.experiment import Experiment, WeightsConfig
+from common.study.models import model_of
 
 FID_INCEPTION_URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"

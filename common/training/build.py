@@ -9,8 +9,9 @@ import torch
 from common.errors import ConfigError
 from common.imaging.slices import Slices
 from common.seeding import Label, derive_seed
-from common.study.config import Model, channels, contrasts_by_organ, model_of
+from common.study.config import channels, contrasts_by_organ
 from common.study.experiment import Experiment, FederationConfig, WeightsConfig
+from common.study.models import Model, model_of
 from common.training import classifier
 from common.training.families import trainer_module
 from common.training.kinds import GeneratorTrainer, ProxySource, ProxyTrainer, SamplingTrainer

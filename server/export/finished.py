@@ -9,8 +9,9 @@ from torch import Tensor
 from common.errors import ConfigError
 from common.export.provenance import Privacy, Provenance
 from common.results.study import GanResult, Results, SiteEntry
-from common.study.config import Model, model_of, read_experiment
+from common.study.config import read_experiment
 from common.study.experiment import Experiment
+from common.study.models import Model, model_of
 from common.study.phases import gan_phase
 from common.training.build import site_view
 from common.training.trainer import View

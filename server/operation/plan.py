@@ -9,8 +9,8 @@ from common.errors import ConfigError, DataError, StudyError
 from common.figures.formatting import plural
 from common.imaging.names import CONTRASTS
 from common.imaging.readers.registry import build_reader
-from common.study.config import model_of
 from common.study.experiment import Experiment
+from common.study.models import model_of
 from common.training.build import proxy_source, site_view
 from common.training.families import trainer_module
 from common.training.trainer import Exchange, View

@@ -14,8 +14,9 @@ import torch
 from common.errors import ConfigError
 from common.imaging.names import CONTRASTS
 from common.study.conditions import condition_code
-from common.study.config import Model, model_of, read_experiment
+from common.study.config import read_experiment
 from common.study.experiment import Experiment
+from common.study.models import Model, model_of
 from common.study.phases import Phase, PhaseKind, classifier_phase
 from common.study.trials import arms_in_federation
 from common.training.build import build_classifier_trainer, build_gan_trainer, site_view, steps_per_round

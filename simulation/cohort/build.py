@@ -23,8 +23,8 @@ import torch
 
 from common.errors import ConfigError, DataError
 from common.study.allowed import require_allowed
-from common.study.experiment import CohortConfig, SiteConfig
 from common.study.progress import Listener, piece_done
+from common.study.simulated import CohortConfig, SiteConfig
 from simulation.cohort.ct.anatomy import ANATOMY, fetch_ct_anatomies
 from simulation.cohort.key import PatientKey
 from simulation.cohort.organs import demo_organ

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from common.study.config import compose, contrasts_by_organ, model_of
+from common.study.config import compose, contrasts_by_organ
 from common.study.experiment import Experiment
+from common.study.models import model_of
 from common.training.families import trainer_module
 
 GANS = ("cgan", "cyclegan", "wgan_gp")

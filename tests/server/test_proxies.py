@@ -23,7 +23,8 @@ from common.protocol.records import (
     to_images,
 )
 from common.protocol.reply_checks import ImagesCheck
-from common.study.config import compose, model_of
+from common.study.config import compose
+from common.study.models import model_of
 from common.study.progress import NoProgress
 from common.training.kinds import ProxySource
 from common.training.trainer import View

@@ -7,7 +7,7 @@ import torch
 from tiny import TinyStudy
 
 from common.errors import StudyError
-from common.study.config import model_of
+from common.study.models import model_of
 from common.training.build import build_gan_trainer
 from common.training.finite import all_finite
 from common.training.trainer import View

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from common.protocol.records import SiteHello
-from common.study.config import compose, model_of
+from common.study.config import compose
+from common.study.models import model_of
 from common.training.build import build_gan_trainer
 from common.training.trainer import View
 from server.averaging import Averaging

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny import TinyStudy
 
-from common.study.config import model_of
+from common.study.models import model_of
 from server.whole_study import notes
 from simulation.cli import main
 from simulation.run import checked

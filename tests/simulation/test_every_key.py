@@ -12,8 +12,9 @@ import pytest
 
 from common.errors import ConfigError, DataError
 from common.study.allowed import ALLOWED, require_allowed
-from common.study.config import NAMED, compose, fitted
+from common.study.config import NAMED, compose
 from common.study.experiment import Experiment, FederationConfig
+from common.study.sections import fitted
 from common.training.families import trainer_module
 from simulation.run import checked
 

@@ -28,8 +28,9 @@ from common.export.model import export_generator, network_weights
 from common.export.provenance import Provenance
 from common.export.recipe import exported_recipes
 from common.protocol.records import Instruction
-from common.study.config import compose, from_yaml, model_of, to_yaml
+from common.study.config import compose, from_yaml, to_yaml
 from common.study.experiment import Experiment
+from common.study.models import model_of
 from common.training.build import build_gan_trainer
 
 ADDED = (*TINY, "+models.plain_gan={family: plain_gan, width: 4, batch_size: 4}", "study.generator=plain_gan")

@@ -1,7 +1,7 @@
 import pytest
 
 from common.errors import ConfigError
-from common.study.experiment import PartitionConfig
+from common.study.simulated import PartitionConfig
 from simulation.partition import share_out
 
 PATIENTS = [(f"patient-{number:03d}", number % 3 > 0) for number in range(100)]

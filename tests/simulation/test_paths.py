@@ -10,8 +10,9 @@ from tiny import TinyStudy
 
 from common.study import experiment as schema
 from common.study.config import compose
-from common.study.experiment import Experiment, PartitionConfig, SiteConfig, WeightsConfig
+from common.study.experiment import Experiment, WeightsConfig
 from common.study.experiment_paths import paths_of, with_absolute_paths
+from common.study.simulated import PartitionConfig, SiteConfig
 from common.system.paths import PLACE, Use
 from server.run_folder import RunFolder
 from simulation.cli import main

@@ -8,7 +8,7 @@ import ray
 
 from common.errors import ConfigError
 from common.study.config import compose
-from common.study.experiment import SimulationConfig
+from common.study.simulated import SimulationConfig
 from simulation.ray_cluster import ATTEMPTS, ray_cluster
 from simulation.site_checks import check_sites
 

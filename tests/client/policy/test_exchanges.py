@@ -15,7 +15,8 @@ from client.doctor.rehearsal import rehearse
 from client.site import SiteSettings, load_site
 from common.protocol.actions import Action
 from common.protocol.records import SiteHello, read_result
-from common.study.config import compose, model_of, to_yaml
+from common.study.config import compose, to_yaml
+from common.study.models import model_of
 from common.training.build import build_gan_trainer, model_exchange
 from common.training.trainer import Exchange
 

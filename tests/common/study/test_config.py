@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from common.errors import ConfigError
-from common.study.config import compose, from_yaml, model_of, to_yaml
+from common.study.config import compose, from_yaml, to_yaml
 from common.study.experiment import LOCAL_SECTIONS, ClassifierConfig
+from common.study.models import model_of
 from common.training import cgan
 from common.training.families import trainer_module
 

@@ -8,8 +8,9 @@ from weights import equal
 from common.errors import ConfigError, DataError
 from common.imaging.patient import LESION_LABELS
 from common.imaging.slices import Slices, lesion_mask
-from common.study.config import compose, model_of
+from common.study.config import compose
 from common.study.experiment import ImageConfig
+from common.study.models import model_of
 from common.training.cgan import Config, Trainer
 from common.training.diffaugment import OPERATIONS, diffaugment
 from common.training.families import trainer_module

@@ -7,8 +7,9 @@ import torch
 
 from common.errors import ConfigError, DataError, StudyError
 from common.imaging.slices import PatientSlices, Slices
-from common.study.config import compose, model_of
+from common.study.config import compose
 from common.study.experiment import ImageConfig
+from common.study.models import model_of
 from common.training.cyclegan import Config, DomainConfig, Trainer
 from common.training.trainer import Contributor, EvaluationProtocol, Exchange, View
 

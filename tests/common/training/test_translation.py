@@ -6,8 +6,9 @@ import torch
 
 from common.errors import ConfigError, DataError
 from common.imaging.slices import PatientSlices, Slices
-from common.study.config import compose, model_of
+from common.study.config import compose
 from common.study.experiment import ImageConfig
+from common.study.models import model_of
 from common.training.families import trainer_module
 from common.training.trainer import EvaluationProtocol, Exchange, Needs, View
 from common.training.translation import Config, Trainer

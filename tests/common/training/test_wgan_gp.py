@@ -9,8 +9,9 @@ from omegaconf import OmegaConf
 from common.errors import ConfigError, DataError
 from common.imaging.slices import PatientSlices, Slices
 from common.study.conditions import condition_code
-from common.study.config import compose, model_of
+from common.study.config import compose
 from common.study.experiment import ImageConfig
+from common.study.models import model_of
 from common.synthesis.whole_slices import Draws
 from common.training import wgan_gp
 from common.training.trainer import EvaluationProtocol, Exchange, View

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ct_anatomy import write_made_up_anatomy
 
-from common.study.experiment import CohortConfig, SiteConfig
+from common.study.simulated import CohortConfig, SiteConfig
 from simulation.cohort.build import CohortFolders, build_cohort
 
 

@@ -13,8 +13,8 @@ import simulation.cohort.organs as organs
 from common.errors import ConfigError, DataError
 from common.imaging.readers.brats import BratsReader
 from common.imaging.readers.registry import build_reader
-from common.study.experiment import CohortConfig, SiteConfig
 from common.study.progress import Event
+from common.study.simulated import CohortConfig, SiteConfig
 from simulation.cohort.build import REFERENCE_PARTS, CohortFolders, build_cohort, tumour_flags
 from simulation.cohort.ct.anatomy import AnatomyUnavailableError
 from simulation.cohort.organs import demo_organ

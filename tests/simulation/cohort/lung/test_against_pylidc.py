@@ -14,7 +14,7 @@ from ct_anatomy import write_made_up_anatomy
 from pylidc_oracle import consensus_volume, farthest, imported_pylidc, record
 
 from common.imaging.readers.lidc import LidcReader
-from common.study.experiment import CohortConfig, SiteConfig
+from common.study.simulated import CohortConfig, SiteConfig
 from simulation.cohort.build import build_cohort
 
 pytestmark = pytest.mark.skipif(sys.version_info >= (3, 12), reason="pylidc needs a Python before 3.12")
