@@ -390,7 +390,7 @@ def test_tuning_goes_on_from_the_weights_of_all_with_rates_of_its_own(slices: Sl
     assert not equal(own.shared_arrays(), shared.shared_arrays())
 
 
-def test_without_tuning_steps_a_generator_stays_as_it_came(slices: Slices) -> None:
+def test_without_finetune_steps_a_generator_stays_as_it_came(slices: Slices) -> None:
     trainer = make()
     before = trainer.shared_arrays()
     assert trainer.tune(slices, 3) == {}
