@@ -379,6 +379,7 @@ def test_cohorts_in_other_contrasts_are_opened_where_it_is_known_why() -> None:
 PATIENTS_OPENED = {
     "client/doctor/pictures.py": "pictures for the hospital's own page",
     "client/doctor/findings.py": "how much of the grey values is clipped, for the same page",
+    "client/data/joining.py": "whether two names show the same slices; then they are one patient, before any is drawn",
 }
 
 
@@ -394,7 +395,7 @@ def opens_a_patient(tree: ast.AST) -> bool:
     )
 
 
-def test_single_patients_are_opened_for_the_hospitals_own_page_only() -> None:
+def test_single_patients_are_opened_where_it_is_known_why() -> None:
     assert {module for module, tree in modules() if opens_a_patient(tree)} == set(PATIENTS_OPENED)
 
 

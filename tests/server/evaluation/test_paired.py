@@ -227,7 +227,7 @@ def test_a_reference_set_without_two_tumour_patients_is_refused(healthy):
 def test_a_model_that_cannot_be_scored_is_named():
     trainer = FakeTrainer("identity")
     trainer.protocol = EvaluationProtocol.NONE  # type: ignore[misc]
-    with pytest.raises(ConfigError, match="score none cannot be scored on the reference set, only paired"):
+    with pytest.raises(ConfigError, match="protocol none cannot be scored on the reference set, only paired"):
         build_evaluations(None, trainer, {}, "final")  # type: ignore[arg-type]
 
 

@@ -164,9 +164,9 @@ def test_the_gallery_shows_source_translation_and_truth_with_the_outlined_lesion
     assert gallery["by_round"].shape == (2, 4, 32, 32)
 
 
-def test_it_is_what_a_trainer_of_this_score_is_scored_by(both_contrasts: Slices, extractor: Any) -> None:
+def test_it_is_what_a_trainer_of_this_protocol_is_evaluated_by(both_contrasts: Slices, extractor: Any) -> None:
     sides = [both_contrasts.in_contrasts(["t1"]), both_contrasts.in_contrasts(["t2"])]
-    built = EVALUATIONS[FakeTranslator.score](*sides, CONFIG, extractor=extractor)
+    built = EVALUATIONS[FakeTranslator.protocol](*sides, CONFIG, extractor=extractor)
     assert isinstance(built, TranslationEvaluation)
 
 
