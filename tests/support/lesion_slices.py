@@ -1,10 +1,12 @@
+"""Patients with lesions in plain discs of tissue, and fixtures of their slices."""
+
 import numpy as np
 import pytest
 
 from common.imaging.slices import PatientSlices, Slices
 
 
-def _patient(index: int, size: int, tumour: bool, contrasts: int) -> PatientSlices:
+def lesion_patient(index: int, size: int, tumour: bool, contrasts: int) -> PatientSlices:
     """A disc of tissue with a lesion (core, rim, oedema) in three of five slices."""
     random = np.random.default_rng(index)
     rows, columns = np.mgrid[:size, :size]
@@ -24,9 +26,9 @@ def _patient(index: int, size: int, tumour: bool, contrasts: int) -> PatientSlic
 
 @pytest.fixture(scope="session")
 def slices() -> Slices:
-    return Slices("brain", ("flair",), [_patient(i, 64, i < 4, 1) for i in range(6)], 12)
+    return Slices("brain", ("flair",), [lesion_patient(i, 64, i < 4, 1) for i in range(6)], 12)
 
 
 @pytest.fixture(scope="session")
 def healthy_slices() -> Slices:
-    return Slices("brain", ("flair",), [_patient(i, 64, False, 1) for i in range(3)], 12)
+    return Slices("brain", ("flair",), [lesion_patient(i, 64, False, 1) for i in range(3)], 12)

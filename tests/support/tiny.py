@@ -114,3 +114,22 @@ TINY = (
     "simulation.threads=1",
     "privacy.dp_step_fraction=1",
 )
+
+TINY_WGAN = (
+    "models.wgan_gp.width=4",
+    "models.wgan_gp.critic_width=4",
+    "models.wgan_gp.batch_size=4",
+    "models.wgan_gp.n_critic=1",
+    "models.wgan_gp.federation.local_steps=2",
+    "models.wgan_gp.federation.rounds=2",
+)
+
+TINY_CYCLEGAN = (
+    "models.cyclegan.width=4",
+    "models.cyclegan.federation.local_steps=2",
+    "models.cyclegan.federation.rounds=2",
+    "models.cyclegan.blocks=1",
+    "models.cyclegan.discriminator_width=4",
+    "models.cyclegan.discriminator_layers=1",
+    "models.cyclegan.batch_size=2",
+)

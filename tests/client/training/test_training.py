@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from opening import about, open_study
-from tiny import TINY, write_site
+from tiny import TINY, TINY_CYCLEGAN, write_site
 from torch import Tensor
 
 from client.data.open_studies import OpenStudy
@@ -17,19 +17,7 @@ from common.study.config import compose
 from common.training.build import build_gan_trainer
 from common.training.trainer import Trainer
 
-STUDY = compose(
-    [
-        *TINY,
-        "model=[cgan,cyclegan]",
-        "models.cyclegan.width=4",
-        "models.cyclegan.federation.local_steps=2",
-        "models.cyclegan.federation.rounds=2",
-        "models.cyclegan.blocks=1",
-        "models.cyclegan.discriminator_width=4",
-        "models.cyclegan.discriminator_layers=1",
-        "models.cyclegan.batch_size=2",
-    ]
-)
+STUDY = compose([*TINY, "model=[cgan,cyclegan]", *TINY_CYCLEGAN])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny import TINY, TinyStudy, write_site
+from tiny import TINY, TINY_CYCLEGAN, TINY_WGAN, TinyStudy, write_site
 
 from simulation.run import run
 
@@ -12,19 +12,8 @@ SMALL = (
     "study.arms=[real]",
     "classifier.federation.rounds=1",
     "classifier.federation.local_steps=1",
-    "models.wgan_gp.width=4",
-    "models.wgan_gp.critic_width=4",
-    "models.wgan_gp.batch_size=4",
-    "models.wgan_gp.n_critic=1",
-    "models.wgan_gp.federation.local_steps=2",
-    "models.wgan_gp.federation.rounds=2",
-    "models.cyclegan.width=4",
-    "models.cyclegan.federation.local_steps=2",
-    "models.cyclegan.federation.rounds=2",
-    "models.cyclegan.blocks=1",
-    "models.cyclegan.discriminator_width=4",
-    "models.cyclegan.discriminator_layers=1",
-    "models.cyclegan.batch_size=2",
+    *TINY_WGAN,
+    *TINY_CYCLEGAN,
     "evaluation.paired_images=4",
     "evaluation.frechet_images=4",
 )
